@@ -1,0 +1,152 @@
+// Package alert is what goes out: findings, the alerts that are made of them,
+// and the interface of the store that keeps them. Names follow Microsoft's
+// Microsoft.Security/alerts schema where it has one
+// (https://learn.microsoft.com/rest/api/defenderforcloud/alerts).
+package alert
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Severity is how much an alert matters, in Microsoft's four words.
+type Severity string
+
+// The severities of Microsoft.Security/alerts.
+const (
+	High          Severity = "High"
+	Medium        Severity = "Medium"
+	Low           Severity = "Low"
+	Informational Severity = "Informational"
+)
+
+// Valid reports whether s is one of the four severities.
+func (s Severity) Valid() bool {
+	return s == High || s == Medium || s == Low || s == Informational
+}
+
+// Confidence tells whether the event itself says what the alert says.
+type Confidence string
+
+const (
+	// Stated means that the event says so in as many words.
+	Stated Confidence = "Stated"
+	// Inferred means that the event only implies it; the alert names the rule.
+	Inferred Confidence = "Inferred"
+)
+
+// Status is where a person stands with an alert. The store sets Active; the
+// other three are set by people.
+type Status string
+
+// The statuses of Microsoft.Security/alerts.
+const (
+	Active     Status = "Active"
+	InProgress Status = "InProgress"
+	Resolved   Status = "Resolved"
+	Dismissed  Status = "Dismissed"
+)
+
+// Closed reports whether nobody is looking at the alert any more, so that a new
+// occurrence has to make it Active again.
+func (s Status) Closed() bool { return s == Resolved || s == Dismissed }
+
+// EntityType says what kind of thing an alert is about.
+type EntityType string
+
+// The kinds of entity that alerts are about.
+const (
+	Certificate       EntityType = "Certificate"
+	DiagnosticSetting EntityType = "DiagnosticSetting"
+	Device            EntityType = "Device"
+	Module            EntityType = "Module" // of a device; its name is <device id>/<module id>
+)
+
+// Entity is the thing an alert is about, by the name it has on its hub.
+type Entity struct {
+	Type EntityType
+	Name string // as spelled in the event
+}
+
+// key is the entity's name as identity sees it. The names of Azure resources
+// are compared regardless of case; the ids of devices and modules are not
+// (https://learn.microsoft.com/azure/iot-hub/iot-hub-devguide-identity-registry).
+func (e Entity) key() string {
+	if e.Type == Device || e.Type == Module {
+		return e.Name
+	}
+	return strings.ToLower(e.Name)
+}
+
+// Hub is the IoT hub that an alert belongs to.
+type Hub struct {
+	Name           string // as spelled in the event
+	ResourceID     string // /subscriptions/…/providers/Microsoft.Devices/IotHubs/<name>
+	SubscriptionID string
+}
+
+// Key is the hub's name as table keys hold it. Hub names are unique in all of
+// Azure, whatever their case, because each is a host name.
+func (h Hub) Key() string { return strings.ToLower(h.Name) }
+
+// Finding is what a detector saw in one event: the particulars, without the
+// texts that are the same for every alert of its kind.
+type Finding struct {
+	Hub            Hub
+	Entity         Entity
+	Actor          string // who did it: the best name the event has, "" if it has none
+	ActorIPAddress string // as the event has it, possibly masked, "" if it has none
+	CorrelationID  string // joins the events of one deployment, "" if the event has none
+	Message        string // one sentence: what happened, to what, by whom, with what outcome
+	Confidence     Confidence
+	Properties     map[string]string // further particulars, by names in PascalCase
+}
+
+// Alert is one occurrence of an alert: a finding with the texts of its detector
+// and the event that is its evidence. Occurrences with the same ID are one
+// alert in the store.
+type Alert struct {
+	ID          string // SystemAlertId, see ID
+	Detector    string // name of the detector and of its function
+	Type        string // Microsoft's AlertType, verbatim
+	DisplayName string
+	Severity    Severity
+	Remediation []string // steps, in order
+	Finding
+	Evidence Evidence
+}
+
+// Evidence is the event that an occurrence was seen in.
+type Evidence struct {
+	Source  string    // CloudEvents source or Event Grid topic, "" if the event has none
+	EventID string    // unique within Source (CloudEvents 1.0, section 3.1.1)
+	Time    time.Time // when it happened, UTC
+	Raw     []byte    // the event as it was delivered: JSON
+}
+
+// Day is the UTC day that an occurrence counts for: that of its event, so that
+// a late delivery joins the alert it belongs to.
+func (a Alert) Day() time.Time { return a.Evidence.Time.UTC().Truncate(24 * time.Hour) }
+
+// ID derives the SystemAlertId of an alert from what makes it one alert: its
+// type, the hub's resource id, the entity, the actor and the UTC day. Ids,
+// names and actors that differ in letter case alone are the same, but for the
+// ids of devices and modules. The result is a UUID of version 8 (RFC 9562, section 5.8) that holds 122 bits of a SHA-256.
+func ID(alertType string, hub Hub, entity Entity, actor string, day time.Time) string {
+	h := sha256.New()
+	for _, part := range []string{
+		alertType, strings.ToLower(hub.ResourceID), string(entity.Type), entity.key(),
+		strings.ToLower(actor), day.UTC().Format(time.DateOnly),
+	} {
+		// The length keeps ("ab", "c") apart from ("a", "bc").
+		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
+		h.Write([]byte(part))
+	}
+	u := h.Sum(nil)[:16]
+	u[6] = u[6]&0x0f | 0x80
+	u[8] = u[8]&0x3f | 0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
+}

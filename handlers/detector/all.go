@@ -1,0 +1,16 @@
+package detector
+
+// All is every detector of hubwatch, in the order of the catalogue. A new one
+// is added here; `make generate` writes everything else.
+var All = []Detector{
+	CertificateAdded,
+	CertificateDeleted,
+	CertificateAddFailed,
+	CertificateDeleteFailed,
+	DiagnosticSettingChanged,
+	DiagnosticSettingDeleted,
+	DeviceTokenExpired,
+	DeviceTokenInvalid,
+	DeviceCertificateExpired,
+	DeviceCertificateMismatch,
+}

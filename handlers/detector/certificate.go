@@ -1,0 +1,36 @@
+package detector
+
+import (
+	"fmt"
+
+	"hubwatch/handlers/alert"
+	"hubwatch/handlers/event"
+)
+
+// hubCertificate is a certificate directly below an IoT hub. Those of
+// provisioning services, web apps and key vaults have operations of their own.
+var hubCertificate = target{
+	entity:     alert.Certificate,
+	childTypes: []string{"certificates"},
+	noun:       "certificate",
+}
+
+// The operations on certificates of IoT hubs. Verifying one and making a
+// verification code are operations of their own and no addition
+// (https://learn.microsoft.com/azure/role-based-access-control/permissions/internet-of-things#microsoftdevices).
+const (
+	certificateWrite  = "Microsoft.Devices/IotHubs/certificates/write"
+	certificateDelete = "Microsoft.Devices/IotHubs/certificates/delete"
+)
+
+// detectCertificate returns a Detect that reports every event as what, a
+// sentence with the certificate's name and the hub's.
+func detectCertificate(what string) func(event.Event) ([]alert.Finding, error) {
+	return func(e event.Event) ([]alert.Finding, error) {
+		o, err := hubCertificate.decode(e)
+		if err != nil {
+			return nil, err
+		}
+		return o.finding(fmt.Sprintf(what, o.entity.Name, o.hub.Name), nil), nil
+	}
+}

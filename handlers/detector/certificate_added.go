@@ -1,0 +1,56 @@
+package detector
+
+import (
+	"fmt"
+
+	"hubwatch/handlers/alert"
+	"hubwatch/handlers/event"
+)
+
+// CertificateAdded reports that a certificate authority was added to an IoT hub
+// or replaced: whoever holds its key can make devices that the hub trusts.
+var CertificateAdded = Detector{
+	Name:      "CertificateAdded",
+	AlertType: "IoT_CertificateSuccessfullyAddedToHub",
+	Severity:  alert.Medium,
+	Title:     "New certificate added to an IoT Hub",
+	Description: "A certificate was added to an IoT hub, or one was replaced. Whoever holds the private key of a " +
+		"certificate that the hub trusts can sign devices of their own, so an addition that nobody planned may be " +
+		"somebody's way to stay in.",
+	Remediation: []string{
+		"Ask the actor, or the owner of the hub, whether the addition was planned.",
+		"If it was not, delete the certificate from the hub and look for devices that were registered with it since.",
+		"Take away the actor's right to change certificates, change their credentials, and tell your security team.",
+	},
+	Limits: "The event has neither the certificate nor its thumbprint. Azure uses one operation for adding, replacing " +
+		"and marking as verified; ChangeKind tells created from updated by whether the event describes the request, " +
+		"which Microsoft documents for updates only, and is a hint. Certificates of provisioning services are not watched.",
+	On: Trigger{
+		EventTypes:      []string{event.ResourceWriteSuccess},
+		Operations:      []string{certificateWrite},
+		SubjectContains: onHub,
+	},
+	Detect: func(e event.Event) ([]alert.Finding, error) {
+		o, err := hubCertificate.decode(e)
+		if err != nil {
+			return nil, err
+		}
+		what := fmt.Sprintf("Certificate %q was added to IoT hub %q", o.entity.Name, o.hub.Name)
+		return o.finding(what, map[string]string{"ChangeKind": changeKind(o.HTTPRequest)}), nil
+	},
+}
+
+// changeKind says whether a write created the resource or updated it. The
+// schema describes the request "only when updating an existing resource or
+// deleting a resource"
+// (https://learn.microsoft.com/azure/event-grid/event-schema-resource-groups).
+func changeKind(request event.Presence) string {
+	switch request {
+	case event.Absent:
+		return "created"
+	case event.Present:
+		return "updated"
+	default:
+		return "unknown"
+	}
+}

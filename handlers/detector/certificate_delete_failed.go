@@ -1,0 +1,30 @@
+package detector
+
+import (
+	"hubwatch/handlers/alert"
+	"hubwatch/handlers/event"
+)
+
+// CertificateDeleteFailed reports an unsuccessful attempt to delete a
+// certificate from an IoT hub.
+var CertificateDeleteFailed = Detector{
+	Name:      "CertificateDeleteFailed",
+	AlertType: "IoT.Hub_CertificateFailedToBeDeletedFromHub",
+	Severity:  alert.Medium,
+	Title:     "Unsuccessful attempt detected to delete a certificate from an IoT Hub",
+	Description: "Somebody tried to delete a certificate from an IoT hub and did not succeed. Had they succeeded, " +
+		"the devices that it signed could no longer connect.",
+	Remediation: []string{
+		"Ask the actor, or the owner of the hub, whether the attempt was theirs.",
+		"See the activity log of the hub, by the correlation id, for the reason of the failure.",
+		"Make sure that only those who need it may change certificates of the hub.",
+	},
+	Limits: "The event does not say why the attempt failed. Whether a request that is refused for lack of rights " +
+		"becomes an event is not documented by Microsoft. Cancelled deployments are not reported.",
+	On: Trigger{
+		EventTypes:      []string{event.ResourceDeleteFailure},
+		Operations:      []string{certificateDelete},
+		SubjectContains: onHub,
+	},
+	Detect: detectCertificate("An attempt to delete certificate %q from IoT hub %q failed; it was made"),
+}

@@ -1,0 +1,30 @@
+package detector
+
+import (
+	"hubwatch/handlers/alert"
+	"hubwatch/handlers/event"
+)
+
+// CertificateDeleted reports that a certificate was deleted from an IoT hub:
+// devices that it signed can no longer connect.
+var CertificateDeleted = Detector{
+	Name:      "CertificateDeleted",
+	AlertType: "IoT_CertificateSuccessfullyDeletedFromHub",
+	Severity:  alert.Medium,
+	Title:     "Certificate deleted from an IoT Hub",
+	Description: "A certificate was deleted from an IoT hub. Devices whose certificates it signed can no longer " +
+		"connect, so a deletion that nobody planned may be an attempt to put a fleet out of service.",
+	Remediation: []string{
+		"Ask the actor, or the owner of the hub, whether the deletion was planned.",
+		"If it was not, add the certificate back and verify it, so that its devices can connect again.",
+		"Take away the actor's right to change certificates, change their credentials, and tell your security team.",
+	},
+	Limits: "The event does not say which devices depended on the certificate. Azure reports success as well when " +
+		"there was no such certificate to delete. Certificates of provisioning services are not watched.",
+	On: Trigger{
+		EventTypes:      []string{event.ResourceDeleteSuccess},
+		Operations:      []string{certificateDelete},
+		SubjectContains: onHub,
+	},
+	Detect: detectCertificate("Certificate %q was deleted from IoT hub %q"),
+}

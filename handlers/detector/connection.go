@@ -1,0 +1,117 @@
+package detector
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"hubwatch/handlers/alert"
+	"hubwatch/handlers/event"
+)
+
+// onFailedConnection is every failed connection. Which of them a detector is for
+// is decided by event.Classify, whose table no filter of Event Grid can express.
+var onFailedConnection = Trigger{EventTypes: []string{event.ConnectionFailed}}
+
+// detectConnection returns a Detect that reports failed connections of one cause.
+// what says what is wrong with the device's credential.
+func detectConnection(cause event.Cause, what string) func(event.Event) ([]alert.Finding, error) {
+	return func(e event.Event) ([]alert.Finding, error) {
+		r, err := event.DecodeRecord(e.Data)
+		if err != nil {
+			return nil, fmt.Errorf("data: %w", err)
+		}
+		c := event.Classify(r)
+		if c.PassedOver != "" || c.Cause != cause {
+			return nil, nil
+		}
+		hub, err := r.Hub()
+		if err != nil {
+			return nil, fmt.Errorf("data: %w", err)
+		}
+		if r.DeviceID == "" {
+			return nil, errors.New("data: record: deviceId: missing or empty")
+		}
+		return []alert.Finding{{
+			Hub:            alert.Hub{Name: hub.Name, ResourceID: hub.Resource(), SubscriptionID: hub.SubscriptionID},
+			Entity:         connectionEntity(r),
+			ActorIPAddress: r.MaskedIPAddress,
+			Message:        connectionMessage(r, c, hub.Name, what),
+			Confidence:     confidence(c),
+			Properties:     connectionProperties(r, c),
+		}}, nil
+	}
+}
+
+// connectionEntity is who failed to connect. Nobody is known to be the actor: the
+// very question is whether it was the device.
+func connectionEntity(r event.Record) alert.Entity {
+	if r.ModuleID == "" {
+		return alert.Entity{Type: alert.Device, Name: r.DeviceID}
+	}
+	// No id of an identity that exists has a slash or a backslash, but a client
+	// can ask for any id, and no two may look the same.
+	escape := strings.NewReplacer(`\`, `\\`, `/`, `\/`).Replace
+	return alert.Entity{Type: alert.Module, Name: escape(r.DeviceID) + "/" + escape(r.ModuleID)}
+}
+
+func confidence(c event.Classification) alert.Confidence {
+	if c.Stated {
+		return alert.Stated
+	}
+	return alert.Inferred
+}
+
+// connectionMessage says who could not connect to which hub, or was disconnected
+// from it, how and from where, and what is wrong with its credential.
+func connectionMessage(r event.Record, c event.Classification, hub, what string) string {
+	who := fmt.Sprintf("Device %q", r.DeviceID)
+	if r.ModuleID != "" {
+		who = fmt.Sprintf("Module %q of device %q", r.ModuleID, r.DeviceID)
+	}
+	did := "was refused by"
+	if strings.EqualFold(r.OperationName, "deviceDisconnect") {
+		did = "was disconnected by"
+	}
+	where := fmt.Sprintf("over %s from %s", cmp.Or(r.Protocol, "an unknown protocol"), cmp.Or(r.MaskedIPAddress, "an unknown address"))
+	ground := "stated by IoT Hub"
+	if !c.Stated {
+		ground = fmt.Sprintf("inferred from the result %s", cmp.Or(r.ResultType, r.ResultDescription, r.StatusCode))
+	}
+	return fmt.Sprintf("%s %s IoT hub %q, %s: %s (%s).", who, did, hub, where, what, ground)
+}
+
+// connectionProperties is what the record says, so that a reader can judge the
+// rule that decided.
+func connectionProperties(r event.Record, c event.Classification) map[string]string {
+	p := map[string]string{
+		"Rule":              c.Rule,
+		"StatedText":        c.Text,
+		"OperationName":     r.OperationName,
+		"ResultType":        r.ResultType,
+		"ResultDescription": r.ResultDescription,
+		"StatusCode":        r.StatusCode,
+		"Protocol":          r.Protocol,
+		"SdkVersion":        r.SDKVersion,
+		"AuthType":          r.AuthType.Type,
+		"AuthScope":         r.AuthType.Scope,
+		"AuthIssuer":        r.AuthType.Issuer,
+		"UnreadableMembers": strings.Join(slices.Compact(r.Unreadable), ", "),
+	}
+	maps.DeleteFunc(p, func(_, value string) bool { return value == "" })
+	return p
+}
+
+// StatedOnly returns d without its inferred findings, for users who want to hear
+// only what the service states.
+func StatedOnly(d Detector) Detector {
+	detect := d.Detect
+	d.Detect = func(e event.Event) ([]alert.Finding, error) {
+		findings, err := detect(e)
+		return slices.DeleteFunc(findings, func(f alert.Finding) bool { return f.Confidence == alert.Inferred }), err
+	}
+	return d
+}

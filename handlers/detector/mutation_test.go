@@ -1,0 +1,241 @@
+package detector
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"hubwatch/handlers/alert"
+	"hubwatch/handlers/event"
+)
+
+// eventTypes are all event types of Azure Resource Manager
+// (https://learn.microsoft.com/azure/event-grid/event-schema-resource-groups).
+var eventTypes = []string{
+	"Microsoft.Resources.ResourceWriteSuccess",
+	"Microsoft.Resources.ResourceWriteFailure",
+	"Microsoft.Resources.ResourceWriteCancel",
+	"Microsoft.Resources.ResourceDeleteSuccess",
+	"Microsoft.Resources.ResourceDeleteFailure",
+	"Microsoft.Resources.ResourceDeleteCancel",
+	"Microsoft.Resources.ResourceActionSuccess",
+	"Microsoft.Resources.ResourceActionFailure",
+	"Microsoft.Resources.ResourceActionCancel",
+}
+
+// operations are what a detector could mistake for its own: all that can be done
+// to certificates and diagnostic settings of IoT hubs, to the hubs themselves,
+// and to what has the same name on other resources.
+var operations = []string{
+	"Microsoft.Devices/IotHubs/write",
+	"Microsoft.Devices/IotHubs/delete",
+	"Microsoft.Devices/IotHubs/certificates/read",
+	"Microsoft.Devices/IotHubs/certificates/write",
+	"Microsoft.Devices/IotHubs/certificates/delete",
+	"Microsoft.Devices/IotHubs/certificates/verify/action",
+	"Microsoft.Devices/IotHubs/certificates/generateVerificationCode/action",
+	"Microsoft.Devices/IotHubs/diagnosticSettings/read",
+	"Microsoft.Devices/IotHubs/diagnosticSettings/write",
+	"Microsoft.Devices/IotHubs/diagnosticSettings/delete",
+	"Microsoft.Insights/diagnosticSettings/read",
+	"Microsoft.Insights/diagnosticSettings/write",
+	"Microsoft.Insights/diagnosticSettings/delete",
+	"Microsoft.Devices/provisioningServices/certificates/write",
+	"Microsoft.Devices/provisioningServices/certificates/delete",
+	"Microsoft.Devices/provisioningServices/diagnosticSettings/write",
+	"Microsoft.Devices/provisioningServices/diagnosticSettings/delete",
+	"Microsoft.Web/certificates/write",
+	"Microsoft.Web/certificates/delete",
+	"Microsoft.KeyVault/vaults/certificates/write",
+	"Microsoft.KeyVault/vaults/certificates/delete",
+}
+
+// childTypes are what can lie below an IoT hub; the empty one is the hub itself.
+var childTypes = []string{
+	"",
+	"certificates",
+	"certificates/versions",
+	"certificates/Microsoft.Insights/diagnosticSettings",
+	"diagnosticSettings",
+	"Microsoft.Insights/diagnosticSettings",
+	"privateEndpointConnections",
+	"Microsoft.Authorization/roleAssignments",
+}
+
+// targets are the package's targets, by the entity that their findings are about.
+var targets = map[alert.EntityType]*target{
+	hubCertificate.entity:       &hubCertificate,
+	hubDiagnosticSetting.entity: &hubDiagnosticSetting,
+}
+
+// equivalent are the mutants that no case can tell from the detector, by name,
+// each with the reason.
+var equivalent = map[string]string{}
+
+// TestEveryConditionIsHeldByACase changes one condition of a detector at a time
+// and runs the detector's own cases, at least one of which has to notice. A
+// change that none notices is one that somebody can make by mistake.
+func TestEveryConditionIsHeldByACase(t *testing.T) {
+	mutants, excluded := 0, map[string]bool{}
+	for _, d := range All {
+		cases := readCases(t, d.Name)
+		try := func(mutant Detector, what string, args ...any) {
+			name := d.Name + ": " + fmt.Sprintf(what, args...)
+			mutants++
+			if equivalent[name] != "" {
+				excluded[name] = true
+				return
+			}
+			if !noticed(t, mutant, cases) {
+				t.Errorf("%s: all cases of the detector still pass; add one that does not", name)
+			}
+		}
+
+		for i, eventType := range d.On.EventTypes {
+			m := d
+			m.On.EventTypes = slices.Delete(slices.Clone(d.On.EventTypes), i, i+1)
+			try(m, "without the event type %s", eventType)
+		}
+		for _, eventType := range others(eventTypes, d.On.EventTypes) {
+			if !strings.HasPrefix(d.On.EventTypes[0], "Microsoft.Resources.") {
+				break // Nobody mistakes these types for one that hubwatch makes itself.
+			}
+			m := d
+			m.On.EventTypes = append(slices.Clone(d.On.EventTypes), eventType)
+			try(m, "with the event type %s too", eventType)
+		}
+
+		if len(d.On.Operations) > 0 {
+			m := d
+			m.On.Operations = nil
+			try(m, "with any operation")
+		}
+		if len(d.On.Operations) > 1 {
+			for i, operation := range d.On.Operations {
+				m := d
+				m.On.Operations = slices.Delete(slices.Clone(d.On.Operations), i, i+1)
+				try(m, "without the operation %s", operation)
+			}
+		}
+		for _, operation := range others(operations, d.On.Operations) {
+			if len(d.On.Operations) == 0 {
+				break // It takes any.
+			}
+			m := d
+			m.On.Operations = append(slices.Clone(d.On.Operations), operation)
+			try(m, "with the operation %s too", operation)
+		}
+
+		if d.On.SubjectContains != "" {
+			m := d
+			m.On.SubjectContains = ""
+			try(m, "with any subject")
+		}
+
+		where := targetOf(t, d, cases)
+		if where == nil {
+			continue
+		}
+		original := where.childTypes
+		for i, childType := range original {
+			where.childTypes = slices.Delete(slices.Clone(original), i, i+1)
+			try(d, "without the child type %q", childType)
+		}
+		for _, childType := range others(childTypes, original) {
+			where.childTypes = append(slices.Clone(original), childType)
+			try(d, "with the child type %q too", childType)
+		}
+		where.childTypes = original
+	}
+	for name := range equivalent {
+		if !excluded[name] {
+			t.Errorf("equivalent has %q, which is no mutant", name)
+		}
+	}
+	t.Logf("%d mutants, %d of them excluded", mutants, len(excluded))
+}
+
+// TestEveryRuleIsHeldByACase changes the table of event.Classify, one condition
+// at a time, and runs the cases of all detectors of failed connections.
+func TestEveryRuleIsHeldByACase(t *testing.T) {
+	cases := map[string]map[string]testCase{}
+	for _, d := range All {
+		if slices.Contains(d.On.EventTypes, event.ConnectionFailed) {
+			cases[d.Name] = readCases(t, d.Name)
+		}
+	}
+	original := event.Rules
+	defer func() { event.Rules = original }()
+	mutants := 0
+	try := func(rules []event.Rule, rule event.Rule, what string, args ...any) {
+		mutants++
+		event.Rules = rules
+		for _, d := range All {
+			if noticed(t, d, cases[d.Name]) {
+				return
+			}
+		}
+		t.Errorf("%s %q: %s: all cases still pass; add one that does not", rule.Name, rule.Phrase, fmt.Sprintf(what, args...))
+	}
+	for i, rule := range original {
+		try(slices.Delete(slices.Clone(original), i, i+1), rule, "removed")
+		change := func(what string, f func(*event.Rule)) {
+			rules := slices.Clone(original)
+			f(&rules[i])
+			try(rules, rule, "%s", what)
+		}
+		if rule.Phrase != "" {
+			change("with any text", func(r *event.Rule) { r.Phrase = "" })
+		}
+		if rule.Codes != nil {
+			change("with any code", func(r *event.Rule) { r.Codes = nil })
+		}
+		for k, code := range rule.Codes {
+			change("without the code "+code, func(r *event.Rule) { r.Codes = slices.Delete(slices.Clone(r.Codes), k, k+1) })
+		}
+		if rule.Operation != "" {
+			change("with either operation", func(r *event.Rule) { r.Operation = "" })
+		}
+		if rule.Family != event.UnknownFamily {
+			change("with any credential", func(r *event.Rule) { r.Family = event.UnknownFamily })
+		}
+		for _, cause := range []event.Cause{event.TokenExpired, event.TokenInvalid, event.CertificateExpired, event.ThumbprintMismatch} {
+			if cause != rule.Cause {
+				change("as "+string(cause), func(r *event.Rule) { r.Cause = cause })
+			}
+		}
+	}
+	t.Logf("%d mutants", mutants)
+}
+
+// noticed reports whether a case of the detector does not pass with the mutant.
+func noticed(t *testing.T, mutant Detector, cases map[string]testCase) bool {
+	for _, c := range cases {
+		for _, raw := range c.events(t) {
+			if c.Want.diff(judge(mutant, raw)) != "" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// others returns what of all is not in own, regardless of case.
+func others(all, own []string) []string {
+	return slices.DeleteFunc(slices.Clone(all), func(s string) bool { return containsFold(own, s) })
+}
+
+// targetOf returns the target that d reports on, or nil if what it reports on is
+// none. The entity of its alerts tells.
+func targetOf(t *testing.T, d Detector, cases map[string]testCase) *target {
+	t.Helper()
+	for name, c := range cases {
+		if !strings.HasPrefix(name, "fires-") || len(c.Want.Alerts) == 0 {
+			continue
+		}
+		return targets[alert.EntityType(c.Want.Alerts[0].EntityType)]
+	}
+	t.Errorf("%s has no case that fires", d.Name)
+	return nil
+}

@@ -1,0 +1,73 @@
+package detector
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"hubwatch/handlers/event"
+)
+
+// Matches reports whether the detector is to be run on e, by the rules that
+// Event Grid applies to the filter made from t. Its error means that e has a
+// type of the trigger but not the payload of that type.
+func (t Trigger) Matches(e event.Event) (bool, error) {
+	if !containsFold(t.EventTypes, e.Type) {
+		return false, nil
+	}
+	if !strings.Contains(strings.ToLower(e.Subject), strings.ToLower(t.SubjectContains)) {
+		return false, nil
+	}
+	if len(t.Operations) == 0 {
+		return true, nil
+	}
+	name, err := event.OperationName(e.Data)
+	if err != nil {
+		return false, err
+	}
+	return containsFold(t.Operations, name), nil
+}
+
+func containsFold(list []string, s string) bool {
+	return slices.ContainsFunc(list, func(v string) bool { return strings.EqualFold(v, s) })
+}
+
+// Filter is the filter of an event subscription in Azure Resource Manager's own
+// words (https://learn.microsoft.com/azure/templates/microsoft.eventgrid/eventsubscriptions).
+type Filter struct {
+	IncludedEventTypes []string         `json:"includedEventTypes"`
+	AdvancedFilters    []AdvancedFilter `json:"advancedFilters,omitempty"`
+}
+
+// AdvancedFilter compares one member of the event with values, any of which may
+// match.
+type AdvancedFilter struct {
+	OperatorType string   `json:"operatorType"`
+	Key          string   `json:"key"`
+	Values       []string `json:"values"`
+}
+
+// Filter returns what Event Grid is told to deliver: just the events that t
+// matches. Its keys mean the same in both delivery schemas.
+func (t Trigger) Filter() Filter {
+	f := Filter{IncludedEventTypes: t.EventTypes}
+	if len(t.Operations) > 0 {
+		f.AdvancedFilters = append(f.AdvancedFilters, AdvancedFilter{"StringIn", "data.operationName", t.Operations})
+	}
+	if t.SubjectContains != "" {
+		f.AdvancedFilters = append(f.AdvancedFilters, AdvancedFilter{"StringContains", "subject", []string{t.SubjectContains}})
+	}
+	return f
+}
+
+// String says in words which events t matches.
+func (t Trigger) String() string {
+	s := strings.Join(t.EventTypes, " or ")
+	if len(t.Operations) > 0 {
+		s += fmt.Sprintf(" of the operation %s", strings.Join(t.Operations, " or "))
+	}
+	if t.SubjectContains != "" {
+		s += fmt.Sprintf(", on a subject that contains %s", t.SubjectContains)
+	}
+	return s
+}

@@ -1,0 +1,134 @@
+// Package event is what comes in: the envelope that Event Grid delivers, in
+// either of its two schemas, the ids of Azure resources, and the payloads that
+// detectors read.
+package event
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Event is one event, whichever schema it was delivered in. Event Grid's
+// eventType, eventTime and topic are CloudEvents' type, time and source
+// (https://learn.microsoft.com/azure/event-grid/cloud-event-schema).
+type Event struct {
+	ID      string         // unique within Source; never empty
+	Type    string         // for example Microsoft.Resources.ResourceWriteSuccess; never empty
+	Subject string         // for Azure Resource Manager the resource id; never empty
+	Source  string         // the topic; may be empty
+	Time    time.Time      // when it happened, UTC
+	Data    jsontext.Value // its shape depends on Type; never empty or null
+	Raw     jsontext.Value // the whole event as it was delivered
+}
+
+// lenient reads strings that are not valid UTF-8, or hold half of a surrogate
+// pair, as the replacement character. An event must not escape judgement
+// because somebody put such bytes in a name. A member that stands twice is
+// refused, since no reader can know which of the two counts.
+var lenient = jsontext.AllowInvalidUTF8(true)
+
+// envelope has the members of both schemas; specversion tells them apart.
+type envelope struct {
+	ID      string         `json:"id"`
+	Subject string         `json:"subject"`
+	Data    jsontext.Value `json:"data"`
+
+	EventType string `json:"eventType"`
+	EventTime string `json:"eventTime"`
+	Topic     string `json:"topic"`
+
+	SpecVersion string `json:"specversion"`
+	Type        string `json:"type"`
+	Time        string `json:"time"`
+	Source      string `json:"source"`
+	DataBase64  string `json:"data_base64"`
+}
+
+// Decode reads one event in Event Grid or CloudEvents 1.0 schema; the event
+// itself tells which. Its error says which member is missing or wrong, and
+// means that no later attempt can do better. The event keeps raw, which the
+// caller must not change.
+func Decode(raw jsontext.Value) (Event, error) {
+	var v envelope
+	if err := json.Unmarshal(raw, &v, lenient); err != nil {
+		return Event{}, fmt.Errorf("event: %w", shortError(err))
+	}
+	if raw.Kind() != '{' {
+		return Event{}, fmt.Errorf("event: want a JSON object, have %v", raw.Kind())
+	}
+	if v.Data.Kind() == 'n' {
+		v.Data = nil // null says no more than no data at all
+	}
+	e := Event{ID: v.ID, Type: v.EventType, Subject: v.Subject, Source: v.Topic, Data: v.Data, Raw: raw}
+	typeMember, timeMember, stamp := "eventType", "eventTime", v.EventTime
+	if v.SpecVersion != "" {
+		if v.SpecVersion != "1.0" {
+			return Event{}, fmt.Errorf("event: specversion: want 1.0, have %q", shorten(v.SpecVersion))
+		}
+		e.Type, e.Source = v.Type, v.Source
+		typeMember, timeMember, stamp = "type", "time", v.Time
+		if v.DataBase64 != "" && len(v.Data) == 0 {
+			data, err := base64.StdEncoding.DecodeString(v.DataBase64)
+			if err != nil {
+				return Event{}, fmt.Errorf("event: data_base64: %w", err)
+			}
+			e.Data = data
+		}
+	}
+	for _, m := range []struct{ name, value string }{
+		{typeMember, e.Type}, {"id", e.ID}, {"subject", e.Subject}, {"data", string(e.Data)},
+	} {
+		if m.value == "" {
+			return e, fmt.Errorf("event: %s: missing or empty", m.name)
+		}
+	}
+	t, err := decodeTime(stamp)
+	if err != nil {
+		return e, fmt.Errorf("event: %s: %w", timeMember, err)
+	}
+	e.Time = t
+	return e, nil
+}
+
+// decodeTime reads an RFC 3339 time. The range is that of an Edm.DateTime
+// (https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model).
+func decodeTime(s string) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, errors.New("missing or empty")
+	}
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("want an RFC 3339 time, have %q", shorten(s))
+	}
+	if t = t.UTC(); t.Year() < 1601 || t.Year() > 9999 {
+		return time.Time{}, fmt.Errorf("want a year from 1601 to 9999, have %q", shorten(s))
+	}
+	return t, nil
+}
+
+// shorten bounds a foreign string that is about to stand in an error.
+func shorten(s string) string {
+	const most = 80
+	if len(s) > most {
+		return strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return s
+}
+
+// shortError bounds an error of the JSON package, which quotes the names of
+// members however long they are. What is wrong stands at its beginning and where
+// at its end.
+func shortError(err error) error {
+	const most = 300
+	s := err.Error()
+	if len(s) <= 2*most {
+		return err
+	}
+	return errors.New(strings.ToValidUTF8(s[:most], "") + "…" + strings.ToValidUTF8(s[len(s)-most:], ""))
+}

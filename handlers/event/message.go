@@ -1,0 +1,250 @@
+package event
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Records returns the resource-log records in b, one by one and in order: the
+// record, or what was lost and why. b is one message of Azure Monitor, an object
+// with an array of records, or a file as Azure Monitor writes them to storage,
+// one record a line
+// (https://learn.microsoft.com/azure/azure-monitor/platform/resource-logs#send-to-azure-event-hubs,
+// https://learn.microsoft.com/azure/azure-monitor/platform/resource-logs-blob-format).
+// Arrays of records and any sequence of all these are taken too, as are members
+// beside the array, which Azure Stream Analytics adds, blank lines, and a byte
+// order mark.
+//
+// A record is a JSON object, which is all that Records looks at. What is none
+// loses itself alone: Records goes on at the next record after a comma, or at the
+// next line that begins with one. A record is a part of b, not a copy of it. What
+// was lost is a part of b too, or all of it if b just ends too early.
+func Records(b []byte) iter.Seq2[jsontext.Value, error] {
+	return func(yield func(jsontext.Value, error) bool) {
+		b := bytes.TrimPrefix(b, []byte("\uFEFF"))
+		s := splitter{b: b, yield: yield, patience: 16*len(b) + 1<<16}
+		for pos := s.space(0); pos < len(b) && !s.stopped; pos = s.space(pos) {
+			switch b[pos] {
+			case '{':
+				pos = s.object(pos)
+			case '[':
+				pos, _ = s.array(pos + 1)
+			default:
+				pos, _ = s.lose(pos, errors.New("want a JSON object or an array of them"), false)
+			}
+		}
+	}
+}
+
+// splitter goes through b once, and again only over what is broken.
+type splitter struct {
+	b       []byte
+	yield   func(jsontext.Value, error) bool
+	stopped bool // yield wants no more
+
+	decoder jsontext.Decoder
+	source  bytes.Buffer
+	// patience is how many more bytes may be read in vain, so that no b takes
+	// more than linear time.
+	patience int
+}
+
+// What a record may hold is for DecodeRecord to say.
+var anyJSON = []jsontext.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
+
+// value returns the end of the JSON value at pos.
+func (s *splitter) value(pos int) (end int, err error) {
+	if pos >= len(s.b) {
+		return pos, errors.New("ends too early")
+	}
+	if s.patience < 0 {
+		return pos, errors.New("too much before this is broken")
+	}
+	s.source = *bytes.NewBuffer(s.b[pos:]) // which the decoder reads in place
+	s.decoder.Reset(&s.source, anyJSON...)
+	if _, err := s.decoder.ReadValue(); err != nil {
+		s.patience -= 16
+		if syntactic, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
+			s.patience -= int(syntactic.ByteOffset)
+		} else {
+			s.patience -= len(s.b) - pos
+		}
+		return pos, err
+	}
+	return pos + int(s.decoder.InputOffset()), nil
+}
+
+// space returns the position of the first byte from pos on that is no JSON
+// whitespace.
+func (s *splitter) space(pos int) int {
+	for pos < len(s.b) && isSpace(s.b[pos]) {
+		pos++
+	}
+	return pos
+}
+
+func trimEnd(b []byte) []byte { return bytes.TrimRight(b, " \t\r\n") }
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
+
+// is reports whether c stands at pos.
+func (s *splitter) is(c byte, pos int) bool { return pos < len(s.b) && s.b[pos] == c }
+
+// object takes the object at start, a record or a message with records, and
+// returns the position after it, or after what was lost of it.
+func (s *splitter) object(start int) int {
+	records := []byte(`"records"`)
+	pos := s.space(start + 1)
+	if !bytes.HasPrefix(s.b[pos:], records) {
+		if end, err := s.value(start); err == nil && !bytes.Contains(s.b[start:end], records) {
+			s.give(start, end)
+			return end
+		}
+	}
+	lost := start // where what is not given yet begins
+	fail := func(err error) int { pos, _ := s.lose(lost, err, false); return pos }
+	isMessage := false
+	var err error
+	for first := true; !s.is('}', pos); first = false {
+		if !first {
+			if !s.is(',', pos) {
+				return fail(s.unexpected(pos, "after a member"))
+			}
+			pos = s.space(pos + 1)
+		}
+		name := pos
+		if !s.is('"', pos) {
+			return fail(s.unexpected(pos, "instead of a member"))
+		}
+		if pos, err = s.value(pos); err != nil {
+			return fail(err)
+		}
+		isRecords := bytes.Equal(s.b[name:pos], records)
+		if pos = s.space(pos); !s.is(':', pos) {
+			return fail(s.unexpected(pos, "after the name of a member"))
+		}
+		switch pos = s.space(pos + 1); {
+		case !isRecords:
+			if pos, err = s.value(pos); err != nil {
+				return fail(err)
+			}
+		case !s.is('[', pos):
+			return fail(errors.New("records: want an array"))
+		default:
+			var ok bool
+			if pos, ok = s.array(pos + 1); !ok {
+				return pos
+			}
+			isMessage = true
+		}
+		pos = s.space(pos)
+		if isMessage {
+			lost = pos
+		}
+	}
+	if !isMessage {
+		s.give(start, pos+1)
+	}
+	return pos + 1
+}
+
+// array takes the records from pos to the end of their array, and returns the
+// position after it. It returns false if what was lost has the array's end in it.
+func (s *splitter) array(pos int) (int, bool) {
+	for !s.stopped {
+		pos = s.space(pos)
+		if s.is(']', pos) {
+			return pos + 1, true
+		}
+		end, err := s.value(pos)
+		if err == nil {
+			s.give(pos, end)
+			pos = s.space(end)
+			if s.is(',', pos) {
+				pos++
+				continue
+			}
+			if s.is(']', pos) || s.is('{', pos) { // without a comma between them, two records are two records
+				continue
+			}
+			err = s.unexpected(pos, "after a record")
+		}
+		var inside bool
+		if pos, inside = s.lose(pos, err, true); !inside {
+			return pos, false
+		}
+	}
+	return len(s.b), false
+}
+
+func (s *splitter) unexpected(pos int, where string) error {
+	if pos >= len(s.b) {
+		return errors.New("ends too early")
+	}
+	return fmt.Errorf("%q %s", s.b[pos], where)
+}
+
+// give yields what stands from start to end.
+func (s *splitter) give(start, end int) {
+	record := jsontext.Value(s.b[start:end:end])
+	if kind := record.Kind(); kind != '{' {
+		s.tell(record, fmt.Errorf("record: want a JSON object, have %v", kind))
+		return
+	}
+	s.tell(record, nil)
+}
+
+func (s *splitter) tell(value jsontext.Value, err error) {
+	if !s.stopped {
+		s.stopped = !s.yield(value, err)
+	}
+}
+
+// lose yields what is lost because of err, from start to where it can go on,
+// which it returns: at a record after a comma, if start is inside an array, or
+// else at the beginning of a line. It tells which of the two.
+func (s *splitter) lose(start int, err error, inArray bool) (pos int, inside bool) {
+	before := byte(0) // the last byte before pos that is not whitespace
+	newLine := false  // whether pos begins a line but for whitespace
+	for pos = start; pos < len(s.b); pos++ {
+		c := s.b[pos]
+		if pos > start && (c == '{' || c == '[') {
+			if inside = inArray && c == '{' && before == ',' && s.record(pos); inside {
+				break
+			}
+			if newLine && (!inArray || before != ',' || bytes.HasPrefix(s.b[pos:], []byte(`{"records"`))) {
+				break
+			}
+		}
+		if !isSpace(c) {
+			before, newLine = c, false
+		} else if c == '\n' {
+			newLine = true
+		}
+	}
+	lost := trimEnd(s.b[start:pos])
+	if inside && len(lost) > 1 {
+		lost = trimEnd(lost[:len(lost)-1]) // without the comma
+	}
+	if len(lost) == 0 {
+		lost = s.b
+	}
+	s.tell(lost, fmt.Errorf("record: %w", err))
+	return pos, inside
+}
+
+// record reports whether a whole record stands at pos: an object with a member
+// that records have. A quotation mark inside a string is escaped, so no text
+// that a client chose can look like one.
+func (s *splitter) record(pos int) bool {
+	end, err := s.value(pos)
+	if err != nil {
+		return false
+	}
+	has := func(name string) bool { return bytes.Contains(s.b[pos:end], []byte(name)) }
+	return !has(`"records"`) && (has(`"category"`) || has(`"metricName"`))
+}

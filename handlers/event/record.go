@@ -1,0 +1,277 @@
+package event
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Record is one entry of the log category Connections of an IoT hub
+// (https://learn.microsoft.com/azure/iot-hub/monitor-iot-hub-reference#connections).
+// The documented template does not say which members an entry of a failed login
+// has, and Microsoft's samples differ from it and from each other, so every
+// member is taken in each form that was seen.
+type Record struct {
+	Time              time.Time // when it happened, UTC; whole seconds in all known samples
+	ResourceID        string    // of the hub, as spelled, which is in upper case; may be empty
+	Category          string    // as spelled; compare regardless of case; "" for a metric
+	OperationName     string    // deviceConnect or deviceDisconnect; compare regardless of case
+	Level             string    // Information, Warning or Error; may be empty
+	ResultType        string    // an error code of six digits in all known samples; "" for success
+	ResultDescription string    // the error's name in all known samples; may be empty
+	StatusCode        string    // an HTTP status; may be empty
+	DeviceID          string    // as the client gave it; may be empty
+	ModuleID          string    // as the client gave it; "" for a device
+	SDKVersion        string    // as the client gave it; may be empty
+	Protocol          string    // Mqtt, Amqp, Https and so on; may be empty
+	MaskedIPAddress   string    // of the client, without its last part: 203.0.113.XXX; may be empty
+	AuthType          AuthType
+	// Texts are what the service itself says of the result: the description and
+	// the messages, without any member that a client has a say in.
+	Texts []string
+	// Unreadable names the members that are there but could not be read, so that
+	// a change of schema is seen.
+	Unreadable []string
+}
+
+// AuthType is how a client authenticated itself, or tried to. All of it is empty
+// if the record does not say.
+type AuthType struct {
+	Scope  string // device, module or hub
+	Type   string // sas, symkey or x509
+	Issuer string // iothub, or external for a certificate authority
+}
+
+// Family is the kind of credential that an AuthType stands for.
+type Family int
+
+// A credential is a shared access signature, or an X.509 certificate, or it is
+// not known which.
+const (
+	UnknownFamily Family = iota
+	TokenFamily
+	CertificateFamily
+)
+
+// Family returns the kind of credential. The types are those of the message
+// property iothub-connection-auth-method
+// (https://learn.microsoft.com/azure/iot-hub/iot-hub-devguide-messages-construct).
+func (a AuthType) Family() Family {
+	switch {
+	case strings.EqualFold(a.Type, "sas"), strings.EqualFold(a.Type, "symkey"):
+		return TokenFamily
+	case strings.EqualFold(a.Type, "x509"):
+		return CertificateFamily
+	}
+	return UnknownFamily
+}
+
+// connections is the log category that records are read of.
+const connections = "Connections"
+
+// member is a member whose form varies: a string, or a number that becomes the
+// string of its digits. null is "".
+type member struct {
+	text string
+	odd  bool // it has another form
+}
+
+// UnmarshalJSONFrom implements [json.UnmarshalerFrom].
+func (m *member) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	switch d.PeekKind() {
+	case '"', '0':
+		token, err := d.ReadToken()
+		if err != nil {
+			return err
+		}
+		m.text = token.String()
+		return nil
+	case 'n':
+	default:
+		m.odd = true
+	}
+	return d.SkipValue()
+}
+
+// nested is a member that is an object, or a string that holds one, or a plain
+// word. null is nil.
+type nested []byte
+
+// UnmarshalJSONFrom implements [json.UnmarshalerFrom].
+func (n *nested) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	value, err := d.ReadValue()
+	if err != nil {
+		return err
+	}
+	switch value.Kind() {
+	case 'n':
+	case '"':
+		// An error says that some characters are no Unicode; they are replaced.
+		*n, _ = jsontext.AppendUnquote([]byte(nil), value)
+	default:
+		*n = nested(value.Clone())
+	}
+	return nil
+}
+
+// client is what a record says of the client. It stands in properties today and
+// stood in the record itself in the format of 2018
+// (https://github.com/MicrosoftDocs/azure-docs, articles/iot-hub/iot-hub-operations-monitoring.md).
+type client struct {
+	DeviceID           member `json:"deviceId"`
+	ModuleID           member `json:"moduleId"`
+	SDKVersion         member `json:"sdkVersion"`
+	Protocol           member `json:"protocol"`
+	MaskedIPAddress    member `json:"maskedIpAddress"`
+	AuthType           nested `json:"authType"`
+	AuthenticationType nested `json:"authenticationType"` // its name in the category D2CTwinOperations
+	StatusCode         member `json:"statusCode"`
+	StatusType         member `json:"statusType"`
+	StatusDescription  member `json:"statusDescription"`
+}
+
+// DecodeRecord reads a resource-log record. Of a metric, which has no category,
+// and of another category than Connections it reads no more than category and
+// operation, since their other members are none of its business. Its error says
+// what is missing or wrong, and means that no later attempt can do better.
+func DecodeRecord(raw jsontext.Value) (Record, error) {
+	var v struct {
+		client
+		Time              member `json:"time"`
+		ResourceID        member `json:"resourceId"`
+		OperationName     member `json:"operationName"`
+		Category          string `json:"category"`
+		MetricName        member `json:"metricName"`
+		Level             member `json:"level"`
+		ResultType        member `json:"resultType"`
+		ResultDescription member `json:"resultDescription"`
+		Properties        nested `json:"properties"`
+	}
+	if kind := raw.Kind(); kind != '{' {
+		return Record{}, fmt.Errorf("record: want a JSON object, have %v", kind)
+	}
+	if err := json.Unmarshal(raw, &v, lenient); err != nil {
+		return Record{}, fmt.Errorf("record: %w", shortError(err))
+	}
+	r := Record{Category: v.Category, OperationName: v.OperationName.text}
+	if r.Category == "" && v.MetricName.text == "" {
+		return Record{}, errors.New("record: category: missing or empty")
+	}
+	if !strings.EqualFold(r.Category, connections) {
+		return r, nil
+	}
+	stamp, err := decodeTime(strings.TrimSpace(v.Time.text)) // the documented template begins with a space
+	if err != nil {
+		return Record{}, fmt.Errorf("record: time: %w", err)
+	}
+	var p struct {
+		client
+		ErrorMessage member `json:"errorMessage"`
+		Message      member `json:"message"`
+		Details      member `json:"details"`
+	}
+	if len(v.Properties) > 0 {
+		if err := json.Unmarshal(v.Properties, &p, lenient); err != nil {
+			return Record{}, fmt.Errorf("record: properties: %w", shortError(err))
+		}
+	}
+
+	// The first of several members that is not empty counts, and each that is
+	// there is looked at.
+	read := func(name string, members ...*member) (text string) {
+		for _, m := range members {
+			if m.odd {
+				r.Unreadable = append(r.Unreadable, name)
+			}
+			text = first(text, m.text)
+		}
+		return text
+	}
+	r.Time = stamp
+	r.ResourceID = read("resourceId", &v.ResourceID)
+	r.Level = read("level", &v.Level)
+	r.ResultType = read("resultType", &v.ResultType, &v.StatusType, &p.StatusType)
+	r.ResultDescription = read("resultDescription", &v.ResultDescription)
+	r.StatusCode = read("statusCode", &p.StatusCode, &v.StatusCode)
+	r.DeviceID = read("deviceId", &p.DeviceID, &v.DeviceID)
+	r.ModuleID = read("moduleId", &p.ModuleID, &v.ModuleID)
+	r.SDKVersion = read("sdkVersion", &p.SDKVersion, &v.SDKVersion)
+	r.Protocol = read("protocol", &p.Protocol, &v.Protocol)
+	r.MaskedIPAddress = read("maskedIpAddress", &p.MaskedIPAddress, &v.MaskedIPAddress)
+	for _, auth := range []nested{p.AuthType, p.AuthenticationType, v.AuthType, v.AuthenticationType} {
+		if len(auth) > 0 {
+			var ok bool
+			if r.AuthType, ok = decodeAuthType(auth); !ok {
+				r.Unreadable = append(r.Unreadable, "authType")
+			}
+			break
+		}
+	}
+	for _, m := range []struct {
+		name string
+		text string
+	}{
+		{"resultDescription", r.ResultDescription},
+		{"statusDescription", read("statusDescription", &v.StatusDescription)},
+		{"properties.errorMessage", read("properties.errorMessage", &p.ErrorMessage)},
+		{"properties.message", read("properties.message", &p.Message)},
+		{"properties.details", read("properties.details", &p.Details)},
+		{"properties.statusDescription", read("properties.statusDescription", &p.StatusDescription)},
+	} {
+		if m.text != "" {
+			r.Texts = append(r.Texts, m.text)
+		}
+	}
+	return r, nil
+}
+
+// decodeAuthType reads an object, or a word that is a type by itself. It returns
+// false if raw is neither.
+func decodeAuthType(raw []byte) (AuthType, bool) {
+	if jsontext.Value(raw).Kind() != '{' {
+		if a := (AuthType{Type: string(raw)}); a.Family() != UnknownFamily {
+			return a, true
+		}
+		return AuthType{}, false
+	}
+	var v struct {
+		Scope  member `json:"scope"`
+		Type   member `json:"type"`
+		Issuer member `json:"issuer"`
+	}
+	if err := json.Unmarshal(raw, &v, lenient); err != nil {
+		return AuthType{}, false
+	}
+	return AuthType{Scope: v.Scope.text, Type: v.Type.text, Issuer: v.Issuer.text}, true
+}
+
+// Hub returns the IoT hub that the record is of. Its error says what is wrong
+// with the record's resource id.
+func (r Record) Hub() (ResourceID, error) {
+	id, err := ParseResourceID(r.ResourceID)
+	if err != nil {
+		return id, fmt.Errorf("record: %w", shortError(err))
+	}
+	if !id.OnHub() {
+		return id, fmt.Errorf("record: resource id %q: %s is no IoT hub", shorten(r.ResourceID), shorten(id.Type))
+	}
+	return id, nil
+}
+
+// Subject returns what the record is about, in the words of IoT Hub's own events:
+// devices/<device id>, with /modules/<module id> behind it for a module
+// (https://learn.microsoft.com/azure/event-grid/event-schema-iot-hub). Ids stand
+// in it as they are. Its error means that the record names no device.
+func (r Record) Subject() (string, error) {
+	if r.DeviceID == "" {
+		return "", errors.New("record: deviceId: missing or empty")
+	}
+	if r.ModuleID != "" {
+		return "devices/" + r.DeviceID + "/modules/" + r.ModuleID, nil
+	}
+	return "devices/" + r.DeviceID, nil
+}
