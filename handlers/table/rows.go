@@ -1,0 +1,213 @@
+package table
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
+
+	"hubwatch/handlers/alert"
+)
+
+// Row is the row of an alert. Its columns have the names of Microsoft's
+// Microsoft.Security/alerts schema where that has them
+// (https://learn.microsoft.com/rest/api/defenderforcloud/alerts).
+type Row struct {
+	key
+	particulars
+
+	SystemAlertId    string
+	AlertType        string
+	AlertDisplayName string
+	Severity         string
+	RemediationSteps string // a line for each step
+	EntityType       string
+	Detector         string
+	VendorName       string
+	ProductName      string
+
+	EndTimeUtc       string // of the last occurrence
+	TimeGeneratedUtc string `json:",omitzero"` // when the row was made
+	Status           string `json:",omitzero"` // an update that leaves it out does not touch it
+	Occurrences      int32  // distinct events
+}
+
+// key is what every row has.
+type key struct {
+	PartitionKey string
+	RowKey       string
+}
+
+// particulars are the columns that can differ between the occurrences of one
+// alert. The row shows those of the first occurrence, and of two at the same
+// time those that sort first: so they depend on which events there were, and
+// not on the order in which they came.
+type particulars struct {
+	StartTimeUtc       string
+	Description        string
+	Confidence         string
+	CompromisedEntity  string
+	HubName            string
+	ResourceId         string
+	SubscriptionId     string
+	Actor              string
+	ActorIpAddress     string
+	CorrelationId      string
+	ExtendedProperties string // a JSON object of strings
+}
+
+// compare orders particulars by time. Edm.DateTimes of equal length sort as text.
+func (p particulars) compare(q particulars) int {
+	list := func(p particulars) []string {
+		return []string{p.StartTimeUtc, p.Description, p.Confidence, p.CompromisedEntity, p.HubName, p.ResourceId,
+			p.SubscriptionId, p.Actor, p.ActorIpAddress, p.CorrelationId, p.ExtendedProperties}
+	}
+	return slices.Compare(list(p), list(q))
+}
+
+// newRow returns the row of an alert whose only occurrence is a.
+func newRow(a alert.Alert, generated time.Time) Row {
+	steps := make([]string, len(a.Remediation))
+	for i, step := range a.Remediation {
+		steps[i] = fmt.Sprintf("%d. %s", i+1, step)
+	}
+	at := edmTime(a.Evidence.Time)
+	return Row{
+		key: key{partitionKey(a), alertKey(a.ID)},
+		particulars: particulars{
+			StartTimeUtc:       at,
+			Description:        column(a.Message),
+			Confidence:         string(a.Confidence),
+			CompromisedEntity:  column(a.Entity.Name),
+			HubName:            column(a.Hub.Name),
+			ResourceId:         column(a.Hub.ResourceID),
+			SubscriptionId:     column(a.Hub.SubscriptionID),
+			Actor:              column(a.Actor),
+			ActorIpAddress:     column(a.ActorIPAddress),
+			CorrelationId:      column(a.CorrelationID),
+			ExtendedProperties: properties(a.Properties),
+		},
+		SystemAlertId:    a.ID,
+		AlertType:        a.Type,
+		AlertDisplayName: a.DisplayName,
+		Severity:         string(a.Severity),
+		RemediationSteps: strings.Join(steps, "\n"),
+		EntityType:       string(a.Entity.Type),
+		Detector:         a.Detector,
+		VendorName:       "hubwatch",
+		ProductName:      "hubwatch",
+		EndTimeUtc:       at,
+		TimeGeneratedUtc: edmTime(generated),
+		Status:           string(alert.Active),
+		Occurrences:      1,
+	}
+}
+
+// add returns the row with the occurrences of more in it, a row of the same
+// alert. An alert that somebody closed becomes Active again; any other status
+// is left as it is.
+func (r Row) add(more Row) Row {
+	sum := more
+	sum.Occurrences += r.Occurrences
+	sum.EndTimeUtc = max(r.EndTimeUtc, more.EndTimeUtc)
+	sum.TimeGeneratedUtc = r.TimeGeneratedUtc
+	if r.compare(more.particulars) < 0 {
+		sum.particulars = r.particulars
+	}
+	if !alert.Status(r.Status).Closed() {
+		sum.Status = r.Status
+	}
+	return sum
+}
+
+// The types of the columns that JSON alone does not tell.
+const (
+	edmDateTime = "Edm.DateTime"
+	edmBinary   = "Edm.Binary"
+	edmInt64    = "Edm.Int64"
+)
+
+// entity returns the row as the service takes it. Edm types that JSON does not
+// tell stand in members of their own; the SDK's EDMEntity, which would add
+// them, doubles the apostrophes of keys (aztables v1.4.1, entity.go).
+func (r Row) entity() ([]byte, error) {
+	return json.Marshal(struct {
+		Row
+		StartType string `json:"StartTimeUtc@odata.type"`
+		EndType   string `json:"EndTimeUtc@odata.type"`
+		MadeType  string `json:"TimeGeneratedUtc@odata.type,omitzero"`
+	}{r, edmDateTime, edmDateTime, edmDateTime})
+}
+
+// evidence is the row of one occurrence. It has neither AlertType nor Severity,
+// so that a reader who filters on those sees alerts only.
+type evidence struct {
+	key
+	SystemAlertId  string
+	EventId        string
+	EventTimeUtc   string
+	EventTimeType  string `json:"EventTimeUtc@odata.type"`
+	Actor          string
+	ActorIpAddress string
+	CorrelationId  string
+	Properties     string // a JSON object of strings
+	RawEvent       string // without secrets, the first 32,000 characters
+	RawEventSha256 string // of the event as it was delivered, in hexadecimal
+}
+
+func newEvidence(a alert.Alert) evidence {
+	return evidence{
+		key:            key{partitionKey(a), evidenceKey(a)},
+		SystemAlertId:  a.ID,
+		EventId:        column(a.Evidence.EventID),
+		EventTimeUtc:   edmTime(a.Evidence.Time),
+		EventTimeType:  edmDateTime,
+		Actor:          column(a.Actor),
+		ActorIpAddress: column(a.ActorIPAddress),
+		CorrelationId:  column(a.CorrelationID),
+		Properties:     properties(a.Properties),
+		RawEvent:       column(string(a.Evidence.Raw)),
+		RawEventSha256: sha256Hex(a.Evidence.Raw),
+	}
+}
+
+func sha256Hex(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+func properties(p map[string]string) string {
+	b, err := json.Marshal(p, json.Deterministic(true))
+	if err != nil { // a string that is not UTF-8
+		return column(fmt.Sprintf("%q", p))
+	}
+	return column(string(b))
+}
+
+// maxText is the most UTF-16 units of a text column. Table Storage takes 32,768
+// (64 KiB, https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model).
+const maxText = 32000
+
+// column makes a foreign string fit to stand in a column: without secrets, valid
+// UTF-8, and of at most maxText UTF-16 units.
+func column(s string) string {
+	s = strings.ToValidUTF8(alert.RedactString(s), string(utf8.RuneError))
+	if len(s) <= maxText {
+		return s
+	}
+	units := 0
+	for i, r := range s {
+		if r > 0xffff {
+			units++
+		}
+		if units++; units > maxText {
+			return s[:i]
+		}
+	}
+	return s
+}

@@ -1,0 +1,651 @@
+package table
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
+	"github.com/go-json-experiment/json"
+	"github.com/google/go-cmp/cmp"
+
+	"hubwatch/handlers/alert"
+	"hubwatch/handlers/local"
+)
+
+// TestMain makes the test binary also the process that TestKeyless starts:
+// tokens are cached for the whole of a process, so each of its cases needs one
+// of its own.
+func TestMain(m *testing.M) {
+	if uri := os.Getenv("TEST_KEYLESS_URI"); uri != "" {
+		keyless(uri)
+		return
+	}
+	code := m.Run()
+	if shared.azurite != nil {
+		if err := shared.azurite.Stop(); err != nil {
+			log.Print(err)
+		}
+	}
+	os.Exit(code)
+}
+
+var shared struct {
+	once    sync.Once
+	azurite *local.Azurite
+	err     error
+}
+
+// azurite returns the Azurite of this package's tests, which have a table each.
+func azurite(t testing.TB) *local.Azurite {
+	t.Helper()
+	shared.once.Do(func() {
+		var main string
+		if main, shared.err = local.FindAzurite("../.."); shared.err == nil {
+			shared.azurite, shared.err = local.StartAzurite(context.Background(), local.AzuriteOptions{Main: main})
+		}
+	})
+	if shared.err != nil {
+		if os.Getenv("HUBWATCH_AZURITE") != "required" {
+			t.Skip(shared.err)
+		}
+		t.Fatal(shared.err)
+	}
+	return shared.azurite
+}
+
+var tables atomic.Int64
+
+// open returns a store with two tables of its own on the service at a
+// connection string, and the settings to open it once more.
+func open(t testing.TB, connection string) (*Store, Settings) {
+	t.Helper()
+	n := tables.Add(1)
+	settings := Settings{ConnectionString: connection, AlertsTable: fmt.Sprintf("alerts%d", n), QuarantineTable: fmt.Sprintf("quarantine%d", n)}
+	return reopen(t, settings), settings
+}
+
+func reopen(t testing.TB, settings Settings) *Store {
+	t.Helper()
+	s, err := Open(settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// through returns a connection string for azurite through a proxy that makes
+// faults, and the proxy.
+func through(t testing.TB, fault func(n int, r *http.Request) local.Fault) (string, *local.FaultyProxy) {
+	t.Helper()
+	a := azurite(t)
+	target, _, _ := strings.Cut(a.Endpoint(), "/devstoreaccount1")
+	p := local.StartFaultyProxy(target, fault)
+	t.Cleanup(p.Close)
+	return strings.Replace(a.ConnectionString(), target, p.URL, 1), p
+}
+
+func put(t testing.TB, s *Store, alerts ...alert.Alert) {
+	t.Helper()
+	if err := s.Put(t.Context(), alerts...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// dump returns every row of a table by its key, without what differs between
+// two runs over the same events: the service's own columns and TimeGeneratedUtc.
+func dump(t testing.TB, table table) map[string]map[string]any {
+	t.Helper()
+	rows := map[string]map[string]any{}
+	for pages := table.client.NewListEntitiesPager(nil); pages.More(); {
+		page, err := pages.NextPage(context.Background())
+		if hasCode(err, aztables.TableNotFound) {
+			return rows
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, entity := range page.Entities {
+			var row map[string]any
+			if err := json.Unmarshal(entity, &row); err != nil {
+				t.Fatal(err)
+			}
+			maps.DeleteFunc(row, func(name string, _ any) bool {
+				return strings.HasPrefix(name, "odata.") || strings.HasPrefix(name, "Timestamp") || strings.HasPrefix(name, "TimeGeneratedUtc") || strings.HasPrefix(name, "QuarantinedUtc")
+			})
+			rows[fmt.Sprint(row["PartitionKey"], " ", row["RowKey"])] = row
+		}
+	}
+	return rows
+}
+
+func list(t testing.TB, s *Store, hub string) []Row {
+	t.Helper()
+	var rows []Row
+	for row, err := range s.List(t.Context(), hub) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// TestColumns holds the two kinds of rows to the columns that are documented.
+func TestColumns(t *testing.T) {
+	s, _ := open(t, azurite(t).ConnectionString())
+	put(t, s, occurred("Contoso-Hub", "event-1", noon))
+	id := occurred("contoso-hub", "event-1", noon).ID
+	hubID := "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-iot/providers/Microsoft.Devices/IotHubs/Contoso-Hub"
+	want := map[string]map[string]any{}
+	for _, row := range []map[string]any{{
+		"PartitionKey": "contoso-hub|79739798", "RowKey": "a|" + id,
+		"SystemAlertId": id, "AlertType": "IoT_CertificateSuccessfullyAddedToHub", "AlertDisplayName": "New certificate added to an IoT Hub",
+		"Severity": "Medium", "Confidence": "Stated", "Description": "Certificate root-ca was added in event event-1.",
+		"RemediationSteps": "1. Ask the actor.\n2. Delete the certificate.", "CompromisedEntity": "root-ca", "EntityType": "Certificate",
+		"HubName": "Contoso-Hub", "ResourceId": hubID, "SubscriptionId": "00000000-0000-0000-0000-000000000001",
+		"Actor": "alice@contoso.example", "ActorIpAddress": "203.0.113.7", "CorrelationId": "correlation of event-1",
+		"StartTimeUtc": "2026-02-01T12:00:00.1234567Z", "StartTimeUtc@odata.type": "Edm.DateTime",
+		"EndTimeUtc": "2026-02-01T12:00:00.1234567Z", "EndTimeUtc@odata.type": "Edm.DateTime",
+		"Status": "Active", "Occurrences": 1.0, "ExtendedProperties": `{"ChangeKind":"created"}`,
+		"Detector": "CertificateAdded", "VendorName": "hubwatch", "ProductName": "hubwatch",
+	}, {
+		"PartitionKey": "contoso-hub|79739798", "RowKey": evidenceKey(occurred("contoso-hub", "event-1", noon)),
+		"SystemAlertId": id, "EventId": "event-1", "EventTimeUtc": "2026-02-01T12:00:00.1234567Z", "EventTimeUtc@odata.type": "Edm.DateTime",
+		"Actor": "alice@contoso.example", "ActorIpAddress": "203.0.113.7", "CorrelationId": "correlation of event-1",
+		"Properties": `{"ChangeKind":"created"}`, "RawEvent": `{"id":"event-1"}`,
+		"RawEventSha256": sha256Hex([]byte(`{"id":"event-1"}`)),
+	}} {
+		want[fmt.Sprint(row["PartitionKey"], " ", row["RowKey"])] = row
+	}
+	if diff := cmp.Diff(want, dump(t, s.alerts)); diff != "" {
+		t.Errorf("rows (-want +got):\n%s", diff)
+	}
+	if made := list(t, s, "")[0].TimeGeneratedUtc; made == "" {
+		t.Error("TimeGeneratedUtc is empty")
+	}
+}
+
+// TestRedeliveryChangesNothing delivers occurrences of several alerts in random
+// order, some of them again and at the same time, through two instances, and
+// compares the rows with those of one delivery in order.
+func TestRedeliveryChangesNothing(t *testing.T) {
+	var alerts []alert.Alert
+	for i := range 60 {
+		at := noon.Add(time.Duration(i%7) * time.Minute)
+		alerts = append(alerts, occurred([]string{"contoso-hub", "contoso-hub-west"}[i%2], fmt.Sprint("event-", i), at))
+	}
+	clean, _ := open(t, azurite(t).ConnectionString())
+	for _, a := range alerts {
+		put(t, clean, a)
+	}
+	want := dump(t, clean.alerts)
+
+	s, settings := open(t, azurite(t).ConnectionString())
+	instances := []*Store{s, reopen(t, settings)}
+	var deliveries []alert.Alert
+	for range 3 {
+		deliveries = append(deliveries, alerts...)
+	}
+	rand.Shuffle(len(deliveries), func(i, j int) { deliveries[i], deliveries[j] = deliveries[j], deliveries[i] })
+	var wait sync.WaitGroup
+	for i, a := range deliveries {
+		wait.Go(func() {
+			if err := instances[i%2].Put(t.Context(), a); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wait.Wait()
+	if diff := cmp.Diff(want, dump(t, s.alerts)); diff != "" {
+		t.Errorf("rows of a clean run and of three deliveries (-want +got):\n%s", diff)
+	}
+}
+
+// TestOneDeviceFailsFourHundredTimesAtOnce is the worst case for a counter: all
+// occurrences belong to one row, and two instances write it.
+func TestOneDeviceFailsFourHundredTimesAtOnce(t *testing.T) {
+	s, settings := open(t, azurite(t).ConnectionString())
+	instances := []*Store{s, reopen(t, settings)}
+	var wait sync.WaitGroup
+	for i := range 400 {
+		wait.Go(func() {
+			if err := instances[i%2].Put(t.Context(), occurred("contoso-hub", fmt.Sprint(i), noon.Add(time.Duration(i)*time.Millisecond))); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wait.Wait()
+	rows := list(t, s, "contoso-hub")
+	if len(rows) != 1 || rows[0].Occurrences != 400 {
+		t.Fatalf("%d alerts, want 1 with 400 occurrences: %+v", len(rows), rows)
+	}
+	if evidence := len(dump(t, s.alerts)) - 1; evidence != 400 {
+		t.Errorf("%d rows of evidence, want 400", evidence)
+	}
+}
+
+// TestWhatAPersonSetStays sets a status and a column of one's own, as a person
+// would, and then redelivers and adds occurrences.
+func TestWhatAPersonSetStays(t *testing.T) {
+	for status, after := range map[alert.Status]alert.Status{
+		alert.InProgress: alert.InProgress, alert.Resolved: alert.Active, alert.Dismissed: alert.Active,
+	} {
+		s, _ := open(t, azurite(t).ConnectionString())
+		first := occurred("contoso-hub", "1", noon)
+		put(t, s, first)
+		set := fmt.Sprintf(`{"PartitionKey":%q,"RowKey":%q,"Status":%q,"Owner":"bob"}`, partitionKey(first), alertKey(first.ID), status)
+		if _, err := s.alerts.client.UpdateEntity(t.Context(), []byte(set), &aztables.UpdateEntityOptions{UpdateMode: aztables.UpdateModeMerge}); err != nil {
+			t.Fatal(err)
+		}
+		put(t, s, first)
+		if row := list(t, s, "")[0]; row.Status != string(status) || row.Occurrences != 1 {
+			t.Errorf("a redelivery makes %s with 1 occurrence %s with %d", status, row.Status, row.Occurrences)
+		}
+		put(t, s, occurred("contoso-hub", "2", noon.Add(-time.Hour)))
+		row := list(t, s, "")[0]
+		if row.Status != string(after) || row.Occurrences != 2 {
+			t.Errorf("another occurrence makes %s %s with %d occurrences, want %s with 2", status, row.Status, row.Occurrences, after)
+		}
+		if !strings.Contains(fmt.Sprint(dump(t, s.alerts)), "Owner:bob") {
+			t.Error("a column that a person added is gone")
+		}
+	}
+}
+
+// TestAlertThatWasDeleted takes the alert's row away, as a person may: the same
+// event does not bring it back, another one does.
+func TestAlertThatWasDeleted(t *testing.T) {
+	s, _ := open(t, azurite(t).ConnectionString())
+	first := occurred("contoso-hub", "1", noon)
+	put(t, s, first)
+	if _, err := s.alerts.client.DeleteEntity(t.Context(), partitionKey(first), alertKey(first.ID), nil); err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, first)
+	if rows := list(t, s, ""); len(rows) != 0 {
+		t.Errorf("a redelivery brought %d deleted alerts back", len(rows))
+	}
+	put(t, s, occurred("contoso-hub", "2", noon))
+	if rows := list(t, s, ""); len(rows) != 1 || rows[0].Occurrences != 1 {
+		t.Errorf("another event gives %+v, want one alert of one occurrence", rows)
+	}
+}
+
+func TestListNewestDayFirst(t *testing.T) {
+	s, _ := open(t, azurite(t).ConnectionString())
+	for i, hub := range []string{"hub1", "hub10", "hub2", "HUB1", "hub-1"} {
+		for day := range 4 {
+			put(t, s, occurred(hub, fmt.Sprint(i, day), noon.AddDate(0, 0, (day*3)%4)))
+		}
+	}
+	var days []string
+	for _, row := range list(t, s, "Hub1") {
+		if !strings.EqualFold(row.HubName, "hub1") {
+			t.Errorf("an alert of %s among those of hub1", row.HubName)
+		}
+		days = append(days, row.StartTimeUtc[:10])
+	}
+	want := []string{"2026-02-04", "2026-02-03", "2026-02-02", "2026-02-01"}
+	if diff := cmp.Diff(want, days); diff != "" {
+		t.Errorf("days of hub1's alerts (-want +got):\n%s", diff)
+	}
+	if n := len(list(t, s, "")); n != 16 {
+		t.Errorf("%d alerts on all hubs, want 16", n)
+	}
+	if n := len(list(t, s, "x' or PartitionKey ne 'zzz")); n != 0 {
+		t.Errorf("a hub that is no name but a query lists %d alerts", n)
+	}
+}
+
+// TestNamesThatKeysForbid stores names with everything that Table Storage and
+// OData do not take in keys.
+func TestNamesThatKeysForbid(t *testing.T) {
+	s, _ := open(t, azurite(t).ConnectionString())
+	names := []string{
+		"o'brien", "a/b", `a\b`, "a#b", "a?b", "a%b", "100%", "a+b", "a b", "a|b", "a}b", "a\x00b", "a\tb\nc", "a\u0085b", "ü€😀",
+		"a''b", strings.Repeat("n", 1000), strings.Repeat("😀", 40000), "not\xffUTF-8",
+	}
+	for _, name := range names {
+		a := occurred("contoso-hub", "event "+name, noon)
+		a.Entity.Name, a.Actor, a.Hub.Name = name, name, name
+		a.ID = alert.ID(a.Type, a.Hub, a.Entity, a.Actor, noon)
+		put(t, s, a)
+		put(t, s, a)
+		rows := list(t, s, name)
+		if len(rows) != 1 || rows[0].CompromisedEntity != column(name) || rows[0].Occurrences != 1 {
+			t.Errorf("the entity %.40q comes back as %d rows: %.200v", name, len(rows), rows)
+		}
+	}
+}
+
+func TestEvidenceOfOneMegabyte(t *testing.T) {
+	s, _ := open(t, azurite(t).ConnectionString())
+	var alerts []alert.Alert
+	for i := range 5 { // more than one transaction takes
+		a := occurred("contoso-hub", fmt.Sprint(i), noon)
+		a.Evidence.Raw = []byte(strings.Repeat("é", 512<<10))
+		alerts = append(alerts, a)
+	}
+	put(t, s, alerts...)
+	rows := dump(t, s.alerts)
+	row := rows[partitionKey(alerts[0])+" "+evidenceKey(alerts[0])]
+	if n := len([]rune(row["RawEvent"].(string))); n != maxText || row["RawEventSha256"] != sha256Hex(alerts[0].Evidence.Raw) {
+		t.Errorf("evidence has %d characters and the hash %v", n, row["RawEventSha256"])
+	}
+	if n := len(rows); n != 6 {
+		t.Errorf("%d rows, want an alert and five of evidence", n)
+	}
+}
+
+// TestFaults makes each fault in each place of a write, once, and compares the
+// rows with those of a write without faults.
+func TestFaults(t *testing.T) {
+	first, second := occurred("contoso-hub", "1", noon), occurred("contoso-hub", "2", noon.Add(time.Minute))
+	clean, _ := open(t, azurite(t).ConnectionString())
+	put(t, clean, first)
+	put(t, clean, second)
+	want := dump(t, clean.alerts)
+
+	for fault, name := range map[local.Fault]string{
+		local.Drop: "connection breaks", local.Lose: "answer is lost", local.Busy: "throttled", local.Broken: "internal error", local.LoseBroken: "internal error after the write",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for at := 1; ; at++ {
+				var made atomic.Bool
+				connection, _ := through(t, func(n int, _ *http.Request) local.Fault {
+					if n == at && made.CompareAndSwap(false, true) {
+						return fault
+					}
+					return local.Pass
+				})
+				s, _ := open(t, connection)
+				put(t, s, first)
+				put(t, s, second)
+				put(t, s, first)
+				if !made.Load() {
+					return // every request of the writes has had the fault
+				}
+				if diff := cmp.Diff(want, dump(t, s.alerts)); diff != "" {
+					t.Errorf("fault in request %d: rows (-want +got):\n%s", at, diff)
+				}
+			}
+		})
+	}
+}
+
+// TestUnreachable holds Put and Quarantine to the caller's deadline whatever the
+// service does, and to an error that says what is wrong.
+func TestUnreachable(t *testing.T) {
+	for name, test := range map[string]struct {
+		fault local.Fault
+		want  string // part of the error; "" takes any
+	}{
+		"hangs":            {local.Hang, ""},
+		"breaks":           {local.Drop, ""},
+		"throttles":        {local.Busy, ""},
+		"fails internally": {local.Broken, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			connection, _ := through(t, func(int, *http.Request) local.Fault { return test.fault })
+			s, _ := open(t, connection)
+			for what, call := range map[string]func(context.Context) error{
+				"Put":        func(ctx context.Context) error { return s.Put(ctx, occurred("contoso-hub", "1", noon)) },
+				"Quarantine": func(ctx context.Context) error { return s.Quarantine(ctx, alert.Quarantined{Function: "F"}) },
+			} {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				start := time.Now()
+				err := call(ctx)
+				if err == nil || !strings.Contains(err.Error(), "table ") || errors.Is(err, alert.ErrRejected) {
+					t.Errorf("%s: error %v, want one that names the table and is to be tried again", what, err)
+				}
+				if took := time.Since(start); took > 5*time.Second {
+					t.Errorf("%s took %v with a deadline of a second", what, took)
+				}
+			}
+		})
+	}
+}
+
+// TestRefused checks what the answers of the service mean for the caller.
+func TestRefused(t *testing.T) {
+	for name, test := range map[string]struct {
+		status   int
+		code     string
+		want     string
+		rejected bool
+	}{
+		"role is missing": {403, "AuthorizationPermissionMismatch", "role Storage Table Data Contributor", false},
+		"wrong key":       {403, "AuthenticationFailed", "the key is wrong", false},
+		"wrong token":     {401, "InvalidAuthenticationInfo", "401 InvalidAuthenticationInfo", false},
+		"too large":       {413, "RequestBodyTooLarge", "413 RequestBodyTooLarge", true},
+		"invalid input":   {400, "InvalidInput", "400 InvalidInput", true},
+		"table cannot be": {404, "TableNotFound", "there is no such table and it could not be created", false},
+		"being deleted":   {409, "TableBeingDeleted", "409 TableBeingDeleted", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				w.Header().Set("x-ms-error-code", test.code)
+				w.WriteHeader(test.status)
+				fmt.Fprintf(w, `{"odata.error":{"code":%q,"message":{"lang":"en-US","value":"no sig=abcdef"}}}`, test.code)
+			}))
+			defer server.Close()
+			s, _ := open(t, strings.Replace(developmentStorage, "http://127.0.0.1:10002", server.URL, 1))
+			for what, err := range map[string]error{
+				"Put":        s.Put(t.Context(), occurred("contoso-hub", "1", noon)),
+				"Quarantine": s.Quarantine(t.Context(), alert.Quarantined{Function: "F"}),
+			} {
+				if err == nil || !strings.Contains(err.Error(), test.want) || errors.Is(err, alert.ErrRejected) != test.rejected || strings.Contains(err.Error(), "abcdef") {
+					t.Errorf("%s: error %v, want %q in it, rejected %v, no signature", what, err, test.want, test.rejected)
+				}
+			}
+		})
+	}
+}
+
+// TestOneImpossibleOccurrence rejects every transaction that holds one of three
+// occurrences: the other two are stored.
+func TestOneImpossibleOccurrence(t *testing.T) {
+	a := azurite(t)
+	target, _, _ := strings.Cut(a.Endpoint(), "/devstoreaccount1")
+	proxy := httptest.NewServer(&httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			body, err := io.ReadAll(r.In.Body)
+			if err != nil {
+				t.Error(err)
+			}
+			r.Out.Body = io.NopCloser(bytes.NewReader(body))
+			r.Out.URL.Scheme, r.Out.URL.Host = "http", strings.TrimPrefix(target, "http://")
+			if bytes.Contains(body, []byte("impossible")) {
+				r.Out.Method = "BOGUS" // which Azurite answers with 400
+			}
+		},
+	})
+	defer proxy.Close()
+	s, _ := open(t, strings.Replace(a.ConnectionString(), target, proxy.URL, 1))
+	done := make(chan error, 3)
+	batch := []occurrence{{occurred("contoso-hub", "1", noon), done}, {occurred("contoso-hub", "impossible", noon), done}, {occurred("contoso-hub", "3", noon), done}}
+	s.settle(batch)
+	errs := []error{<-done, <-done, <-done}
+	if errs[0] != nil || !errors.Is(errs[1], alert.ErrRejected) || errs[2] != nil {
+		t.Errorf("outcomes %v, want the second rejected alone", errs)
+	}
+	if rows := list(t, s, ""); len(rows) != 1 || rows[0].Occurrences != 2 {
+		t.Errorf("rows %+v, want one alert of two occurrences", rows)
+	}
+}
+
+func TestQuarantine(t *testing.T) {
+	s, _ := open(t, azurite(t).ConnectionString())
+	for _, q := range []alert.Quarantined{
+		{Function: "CertificateAdded", EventID: "event-1", Reason: "event: eventType: missing or empty", Body: []byte(`{"id":"event-1"}`), Size: 16},
+		{Function: "CertificateAdded", Reason: "the request is no invocation", Body: []byte("not\xffJSON"), Size: 9},
+		{Function: "CertificateAdded", Reason: "the request is no invocation", Body: nil, Size: 0},
+		{Function: "CertificateDeleted", Reason: "too large", Body: []byte(strings.Repeat(`"é\u0000`, 256<<10)), Size: 20 << 20},
+		{Function: "Certificate/Deleted?", Reason: "secret", Body: []byte(`{"url":"https://contoso.example/?sig=abcdef"}`), Size: 45},
+	} {
+		for range 3 {
+			if err := s.Quarantine(t.Context(), q); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, want := quarantinedBody(t, s, q), string(alert.Redact(q.Body)); got != want {
+			t.Errorf("a body of %d bytes comes back as %d bytes: %.60q", len(want), len(got), got)
+		}
+	}
+	heads := 0
+	for _, row := range dump(t, s.quarantine) {
+		if row["Reason"] != nil {
+			heads++
+		}
+		if strings.Contains(fmt.Sprint(row), "abcdef") {
+			t.Error("a signature reached the quarantine")
+		}
+	}
+	if heads != 5 {
+		t.Errorf("%d events in quarantine after three deliveries of each, want 5", heads)
+	}
+}
+
+// quarantinedBody puts the body of a quarantined event together again.
+func quarantinedBody(t *testing.T, s *Store, q alert.Quarantined) string {
+	t.Helper()
+	rows := dump(t, s.quarantine)
+	k := escape(q.Function) + " " + hash(q.Function, string(q.Body))
+	h, ok := rows[k]
+	if !ok || h["Function"] != q.Function || h["EventId"] != q.EventID || h["Reason"] != q.Reason || h["BodySha256"] != sha256Hex(q.Body) || h["Size"] != fmt.Sprint(q.Size) {
+		t.Fatalf("the head is %.300v", h)
+	}
+	if h["Parts"] == 0.0 {
+		return h["Body"].(string)
+	}
+	var body []byte
+	for part := range int(h["Parts"].(float64)) {
+		row := rows[fmt.Sprintf("%s|%02d", k, part)]
+		for i := 0; row[fmt.Sprint("Body", i)] != nil; i++ {
+			b, err := base64.StdEncoding.DecodeString(row[fmt.Sprint("Body", i)].(string))
+			if err != nil {
+				t.Fatal(err)
+			}
+			body = append(body, b...)
+		}
+	}
+	return string(body)
+}
+
+// TestRequestsOfAWrite counts what a write costs: the bill of operations is part
+// of the design.
+func TestRequestsOfAWrite(t *testing.T) {
+	connection, proxy := through(t, func(int, *http.Request) local.Fault { return local.Pass })
+	s, _ := open(t, connection)
+	if _, err := s.alerts.client.CreateTable(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		what string
+		a    alert.Alert
+		want int
+	}{
+		{"a new alert", occurred("contoso-hub", "1", noon), 2},
+		{"another occurrence", occurred("contoso-hub", "2", noon), 2},
+		{"a redelivery", occurred("contoso-hub", "2", noon), 3},
+	} {
+		before := proxy.Requests()
+		put(t, s, step.a)
+		if got := proxy.Requests() - before; got != step.want {
+			t.Errorf("%s takes %d requests, want %d", step.what, got, step.want)
+		}
+	}
+}
+
+// keyless is the process of TestKeyless: it writes an alert with the identity
+// that its environment gives and prints the error, if any.
+func keyless(uri string) {
+	s, err := Open(Settings{
+		ServiceURI: uri, ManagedIdentity: true, ClientID: os.Getenv("TEST_KEYLESS_CLIENT"),
+		AlertsTable: os.Getenv("TEST_KEYLESS_TABLE"), QuarantineTable: "quarantine",
+	})
+	if err == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		err = s.Put(ctx, occurred("contoso-hub", "1", noon))
+	}
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+}
+
+// TestKeyless writes with the managed identity of azidentity, over TLS, without
+// any key: Azurite checks the token's claims, and no role.
+func TestKeyless(t *testing.T) {
+	azurite(t) // skips or fails if there is none
+	main, err := local.FindAzurite("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key, err := local.WriteCertificate(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	service, err := local.StartAzurite(t.Context(), local.AzuriteOptions{Main: main, CertFile: cert, KeyFile: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { service.Kill() })
+	identity, err := local.StartIdentity(local.IdentityOptions{ClientID: "00000000-0000-0000-0000-0000000000c1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(identity.Close)
+
+	for i, test := range []struct {
+		name, client string
+		environment  []string
+		want         string // part of the error, "" if it works
+	}{
+		{"user-assigned identity", "00000000-0000-0000-0000-0000000000c1", identity.Env(), ""},
+		{"another identity", "00000000-0000-0000-0000-0000000000c2", identity.Env(), "ManagedIdentityCredential"},
+		{"identity endpoint is dead", "", []string{"IDENTITY_ENDPOINT=http://127.0.0.1:1/msi/token", "IDENTITY_HEADER=x"}, "ManagedIdentityCredential"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			command := exec.CommandContext(t.Context(), os.Args[0])
+			command.Env = slices.Concat(os.Environ(), test.environment, []string{
+				"TEST_KEYLESS_URI=" + service.Endpoint(), "TEST_KEYLESS_CLIENT=" + test.client,
+				fmt.Sprintf("TEST_KEYLESS_TABLE=keyless%d", i), "SSL_CERT_FILE=" + cert,
+			})
+			start := time.Now()
+			out, err := command.CombinedOutput()
+			if (err == nil) != (test.want == "") || !strings.Contains(string(out), test.want) {
+				t.Errorf("%v: %s; want %q", err, out, test.want)
+			}
+			if took := time.Since(start); took > 12*time.Second {
+				t.Errorf("took %v with a deadline of ten seconds", took)
+			}
+		})
+	}
+	if identity.Issued() != 1 {
+		t.Errorf("%d tokens were issued, want 1", identity.Issued())
+	}
+}

@@ -1,0 +1,252 @@
+package table
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+	"unicode/utf16"
+
+	"github.com/go-json-experiment/json"
+	"github.com/google/go-cmp/cmp"
+
+	"hubwatch/handlers/alert"
+)
+
+// occurred returns one occurrence of an alert on a certificate of hub, in event
+// id at a time. Occurrences that differ in id and time alone are one alert.
+func occurred(hub, id string, at time.Time) alert.Alert {
+	h := alert.Hub{
+		Name:           hub,
+		ResourceID:     "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-iot/providers/Microsoft.Devices/IotHubs/" + hub,
+		SubscriptionID: "00000000-0000-0000-0000-000000000001",
+	}
+	f := alert.Finding{
+		Hub:            h,
+		Entity:         alert.Entity{Type: alert.Certificate, Name: "root-ca"},
+		Actor:          "alice@contoso.example",
+		ActorIPAddress: "203.0.113.7",
+		CorrelationID:  "correlation of " + id,
+		Message:        "Certificate root-ca was added in event " + id + ".",
+		Confidence:     alert.Stated,
+		Properties:     map[string]string{"ChangeKind": "created"},
+	}
+	return alert.Alert{
+		ID:          alert.ID("IoT_CertificateSuccessfullyAddedToHub", f.Hub, f.Entity, f.Actor, at),
+		Detector:    "CertificateAdded",
+		Type:        "IoT_CertificateSuccessfullyAddedToHub",
+		DisplayName: "New certificate added to an IoT Hub",
+		Severity:    alert.Medium,
+		Remediation: []string{"Ask the actor.", "Delete the certificate."},
+		Finding:     f,
+		Evidence: alert.Evidence{
+			Source: "/subscriptions/00000000-0000-0000-0000-000000000001", EventID: id, Time: at,
+			Raw: []byte(fmt.Sprintf(`{"id":%q}`, id)),
+		},
+	}
+}
+
+var noon = time.Date(2026, 2, 1, 12, 0, 0, 123456700, time.UTC)
+
+func TestKeysSortNewestDayFirst(t *testing.T) {
+	var keys []string
+	for _, at := range []time.Time{noon.AddDate(1, 0, 0), noon.AddDate(0, 1, 0), noon.AddDate(0, 0, 1), noon, noon.AddDate(-100, 0, 0)} {
+		keys = append(keys, partitionKey(occurred("contoso-hub", "1", at)))
+	}
+	if !slices.IsSorted(keys) {
+		t.Errorf("partitions from the newest day to the oldest are %q, want them in order", keys)
+	}
+	late := time.Date(2026, 2, 1, 23, 59, 59, 0, time.FixedZone("", -3600))
+	if got, want := partitionKey(occurred("Contoso-Hub", "1", late)), keys[2]; got != want {
+		t.Errorf("an event of the next UTC day on the hub in other letters is in partition %q, want %q", got, want)
+	}
+}
+
+func TestKeyPartsNeverCollide(t *testing.T) {
+	long := strings.Repeat("x", 500)
+	names := []string{
+		"", "hub", "hub|", "hub}", "hub~", "hub~7c", "hub/", `hub\`, "hub#", "hub?", "hub%", "hub'", "hub''", "hub\x00",
+		"hub\x7f", "hub\u0085", "hüb", "hub ", "hub\xff", long, long + "y", long[:200], "HUB",
+	}
+	seen := map[string]string{}
+	for _, name := range names {
+		part := escape(name)
+		if other, ok := seen[part]; ok {
+			t.Errorf("%q and %q both give the key part %q", name, other, part)
+		}
+		seen[part] = name
+		if len(part) > 300 {
+			t.Errorf("%q gives a key part of %d characters", name, len(part))
+		}
+		if i := strings.IndexFunc(part, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`/\#?%'|}`, r) }); i >= 0 {
+			t.Errorf("%q gives the key part %q, which a key may not hold", name, part)
+		}
+	}
+}
+
+func TestColumn(t *testing.T) {
+	emoji := strings.Repeat("😀", maxText)
+	for name, test := range map[string]struct{ in, want string }{
+		"short":           {"root-ca", "root-ca"},
+		"exactly":         {strings.Repeat("x", maxText), strings.Repeat("x", maxText)},
+		"too long":        {strings.Repeat("x", maxText+1), strings.Repeat("x", maxText)},
+		"surrogate pairs": {emoji, emoji[:maxText/2*4]},
+		"not UTF-8":       {"a\xffb", "a\uFFFDb"},
+		"secret":          {"https://contoso.example/?sig=abc%3D&x=1", "https://contoso.example/?sig=REDACTED&x=1"},
+	} {
+		got := column(test.in)
+		if got != test.want {
+			t.Errorf("%s: column has %d bytes, want %d", name, len(got), len(test.want))
+		}
+		if n := len(utf16.Encode([]rune(got))); n > 32768 {
+			t.Errorf("%s: column has %d UTF-16 units, more than Table Storage takes", name, n)
+		}
+	}
+}
+
+// TestRowDependsOnEventsAlone adds the same occurrences in many orders.
+func TestRowDependsOnEventsAlone(t *testing.T) {
+	var rows []Row
+	for i := range 8 {
+		a := occurred("contoso-hub", fmt.Sprint(i), noon.Add(time.Duration(i/2)*time.Minute)) // two at each time
+		rows = append(rows, newRow(a, noon))
+	}
+	fold := func() Row {
+		sum := rows[0]
+		for _, r := range rows[1:] {
+			sum = sum.add(r)
+		}
+		return sum
+	}
+	want := fold()
+	if want.Occurrences != 8 || want.StartTimeUtc != "2026-02-01T12:00:00.1234567Z" || want.EndTimeUtc != "2026-02-01T12:03:00.1234567Z" {
+		t.Fatalf("the row has %d occurrences from %s to %s", want.Occurrences, want.StartTimeUtc, want.EndTimeUtc)
+	}
+	for range 100 {
+		rand.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
+		if diff := cmp.Diff(want, fold(), cmp.AllowUnexported(Row{})); diff != "" {
+			t.Fatalf("another order gives another row (-want +got):\n%s", diff)
+		}
+	}
+}
+
+func TestClosedAlertBecomesActiveAgain(t *testing.T) {
+	for status, want := range map[alert.Status]alert.Status{
+		alert.Active: alert.Active, alert.InProgress: alert.InProgress, alert.Resolved: alert.Active, alert.Dismissed: alert.Active,
+	} {
+		r := newRow(occurred("contoso-hub", "1", noon), noon)
+		r.Status = string(status)
+		if got := r.add(newRow(occurred("contoso-hub", "2", noon), noon)).Status; got != string(want) {
+			t.Errorf("after another occurrence %s becomes %s, want %s", status, got, want)
+		}
+	}
+}
+
+func TestEvidenceIsNoAlert(t *testing.T) {
+	entity, err := json.Marshal(newEvidence(occurred("contoso-hub", "1", noon)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []string{`"AlertType"`, `"Severity"`} {
+		if strings.Contains(string(entity), c) {
+			t.Errorf("the evidence row has a column %s, so that a reader who filters on it takes it for an alert:\n%s", c, entity)
+		}
+	}
+}
+
+// TestBurstStaysWithinPartition writes a burst of 10,000 transactions of two
+// entities into one partition and counts, on a clock of its own, what goes out
+// in any second.
+func TestBurstStaysWithinPartition(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter()
+		var times []time.Time
+		for range 10000 {
+			if err := l.wait(context.Background(), "contoso-hub|79739798", 2); err != nil {
+				t.Fatal(err)
+			}
+			times = append(times, time.Now())
+		}
+		most, first := 0, 0
+		for i, at := range times {
+			for at.Sub(times[first]) >= time.Second {
+				first++
+			}
+			most = max(most, 2*(i-first+1))
+		}
+		if most > 2000 {
+			t.Errorf("%d entities in one second, a partition takes 2,000", most)
+		}
+		if took := times[len(times)-1].Sub(times[0]); took > 12*time.Second {
+			t.Errorf("20,000 entities took %v, want about 11 s: the limit is needlessly low", took)
+		}
+	})
+}
+
+func TestLimiterForgetsIdlePartitions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter()
+		for day := range 1000 {
+			if err := l.wait(context.Background(), fmt.Sprint("contoso-hub|", day), 2); err != nil {
+				t.Fatal(err)
+			}
+			<-time.After(time.Second) // on the clock of the test
+		}
+		if n := len(l.partitions); n > 2 {
+			t.Errorf("the limiter remembers %d partitions that nobody writes to", n)
+		}
+	})
+}
+
+func TestLimiterRespectsDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		var err error
+		for n := 0; err == nil && n < 10000; n++ {
+			err = l.wait(ctx, "contoso-hub|79739798", 100)
+		}
+		if err == nil {
+			t.Error("a wait beyond the deadline was granted")
+		}
+	})
+}
+
+func TestSettings(t *testing.T) {
+	valid := Settings{ConnectionString: "UseDevelopmentStorage=true", AlertsTable: "alerts", QuarantineTable: "quarantine"}
+	for name, test := range map[string]struct {
+		change func(*Settings)
+		want   string // part of the error, "" if there is none
+	}{
+		"development storage":                  {func(*Settings) {}, ""},
+		"development storage, other spelling":  {func(s *Settings) { s.ConnectionString = "usedevelopmentstorage=TRUE;" }, ""},
+		"neither":                              {func(s *Settings) { s.ConnectionString = "" }, "AlertsStorage__tableServiceUri: want one, have none"},
+		"both":                                 {func(s *Settings) { s.ServiceURI = "https://contoso.table.core.windows.net" }, "want one, have both"},
+		"not a connection string":              {func(s *Settings) { s.ConnectionString = "contoso" }, "setting AlertsStorage"},
+		"connection string without a key":      {func(s *Settings) { s.ConnectionString = "AccountName=contoso" }, "setting AlertsStorage"},
+		"alerts table with a hyphen":           {func(s *Settings) { s.AlertsTable = "hub-alerts" }, "setting AlertsTable"},
+		"alerts table of 64 letters":           {func(s *Settings) { s.AlertsTable = strings.Repeat("a", 64) }, "setting AlertsTable"},
+		"quarantine table that is empty":       {func(s *Settings) { s.QuarantineTable = "" }, "setting QuarantineTable"},
+		"one table for both, in other letters": {func(s *Settings) { s.QuarantineTable = "Alerts" }, "want two tables"},
+		"identity": {func(s *Settings) {
+			s.ConnectionString, s.ServiceURI, s.ManagedIdentity = "", "https://contoso.table.core.windows.net", true
+		}, ""},
+	} {
+		s := valid
+		test.change(&s)
+		_, err := Open(s)
+		if got := fmt.Sprint(err); err == nil && test.want != "" || err != nil && (test.want == "" || !strings.Contains(got, test.want)) {
+			t.Errorf("%s: error %q, want %q in it", name, got, test.want)
+		}
+	}
+	secret := "0123456789abcdef"
+	_, err := Open(Settings{ConnectionString: "AccountKey=" + secret, AlertsTable: "alerts", QuarantineTable: "quarantine"})
+	if err == nil || strings.Contains(err.Error(), secret) {
+		t.Errorf("the error of a broken connection string is %v: want one without its key", err)
+	}
+}
