@@ -1,0 +1,33 @@
+package host
+
+import (
+	"io"
+	"log/slog"
+	"strings"
+
+	"hubwatch/handlers/alert"
+)
+
+// NewLogger returns the log of a handler: one JSON object a line. The host takes
+// lines from stdout as information and from stderr as errors, and adds no
+// invocation id to either (Azure/azure-functions-host, WorkerProcess). Every
+// string is without secrets and of bounded length.
+func NewLogger(w io.Writer) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Value.Kind() == slog.KindString {
+				a.Value = slog.StringValue(clean(a.Value.String()))
+			}
+			return a
+		},
+	}))
+}
+
+// clean makes a foreign string fit for a log: without secrets, and bounded.
+func clean(s string) string {
+	const most = 4000
+	if len(s) > most {
+		s = s[:most] + "…"
+	}
+	return strings.ToValidUTF8(alert.RedactString(s), "\uFFFD")
+}

@@ -1,0 +1,147 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"hubwatch/handlers/alert"
+)
+
+// failedConnection is a record of a device that was refused.
+func failedConnection(device string) string {
+	return fmt.Sprintf(`{"time":"2026-02-01T10:00:00Z","resourceId":"/SUBSCRIPTIONS/00000000-0000-0000-0000-000000000001/RESOURCEGROUPS/RG-IOT/PROVIDERS/MICROSOFT.DEVICES/IOTHUBS/CONTOSO-HUB",`+
+		`"operationName":"deviceConnect","category":"Connections","level":"Error","resultType":"401003","resultDescription":"IotHubUnauthorized","properties":{"deviceId":%q,"authType":"sas"}}`, device)
+}
+
+// hubMessages returns messages as the host gives them to a function with an
+// Event Hubs trigger, cardinality many and dataType string: a string that holds
+// an array of strings.
+func hubMessages(t *testing.T, messages ...string) jsontext.Value {
+	t.Helper()
+	list, err := json.Marshal(messages)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := json.Marshal(string(list))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// quarantineStore is a store of which only the quarantine is used.
+type quarantineStore struct {
+	kept []alert.Quarantined
+	err  error
+}
+
+func (s *quarantineStore) Put(context.Context, ...alert.Alert) error {
+	return errors.New("the relay stores no alerts")
+}
+
+func (s *quarantineStore) Quarantine(_ context.Context, q alert.Quarantined) error {
+	if s.err == nil {
+		s.kept = append(s.kept, q)
+	}
+	return s.err
+}
+
+// published returns the events of an outcome, and fails if an output binding has
+// more than a topic takes.
+func published(t *testing.T, out Outcome) []jsontext.Value {
+	t.Helper()
+	var all []jsontext.Value
+	for _, name := range RelayOutputs {
+		if len(out.Outputs[name]) > 1<<20 {
+			t.Errorf("binding %s has %d bytes, and a topic takes 1 MB", name, len(out.Outputs[name]))
+		}
+		var events []jsontext.Value
+		if len(out.Outputs[name]) > 0 {
+			if err := json.Unmarshal(out.Outputs[name], &events); err != nil {
+				t.Fatal(err)
+			}
+		}
+		all = append(all, events...)
+	}
+	return all
+}
+
+func TestRelayTakesEveryFormOfMessages(t *testing.T) {
+	record := failedConnection("pump-01")
+	message := `{"records":[` + record + `]}`
+	for name, data := range map[string]jsontext.Value{
+		"a string of an array of strings": hubMessages(t, message, `{"records":[`+failedConnection("pump-02")+`]}`),
+		"an array of objects":             jsontext.Value(`[` + message + `,` + failedConnection("pump-02") + `]`),
+		"an object":                       jsontext.Value(`{"records":[` + record + `,` + failedConnection("pump-02") + `]}`),
+	} {
+		store := &quarantineStore{}
+		out, err := Relay(store)(t.Context(), Invocation{Function: RelayName, Data: data})
+		if n := len(published(t, out)); err != nil || n != 2 || len(store.kept) != 0 {
+			t.Errorf("%s: %d events, %d quarantined, error %v; want two events", name, n, len(store.kept), err)
+		}
+		if out.Counts["token invalid"] != 2 {
+			t.Errorf("%s: counts %v, want two of token invalid", name, out.Counts)
+		}
+	}
+}
+
+// TestRelayFillsBindings relays one message as long as Event Hubs takes it, of
+// nothing but the shortest failed connections: the worst there can be.
+func TestRelayFillsBindings(t *testing.T) {
+	longest := func(prefix string) (message string, records int) {
+		var list []string
+		for size := 0; size < 1<<20-500; records++ {
+			list = append(list, failedConnection(fmt.Sprint(prefix, records)))
+			size += len(list[records]) + 1
+		}
+		return `{"records":[` + strings.Join(list, ",") + `]}`, records
+	}
+	message, records := longest("a")
+	out, err := Relay(&quarantineStore{})(t.Context(), Invocation{Function: RelayName, Data: hubMessages(t, message)})
+	if n := len(published(t, out)); err != nil || n != records {
+		t.Errorf("%d events of %d records, error %v", n, records, err)
+	}
+	second, _ := longest("b")
+	third, _ := longest("c")
+	if _, err := Relay(&quarantineStore{})(t.Context(), Invocation{Data: hubMessages(t, message, second, third)}); err == nil || !strings.Contains(err.Error(), "maxEventBatchSize") {
+		t.Errorf("three such messages at once give the error %v, want one that says what to set", err)
+	}
+}
+
+func TestRelayQuarantines(t *testing.T) {
+	good := failedConnection("pump-01")
+	few := `{"records":[` + good + `,7,"x",` + failedConnection("pump-02") + `]}`
+	many := `{"records":[` + good + strings.Repeat(`,7`, 50) + `]}`
+	for name, test := range map[string]struct {
+		data   jsontext.Value
+		events int
+		bodies []string
+	}{
+		"broken records alone":       {hubMessages(t, few), 2, []string{"7", `"x"`}},
+		"a message of broken pieces": {hubMessages(t, many), 1, []string{many}},
+		"a message that is no JSON":  {hubMessages(t, "gibberish"), 0, []string{"gibberish"}},
+		"no messages at all":         {jsontext.Value(`17`), 0, []string{"17"}},
+	} {
+		store := &quarantineStore{}
+		out, err := Relay(store)(t.Context(), Invocation{Function: RelayName, Data: test.data})
+		if n := len(published(t, out)); err != nil || n != test.events || out.Quarantined != len(test.bodies) || len(store.kept) != len(test.bodies) {
+			t.Errorf("%s: %d events, %d quarantined, error %v; want %d and %d", name, n, len(store.kept), err, test.events, len(test.bodies))
+			continue
+		}
+		for i, q := range store.kept {
+			if string(q.Body) != test.bodies[i] || q.Reason == "" || q.Function != RelayName {
+				t.Errorf("%s: quarantined %+v, want the body %s and a reason", name, q, test.bodies[i])
+			}
+		}
+		failing := &quarantineStore{err: errors.New("table is down")}
+		if out, err := Relay(failing)(t.Context(), Invocation{Data: test.data}); err == nil || len(out.Outputs) > 0 {
+			t.Errorf("%s: with a quarantine that is down the error is %v and there are %d outputs: want a batch that is tried again", name, err, len(out.Outputs))
+		}
+	}
+}

@@ -1,0 +1,150 @@
+// Package relay turns resource logs into events: records of Azure Monitor come
+// in, and one CloudEvent per failed connection goes out. It is pure: the host
+// gives it the messages of an Event Hub and publishes what it returns.
+package relay
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"hubwatch/handlers/event"
+)
+
+// mostBytes is the largest event that Event Grid takes
+// (https://learn.microsoft.com/azure/event-grid/quotas-limits). A larger one
+// would fail its batch for ever.
+const mostBytes = 1 << 20
+
+// Result is what became of a batch of messages. Each record counts once: in
+// Relayed, in PassedOver, as Repeated, or as Unreadable.
+type Result struct {
+	Events     []jsontext.Value     // CloudEvents 1.0 in JSON, in the order of their records
+	Relayed    map[event.Cause]int  // events, by the cause that their record tells
+	PassedOver map[event.Reason]int // records of no failed connection
+	Repeated   int                  // records that are in the batch a second time
+	Unreadable []Unreadable         // records of which nothing can be made, now or later
+}
+
+// Unreadable is a record, or a part of a message in which there may have been
+// one, that no event can be made of.
+type Unreadable struct {
+	Message int    // the index of its message in the batch
+	Raw     []byte // a part of the message, not a copy
+	Err     error
+}
+
+// Relay makes events of the failed connections in a batch of messages, each as
+// Azure Monitor writes them to an Event Hub or to a file (see event.Records).
+//
+// An event's id is a hash of its record, so the same record gives the same event
+// in whatever message, batch or order it comes. Records have no id and their
+// time is in whole seconds: two failures within a second that differ in nothing
+// are one.
+func Relay(messages [][]byte) Result {
+	w := worker{seen: map[[sha256.Size]byte]bool{}, Result: Result{
+		Relayed: map[event.Cause]int{}, PassedOver: map[event.Reason]int{},
+	}}
+	for i, message := range messages {
+		for raw, err := range event.Records(message) {
+			if err == nil {
+				err = w.relay(raw)
+			}
+			if err != nil {
+				w.Unreadable = append(w.Unreadable, Unreadable{i, raw, err})
+			}
+		}
+	}
+	return w.Result
+}
+
+type worker struct {
+	Result
+	seen      map[[sha256.Size]byte]bool // records, by the hash of their content
+	hub       string                     // the last resource id that turned out to be a hub's
+	canonical []byte                     // the last record in canonical form
+}
+
+// relay makes an event of a record if it is of a failed connection. Its error
+// means that it never will.
+func (w *worker) relay(raw jsontext.Value) error {
+	r, err := event.DecodeRecord(raw)
+	if err != nil {
+		return err
+	}
+	c := event.Classify(r)
+	if c.PassedOver != "" {
+		w.PassedOver[c.PassedOver]++
+		return nil
+	}
+	if r.ResourceID == "" || r.ResourceID != w.hub {
+		if _, err := r.Hub(); err != nil {
+			return err
+		}
+		w.hub = r.ResourceID
+	}
+	subject, err := r.Subject()
+	if err != nil {
+		return err
+	}
+	if w.canonical, err = canonical(w.canonical, raw); err != nil {
+		// Some characters are no Unicode. JSON must be, so they are replaced, as
+		// every reader would.
+		if raw, err = jsontext.AppendFormat(nil, raw, jsontext.AllowInvalidUTF8(true)); err == nil {
+			w.canonical, err = canonical(w.canonical, raw)
+		}
+		if err != nil {
+			return fmt.Errorf("record: %w", err)
+		}
+	}
+	id := sha256.Sum256(w.canonical)
+	if w.seen[id] {
+		w.Repeated++
+		return nil
+	}
+	e := cloudEvent(id, r, subject, raw)
+	if len(e) > mostBytes {
+		return fmt.Errorf("record: its event has %d bytes, and Event Grid takes %d", len(e), mostBytes)
+	}
+	w.seen[id] = true
+	w.Events = append(w.Events, e)
+	w.Relayed[c.Cause]++
+	return nil
+}
+
+// canonical returns raw in the form of RFC 8785, in which neither the order of
+// members nor whitespace nor the spelling of strings matters, into the space of
+// buf. Integers stay as they are: as floating-point numbers, which the RFC makes
+// of them, two that differ can be the same.
+func canonical(buf []byte, raw jsontext.Value) ([]byte, error) {
+	return jsontext.AppendFormat(buf[:0], raw, jsontext.ReorderRawObjects(true), jsontext.CanonicalizeRawFloats(true))
+}
+
+// cloudEvent returns the event of a record
+// (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md).
+// Its data is the record as it came.
+func cloudEvent(id [sha256.Size]byte, r event.Record, subject string, raw jsontext.Value) jsontext.Value {
+	const fixed = 320 // the members' names and the values of fixed length, rounded up
+	b := make([]byte, 0, fixed+2*len(r.ResourceID)+2*len(subject)+len(raw))
+	b = append(b, `{"specversion":"1.0","id":"`...)
+	b = hex.AppendEncode(b, id[:])
+	b = append(b, `","type":"`+event.ConnectionFailed+`","source":`...)
+	b = quote(b, r.ResourceID)
+	b = append(b, `,"subject":`...)
+	b = quote(b, subject)
+	b = append(b, `,"time":"`...)
+	b = r.Time.AppendFormat(b, time.RFC3339Nano)
+	b = append(b, `","datacontenttype":"application/json","data":`...)
+	b = append(b, raw...)
+	return append(b, '}')
+}
+
+// quote appends s as a JSON string. An error would say that characters of s that
+// are no Unicode were replaced.
+func quote(b []byte, s string) []byte {
+	b, _ = jsontext.AppendQuote(b, s)
+	return b
+}
