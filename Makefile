@@ -1,0 +1,93 @@
+# hubwatch. The two commands that matter: make run, make test.
+
+# Everything is pinned: Go modules in go.mod, tools here, Azurite in
+# handlers/local/azurite/package-lock.json.
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+DEADCODE    := golang.org/x/tools/cmd/deadcode@v0.52.0
+
+# Not called APP: that is what make publish is told.
+BUILD   := build/app
+ZIP     := build/hubwatch.zip
+AZURITE := build/azurite/node_modules/.package-lock.json
+FLAGS   := -trimpath -ldflags "-s -w"
+
+.PHONY: run demo test check fuzz generate package bench start clean
+.DEFAULT_GOAL := run
+
+## run: show events becoming alerts in a table, then keep listening; Ctrl-C ends it
+run: app $(AZURITE)
+	$(BUILD)/hubwatch local
+
+## demo: deliver every sample event three times in random order; ends 0 if each alert is there once
+demo: app $(AZURITE)
+	$(BUILD)/hubwatch demo
+
+## test: all tests, including end to end against Azurite
+test: app $(AZURITE)
+	HUBWATCH_AZURITE=required go test -race -timeout 20m ./...
+
+## check: everything that must hold before a commit
+check: $(AZURITE)
+	@test -z "$$(gofmt -l handlers)" || { echo "gofmt would change:"; gofmt -l handlers; exit 1; }
+	go vet ./...
+	go run $(STATICCHECK) ./...
+	go run $(DEADCODE) -test ./...
+	go mod tidy -diff
+	go run ./handlers/generate -check
+	$(MAKE) --no-print-directory test fuzz
+
+## fuzz: each fuzz target for FUZZTIME
+FUZZTIME := 30s
+fuzz:
+	@set -e; for p in $$(go list ./...); do \
+		for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+			go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x $$p; \
+		done; \
+	done
+
+## generate: write everything that is derived from the list of detectors
+generate:
+	go run ./handlers/generate
+
+## app: what is deployed, and what the Functions host runs: build/app
+.PHONY: app
+app:
+	@rm -rf $(BUILD) && mkdir -p $(BUILD)
+	CGO_ENABLED=0 go build $(FLAGS) -o $(BUILD)/hubwatch ./handlers
+	@cp host.json $(BUILD)/ && cp -R functions/. $(BUILD)/
+
+## package: the app for Azure (Linux, amd64): build/app, as func publishes it, and build/hubwatch.zip
+package:
+	@GOOS=linux GOARCH=amd64 $(MAKE) --no-print-directory app
+	@go run ./handlers/zip $(BUILD) $(ZIP)
+
+## publish: package, and put it into the function app APP (needs func and az): make publish APP=hubwatch-contoso
+.PHONY: publish
+publish:
+	@test -n "$(APP)" || { echo "make publish needs the name of the function app: make publish APP=hubwatch-contoso"; exit 1; }
+	@command -v func >/dev/null || { echo "make publish needs func, the Azure Functions Core Tools: https://learn.microsoft.com/azure/azure-functions/functions-run-local"; exit 1; }
+	@command -v az >/dev/null || { echo "make publish needs az, the Azure CLI: https://learn.microsoft.com/cli/azure/install-azure-cli"; exit 1; }
+	@az account show >/dev/null 2>&1 || { echo "make publish needs a login: az login"; exit 1; }
+	@$(MAKE) --no-print-directory package
+	cd $(BUILD) && func azure functionapp publish "$(APP)" --custom --no-build
+
+## start: the real Functions host on build/app (needs func: Azure Functions Core Tools 4)
+start: app $(AZURITE)
+	@command -v func >/dev/null || { echo "make start needs func, the Azure Functions Core Tools: https://learn.microsoft.com/azure/azure-functions/functions-run-local"; exit 1; }
+	cp local.settings.sample.json $(BUILD)/local.settings.json
+	@mkdir -p build/storage
+	@node build/azurite/node_modules/azurite/dist/src/azurite.js --silent --disableTelemetry --location build/storage & \
+	azurite=$$!; trap 'kill -INT $$azurite' EXIT; \
+	func start --script-root $(BUILD)
+
+## bench: benchmarks, each with something to compare it with
+bench:
+	go test -run '^$$' -bench . -benchmem ./...
+
+clean:
+	rm -rf build
+
+$(AZURITE): handlers/local/azurite/package.json handlers/local/azurite/package-lock.json
+	@mkdir -p build/azurite && cp $^ build/azurite/
+	npm ci --prefix build/azurite --no-audit --no-fund --loglevel=error
+	@touch $@

@@ -1,0 +1,232 @@
+// Command generate writes every file that is derived from the list of
+// detectors: a folder for each function, the filters of the event
+// subscriptions, the catalogue of alerts, and the names of event types. Run it
+// in the root of the repository; -check writes nothing and names the files that
+// are not up to date.
+package main
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"go/format"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/eventgrid/azsystemevents"
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"hubwatch/handlers/detector"
+	"hubwatch/handlers/event"
+	"hubwatch/handlers/host"
+)
+
+func main() {
+	check := flag.Bool("check", false, "write nothing; fail if a file is not up to date")
+	flag.Parse()
+	if err := run(".", *check); err != nil {
+		fmt.Fprintln(os.Stderr, "generate:", err)
+		os.Exit(1)
+	}
+}
+
+// run writes the files below root, or compares them.
+func run(root string, check bool) error {
+	files, err := derive(root)
+	if err != nil {
+		return err
+	}
+	stale, err := strays(root, files)
+	if err != nil {
+		return err
+	}
+	for _, path := range slices.Sorted(maps.Keys(files)) {
+		full := filepath.Join(root, path)
+		have, err := os.ReadFile(full)
+		if err == nil && bytes.Equal(have, files[path]) {
+			continue
+		}
+		if check {
+			stale = append(stale, path)
+			continue
+		}
+		if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(full, files[path], 0o644); err != nil {
+			return err
+		}
+	}
+	if len(stale) > 0 {
+		return fmt.Errorf("not up to date: %q: run make generate, and remove the folders of functions that are gone", stale)
+	}
+	return nil
+}
+
+// derive returns the generated files by their paths below root.
+func derive(root string) (files map[string][]byte, err error) {
+	files = map[string][]byte{}
+	for _, d := range detector.All {
+		files[functionFile(d.Name)] = functionJSON()
+	}
+	files[functionFile(host.RelayName)] = relayJSON()
+	files["infra/subscriptions.json"], err = subscriptionsJSON()
+	if err != nil {
+		return nil, err
+	}
+	catalogue, err := catalogue(root)
+	if err != nil {
+		return nil, err
+	}
+	files["docs/alerts.md"] = catalogue
+	types, err := eventTypes()
+	if err != nil {
+		return nil, err
+	}
+	files["handlers/event/types_gen.go"] = types
+	return files, nil
+}
+
+func functionFile(name string) string { return "functions/" + name + "/function.json" }
+
+// strays returns the function.json files that nothing is generated for: the
+// host would offer their functions, and the handler would not know them.
+func strays(root string, files map[string][]byte) ([]string, error) {
+	found, err := filepath.Glob(filepath.Join(root, "functions", "*", "function.json"))
+	if err != nil {
+		return nil, err
+	}
+	var stray []string
+	for _, full := range found {
+		path, err := filepath.Rel(root, full)
+		if err != nil {
+			return nil, err
+		}
+		if _, ok := files[filepath.ToSlash(path)]; !ok {
+			stray = append(stray, path)
+		}
+	}
+	return stray, nil
+}
+
+// binding is a binding of a function, in the words of function.json
+// (https://learn.microsoft.com/azure/azure-functions/functions-triggers-bindings).
+type binding struct {
+	Type          string `json:"type"`
+	Direction     string `json:"direction"`
+	Name          string `json:"name"`
+	Connection    string `json:"connection,omitzero"`
+	EventHubName  string `json:"eventHubName,omitzero"`
+	ConsumerGroup string `json:"consumerGroup,omitzero"`
+	Cardinality   string `json:"cardinality,omitzero"`
+	DataType      string `json:"dataType,omitzero"`
+}
+
+// retry is what the host does with a batch that failed
+// (https://learn.microsoft.com/azure/azure-functions/functions-bindings-error-pages#retry-policies).
+type retry struct {
+	Strategy        string `json:"strategy"`
+	MaxRetryCount   int    `json:"maxRetryCount"`
+	MinimumInterval string `json:"minimumInterval"`
+	MaximumInterval string `json:"maximumInterval"`
+}
+
+// functionJSON declares a function that Event Grid invokes
+// (https://learn.microsoft.com/azure/azure-functions/functions-bindings-event-grid-trigger).
+func functionJSON() []byte {
+	return indent(struct {
+		Bindings []binding `json:"bindings"`
+	}{[]binding{{Type: "eventGridTrigger", Direction: "in", Name: host.Binding}}})
+}
+
+// relayJSON declares the relay: messages of an event hub come in, events for a
+// topic of Event Grid go out. A batch that fails is tried again for ever, since
+// otherwise the host would count it as done
+// (https://learn.microsoft.com/azure/azure-functions/functions-reliable-event-processing).
+func relayJSON() []byte {
+	bindings := []binding{{
+		Type: "eventHubTrigger", Direction: "in", Name: "messages", Connection: "HubLogs",
+		EventHubName: "%HubLogsEventHub%", ConsumerGroup: "$Default", Cardinality: "many", DataType: "string",
+	}}
+	for _, name := range host.RelayOutputs {
+		bindings = append(bindings, binding{Type: "eventGrid", Direction: "out", Name: name, Connection: "ConnectionEvents"})
+	}
+	return indent(struct {
+		Bindings []binding `json:"bindings"`
+		Retry    retry     `json:"retry"`
+	}{bindings, retry{"exponentialBackoff", -1, "00:00:05", "00:05:00"}})
+}
+
+// subscription is what infra needs to know of an event subscription.
+type subscription struct {
+	Name     string          `json:"name"`
+	Function string          `json:"function"`
+	Source   string          `json:"source"` // which topic has the events
+	Filter   detector.Filter `json:"filter"`
+}
+
+func subscriptionsJSON() ([]byte, error) {
+	var list []subscription
+	for _, d := range detector.All {
+		source, err := source(d.On)
+		if err != nil {
+			return nil, fmt.Errorf("detector %s: %w", d.Name, err)
+		}
+		list = append(list, subscription{d.Name, d.Name, source, d.On.Filter()})
+	}
+	return indent(list), nil
+}
+
+// source says which topic has the events of a trigger: controlPlane is the system
+// topic of a subscription or resource group, connections is the custom topic
+// that the relay publishes to.
+func source(t detector.Trigger) (string, error) {
+	sources := map[string]string{event.ConnectionFailed: "connections"}
+	for _, kind := range []string{event.ResourceWriteSuccess, event.ResourceWriteFailure, event.ResourceDeleteSuccess, event.ResourceDeleteFailure} {
+		sources[kind] = "controlPlane"
+	}
+	found := map[string]bool{}
+	for _, kind := range t.EventTypes {
+		found[sources[kind]] = true
+	}
+	if len(found) != 1 || found[""] {
+		return "", fmt.Errorf("no single topic has events of the types %q", t.EventTypes)
+	}
+	return sources[t.EventTypes[0]], nil
+}
+
+func indent(v any) []byte {
+	b, err := json.Marshal(v, jsontext.WithIndent("  "), json.Deterministic(true))
+	if err != nil { // the values are this package's own
+		panic(err)
+	}
+	return append(b, '\n')
+}
+
+// eventTypes returns a Go file with the event types that detectors name, as the
+// Azure SDK spells them. The event package itself must not import the SDK,
+// which brings an HTTP client.
+func eventTypes() ([]byte, error) {
+	var b bytes.Buffer
+	b.WriteString(`// Code generated by handlers/generate from azsystemevents v1.0.0. DO NOT EDIT.
+
+package event
+
+// Event types of Azure Resource Manager
+// (https://learn.microsoft.com/azure/event-grid/event-schema-resource-groups).
+const (
+`)
+	for _, t := range []struct{ name, value string }{
+		{"ResourceWriteSuccess", azsystemevents.TypeResourceWriteSuccess},
+		{"ResourceWriteFailure", azsystemevents.TypeResourceWriteFailure},
+		{"ResourceDeleteSuccess", azsystemevents.TypeResourceDeleteSuccess},
+		{"ResourceDeleteFailure", azsystemevents.TypeResourceDeleteFailure},
+	} {
+		fmt.Fprintf(&b, "%s = %q\n", t.name, t.value)
+	}
+	b.WriteString(")\n")
+	return format.Source(b.Bytes())
+}

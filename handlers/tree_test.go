@@ -1,0 +1,287 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"io/fs"
+	"maps"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// The tests of this file are about the tree itself: which package may know what.
+// They hold for the code as it ships; tests may import what they need.
+
+const module = "hubwatch/handlers"
+
+// ranks says how the packages stand above each other, by folder. A package
+// imports only such as stand below it, so that what decides about events can be
+// read, tested and trusted without what carries them. A package in a folder
+// below one of these stands where that folder does.
+var ranks = map[string]int{
+	".": 3, "generate": 3, "zip": 3,
+	"host": 2, "custom": 2, "table": 2, "local": 2, "web": 2,
+	"detector": 1, "relay": 1,
+	"event": 0, "alert": 0,
+}
+
+// source is a package as its files have it, without its tests.
+type source struct {
+	folder string // below handlers, "." for handlers itself
+	files  map[string]*ast.File
+}
+
+// imports returns the import paths of the package, each with a file that has it.
+func (s source) imports() map[string]string {
+	imports := map[string]string{}
+	for name, file := range s.files {
+		for _, spec := range file.Imports {
+			if p, err := strconv.Unquote(spec.Path.Value); err == nil {
+				imports[p] = name
+			}
+		}
+	}
+	return imports
+}
+
+// tree reads all packages below handlers.
+func tree(t *testing.T) []source {
+	t.Helper()
+	packages := map[string]source{}
+	err := filepath.WalkDir(".", func(name string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && entry.Name() == "testdata":
+			return filepath.SkipDir
+		case entry.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go"):
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		name = filepath.ToSlash(name)
+		folder := path.Dir(name)
+		if packages[folder].files == nil {
+			packages[folder] = source{folder, map[string]*ast.File{}}
+		}
+		packages[folder].files[name] = file
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.SortedFunc(maps.Values(packages), func(a, b source) int { return strings.Compare(a.folder, b.folder) })
+}
+
+// rank returns where a folder stands, and whether it is known.
+func rank(folder string) (int, bool) {
+	top, _, _ := strings.Cut(folder, "/")
+	r, ok := ranks[top]
+	return r, ok
+}
+
+func TestImportsPointOneWay(t *testing.T) {
+	for _, p := range tree(t) {
+		own, ok := rank(p.folder)
+		if !ok {
+			t.Errorf("handlers/%s is new: say in ranks of this test, and in docs/design.md, where it stands", p.folder)
+			continue
+		}
+		for imported, file := range p.imports() {
+			folder, ours := strings.CutPrefix(imported, module+"/")
+			if !ours {
+				continue
+			}
+			if other, ok := rank(folder); ok && other >= own {
+				t.Errorf("handlers/%s imports handlers/%s. Imports point one way, main -> host, custom, table, local -> "+
+					"detector, relay -> event, alert, so that each layer can be changed without those above it: "+
+					"what both need belongs further down, or main hands it over", file, folder)
+			}
+		}
+	}
+}
+
+// TestDetectorsCannotTalk looks through everything that the deciding packages
+// are made of, libraries included.
+func TestDetectorsCannotTalk(t *testing.T) {
+	const why = "What decides about events is pure, so that a case file says all there is to know about what it does, " +
+		"and so that no event can make it reach out: the network is for host and table"
+	for _, name := range []string{"event", "alert", "detector", "relay"} {
+		root := module + "/" + name
+		for dependency, chain := range dependencies(t, root) {
+			if dependency == "net/http" || strings.HasPrefix(dependency, "github.com/Azure/") || strings.HasPrefix(dependency, "github.com/AzureAD/") {
+				t.Errorf("handlers/%s depends on %s (%s). %s", name, dependency, strings.Join(chain, " -> "), why)
+			}
+		}
+	}
+}
+
+// dependencies returns all that a package is made of, each with the imports that
+// lead to it.
+func dependencies(t *testing.T, root string) map[string][]string {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-deps", "-json=ImportPath,Imports,ImportMap", root).Output()
+	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			t.Fatalf("go list: %v\n%s", err, exit.Stderr)
+		}
+		t.Fatalf("go list: %v", err)
+	}
+	imports := map[string][]string{}
+	for decoder := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p struct {
+			ImportPath string
+			Imports    []string
+			ImportMap  map[string]string
+		}
+		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatalf("go list: %v", err)
+		}
+		for _, imported := range p.Imports {
+			if vendored, ok := p.ImportMap[imported]; ok {
+				imported = vendored
+			}
+			imports[p.ImportPath] = append(imports[p.ImportPath], imported)
+		}
+	}
+	chains := map[string][]string{root: {root}}
+	for queue := []string{root}; len(queue) > 0; queue = queue[1:] {
+		for _, imported := range imports[queue[0]] {
+			if chains[imported] == nil {
+				chains[imported] = append(slices.Clone(chains[queue[0]]), imported)
+				queue = append(queue, imported)
+			}
+		}
+	}
+	if len(chains) < 2 {
+		t.Fatalf("go list says that %s imports nothing", root)
+	}
+	return chains
+}
+
+// TestDetectorsHaveNoSurroundings looks for what would make the outcome depend on
+// when and where an event is judged.
+func TestDetectorsHaveNoSurroundings(t *testing.T) {
+	forbidden := map[string]string{
+		"os": "an environment", "os/exec": "processes", "net": "a network", "log": "a log", "log/slog": "a log",
+		"math/rand": "chance", "math/rand/v2": "chance", "crypto/rand": "chance",
+	}
+	for _, p := range tree(t) {
+		if !slices.Contains([]string{"event", "alert", "detector", "relay"}, p.folder) {
+			continue
+		}
+		for imported, file := range p.imports() {
+			if what, ok := forbidden[imported]; ok {
+				t.Errorf("handlers/%s imports %s. The deciding packages have no use for %s: the same event gives the same alerts, "+
+					"at any time and anywhere", file, imported, what)
+			}
+		}
+		for name, file := range p.files {
+			ast.Inspect(file, func(n ast.Node) bool {
+				call, ok := n.(*ast.SelectorExpr)
+				if !ok {
+					return true
+				}
+				if x, ok := call.X.(*ast.Ident); ok && x.Name == "time" && slices.Contains([]string{"Now", "Since", "Until"}, call.Sel.Name) {
+					t.Errorf("handlers/%s uses time.%s. Time is that of the event, so that a redelivery gives the same alert", name, call.Sel.Name)
+				}
+				return true
+			})
+		}
+	}
+}
+
+// TestWhoKnowsAzure holds who may import which of Azure's libraries.
+func TestWhoKnowsAzure(t *testing.T) {
+	const sdk = "github.com/Azure/azure-sdk-for-go/sdk/"
+	rules := []struct{ library, folder, why string }{
+		{sdk + "data/aztables", "table", "all others know alert.Store, so that alerts can be kept elsewhere and tests need no Azure"},
+		{sdk + "azidentity", "table", "credentials are handled in one place"},
+		{sdk + "azcore", "table", "its errors and retries are those of the table client"},
+		{sdk + "messaging/eventgrid/azsystemevents", "generate", "event types are written into the source, so that the binary does without the library"},
+	}
+	for _, p := range tree(t) {
+		for imported, file := range p.imports() {
+			if !strings.HasPrefix(imported, "github.com/Azure") {
+				continue
+			}
+			known := false
+			for _, rule := range rules {
+				if imported != rule.library && !strings.HasPrefix(imported, rule.library+"/") {
+					continue
+				}
+				known = true
+				if p.folder != rule.folder {
+					t.Errorf("handlers/%s imports %s, which only handlers/%s may: %s", file, imported, rule.folder, rule.why)
+				}
+			}
+			if !known {
+				t.Errorf("handlers/%s imports %s: say in rules of this test which package may, and why", file, imported)
+			}
+		}
+	}
+}
+
+// TestWhoKnowsTheHost holds who may name the variable by which the Functions host
+// says where to listen.
+func TestWhoKnowsTheHost(t *testing.T) {
+	for _, p := range tree(t) {
+		top, _, _ := strings.Cut(p.folder, "/")
+		if top == "host" || top == "local" {
+			continue // The one reads it; the other stands in for the host and sets it.
+		}
+		for name, file := range p.files {
+			ast.Inspect(file, func(n ast.Node) bool {
+				literal, ok := n.(*ast.BasicLit)
+				if ok && strings.Contains(literal.Value, "FUNCTIONS_CUSTOMHANDLER_PORT") {
+					t.Errorf("handlers/%s names FUNCTIONS_CUSTOMHANDLER_PORT. Only handlers/host knows the Functions host, so that "+
+						"there is one place to change when the host does: use host.PortVariable", name)
+				}
+				return true
+			})
+		}
+	}
+}
+
+// TestPackageComments holds that a reader who opens a folder is told what it is.
+func TestPackageComments(t *testing.T) {
+	for _, p := range tree(t) {
+		var with []string
+		for name, file := range p.files {
+			if file.Doc == nil {
+				continue
+			}
+			with = append(with, name)
+			begin := "Package " + file.Name.Name + " "
+			if file.Name.Name == "main" {
+				begin = "Command "
+			}
+			if text := file.Doc.Text(); !strings.HasPrefix(text, begin) || !strings.Contains(text, ".") {
+				t.Errorf("handlers/%s: the package comment begins %.40q: want a sentence that begins %q, as go doc shows it", name, text, begin)
+			}
+		}
+		switch len(with) {
+		case 1:
+		case 0:
+			t.Errorf("handlers/%s has no package comment: say in one sentence what the package is", p.folder)
+		default:
+			slices.Sort(with)
+			t.Errorf("handlers/%s has package comments in %v: go doc joins them in no order that reads well; keep one", p.folder, with)
+		}
+	}
+}
