@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -194,11 +195,11 @@ func TestOutputTimeout(t *testing.T) {
 	log := newLogs()
 	f := start(t, hubApp(t, 0, hubTrigger+`,`+hubOutput, ""), FunctionsOptions{
 		Env: []string{"ASK=" + m.URL}, Logger: log.logger(), Topics: map[string]string{"ConnectionEvents": gate.URL},
+		FunctionTimeout: 500 * time.Millisecond,
 	})
 	if err := f.Ready(within(t)); err != nil {
 		t.Fatal(err)
 	}
-	f.command.functionTimeout = 500e6
 	h := startHub(t, f, EventHubOptions{})
 	send(t, h, "a")
 	waitHub(t, h)
@@ -220,11 +221,11 @@ func TestRewrite(t *testing.T) {
 			`{"data":["2026-11-24","2026-13-24T03:51:00Z","2026-11-24T03:51:00.12345678Z"]}`},
 		{"time as a name", `{"2026-11-24T03:51:00.0Z":1}`, `{"2026-11-24T03:51:00.0Z":1}`},
 		{"time of the event", `{"specversion":"1.0","time":"2026-11-24T03:51:00.500Z","data":{"time":"2026-11-24T03:51:00Z"}}`,
-			`{"specversion":"1.0","time":"2026-11-24T03:51:00.5\u002B00:00","data":{"time":"2026-11-24T03:51:00Z"}}`},
+			`{"specversion":"1.0","time":"2026-11-24T03:51:00.5+00:00","data":{"time":"2026-11-24T03:51:00Z"}}`},
 		{"fine time of the event", `{"specversion":"1.0","time":"2026-11-24T03:51:00.123456789+02:00"}`,
-			`{"specversion":"1.0","time":"2026-11-24T01:51:00.1234567\u002B00:00"}`},
+			`{"specversion":"1.0","time":"2026-11-24T01:51:00.1234567+00:00"}`},
 		{"time of the event in no zone", `{"specversion":"1.0","time":"2026-11-24T03:51:00"}`,
-			`{"specversion":"1.0","time":"2026-11-24T03:51:00\u002B00:00"}`},
+			`{"specversion":"1.0","time":"2026-11-24T03:51:00+00:00"}`},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -42,17 +42,18 @@ func rewrite(event []byte, cloud bool) ([]byte, error) {
 			}
 			continue
 		}
-		text := token.String()
+		text, write := token.String(), appendEscaped
 		if kind, read := in.StackIndex(in.StackDepth()); kind == '{' && read%2 == 1 {
 			name = text
 		} else if cloud && in.StackDepth() == 1 && name == "time" {
+			write = appendText
 			if text, err = cloudTime(text); err != nil {
 				return nil, err
 			}
 		} else {
 			text = netTime(text)
 		}
-		if err := to.WriteValue(appendEscaped(nil, text)); err != nil {
+		if err := to.WriteValue(write(nil, text)); err != nil {
 			return nil, err
 		}
 	}

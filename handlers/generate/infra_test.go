@@ -1,0 +1,772 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"hubwatch/handlers/detector"
+	"hubwatch/handlers/event"
+)
+
+// The tests of this file hold infra/ to the code: what the one says of the other
+// must be so, and the other way round.
+
+// root is where the repository is, seen from this package.
+const root = "../.."
+
+// site is what the tests compare: templates, generated files and settings.
+type site struct {
+	main, hub, subscriptions template
+	text                     string // of all templates
+	catalogue                []catalogueEntry
+	code                     map[string]bool     // settings that settings.go reads
+	functions                map[string][]string // settings that function.json files refer to, and who does
+}
+
+// catalogueEntry is an entry of subscriptions.json.
+type catalogueEntry struct {
+	Name, Function, Source string
+	Filter                 detector.Filter
+}
+
+// read reads the repository in a folder.
+func read(root string) (s site, err error) {
+	templates, err := readTemplates(filepath.Join(root, "infra"))
+	if err != nil {
+		return s, err
+	}
+	s.main, s.hub, s.subscriptions = templates["main.bicep"], templates["hub.bicep"], templates["subscriptions.bicep"]
+	for _, name := range slices.Sorted(maps.Keys(templates)) {
+		text, err := os.ReadFile(filepath.Join(root, "infra", name))
+		if err != nil {
+			return s, err
+		}
+		s.text += string(text)
+	}
+	if err := readJSON(filepath.Join(root, "infra/subscriptions.json"), &s.catalogue); err != nil {
+		return s, err
+	}
+	if s.code, err = codeSettings(filepath.Join(root, "handlers/settings.go")); err != nil {
+		return s, err
+	}
+	s.functions, err = functionSettings(filepath.Join(root, "functions"))
+	return s, err
+}
+
+func readJSON(path string, into any) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, into); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+// codeSettings returns the names of settings in settings.go: the constants whose
+// own name begins with setting.
+func codeSettings(path string) (map[string]bool, error) {
+	file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+	if err != nil {
+		return nil, err
+	}
+	settings := map[string]bool{}
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok {
+			return true
+		}
+		for i, name := range spec.Names {
+			if !strings.HasPrefix(name.Name, "setting") || i >= len(spec.Values) {
+				continue
+			}
+			if value, ok := spec.Values[i].(*ast.BasicLit); ok && value.Kind == token.STRING {
+				text, _ := strconv.Unquote(value.Value)
+				settings[text] = true
+			}
+		}
+		return true
+	})
+	return settings, nil
+}
+
+// connectionProperties are the settings that a binding with an identity-based
+// connection reads, behind the name of the connection, by the type of the binding
+// (https://learn.microsoft.com/azure/azure-functions/functions-reference#common-properties-for-identity-based-connections,
+// https://learn.microsoft.com/azure/azure-functions/functions-bindings-event-grid-output#connections).
+var connectionProperties = map[string]string{
+	"eventHubTrigger": "fullyQualifiedNamespace",
+	"eventGrid":       "topicEndpointUri",
+}
+
+// functionSettings returns the settings that the bindings of functions refer to:
+// as %name%, or as the name of a connection.
+func functionSettings(folder string) (map[string][]string, error) {
+	files, err := filepath.Glob(filepath.Join(folder, "*/function.json"))
+	if err != nil || len(files) == 0 {
+		return nil, fmt.Errorf("functions in %s: %d: %w", folder, len(files), err)
+	}
+	settings := map[string][]string{}
+	for _, file := range files {
+		var f struct {
+			Bindings []map[string]any `json:"bindings"`
+		}
+		if err := readJSON(file, &f); err != nil {
+			return nil, err
+		}
+		for _, b := range f.Bindings {
+			by := fmt.Sprintf("%s of %s", b["name"], filepath.Base(filepath.Dir(file)))
+			for _, value := range b {
+				if text, ok := value.(string); ok && len(text) > 2 && strings.HasPrefix(text, "%") && strings.HasSuffix(text, "%") {
+					settings[strings.Trim(text, "%")] = append(settings[strings.Trim(text, "%")], by)
+				}
+			}
+			connection, ok := b["connection"].(string)
+			if !ok {
+				continue
+			}
+			property := connectionProperties[b["type"].(string)]
+			if property == "" {
+				return nil, fmt.Errorf("%s: say in connectionProperties of this test which settings a %s reads", file, b["type"])
+			}
+			for _, suffix := range []string{property, "credential", "clientId"} {
+				settings[connection+"__"+suffix] = append(settings[connection+"__"+suffix], by)
+			}
+		}
+	}
+	return settings, nil
+}
+
+// settings returns the app settings that main.bicep sets.
+func (s site) settings() map[string]*expression {
+	settings := map[string]*expression{}
+	list := s.main.named("app").value.get("properties", "siteConfig", "appSettings")
+	if list == nil {
+		return settings
+	}
+	for _, entry := range list.parts {
+		name, _ := s.main.constant(entry.get("name"))
+		settings[name] = entry.get("value")
+	}
+	return settings
+}
+
+// faults collects what is wrong.
+type faults []string
+
+func (f *faults) add(format string, args ...any) { *f = append(*f, fmt.Sprintf(format, args...)) }
+
+// same complains if a template does not say what it is to say.
+func (f *faults) same(what string, have *expression, want string) {
+	if have.String() != want {
+		f.add("%s is %s, want %s", what, have, want)
+	}
+}
+
+// check returns all that is wrong with a site.
+func check(s site) []string {
+	var f faults
+	s.checkRoles(&f)
+	s.checkKeys(&f)
+	s.checkSettings(&f)
+	s.checkTables(&f)
+	s.checkSubscriptions(&f)
+	s.checkDiagnostics(&f)
+	s.checkApp(&f)
+	s.checkNeeds(&f)
+	s.checkAlerts(&f)
+	return f
+}
+
+// grant is a role for somebody on something.
+type grant struct{ role, scope, principal string }
+
+// grants are the roles that main.bicep gives, by the names of their resources,
+// each at the narrowest scope that works. App, topic and reader need nothing else.
+var grants = map[string]grant{
+	"hostStorage":        {"Storage Blob Data Owner", "storage", "identity.properties.principalId"},
+	"writeAlerts":        {"Storage Table Data Contributor", "alertsTable", "identity.properties.principalId"},
+	"writeQuarantine":    {"Storage Table Data Contributor", "quarantineTable", "identity.properties.principalId"},
+	"writeTelemetry":     {"Monitoring Metrics Publisher", "insights", "identity.properties.principalId"},
+	"readLogs":           {"Azure Event Hubs Data Receiver", "logs", "identity.properties.principalId"},
+	"publishConnections": {"EventGrid Data Sender", "connections", "identity.properties.principalId"},
+	"writeDeadLetters":   {"Storage Blob Data Contributor", "deadLetters", "connections.identity.principalId"},
+	"readAlerts":         {"Storage Table Data Reader", "alertsTable", "reader"},
+	"readQuarantine":     {"Storage Table Data Reader", "quarantineTable", "reader"},
+}
+
+// roleNames are Azure's built-in roles by their ids: those that are given above,
+// and those that nobody may be given
+// (https://learn.microsoft.com/azure/role-based-access-control/built-in-roles).
+var roleNames = map[string]string{
+	"b7e6dc6d-f1e8-4753-8033-0f276bb0955b": "Storage Blob Data Owner",
+	"ba92f5b4-2d11-453d-a403-e96b0029c9fe": "Storage Blob Data Contributor",
+	"0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3": "Storage Table Data Contributor",
+	"76199698-9eea-4c19-bc75-cec21354c6b6": "Storage Table Data Reader",
+	"3913510d-42f4-4e42-8a64-420c390055eb": "Monitoring Metrics Publisher",
+	"a638d3c7-ab3a-418d-83e6-5f17a39d4fde": "Azure Event Hubs Data Receiver",
+	"d5a91429-5739-47e2-a06b-3470a27159e7": "EventGrid Data Sender",
+
+	"8e3af657-a8ff-443c-a75c-2fe8c4bcb635": "Owner",
+	"b24988ac-6180-42a0-ab88-20f7382dd24c": "Contributor",
+	"18d7d88d-d35e-4fb5-a5a3-7773c20a72d9": "User Access Administrator",
+	"f58310d9-a9f6-439a-9e8d-f62e7b41a168": "Role Based Access Control Administrator",
+}
+
+var guid = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
+
+func (s site) checkRoles(f *faults) {
+	const assignments = "Microsoft.Authorization/roleAssignments"
+	given := map[string]bool{}
+	for _, d := range s.main.of("resource", assignments) {
+		given[d.name] = true
+		want, ok := grants[d.name]
+		if !ok {
+			f.add("main.bicep: %s gives a role that no one is known to need: say in grants of this test who does, and why it is no less", d.name)
+			continue
+		}
+		id := d.value.get("properties", "roleDefinitionId")
+		if id == nil || id.kind != call || id.text != "subscriptionResourceId" || len(id.parts) != 2 {
+			f.add("main.bicep: %s: the role is %s, want subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.…)", d.name, id)
+			continue
+		}
+		value, _ := s.main.constant(id.parts[1])
+		if have := roleNames[value]; have != want.role {
+			f.add("main.bicep: %s gives the role %q (%s), want %s", d.name, have, value, want.role)
+		}
+		f.same("main.bicep: scope of "+d.name, d.value.get("scope"), want.scope)
+		f.same("main.bicep: principal of "+d.name, d.value.get("properties", "principalId"), want.principal)
+		principal := strings.TrimSuffix(strings.TrimSuffix(want.principal, ".properties.principalId"), ".identity.principalId")
+		if principal != "reader" {
+			principal += ".id"
+		}
+		f.same("main.bicep: name of "+d.name, d.value.get("name"), fmt.Sprintf("guid(%s.id, %s, %s)", want.scope, principal, id.parts[1]))
+	}
+	for name := range grants {
+		if !given[name] {
+			f.add("main.bicep: %s is missing: %v", name, grants[name])
+		}
+	}
+	if n := len(s.hub.of("resource", assignments)) + len(s.subscriptions.of("resource", assignments)); n > 0 {
+		f.add("%d roles are given elsewhere than in main.bicep", n)
+	}
+	allowed := map[string]bool{}
+	for _, g := range grants {
+		allowed[g.role] = true
+	}
+	for _, id := range guid.FindAllString(strings.ToLower(s.text), -1) {
+		if !allowed[roleNames[id]] {
+			f.add("a template has the id %s: %s", id, roleNames[id])
+		}
+	}
+}
+
+// keyless is how each service is told to refuse keys.
+var keyless = map[string]struct {
+	path []string
+	want string
+}{
+	"Microsoft.Storage/storageAccounts":                      {[]string{"properties", "allowSharedKeyAccess"}, "false"},
+	"Microsoft.EventGrid/topics":                             {[]string{"properties", "disableLocalAuth"}, "true"},
+	"Microsoft.Insights/components":                          {[]string{"properties", "DisableLocalAuth"}, "true"},
+	"Microsoft.OperationalInsights/workspaces":               {[]string{"properties", "features", "disableLocalAuth"}, "true"},
+	"Microsoft.Web/sites/basicPublishingCredentialsPolicies": {[]string{"properties", "allow"}, "false"},
+	// Azure Monitor writes to Event Hubs with a key and with nothing else.
+	"Microsoft.EventHub/namespaces": {[]string{"properties", "disableLocalAuth"}, "false"},
+}
+
+func (s site) checkKeys(f *faults) {
+	for _, kind := range slices.Sorted(maps.Keys(keyless)) {
+		found := s.main.of("resource", kind)
+		if len(found) == 0 {
+			f.add("main.bicep: there is no %s", kind)
+		}
+		for _, d := range found {
+			f.same("main.bicep: "+strings.Join(keyless[kind].path, ".")+" of "+d.name, d.value.get(keyless[kind].path...), keyless[kind].want)
+		}
+	}
+	if rules := s.main.of("resource", "Microsoft.EventHub/namespaces/authorizationRules", "Microsoft.EventHub/namespaces/eventhubs/authorizationRules"); len(rules) != 1 || rules[0].name != "sendRule" {
+		f.add("main.bicep: %d rules with keys in the Event Hubs namespace, want sendRule alone", len(rules))
+	}
+	if found := regexp.MustCompile(`(?i)\blist\w*(key|sas|secret)\w*|accountkey|sharedaccess(key|signature)|instrumentationkey|@secure`).FindString(s.text); found != "" {
+		f.add("a template has %q: hubwatch does without keys", found)
+	}
+	f.same("main.bicep: allowBlobPublicAccess", s.main.named("storage").value.get("properties", "allowBlobPublicAccess"), "false")
+	f.same("main.bicep: minimumTlsVersion", s.main.named("storage").value.get("properties", "minimumTlsVersion"), "'TLS1_2'")
+	f.same("main.bicep: httpsOnly", s.main.named("app").value.get("properties", "httpsOnly"), "true")
+}
+
+// notDeployed are settings that the code reads and a deployment does not set.
+var notDeployed = map[string]string{
+	"AlertsStorage": "a connection string, for Azurite only: in Azure there are no keys",
+}
+
+// hostSettings are settings for the Functions host itself
+// (https://learn.microsoft.com/azure/azure-functions/functions-app-settings).
+var hostSettings = []string{
+	"AzureWebJobsStorage__accountName", "AzureWebJobsStorage__credential", "AzureWebJobsStorage__clientId",
+	"APPLICATIONINSIGHTS_CONNECTION_STRING", "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
+}
+
+func (s site) checkSettings(f *faults) {
+	set := s.settings()
+	known := map[string]bool{}
+	for name := range s.code {
+		known[name] = true
+		if _, ok := set[name]; !ok && notDeployed[name] == "" {
+			f.add("main.bicep does not set %s, which handlers/settings.go reads", name)
+		}
+	}
+	for name, by := range s.functions {
+		known[name] = true
+		if _, ok := set[name]; !ok {
+			f.add("main.bicep does not set %s, which %s reads", name, by[0])
+		}
+	}
+	for _, name := range hostSettings {
+		known[name] = true
+		if _, ok := set[name]; !ok {
+			f.add("main.bicep does not set %s, which the Functions host reads", name)
+		}
+	}
+	for name, value := range set {
+		switch {
+		case notDeployed[name] != "":
+			f.add("main.bicep sets %s: %s", name, notDeployed[name])
+		case !known[name]:
+			f.add("main.bicep sets %s, which nothing reads", name)
+		case strings.HasSuffix(name, "__credential"):
+			f.same("main.bicep: "+name, value, "'managedidentity'")
+		case strings.HasSuffix(name, "__clientId"):
+			f.same("main.bicep: "+name, value, "identity.properties.clientId")
+		}
+	}
+	for name, want := range map[string]string{
+		"AzureWebJobsStorage__accountName":   "storage.name",
+		"AlertsStorage__tableServiceUri":     "storage.properties.primaryEndpoints.table",
+		"ConnectionEvents__topicEndpointUri": "connections.properties.endpoint",
+		"HubLogsEventHub":                    "logs.name",
+		"AlertsTable":                        "alertsTable.name",
+		"QuarantineTable":                    "quarantineTable.name",
+	} {
+		f.same("main.bicep: "+name, set[name], want)
+	}
+}
+
+// localSettings are the values of local.settings.sample.json.
+func localSettings(root string) (map[string]string, error) {
+	var file struct{ Values map[string]string }
+	err := readJSON(filepath.Join(root, "local.settings.sample.json"), &file)
+	return file.Values, err
+}
+
+func (s site) checkTables(f *faults) {
+	names := map[string]bool{}
+	for _, d := range s.main.of("resource", "Microsoft.Storage/storageAccounts/tableServices/tables") {
+		name, _ := s.main.constant(d.value.get("name"))
+		names[name] = true
+		f.same("main.bicep: parent of "+d.name, d.value.get("parent"), "tables")
+	}
+	for _, setting := range []string{"AlertsTable", "QuarantineTable"} {
+		value, ok := s.main.constant(s.settings()[setting])
+		if !ok || !names[value] {
+			f.add("main.bicep: %s is %q, and the tables are %q", setting, value, slices.Sorted(maps.Keys(names)))
+		}
+		// The code's own default is that of the sample, which a test in handlers holds.
+		if want := strings.ToLower(strings.TrimSuffix(setting, "Table")); value != want {
+			f.add("main.bicep: %s is %q, and the default of handlers/settings.go is %q", setting, value, want)
+		}
+		delete(names, value)
+	}
+	for name := range names {
+		f.add("main.bicep: no setting tells of the table %s", name)
+	}
+}
+
+// sources are the topics that subscriptions.json tells apart: the type of their
+// event subscriptions, and whether there can be dead letters.
+var sources = map[string]struct {
+	kind        string
+	parent      string
+	deadLetters bool
+}{
+	"controlPlane": {"Microsoft.EventGrid/systemTopics/eventSubscriptions", "controlPlane", false},
+	"connections":  {"Microsoft.EventGrid/topics/eventSubscriptions", "connections", true},
+}
+
+func (s site) checkSubscriptions(f *faults) {
+	// The list is that of the detectors.
+	entries := map[string]catalogueEntry{}
+	for _, e := range s.catalogue {
+		entries[e.Name] = e
+		if _, ok := sources[e.Source]; !ok {
+			f.add("subscriptions.json: %s has the source %q, of which subscriptions.bicep knows nothing", e.Name, e.Source)
+		}
+	}
+	for _, d := range detector.All {
+		e, ok := entries[d.Name]
+		delete(entries, d.Name)
+		have, _ := json.Marshal(e.Filter)
+		want, _ := json.Marshal(d.On.Filter())
+		source, _ := source(d.On)
+		switch {
+		case !ok:
+			f.add("subscriptions.json has no %s", d.Name)
+		case e.Function != d.Name || e.Source != source:
+			f.add("subscriptions.json: %s is for the function %q and the source %q, want %q and %q", d.Name, e.Function, e.Source, d.Name, source)
+		case string(have) != string(want):
+			f.add("subscriptions.json: %s has the filter %s, want that of its detector: %s", d.Name, have, want)
+		}
+	}
+	for name := range entries {
+		f.add("subscriptions.json: there is no detector %s", name)
+	}
+
+	// The template makes all of it, and nothing else.
+	t := s.subscriptions
+	if d := t.named("subscriptions"); d == nil || d.value.String() != "loadJsonContent('subscriptions.json')" {
+		f.add("subscriptions.bicep: subscriptions is not what subscriptions.json has")
+	}
+	var count int
+	for _, d := range t.of("resource") {
+		if !strings.HasSuffix(d.kind(), "/eventSubscriptions") {
+			continue
+		}
+		count++
+		if d.value.kind != loop {
+			f.add("subscriptions.bicep: %s is not made for each of subscriptions.json", d.name)
+			continue
+		}
+		found := false
+		for name, source := range sources {
+			if source.kind != d.kind() {
+				continue
+			}
+			found = true
+			each := d.value.names[0]
+			what := "subscriptions.bicep: " + d.name + ": "
+			f.same(what+"the list", d.value.parts[0], fmt.Sprintf("filter(subscriptions, (==(each.source, '%s')))", name))
+			properties := d.value.get("properties")
+			f.same(what+"parent", d.value.get("parent"), source.parent)
+			f.same(what+"name", d.value.get("name"), each+".name")
+			f.same(what+"filter", properties.get("filter"), each+".filter")
+			f.same(what+"schema", properties.get("eventDeliverySchema"), "'CloudEventSchemaV1_0'")
+			f.same(what+"endpoint", properties.get("destination", "endpointType"), "'AzureFunction'")
+			f.same(what+"function", properties.get("destination", "properties", "resourceId"), fmt.Sprintf("'app.id, /functions/, %s.function'", each))
+			f.same(what+"events in a delivery", properties.get("destination", "properties", "maxEventsPerBatch"), "1")
+			f.same(what+"retryPolicy", properties.get("retryPolicy"), "retryPolicy")
+			if properties.get("deadLetterDestination") != nil {
+				f.add("%sdead letters are written with a key, which the storage account refuses", what)
+			}
+			letter := properties.get("deadLetterWithResourceIdentity")
+			if (letter != nil) != source.deadLetters {
+				f.add("%sdead letters: %t, want %t", what, letter != nil, source.deadLetters)
+			}
+			if letter != nil {
+				f.same(what+"identity", letter.get("identity", "type"), "'SystemAssigned'")
+				f.same(what+"account", letter.get("deadLetterDestination", "properties", "resourceId"), "storage.id")
+				have, _ := t.constant(letter.get("deadLetterDestination", "properties", "blobContainerName"))
+				if want, _ := s.main.constant(s.main.named("deadLetters").value.get("name")); have != want {
+					f.add("%sdead letters go to the container %q, and main.bicep makes %q", what, have, want)
+				}
+			}
+		}
+		if !found {
+			f.add("subscriptions.bicep: %s is for a source that subscriptions.json does not know", d.name)
+		}
+	}
+	if count != len(sources) {
+		f.add("subscriptions.bicep has %d loops for %d sources", count, len(sources))
+	}
+
+	// Both templates compute the same names.
+	for _, name := range []string{"storageName", "connectionsTopicName", "controlPlaneName", "name", "controlPlaneTopicName"} {
+		here, there := t.named(name), s.main.named(name)
+		if here == nil || there == nil || here.value.String() != there.value.String() {
+			f.add("main.bicep and subscriptions.bicep do not agree on %s", name)
+		}
+	}
+	for here, there := range map[string]string{"app": "app", "storage": "storage", "controlPlane": "", "connections": "connections"} {
+		d := t.named(here)
+		if d == nil || !d.existing {
+			f.add("subscriptions.bicep: %s does not come from main.bicep", here)
+			continue
+		}
+		want := "controlPlaneName"
+		if there != "" {
+			want = s.main.named(there).value.get("name").String()
+		}
+		f.same("subscriptions.bicep: name of "+here, d.value.get("name"), want)
+	}
+}
+
+// categories are the categories of resource logs that an IoT hub has
+// (https://learn.microsoft.com/azure/azure-monitor/reference/supported-logs/microsoft-devices-iothubs-logs).
+var categories = []string{
+	"Connections", "DeviceTelemetry", "C2DCommands", "DeviceIdentityOperations", "FileUploadOperations", "Routes", "D2CTwinOperations",
+	"C2DTwinOperations", "TwinQueries", "JobsOperations", "DirectMethods", "DistributedTracing", "Configurations", "DeviceStreams",
+}
+
+func (s site) checkDiagnostics(f *faults) {
+	settings := s.hub.of("resource", "Microsoft.Insights/diagnosticSettings")
+	if len(settings) != 1 {
+		f.add("hub.bicep has %d diagnostic settings, want 1", len(settings))
+		return
+	}
+	d := settings[0]
+	f.same("hub.bicep: scope", d.value.get("scope"), "hub")
+	enabled := map[string]bool{}
+	if logs := d.value.get("properties", "logs"); logs != nil {
+		for _, entry := range logs.parts {
+			category, _ := s.hub.constant(entry.get("category"))
+			if entry.get("enabled").String() != "true" || entry.get("categoryGroup") != nil || !slices.Contains(categories, category) {
+				f.add("hub.bicep: %s is no category of an IoT hub that is enabled", entry)
+			}
+			enabled[category] = true
+		}
+	}
+	for _, category := range categories {
+		read := event.Classify(event.Record{Category: category}).PassedOver != event.OtherCategory
+		if read != enabled[category] {
+			f.add("hub.bicep: the category %s is sent: %t, read by the relay: %t", category, enabled[category], read)
+		}
+	}
+	modules := s.main.of("module")
+	if len(modules) != 1 || modules[0].is != "hub.bicep" {
+		f.add("main.bicep has %d modules, want hub.bicep", len(modules))
+		return
+	}
+	given := modules[0].value.get("params")
+	for _, parameter := range s.hub.of("param") {
+		if given.get(parameter.name) == nil {
+			f.add("main.bicep does not give %s to hub.bicep", parameter.name)
+		}
+	}
+	f.same("main.bicep: what each hub is", modules[0].value.parts[0], "iotHubs")
+	f.same("main.bicep: eventHubName", given.get("eventHubName"), "logs.name")
+	f.same("main.bicep: authorizationRuleId", given.get("authorizationRuleId"), "sendRule.id")
+	f.same("hub.bicep: eventHubName", d.value.get("properties", "eventHubName"), "eventHubName")
+	f.same("hub.bicep: eventHubAuthorizationRuleId", d.value.get("properties", "eventHubAuthorizationRuleId"), "authorizationRuleId")
+}
+
+func (s site) checkApp(f *faults) {
+	app := s.main.named("app").value.get("properties")
+	f.same("main.bicep: runtime", app.get("functionAppConfig", "runtime", "name"), "'custom'")
+	f.same("main.bicep: version of the runtime", app.get("functionAppConfig", "runtime", "version"), "'1.0'")
+	f.same("main.bicep: plan", app.get("serverFarmId"), "plan.id")
+	f.same("main.bicep: tier of the plan", s.main.named("plan").value.get("sku", "tier"), "'FlexConsumption'")
+	f.same("main.bicep: where the package is", app.get("functionAppConfig", "deployment", "storage", "value"), "'storage.properties.primaryEndpoints.blob, packages.name'")
+	f.same("main.bicep: who fetches the package", app.get("functionAppConfig", "deployment", "storage", "authentication", "type"), "'UserAssignedIdentity'")
+	f.same("main.bicep: schema of the topic", s.main.named("connections").value.get("properties", "inputSchema"), "'CloudEventSchemaV1_0'")
+	containers := map[string]bool{}
+	for _, d := range s.main.of("resource", "Microsoft.Storage/storageAccounts/blobServices/containers") {
+		containers[d.name] = true
+	}
+	if !maps.Equal(containers, map[string]bool{"packages": true, "deadLetters": true}) {
+		f.add("main.bicep: the containers are %v, want one for packages and one for deadLetters", containers)
+	}
+	// A Flex Consumption app is refused with these
+	// (https://learn.microsoft.com/azure/azure-functions/functions-app-settings#flex-consumption-plan-deprecations).
+	for _, name := range []string{"FUNCTIONS_WORKER_RUNTIME", "FUNCTIONS_EXTENSION_VERSION", "WEBSITE_RUN_FROM_PACKAGE"} {
+		if s.settings()[name] != nil {
+			f.add("main.bicep sets %s, which Flex Consumption refuses", name)
+		}
+	}
+}
+
+// needs are the dependencies between what main.bicep makes that Azure insists
+// on, or that would otherwise fail now and then.
+var needs = []struct{ who, what, why string }{
+	{"app", "plan", "it runs there"},
+	{"app", "identity", "it fetches its package with it"},
+	{"app", "packages", "the container is looked for when the app is made"},
+	{"app", "hostStorage", "the host uses its storage from its first moment on"},
+	{"app", "alertsTable", "a setting names it"},
+	{"app", "quarantineTable", "a setting names it"},
+	{"app", "logs", "a setting names it"},
+	{"app", "connections", "a setting names it"},
+	{"hubs", "logs", "a diagnostic setting names the event hub"},
+	{"hubs", "sendRule", "a diagnostic setting names the rule"},
+	{"writeDeadLetters", "connections", "the topic's own identity comes with the topic"},
+	{"failureAlerts", "controlPlane", "an alert is made for something that is there"},
+	{"failureAlerts", "connections", "an alert is made for something that is there"},
+	{"failureAlerts", "insights", "an alert is made for something that is there"},
+	{"insights", "workspace", "telemetry goes there"},
+}
+
+func (s site) checkNeeds(f *faults) {
+	for _, n := range needs {
+		d := s.main.named(n.who)
+		if d == nil {
+			f.add("main.bicep: there is no %s", n.who)
+		} else if !s.main.needs(d.value)[n.what] {
+			f.add("main.bicep: %s does not depend on %s: %s. Refer to it by its symbol, or use dependsOn", n.who, n.what, n.why)
+		}
+	}
+}
+
+// watched are the failures of hubwatch itself that main.bicep has alerts for: the
+// metric, and of what.
+var watched = []string{
+	"Microsoft.EventGrid/systemTopics DroppedEventCount of resourceId('Microsoft.EventGrid/systemTopics', controlPlaneName)",
+	"Microsoft.EventGrid/topics DroppedEventCount of connections.id",
+	"Microsoft.EventGrid/topics DeadLetteredCount of connections.id",
+	"microsoft.insights/components requests/failed of insights.id",
+}
+
+func (s site) checkAlerts(f *faults) {
+	var have []string
+	for _, entry := range s.main.named("failures").value.parts {
+		namespace, _ := s.main.constant(entry.get("namespace"))
+		metric, _ := s.main.constant(entry.get("metric"))
+		have = append(have, fmt.Sprintf("%s %s of %s", namespace, metric, entry.get("scope")))
+	}
+	for _, want := range watched {
+		if !slices.Contains(have, want) {
+			f.add("main.bicep has no alert for %s", want)
+		}
+	}
+	d := s.main.named("failureAlerts")
+	f.same("main.bicep: what failureAlerts are made for", d.value.parts[0], "failures")
+	f.same("main.bicep: enabled of failureAlerts", d.value.get("properties", "enabled"), "true")
+	criteria := d.value.get("properties", "criteria", "allOf")
+	if criteria == nil || len(criteria.parts) != 1 || criteria.parts[0].get("threshold").String() != "0" || criteria.parts[0].get("metricName").String() != "failure.metric" {
+		f.add("main.bicep: failureAlerts compare %s", criteria)
+	}
+}
+
+func TestInfra(t *testing.T) {
+	s, err := read(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fault := range check(s) {
+		t.Error(fault)
+	}
+}
+
+// TestLocalSettings holds the sample for func start to the same names.
+func TestLocalSettings(t *testing.T) {
+	s, err := read(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	values, err := localSettings(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range values {
+		// There is no stand-in for Event Hubs, so a function that needs it is switched off
+		// (https://learn.microsoft.com/azure/azure-functions/disable-function#localsettingsjson).
+		if function, ok := strings.CutSuffix(strings.TrimPrefix(name, "AzureWebJobs."), ".Disabled"); ok {
+			if _, err := os.Stat(filepath.Join(root, "functions", function)); err != nil {
+				t.Errorf("local.settings.sample.json: %v", err)
+			}
+			continue
+		}
+		if !s.code[name] && s.functions[name] == nil && !slices.Contains([]string{"FUNCTIONS_WORKER_RUNTIME", "AzureWebJobsStorage"}, name) {
+			t.Errorf("local.settings.sample.json sets %s, which nothing reads", name)
+		}
+	}
+	for _, name := range []string{"AlertsTable", "QuarantineTable"} {
+		if want, _ := s.main.constant(s.settings()[name]); values[name] != want {
+			t.Errorf("local.settings.sample.json sets %s to %q, and main.bicep to %q", name, values[name], want)
+		}
+	}
+	if values["AlertsStorage"] != "UseDevelopmentStorage=true" || values["AzureWebJobsStorage"] != "UseDevelopmentStorage=true" || values["FUNCTIONS_WORKER_RUNTIME"] != "custom" {
+		t.Errorf("local.settings.sample.json does not work with Azurite: %v", values)
+	}
+}
+
+// TestPlantedErrors changes one thing on one side, and wants it to be noticed.
+func TestPlantedErrors(t *testing.T) {
+	for _, test := range []struct {
+		name, file, old, new string
+		want                 string // part of a complaint
+	}{
+		{"the role Contributor", "infra/main.bicep", "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3", "b24988ac-6180-42a0-ab88-20f7382dd24c", `writeAlerts gives the role "Contributor"`},
+		{"the role Owner beside", "infra/main.bicep", "var roles = {", "var roles = {\n  owner: '8e3af657-a8ff-443c-a75c-2fe8c4bcb635'", "Owner"},
+		{"two roles exchanged", "infra/main.bicep", "roleDefinitions', roles.eventHubsDataReceiver)", "roleDefinitions', roles.eventGridDataSender)", "readLogs gives the role"},
+		{"a role for all of the namespace", "infra/main.bicep", "scope: logs\n", "scope: logsNamespace\n", "scope of readLogs"},
+		{"a role for the resource group", "infra/main.bicep", "  scope: alertsTable\n  name: guid(alertsTable.id, identity", "  name: guid(alertsTable.id, identity", "scope of writeAlerts is nothing"},
+		{"a role gone", "infra/main.bicep", "resource writeQuarantine ", "resource writeQuarantin ", "writeQuarantine is missing"},
+		{"shared keys on", "infra/main.bicep", "allowSharedKeyAccess: false", "allowSharedKeyAccess: true", "allowSharedKeyAccess of storage is true"},
+		{"shared keys not mentioned", "infra/main.bicep", "allowSharedKeyAccess: false", "", "allowSharedKeyAccess of storage is nothing"},
+		{"a key of the topic", "infra/main.bicep", "value: connections.properties.endpoint", "value: connections.listKeys().key1", "listKeys"},
+		{"local auth of the topic", "infra/main.bicep", "inputSchema: 'CloudEventSchemaV1_0'\n    disableLocalAuth: true", "inputSchema: 'CloudEventSchemaV1_0'\n    disableLocalAuth: false", "disableLocalAuth of connections"},
+		{"a setting removed", "infra/main.bicep", "{ name: 'AlertsStorage__tableServiceUri', value: storage.properties.primaryEndpoints.table }", "", "does not set AlertsStorage__tableServiceUri"},
+		{"a setting that nothing reads", "infra/main.bicep", "'InferredAlerts', value", "'InferedAlerts', value", "sets InferedAlerts, which nothing reads"},
+		{"a setting renamed in the code", "handlers/settings.go", `"InferredAlerts"`, `"Inferred"`, "does not set Inferred,"},
+		{"a connection renamed in a function", "functions/RelayResourceLogs/function.json", `"HubLogs"`, `"ResourceLogs"`, "ResourceLogs__fullyQualifiedNamespace"},
+		{"a connection string", "infra/main.bicep", "{ name: 'AlertsTable'", "{ name: 'AlertsStorage', value: 'x' }\n{ name: 'AlertsTable'", "for Azurite only"},
+		{"a table renamed", "infra/main.bicep", "name: 'alerts'\n", "name: 'alert'\n", `AlertsTable is "alert"`},
+		{"a table too many", "infra/main.bicep", "resource workspace ", "resource other 'Microsoft.Storage/storageAccounts/tableServices/tables@2023-05-01' = { parent: tables, name: 'other' }\nresource workspace ", "table other"},
+		{"a filter edited by hand", "infra/subscriptions.json", "Microsoft.Devices/IotHubs/certificates/delete", "Microsoft.Devices/iotHubs/certificates/*", "has the filter"},
+		{"a detector forgotten", "infra/subscriptions.json", `"name": "DeviceTokenExpired"`, `"name": "DeviceTokenExpird"`, "has no DeviceTokenExpired"},
+		{"a source that is not deployed", "infra/subscriptions.json", `"source": "connections"`, `"source": "devices"`, "devices"},
+		{"a filter in the template", "infra/subscriptions.bicep", "filter: s.filter", "filter: {}", "filter is {}"},
+		{"a loop over half of them", "infra/subscriptions.bicep", "each.source == 'connections'", "each.name == 'DeviceTokenExpired'", "the list"},
+		{"another schema", "infra/subscriptions.bicep", "'CloudEventSchemaV1_0'", "'EventGridSchema'", "schema"},
+		{"dead letters nowhere", "infra/main.bicep", "name: 'deadletter'", "name: 'dead-letters'", `main.bicep makes "dead-letters"`},
+		{"a category too many", "infra/hub.bicep", "logs: [\n", "logs: [\n{ category: 'DeviceTelemetry', enabled: true }\n", "DeviceTelemetry is sent: true"},
+		{"the category off", "infra/hub.bicep", "enabled: true", "enabled: false", "enabled"},
+		{"another category", "infra/hub.bicep", "'Connections'", "'Routes'", "Connections is sent: false"},
+		{"the storage account called otherwise", "infra/subscriptions.bicep", "'hubwatch${uniqueString(resourceGroup().id, name)}'", "'hubwatch${uniqueString(name)}'", "do not agree on storageName"},
+		{"a dependency missing", "infra/main.bicep", "  dependsOn: [hostStorage]\n", "", "app does not depend on hostStorage"},
+		{"the container in words", "infra/main.bicep", "blob}${packages.name}'", "blob}app-package'", "app does not depend on packages"},
+		{"the event hub in words", "infra/main.bicep", "eventHubName: logs.name", "eventHubName: 'connections'", "hubs does not depend on logs"},
+		{"another runtime", "infra/main.bicep", "name: 'custom'", "name: 'go'", "runtime is 'go'"},
+		{"an alert gone", "infra/main.bicep", "metric: 'DeadLetteredCount'", "metric: 'PublishFailCount'", "no alert for Microsoft.EventGrid/topics DeadLetteredCount"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := t.TempDir()
+			for _, part := range []string{"infra", "functions"} {
+				if err := os.CopyFS(filepath.Join(dir, part), os.DirFS(filepath.Join(root, part))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			settings, err := os.ReadFile(filepath.Join(root, "handlers/settings.go"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Mkdir(filepath.Join(dir, "handlers"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, "handlers/settings.go"), settings, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(dir, test.file)
+			before, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			after := strings.Replace(string(before), test.old, test.new, 1)
+			if after == string(before) {
+				t.Fatalf("%s has no %q to change", test.file, test.old)
+			}
+			if err := os.WriteFile(path, []byte(after), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			s, err := read(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found := check(s)
+			if !slices.ContainsFunc(found, func(fault string) bool { return strings.Contains(fault, test.want) }) {
+				t.Errorf("want a complaint with %q, have %q", test.want, found)
+			}
+		})
+	}
+}

@@ -1,0 +1,457 @@
+package main
+
+import (
+	"archive/zip"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"debug/elf"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"hubwatch/handlers/detector"
+	"hubwatch/handlers/local"
+)
+
+// makePackage runs make package into a folder of its own, so that it is in the
+// way of no other test, and returns what it printed.
+func makePackage(t *testing.T, folder string) string {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), "make", "--no-print-directory", "package", "BUILD="+filepath.Join(folder, "app"), "ZIP="+filepath.Join(folder, "hubwatch.zip"))
+	command.Dir = root
+	out, err := command.CombinedOutput()
+	if err != nil {
+		t.Fatalf("make package: %v\n%s", err, out)
+	}
+	return string(out)
+}
+
+// secrets match what must not be in a package. The account key of Azurite, which
+// the handler knows, is public.
+var secrets = map[string]*regexp.Regexp{
+	"a private key":                 regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----\s+[A-Za-z0-9+/=]{20}`),
+	"the key of a storage account":  regexp.MustCompile(`AccountKey=[A-Za-z0-9+/]{86}==`),
+	"a shared access key":           regexp.MustCompile(`SharedAccessKey=[A-Za-z0-9+/]{43}=`),
+	"a shared access signature":     regexp.MustCompile(`[?&]sig=[A-Za-z0-9%+/]{40}`),
+	"a token":                       regexp.MustCompile(`eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.`),
+	"an instrumentation key":        regexp.MustCompile(`InstrumentationKey=[0-9a-f]{8}-`),
+	"the folder of whoever made it": regexp.MustCompile(`/(home|Users)/[a-z]+/`),
+}
+
+const azuriteKey = "AccountKey=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+
+// secret says what secret is in content, if any.
+func secret(content []byte) string {
+	content = bytes.ReplaceAll(content, []byte(azuriteKey), nil)
+	for _, what := range slices.Sorted(maps.Keys(secrets)) {
+		if secrets[what].Match(content) {
+			return what
+		}
+	}
+	return ""
+}
+
+func TestSecretsAreFound(t *testing.T) {
+	for _, content := range []string{
+		"-----BEGIN EC PRIVATE KEY-----\n" + strings.Repeat("A", 64), "AccountKey=" + strings.Repeat("B", 86) + "==",
+		"Endpoint=sb://x;SharedAccessKey=" + strings.Repeat("C", 43) + "=", "https://x/?sv=1&sig=" + strings.Repeat("D", 43) + "%3D",
+		"Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbGljZSJ9.x", "InstrumentationKey=00000000-0000-0000-0000-000000000000", "/home/alice/src/main.go",
+	} {
+		if secret([]byte(content)) == "" {
+			t.Errorf("%q is taken for no secret", content)
+		}
+	}
+	if what := secret([]byte(azuriteKey + " AccountKey=%s; sig=x -----BEGIN PRIVATE KEY-----")); what != "" {
+		t.Errorf("%s is found where there is none", what)
+	}
+}
+
+// TestPackage looks into the package: the handler, which alone may be executed
+// and has the name that host.json gives it, the functions, and nothing else.
+func TestPackage(t *testing.T) {
+	folder := t.TempDir()
+	printed := makePackage(t, folder)
+	packed, err := os.ReadFile(filepath.Join(folder, "hubwatch.zip"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf("%d bytes  SHA-256 %x\n", len(packed), sha256.Sum256(packed)); !strings.Contains(printed, want) {
+		t.Errorf("make package prints %q, want %q", printed, want)
+	}
+	var host struct {
+		CustomHandler struct {
+			Description struct{ DefaultExecutablePath string }
+		}
+	}
+	if err := readJSON(filepath.Join(root, "host.json"), &host); err != nil {
+		t.Fatal(err)
+	}
+	executable := host.CustomHandler.Description.DefaultExecutablePath
+	want := map[string]bool{"host.json": true, executable: true}
+	functions, err := filepath.Glob(filepath.Join(root, "functions/*/function.json"))
+	if err != nil || len(functions) <= len(detector.All) {
+		t.Fatalf("%d functions: %v", len(functions), err)
+	}
+	for _, file := range functions {
+		want[path.Join(filepath.Base(filepath.Dir(file)), "function.json")] = true
+	}
+	archive, err := zip.NewReader(bytes.NewReader(packed), int64(len(packed)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range archive.File {
+		if !want[file.Name] {
+			t.Errorf("%s is in the package, and is nothing that it needs", file.Name)
+		}
+		delete(want, file.Name)
+		if may := file.Mode()&0o111 != 0; may != (file.Name == executable) {
+			t.Errorf("%s has the mode %s", file.Name, file.Mode())
+		}
+		content := unzipped(t, file)
+		if what := secret(content); what != "" {
+			t.Errorf("%s has %s in it", file.Name, what)
+		}
+		if file.Name == executable {
+			checkBinary(t, content)
+		}
+	}
+	for name := range want {
+		t.Errorf("%s is not in the package", name)
+	}
+	makePackage(t, folder)
+	if again, err := os.ReadFile(filepath.Join(folder, "hubwatch.zip")); err != nil || !bytes.Equal(again, packed) {
+		t.Errorf("made again, the package has other bytes (%v)", err)
+	}
+}
+
+func unzipped(t *testing.T, file *zip.File) []byte {
+	t.Helper()
+	reader, err := file.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	content, err := io.ReadAll(reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
+
+// checkBinary holds that the handler runs on the machines of Flex Consumption:
+// Linux on amd64, without any library of theirs.
+func checkBinary(t *testing.T, content []byte) {
+	t.Helper()
+	binary, err := elf.NewFile(bytes.NewReader(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	libraries, _ := binary.ImportedLibraries()
+	if binary.Machine != elf.EM_X86_64 || len(libraries) > 0 || slices.ContainsFunc(binary.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP }) {
+		t.Errorf("the handler is for %s and needs %q", binary.Machine, libraries)
+	}
+}
+
+// TestPublish runs make publish with stand-ins for func and az: it refuses what
+// cannot work before it does anything, and says what to do.
+func TestPublish(t *testing.T) {
+	makePath, err := exec.LookPath("make")
+	if err != nil {
+		t.Skip(err)
+	}
+	const fine, failing = "exit 0", "echo 'Please run az login' >&2; exit 1"
+	for _, test := range []struct {
+		name, app, function, az string // scripts, "" for a command that is not there
+		want                    string
+	}{
+		{"no name", "", fine, fine, "needs the name of the function app: make publish APP="},
+		{"no func", "hubwatch-contoso", "", fine, "needs func, the Azure Functions Core Tools: https://"},
+		{"no az", "hubwatch-contoso", fine, "", "needs az, the Azure CLI: https://"},
+		{"not logged in", "hubwatch-contoso", fine, failing, "needs a login: az login"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			folder := t.TempDir()
+			tools(t, folder, map[string]string{"func": test.function, "az": test.az})
+			command := exec.CommandContext(t.Context(), makePath, "publish", "APP="+test.app, "BUILD="+filepath.Join(folder, "app"))
+			command.Dir, command.Env = root, []string{"PATH=" + folder}
+			out, err := command.CombinedOutput()
+			if err == nil || !strings.Contains(string(out), test.want) {
+				t.Errorf("%v, want %q:\n%s", err, test.want, out)
+			}
+			if _, err := os.Stat(filepath.Join(folder, "app")); err == nil {
+				t.Error("it refuses after it has built the app")
+			}
+		})
+	}
+	t.Run("all is there", func(t *testing.T) {
+		folder := t.TempDir()
+		tools(t, folder, map[string]string{"func": `echo "func in $PWD: $*"; ls`, "az": fine})
+		command := exec.CommandContext(t.Context(), makePath, "publish", "APP=hubwatch-contoso",
+			"BUILD="+filepath.Join(folder, "app"), "ZIP="+filepath.Join(folder, "hubwatch.zip"))
+		command.Dir, command.Env = root, append(os.Environ(), "PATH="+folder+string(os.PathListSeparator)+os.Getenv("PATH"))
+		out, err := command.CombinedOutput()
+		want := fmt.Sprintf("func in %s: azure functionapp publish hubwatch-contoso --custom --no-build\n", filepath.Join(folder, "app"))
+		if err != nil || !strings.Contains(string(out), want) || !strings.Contains(string(out), "\nhost.json\nhubwatch\n") {
+			t.Errorf("%v, want %q:\n%s", err, want, out)
+		}
+		// What is run here is what the README's commands are held to.
+		s := newScript(t)
+		s.run("func azure functionapp publish hubwatch-contoso --custom --no-build")
+		for _, fault := range s.faults {
+			t.Error(fault)
+		}
+	})
+}
+
+// tools writes scripts into a folder.
+func tools(t *testing.T, folder string, scripts map[string]string) {
+	t.Helper()
+	for name, script := range scripts {
+		if script == "" {
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(folder, name), []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+const testClient = "00000000-0000-0000-0000-0000000000c1"
+
+// TestPackageRunsKeyless starts the package under the stand-in for the Functions
+// host with the app settings that main.bicep sets, read from there. Only what
+// Azure says at deployment is put in: endpoints, names and the identity. There is
+// no key: the handler gets its token from the managed identity endpoint, and
+// Azurite takes it over TLS. Then an event that main.bicep's filters let through
+// becomes an alert.
+func TestPackageRunsKeyless(t *testing.T) {
+	azurite, err := local.FindAzurite(root)
+	if err != nil || runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
+		if os.Getenv("HUBWATCH_AZURITE") == "required" && err != nil {
+			t.Fatal(err)
+		}
+		t.Skipf("needs Azurite (%v), and Linux on amd64 to run the package", err)
+	}
+	folder := t.TempDir()
+	makePackage(t, folder)
+	app := filepath.Join(folder, "unpacked")
+	unpack(t, filepath.Join(folder, "hubwatch.zip"), app)
+
+	cert, key, err := local.WriteCertificate(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables, err := local.StartAzurite(t.Context(), local.AzuriteOptions{Main: azurite, CertFile: cert, KeyFile: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(tables.Kill)
+	identity, err := local.StartIdentity(local.IdentityOptions{ClientID: testClient})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(identity.Close)
+
+	environment := append(deployedSettings(t, tables.Endpoint()+"/"), "SSL_CERT_FILE="+cert)
+	var output lockedBuffer
+	functions, err := local.StartFunctions(t.Context(), local.FunctionsOptions{
+		ScriptRoot: app, Env: append(environment, identity.Env()...), Output: &output,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(functions.Close)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := functions.Ready(ctx); err != nil {
+		t.Fatalf("%v\n%s", err, output.String())
+	}
+	server := httptest.NewServer(functions)
+	t.Cleanup(server.Close)
+	subscriptions, err := local.LoadSubscriptions(filepath.Join(root, "infra/subscriptions.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	topic, err := local.NewTopic(local.TopicOptions{
+		Subscriptions: subscriptions, Functions: server.URL, Schema: local.CloudEventSchemaV1_0, DeadLetters: folder, TimeScale: 0.01,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(topic.Close)
+	publisher := httptest.NewServer(topic)
+	t.Cleanup(publisher.Close)
+	event, err := os.Open(filepath.Join(root, "handlers/local/samples/certificate-added.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer event.Close()
+	response, err := http.Post(publisher.URL+"/api/events", "application/json", event)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		t.Fatalf("publish: %s", response.Status)
+	}
+	if err := topic.Wait(ctx); err != nil {
+		t.Fatal(err)
+	}
+
+	s, err := read(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, _ := s.main.constant(s.settings()["AlertsTable"])
+	rows := query(t, tables.Endpoint()+"/"+table+"()", cert, identity.Env())
+	if !strings.Contains(rows, `"AlertType":"IoT_CertificateSuccessfullyAddedToHub"`) {
+		t.Errorf("no alert in the table: %s\nthe handler says:\n%s", rows, output.String())
+	}
+	if identity.Issued() == 0 {
+		t.Errorf("no token was issued; the handler says:\n%s", output.String())
+	}
+}
+
+// deployedSettings returns the app settings of main.bicep as variables. Those of
+// which only Azure knows the values get some that fit the rest of the test.
+func deployedSettings(t *testing.T, tableEndpoint string) []string {
+	t.Helper()
+	known := map[string]string{
+		"storage.name": "hubwatchexample",
+		"storage.properties.primaryEndpoints.table":                     tableEndpoint, // with the slash that Azure puts there
+		"identity.properties.clientId":                                  testClient,
+		"insights.properties.ConnectionString":                          "IngestionEndpoint=https://insights.example/",
+		"connections.properties.endpoint":                               "https://connections.example/api/events",
+		"'ClientId=, identity.properties.clientId, ;Authorization=AAD'": "ClientId=" + testClient + ";Authorization=AAD",
+		"'logsNamespace.name, .servicebus.windows.net'":                 "logs.example",
+	}
+	s, err := read(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var variables []string
+	for name, value := range s.settings() {
+		text, ok := s.main.constant(value)
+		if !ok {
+			if text, ok = known[value.String()]; !ok {
+				t.Errorf("%s is %s, of which this test does not know what Azure makes", name, value)
+			}
+		}
+		variables = append(variables, name+"="+text)
+	}
+	if len(variables) < len(hostSettings) {
+		t.Fatalf("main.bicep has %d settings", len(variables))
+	}
+	return variables
+}
+
+// unpack unpacks a package as Azure does, with the permissions that it says.
+func unpack(t *testing.T, file, folder string) {
+	t.Helper()
+	archive, err := zip.OpenReader(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer archive.Close()
+	for _, file := range archive.File {
+		target := filepath.Join(folder, filepath.FromSlash(file.Name))
+		if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(target, unzipped(t, file), file.Mode()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// query reads a table with a token of the identity.
+func query(t *testing.T, tableURL, cert string, identity []string) string {
+	t.Helper()
+	variables := map[string]string{}
+	for _, v := range identity {
+		name, value, _ := strings.Cut(v, "=")
+		variables[name] = value
+	}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, variables["IDENTITY_ENDPOINT"]+"?"+url.Values{
+		"resource": {"https://storage.azure.com"}, "client_id": {testClient}, "api-version": {"2019-08-01"},
+	}.Encode(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("X-IDENTITY-HEADER", variables["IDENTITY_HEADER"])
+	var token struct {
+		AccessToken string `json:"access_token"`
+	}
+	if err := json.Unmarshal(fetch(t, http.DefaultClient, request), &token); err != nil {
+		t.Fatal(err)
+	}
+	pem, err := os.ReadFile(cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(pem)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
+	defer client.CloseIdleConnections()
+	if request, err = http.NewRequestWithContext(t.Context(), http.MethodGet, tableURL, nil); err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+token.AccessToken)
+	request.Header.Set("Accept", "application/json;odata=nometadata")
+	request.Header.Set("x-ms-version", "2019-02-02")
+	request.Header.Set("x-ms-date", time.Now().UTC().Format(http.TimeFormat))
+	return string(fetch(t, client, request))
+}
+
+func fetch(t *testing.T, client *http.Client, request *http.Request) []byte {
+	t.Helper()
+	response, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if response.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s: %s", request.URL.Path, response.Status, body)
+	}
+	return body
+}
+
+// lockedBuffer is a buffer that may be written and read at once.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}

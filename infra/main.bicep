@@ -1,0 +1,468 @@
+// Everything that hubwatch needs in Azure but its code and its event subscriptions: those two come after it, in this
+// order, because an event subscription can only be created for a function that is there (README, Deploy).
+// No key is used but the one that Azure Monitor itself insists on (see sendRule).
+
+targetScope = 'resourceGroup'
+
+@description('Name of the function app, unique in all of Azure; the other names begin with it. At most 32 characters, since the Functions host cuts its id there (https://learn.microsoft.com/azure/azure-functions/storage-considerations#host-id-considerations).')
+@minLength(6)
+@maxLength(32)
+param name string = 'hubwatch-${uniqueString(resourceGroup().id)}'
+
+@description('Resource ids of the IoT hubs of which failed connections are watched. All are in the region of this deployment: Azure Monitor streams the logs of a resource to Event Hubs of its own region only.')
+param iotHubs array = []
+
+@description('Region of the IoT hubs, and of everything that is created here.')
+param location string = resourceGroup().location
+
+@description('Where changes of certificates and diagnostic settings are watched: in this resource group, or in the whole subscription, for hubs that are in several groups.')
+@allowed(['resourceGroup', 'subscription'])
+param watch string = 'resourceGroup'
+
+@description('Name of the system topic in this resource group that already has the events of what is watched: Event Grid allows one for each source. Empty to create it.')
+param controlPlaneTopicName string = ''
+
+@description('Object ids of the users, groups and applications that may read the alerts and what is in quarantine.')
+param readers array = []
+
+@description('Resource ids of the action groups that hear of failures of hubwatch itself. Without any, they show in the portal only.')
+param actionGroups array = []
+
+@description('Raise alerts of which the cause is inferred, too.')
+param inferredAlerts bool = true
+
+@description('Memory of an instance in MB.')
+@allowed([512, 2048, 4096])
+param instanceMemory int = 2048
+
+@description('Limit of instances, and so of what an avalanche of events can cost.')
+@minValue(40)
+@maxValue(1000)
+param maximumInstances int = 40
+
+// Of the names, only that of the storage account may have no dash and must be unique in all of Azure for itself.
+// subscriptions.bicep computes the same.
+var storageName = 'hubwatch${uniqueString(resourceGroup().id, name)}'
+var connectionsTopicName = '${name}-connections'
+var controlPlaneName = empty(controlPlaneTopicName) ? '${name}-control-plane' : controlPlaneTopicName
+
+// Built-in roles (https://learn.microsoft.com/azure/role-based-access-control/built-in-roles).
+var roles = {
+  storageBlobDataOwner: 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b'
+  storageBlobDataContributor: 'ba92f5b4-2d11-453d-a403-e96b0029c9fe'
+  storageTableDataContributor: '0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3'
+  storageTableDataReader: '76199698-9eea-4c19-bc75-cec21354c6b6'
+  monitoringMetricsPublisher: '3913510d-42f4-4e42-8a64-420c390055eb'
+  eventHubsDataReceiver: 'a638d3c7-ab3a-418d-83e6-5f17a39d4fde'
+  eventGridDataSender: 'd5a91429-5739-47e2-a06b-3470a27159e7'
+}
+
+// The one identity of the app. It is not the app's own (system-assigned) one, so that all roles are there before the
+// app is, and stay when the app is made anew.
+resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
+  name: name
+  location: location
+}
+
+// Storage: the tables, the package of the app, what the Functions host keeps, and dead letters.
+
+resource storage 'Microsoft.Storage/storageAccounts@2023-05-01' = {
+  name: storageName
+  location: location
+  kind: 'StorageV2'
+  sku: {
+    name: 'Standard_LRS'
+  }
+  properties: {
+    allowSharedKeyAccess: false
+    allowBlobPublicAccess: false
+    defaultToOAuthAuthentication: true
+    minimumTlsVersion: 'TLS1_2'
+    supportsHttpsTrafficOnly: true
+  }
+}
+
+resource blobs 'Microsoft.Storage/storageAccounts/blobServices@2023-05-01' = {
+  parent: storage
+  name: 'default'
+}
+
+resource packages 'Microsoft.Storage/storageAccounts/blobServices/containers@2023-05-01' = {
+  parent: blobs
+  name: 'app-package'
+}
+
+resource deadLetters 'Microsoft.Storage/storageAccounts/blobServices/containers@2023-05-01' = {
+  parent: blobs
+  name: 'deadletter'
+}
+
+resource tables 'Microsoft.Storage/storageAccounts/tableServices@2023-05-01' = {
+  parent: storage
+  name: 'default'
+}
+
+resource alertsTable 'Microsoft.Storage/storageAccounts/tableServices/tables@2023-05-01' = {
+  parent: tables
+  name: 'alerts'
+}
+
+resource quarantineTable 'Microsoft.Storage/storageAccounts/tableServices/tables@2023-05-01' = {
+  parent: tables
+  name: 'quarantine'
+}
+
+// What hubwatch says of itself. Telemetry comes in with an identity, too.
+
+resource workspace 'Microsoft.OperationalInsights/workspaces@2023-09-01' = {
+  name: name
+  location: location
+  properties: {
+    sku: {
+      name: 'PerGB2018'
+    }
+    retentionInDays: 30
+    features: {
+      disableLocalAuth: true
+    }
+  }
+}
+
+resource insights 'Microsoft.Insights/components@2020-02-02' = {
+  name: name
+  location: location
+  kind: 'web'
+  properties: {
+    Application_Type: 'web'
+    WorkspaceResourceId: workspace.id
+    DisableLocalAuth: true
+  }
+}
+
+// The way of failed connections: diagnostic setting, event hub, the function RelayResourceLogs, custom topic.
+
+resource logsNamespace 'Microsoft.EventHub/namespaces@2024-01-01' = {
+  name: '${name}-logs'
+  location: location
+  sku: {
+    name: 'Standard'
+    tier: 'Standard'
+    capacity: 1
+  }
+  properties: {
+    // Azure Monitor writes with a shared access policy and with nothing else, so this stays on
+    // (https://learn.microsoft.com/azure/azure-monitor/essentials/diagnostic-settings#destinations).
+    disableLocalAuth: false
+    minimumTlsVersion: '1.2'
+  }
+}
+
+resource logs 'Microsoft.EventHub/namespaces/eventhubs@2024-01-01' = {
+  parent: logsNamespace
+  name: 'connections'
+  properties: {
+    partitionCount: 4
+    // The longest that the tier has: as long can the relay stand still without a record being lost.
+    messageRetentionInDays: 7
+  }
+}
+
+// For Azure Monitor alone, which asks for all three rights. Nobody reads its key.
+resource sendRule 'Microsoft.EventHub/namespaces/authorizationRules@2024-01-01' = {
+  parent: logsNamespace
+  name: 'azure-monitor'
+  properties: {
+    rights: ['Manage', 'Send', 'Listen']
+  }
+}
+
+module hubs 'hub.bicep' = [for (id, i) in iotHubs: {
+  name: 'hubwatch-hub-${i}'
+  scope: resourceGroup(split(id, '/')[2], split(id, '/')[4])
+  params: {
+    hubName: last(split(id, '/'))
+    settingName: name
+    authorizationRuleId: sendRule.id
+    eventHubName: logs.name
+  }
+}]
+
+resource connections 'Microsoft.EventGrid/topics@2022-06-15' = {
+  name: connectionsTopicName
+  location: location
+  identity: {
+    type: 'SystemAssigned' // writes the dead letters
+  }
+  properties: {
+    inputSchema: 'CloudEventSchemaV1_0'
+    disableLocalAuth: true
+    publicNetworkAccess: 'Enabled'
+  }
+}
+
+// The way of changes: Azure Resource Manager itself publishes to this topic. It is global, and a global topic can have
+// no identity (https://learn.microsoft.com/azure/event-grid/enable-identity-system-topics#global-azure-sources).
+resource controlPlane 'Microsoft.EventGrid/systemTopics@2022-06-15' = if (empty(controlPlaneTopicName)) {
+  name: '${name}-control-plane'
+  location: 'global'
+  properties: {
+    source: watch == 'subscription' ? subscription().id : resourceGroup().id
+    topicType: watch == 'subscription' ? 'Microsoft.Resources.Subscriptions' : 'Microsoft.Resources.ResourceGroups'
+  }
+}
+
+// The app.
+
+resource plan 'Microsoft.Web/serverfarms@2023-12-01' = {
+  name: name
+  location: location
+  kind: 'functionapp'
+  sku: {
+    name: 'FC1'
+    tier: 'FlexConsumption'
+  }
+  properties: {
+    reserved: true
+  }
+}
+
+resource app 'Microsoft.Web/sites@2023-12-01' = {
+  name: name
+  location: location
+  kind: 'functionapp,linux'
+  identity: {
+    type: 'UserAssigned'
+    userAssignedIdentities: {
+      '${identity.id}': {}
+    }
+  }
+  properties: {
+    serverFarmId: plan.id
+    httpsOnly: true
+    functionAppConfig: {
+      runtime: {
+        name: 'custom'
+        version: '1.0'
+      }
+      scaleAndConcurrency: {
+        instanceMemoryMB: instanceMemory
+        maximumInstanceCount: maximumInstances
+      }
+      deployment: {
+        storage: {
+          type: 'blobContainer'
+          value: '${storage.properties.primaryEndpoints.blob}${packages.name}'
+          authentication: {
+            type: 'UserAssignedIdentity'
+            userAssignedIdentityResourceId: identity.id
+          }
+        }
+      }
+    }
+    siteConfig: {
+      minTlsVersion: '1.2'
+      // Names and meaning: docs/design.md, and for the connections
+      // https://learn.microsoft.com/azure/azure-functions/functions-reference#configure-an-identity-based-connection
+      appSettings: [
+        { name: 'AzureWebJobsStorage__accountName', value: storage.name }
+        { name: 'AzureWebJobsStorage__credential', value: 'managedidentity' }
+        { name: 'AzureWebJobsStorage__clientId', value: identity.properties.clientId }
+        { name: 'APPLICATIONINSIGHTS_CONNECTION_STRING', value: insights.properties.ConnectionString }
+        { name: 'APPLICATIONINSIGHTS_AUTHENTICATION_STRING', value: 'ClientId=${identity.properties.clientId};Authorization=AAD' }
+        { name: 'AlertsStorage__tableServiceUri', value: storage.properties.primaryEndpoints.table }
+        { name: 'AlertsStorage__credential', value: 'managedidentity' }
+        { name: 'AlertsStorage__clientId', value: identity.properties.clientId }
+        { name: 'AlertsTable', value: alertsTable.name }
+        { name: 'QuarantineTable', value: quarantineTable.name }
+        { name: 'InferredAlerts', value: toLower(string(inferredAlerts)) }
+        { name: 'HubLogs__fullyQualifiedNamespace', value: '${logsNamespace.name}.servicebus.windows.net' }
+        { name: 'HubLogs__credential', value: 'managedidentity' }
+        { name: 'HubLogs__clientId', value: identity.properties.clientId }
+        { name: 'HubLogsEventHub', value: logs.name }
+        { name: 'ConnectionEvents__topicEndpointUri', value: connections.properties.endpoint }
+        { name: 'ConnectionEvents__credential', value: 'managedidentity' }
+        { name: 'ConnectionEvents__clientId', value: identity.properties.clientId }
+      ]
+    }
+  }
+  // The host needs its storage from its first moment on.
+  dependsOn: [hostStorage]
+}
+
+// Publishing uses the publisher's own identity; the password for it is off
+// (https://learn.microsoft.com/azure/app-service/configure-basic-auth-disable).
+resource publishingPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2023-12-01' = {
+  parent: app
+  name: 'scm'
+  properties: {
+    allow: false
+  }
+}
+
+// Roles, each at the narrowest scope that works.
+
+// The host keeps leases, keys and checkpoints in containers that it makes itself, hence the account.
+resource hostStorage 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  scope: storage
+  name: guid(storage.id, identity.id, roles.storageBlobDataOwner)
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageBlobDataOwner)
+    principalId: identity.properties.principalId
+    principalType: 'ServicePrincipal'
+  }
+}
+
+resource writeAlerts 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  scope: alertsTable
+  name: guid(alertsTable.id, identity.id, roles.storageTableDataContributor)
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageTableDataContributor)
+    principalId: identity.properties.principalId
+    principalType: 'ServicePrincipal'
+  }
+}
+
+resource writeQuarantine 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  scope: quarantineTable
+  name: guid(quarantineTable.id, identity.id, roles.storageTableDataContributor)
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageTableDataContributor)
+    principalId: identity.properties.principalId
+    principalType: 'ServicePrincipal'
+  }
+}
+
+resource writeTelemetry 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  scope: insights
+  name: guid(insights.id, identity.id, roles.monitoringMetricsPublisher)
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.monitoringMetricsPublisher)
+    principalId: identity.properties.principalId
+    principalType: 'ServicePrincipal'
+  }
+}
+
+resource readLogs 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  scope: logs
+  name: guid(logs.id, identity.id, roles.eventHubsDataReceiver)
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.eventHubsDataReceiver)
+    principalId: identity.properties.principalId
+    principalType: 'ServicePrincipal'
+  }
+}
+
+resource publishConnections 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  scope: connections
+  name: guid(connections.id, identity.id, roles.eventGridDataSender)
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.eventGridDataSender)
+    principalId: identity.properties.principalId
+    principalType: 'ServicePrincipal'
+  }
+}
+
+resource writeDeadLetters 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  scope: deadLetters
+  name: guid(deadLetters.id, connections.id, roles.storageBlobDataContributor)
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageBlobDataContributor)
+    principalId: connections.identity.principalId
+    principalType: 'ServicePrincipal'
+  }
+}
+
+resource readAlerts 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for reader in readers: {
+  scope: alertsTable
+  name: guid(alertsTable.id, reader, roles.storageTableDataReader)
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageTableDataReader)
+    principalId: reader
+  }
+}]
+
+resource readQuarantine 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for reader in readers: {
+  scope: quarantineTable
+  name: guid(quarantineTable.id, reader, roles.storageTableDataReader)
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageTableDataReader)
+    principalId: reader
+  }
+}]
+
+// Alerts about hubwatch itself: an event that reached no detector, and a handler that fails, are alerts that nobody gets.
+// Metrics: https://learn.microsoft.com/azure/event-grid/monitor-push-reference#metrics and
+// https://learn.microsoft.com/azure/azure-monitor/app/standard-metrics#server-metrics
+var failures = [
+  {
+    name: 'changes-dropped'
+    description: 'Event Grid gave up on a change of an IoT hub, and nothing has kept the event. If it was one, its alert is missing.'
+    scope: resourceId('Microsoft.EventGrid/systemTopics', controlPlaneName)
+    namespace: 'Microsoft.EventGrid/systemTopics'
+    metric: 'DroppedEventCount'
+    aggregation: 'Total'
+  }
+  {
+    name: 'connections-dropped'
+    description: 'Event Grid gave up on a failed connection, and could not even keep the event as a dead letter.'
+    scope: connections.id
+    namespace: 'Microsoft.EventGrid/topics'
+    metric: 'DroppedEventCount'
+    aggregation: 'Total'
+  }
+  {
+    name: 'connections-dead-lettered'
+    description: 'Event Grid gave up on a failed connection. The event is in the container deadletter.'
+    scope: connections.id
+    namespace: 'Microsoft.EventGrid/topics'
+    metric: 'DeadLetteredCount'
+    aggregation: 'Total'
+  }
+  {
+    name: 'handler-failures'
+    description: 'Invocations fail, and are tried again: the table does not take alerts, or the handler does not run. The exceptions are in Application Insights.'
+    scope: insights.id
+    namespace: 'microsoft.insights/components'
+    metric: 'requests/failed'
+    aggregation: 'Count'
+  }
+]
+
+resource failureAlerts 'Microsoft.Insights/metricAlerts@2018-03-01' = [for failure in failures: {
+  name: '${name}-${failure.name}'
+  location: 'global'
+  properties: {
+    description: failure.description
+    severity: 1
+    enabled: true
+    autoMitigate: true
+    scopes: [failure.scope]
+    evaluationFrequency: 'PT5M'
+    windowSize: 'PT15M'
+    criteria: {
+      'odata.type': 'Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria'
+      allOf: [
+        {
+          criterionType: 'StaticThresholdCriterion'
+          name: failure.name
+          metricNamespace: failure.namespace
+          metricName: failure.metric
+          timeAggregation: failure.aggregation
+          operator: 'GreaterThan'
+          threshold: 0
+        }
+      ]
+    }
+    actions: [for group in actionGroups: {
+      actionGroupId: group
+    }]
+  }
+  // The scope of the first one is a name, which may also be that of a topic that was there before.
+  dependsOn: [controlPlane]
+}]
+
+output functionAppName string = app.name
+output storageAccountName string = storage.name
+output alertsTableName string = alertsTable.name
+output controlPlaneTopicName string = controlPlaneName
+output connectionsTopicName string = connections.name
