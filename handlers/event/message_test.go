@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -141,17 +140,20 @@ func TestRecordsStops(t *testing.T) {
 	}
 }
 
-// TestRecordsInLinearTime holds that no message takes long, whatever is in it.
+// TestRecordsInLinearTime goes through 1 MB of what makes the splitter look for
+// an end in vain. In quadratic time it would not come back before the test binary
+// is stopped.
 func TestRecordsInLinearTime(t *testing.T) {
 	for _, piece := range []string{
 		`[`, `{"a":`, `,{"a":[`, "{\"a\":\n", "{\"records\":[x\n", `{"records":[`, `,{"category":1,"a":[`, `,{`, "\n{", `"`, `,{"category":"`,
 	} {
 		message := bytes.Repeat([]byte(piece), 1<<20/len(piece))
-		start := time.Now()
+		pieces := 0
 		for range Records(message) {
+			pieces++
 		}
-		if took := time.Since(start); took > 20*time.Second {
-			t.Errorf("1 MB of %q took %v", piece, took)
+		if pieces == 0 {
+			t.Errorf("nothing was said of 1 MB of %q", piece)
 		}
 	}
 }

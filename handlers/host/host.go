@@ -19,6 +19,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -98,7 +99,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/" {
 		// The host asks for / until it is answered, and now and then afterwards
 		// (Azure/azure-functions-host, DefaultHttpWorkerService.IsWorkerReady).
-		answer(w, http.StatusOK, result{})
+		answer(w, http.StatusOK, []byte("{}"))
 		return
 	}
 	start := time.Now()
@@ -107,16 +108,17 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		ID:       r.Header.Get("X-Azure-Functions-InvocationId"),
 	}
 	out, err := h.invoke(w, r, in)
+	var body []byte
+	if err == nil {
+		body, err = encode(out)
+	}
 	h.record(r.Context(), in, out, err, time.Since(start))
 	if err != nil {
-		answer(w, http.StatusInternalServerError, failure{Error: clean(err.Error())})
+		body, _ = json.Marshal(failure{Error: clean(err.Error())}) // clean has made it fit
+		answer(w, http.StatusInternalServerError, body)
 		return
 	}
-	logs := make([]string, len(out.Notes))
-	for i, note := range out.Notes {
-		logs[i] = clean(note)
-	}
-	answer(w, http.StatusOK, result{Outputs: out.Outputs, Logs: logs})
+	answer(w, http.StatusOK, body)
 }
 
 // invoke runs the function that r asks for. An error is an answer of 500.
@@ -142,7 +144,7 @@ func (h *Handler) invoke(w http.ResponseWriter, r *http.Request, in Invocation) 
 	case <-ctx.Done():
 		return out, fmt.Errorf("no slot among %d: %w", h.limits.Concurrency, context.Cause(ctx))
 	}
-	body, size, err := h.read(w, r)
+	body, size, err := h.read(ctx, w, r)
 	if err != nil {
 		return out, fmt.Errorf("request body: %w", err)
 	}
@@ -198,13 +200,24 @@ type result struct {
 // looks at its status alone.
 type failure struct{ Error string }
 
-// answer writes a JSON object, with a Content-Length.
-func answer(w http.ResponseWriter, status int, object any) {
-	body, err := json.Marshal(object)
-	if err != nil { // clean has made every string fit
-		panic(err)
+// encode returns the answer to an invocation that is done. Its error means that
+// the outputs are no JSON.
+func encode(out Outcome) ([]byte, error) {
+	logs := make([]string, len(out.Notes))
+	for i, note := range out.Notes {
+		logs[i] = clean(note)
 	}
+	body, err := json.Marshal(result{Outputs: out.Outputs, Logs: logs})
+	if err != nil {
+		return nil, fmt.Errorf("answer: %w", err)
+	}
+	return body, nil
+}
+
+// answer writes body, a JSON object, with its length.
+func answer(w http.ResponseWriter, status int, body []byte) {
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body))) // net/http finds out for short ones only
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // the host is gone if this fails, and will have the event delivered again
 }

@@ -20,9 +20,13 @@ const RelayName = "RelayResourceLogs"
 // host publishes what is in one binding with one request
 // (Azure/azure-sdk-for-net, EventGridAsyncCollector.FlushAsync), and a topic takes
 // 1 MB in a request (https://learn.microsoft.com/azure/event-grid/quotas-limits).
-// An Event Hubs message has 1 MB at most, its events are not much more than twice
-// as long, and host.json gives the relay one message at a time: so four are enough.
-var RelayOutputs = []string{"connectionEvents1", "connectionEvents2", "connectionEvents3", "connectionEvents4"}
+// An Event Hubs message has 1 MB at most, and host.json gives the relay one
+// message at a time. Its events are two to three times as long in all but the
+// oddest cases, which distribute has an answer for.
+var RelayOutputs = []string{
+	"connectionEvents1", "connectionEvents2", "connectionEvents3", "connectionEvents4",
+	"connectionEvents5", "connectionEvents6", "connectionEvents7", "connectionEvents8",
+}
 
 const (
 	// maxPublish is what goes into one output binding: 1 MB with some room.
@@ -72,8 +76,15 @@ func Relay(store alert.Store) Function {
 				}
 			}
 		}
-		out.Outputs, err = distribute(result.Events)
-		return out, err
+		outputs, left := distribute(result.Events)
+		if len(left) > 0 {
+			err := fmt.Errorf("%d events are more than %d output bindings take", len(left), len(RelayOutputs))
+			if err := out.quarantine(ctx, store, in, "", array(left), err); err != nil {
+				return out, err
+			}
+		}
+		out.Outputs = outputs
+		return out, nil
 	}
 }
 
@@ -99,25 +110,63 @@ func messages(data jsontext.Value) ([][]byte, error) {
 }
 
 // distribute puts events into output bindings, in order, each as full as a topic
-// takes it. An error means that the batch is too large; the host then tries it
-// again and again, and loses nothing.
-func distribute(events []jsontext.Value) (map[string]jsontext.Value, error) {
-	outputs := map[string]jsontext.Value{}
+// takes it. It returns what does not fit: a batch that the topic refused would be
+// tried again for ever, and hold up all that came after it.
+func distribute(events []jsontext.Value) (outputs map[string]jsontext.Value, left []jsontext.Value) {
+	outputs = map[string]jsontext.Value{}
 	for _, name := range RelayOutputs {
-		list := []byte{'['}
 		n := 0
-		for ; n < len(events) && (n == 0 || len(list)+len(events[n])+2 <= maxPublish); n++ {
-			if n > 0 {
-				list = append(list, ',')
+		for size := 2; n < len(events); n++ {
+			if size += publishedLength(events[n]) + 1; size > maxPublish {
+				break
 			}
-			list = append(list, events[n]...)
 		}
-		if events = events[n:]; n > 0 {
-			outputs[name] = append(list, ']')
+		if n > 0 {
+			outputs[name] = array(events[:n])
+		}
+		events = events[n:]
+	}
+	return outputs, events
+}
+
+// publishedLength returns how long an event is at most when the host publishes
+// it, which writes every character but the plainest as \u and four digits, and may
+// add a traceparent (Azure/azure-sdk-for-net, EventGridPublisherClient;
+// https://learn.microsoft.com/dotnet/standard/serialization/system-text-json/character-encoding).
+func publishedLength(e jsontext.Value) int {
+	const traceparent = 80
+	n := len(e) + traceparent
+	quoted := false
+	for i := 0; i < len(e); i++ {
+		switch c := e[i]; {
+		case c == '"':
+			quoted = !quoted
+		case !quoted:
+		case c == '\\':
+			if i++; e[i] == '"' {
+				n += 4
+			}
+		case c == '\'' || c == '&' || c == '+' || c == '<' || c == '>' || c == '`' || c == 0x7f:
+			n += 5
+		case c >= 0xf0: // the first of four bytes, which become two units of UTF-16
+			n += 12 - 4
+		case c >= 0xe0:
+			n += 6 - 3
+		case c >= 0xc0:
+			n += 6 - 2
 		}
 	}
-	if len(events) > 0 {
-		return nil, fmt.Errorf("%d events are more than %d output bindings take: lower maxEventBatchSize in host.json", len(events), len(RelayOutputs))
+	return n
+}
+
+// array returns a JSON array.
+func array(elements []jsontext.Value) jsontext.Value {
+	b := []byte{'['}
+	for i, e := range elements {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, e...)
 	}
-	return outputs, nil
+	return append(b, ']')
 }
