@@ -55,7 +55,8 @@ type site struct {
 type siteOptions struct {
 	address string    // to listen on
 	output  io.Writer // gets what the handler prints; nil for nothing
-	again   int       // how often each event of the relay is published
+	// relayed stands between the relay and the topic; nil for nothing there.
+	relayed func(topic http.Handler) http.Handler
 	log     *slog.Logger
 }
 
@@ -110,21 +111,25 @@ func startSite(ctx context.Context, o siteOptions) (s *site, err error) {
 		return nil, err
 	}
 	mux.Handle("/api/events", s.topic)
-	mux.Handle("/relayed/", http.StripPrefix("/relayed", again(s.topic, max(o.again, 1))))
+	relayed := http.Handler(s.topic)
+	if o.relayed != nil {
+		relayed = o.relayed(relayed)
+	}
+	mux.Handle("/relayed/", http.StripPrefix("/relayed", relayed))
 	mux.Handle("/eventhub/messages", s.hub)
 	mux.Handle("/", s.functions)
 	return s, s.functions.Ready(ctx)
 }
 
-// again publishes every event n times, in random order.
-func again(topic http.Handler, n int) http.Handler {
+// thrice publishes every event demoDeliveries times, in random order.
+func thrice(topic http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var events []jsontext.Value
 		if err := json.UnmarshalRead(r.Body, &events); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		body, err := json.Marshal(shuffled(events, n))
+		body, err := json.Marshal(shuffled(events, demoDeliveries))
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
@@ -257,7 +262,7 @@ func demo(ctx context.Context, stdout io.Writer, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	s, err := startSite(ctx, siteOptions{address: "127.0.0.1:0", again: demoDeliveries, log: log})
+	s, err := startSite(ctx, siteOptions{address: "127.0.0.1:0", relayed: thrice, log: log})
 	if err != nil {
 		return err
 	}

@@ -3,8 +3,11 @@ package main
 import (
 	"bytes"
 	"log/slog"
+	"maps"
+	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"hubwatch/handlers/detector"
@@ -63,5 +66,48 @@ func TestEachOnce(t *testing.T) {
 		if eachOnce(wrong) == nil {
 			t.Errorf("an alert that is %s goes unnoticed", name)
 		}
+	}
+}
+
+// TestFailingTopicLosesNothing lets the topic refuse what the relay publishes, at
+// first: the host then fails the invocation, and the messages come again.
+func TestFailingTopicLosesNothing(t *testing.T) {
+	atRoot(t)
+	var refused atomic.Int32
+	s, err := startSite(t.Context(), siteOptions{
+		address: "127.0.0.1:0",
+		relayed: func(topic http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if refused.Add(1) <= 5 {
+					http.Error(w, "busy", http.StatusServiceUnavailable)
+					return
+				}
+				topic.ServeHTTP(w, r)
+			})
+		},
+		log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	messages, err := samples(logSamplesFolder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.publish(t.Context(), nil, messages); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := s.alerts(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]int32{}
+	for _, row := range rows {
+		found[row.Detector] += row.Occurrences
+	}
+	want := map[string]int32{"DeviceTokenExpired": 1, "DeviceTokenInvalid": 1, "DeviceCertificateExpired": 1, "DeviceCertificateMismatch": 1}
+	if !maps.Equal(found, want) || s.hub.Lost() != 0 || refused.Load() <= 5 {
+		t.Errorf("occurrences %v after %d requests, %d messages lost; want one of each and none lost", found, refused.Load(), s.hub.Lost())
 	}
 }
