@@ -75,10 +75,11 @@ type Entity struct {
 // are compared regardless of case; the ids of devices and modules are not
 // (https://learn.microsoft.com/azure/iot-hub/iot-hub-devguide-identity-registry).
 func (e Entity) key() string {
+	name := RedactString(e.Name)
 	if e.Type == Device || e.Type == Module {
-		return e.Name
+		return name
 	}
-	return strings.ToLower(e.Name)
+	return strings.ToLower(name)
 }
 
 // Hub is the IoT hub that an alert belongs to.
@@ -134,12 +135,15 @@ func (a Alert) Day() time.Time { return a.Evidence.Time.UTC().Truncate(24 * time
 // ID derives the SystemAlertId of an alert from what makes it one alert: its
 // type, the hub's resource id, the entity, the actor and the UTC day. Ids,
 // names and actors that differ in letter case alone are the same, but for the
-// ids of devices and modules. The result is a UUID of version 8 (RFC 9562, section 5.8) that holds 122 bits of a SHA-256.
+// ids of devices and modules, and so are such as differ in a secret alone, which
+// is not kept: an event that comes back from the quarantine has none any more.
+// The result is a UUID of version 8 (RFC 9562, section 5.8) that holds 122 bits
+// of a SHA-256.
 func ID(alertType string, hub Hub, entity Entity, actor string, day time.Time) string {
 	h := sha256.New()
 	for _, part := range []string{
-		alertType, strings.ToLower(hub.ResourceID), string(entity.Type), entity.key(),
-		strings.ToLower(actor), day.UTC().Format(time.DateOnly),
+		alertType, strings.ToLower(RedactString(hub.ResourceID)), string(entity.Type), entity.key(),
+		strings.ToLower(RedactString(actor)), day.UTC().Format(time.DateOnly),
 	} {
 		// The length keeps ("ab", "c") apart from ("a", "bc").
 		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))

@@ -56,6 +56,10 @@ type Outcome struct {
 type Limits struct {
 	// Concurrency is how many invocations run at once; the others wait. Default 64.
 	Concurrency int
+	// Waiting is how many more wait. Those beyond are answered 500 at once, and come
+	// again later, so that memory has a bound while the table is away: each that
+	// waits takes some 40 KB. Default 512.
+	Waiting int
 	// Timeout bounds an invocation, its wait included. Default 20 s, since Event
 	// Grid waits for 30 s (https://learn.microsoft.com/azure/event-grid/delivery-and-retry).
 	Timeout time.Duration
@@ -67,6 +71,9 @@ type Limits struct {
 func (l Limits) orDefault() Limits {
 	if l.Concurrency == 0 {
 		l.Concurrency = 64
+	}
+	if l.Waiting == 0 {
+		l.Waiting = 512
 	}
 	if l.Timeout == 0 {
 		l.Timeout = 20 * time.Second
@@ -83,7 +90,8 @@ type Handler struct {
 	store     alert.Store // for what no function can be given
 	log       *slog.Logger
 	limits    Limits
-	slots     chan struct{}
+	slots     chan struct{} // held by those that run
+	places    chan struct{} // held by those that run and those that wait
 }
 
 // NewHandler returns a Handler for functions by name. What cannot be given to a
@@ -91,7 +99,7 @@ type Handler struct {
 // log, without any payload.
 func NewHandler(functions map[string]Function, store alert.Store, log *slog.Logger, limits Limits) *Handler {
 	limits = limits.orDefault()
-	return &Handler{functions, store, log, limits, make(chan struct{}, limits.Concurrency)}
+	return &Handler{functions, store, log, limits, make(chan struct{}, limits.Concurrency), make(chan struct{}, limits.Concurrency+limits.Waiting)}
 }
 
 // ServeHTTP implements http.Handler.
@@ -137,6 +145,13 @@ func (h *Handler) invoke(w http.ResponseWriter, r *http.Request, in Invocation) 
 	}
 	if r.Method != http.MethodPost {
 		return out, fmt.Errorf("method %s: the host invokes functions with POST", r.Method)
+	}
+	select {
+	case h.places <- struct{}{}:
+		defer func() { <-h.places }()
+	default:
+		w.Header().Set("Connection", "close") // so that idle connections do not add up instead
+		return out, fmt.Errorf("no place: %d invocations are under way", cap(h.places))
 	}
 	select {
 	case h.slots <- struct{}{}:

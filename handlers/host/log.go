@@ -26,8 +26,9 @@ func NewLogger(w io.Writer) *slog.Logger {
 // clean makes a foreign string fit for a log: without secrets, and bounded.
 func clean(s string) string {
 	const most = 4000
+	s = alert.RedactString(s) // before the cut, which may make a secret unrecognizable
 	if len(s) > most {
 		s = s[:most] + "…"
 	}
-	return strings.ToValidUTF8(alert.RedactString(s), "\uFFFD")
+	return strings.ToValidUTF8(s, "\uFFFD")
 }

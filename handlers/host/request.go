@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,9 +14,11 @@ import (
 
 // read returns the body of a request, and its size, which is more than the
 // length of what it returns if the body is over the limit.
-func (h *Handler) read(w http.ResponseWriter, r *http.Request) (body []byte, size int64, err error) {
+func (h *Handler) read(ctx context.Context, w http.ResponseWriter, r *http.Request) (body []byte, size int64, err error) {
 	// A body that does not come must not keep a slot.
-	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(h.limits.Timeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+	connection := http.NewResponseController(w)
+	deadline, _ := ctx.Deadline()
+	if err := connection.SetReadDeadline(deadline); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return nil, 0, err
 	}
 	if body, err = io.ReadAll(io.LimitReader(r.Body, h.limits.Body)); err != nil {
@@ -24,7 +27,15 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request) (body []byte, siz
 	// The host takes no more than 100 MB itself (Azure/azure-functions-host,
 	// DefaultMaxRequestBodySize), so counting the rest has an end.
 	rest, err := io.Copy(io.Discard, r.Body)
-	return body, int64(len(body)) + rest, err
+	if err != nil {
+		return nil, 0, err
+	}
+	// From here on net/http reads to see whether the host is still there, which
+	// is not to end before ctx does.
+	if err := connection.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return nil, 0, err
+	}
+	return body, int64(len(body)) + rest, nil
 }
 
 // binding returns the value of the trigger's binding. Metadata, which repeats

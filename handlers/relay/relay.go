@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"hubwatch/handlers/alert"
 	"hubwatch/handlers/event"
 )
 
@@ -40,8 +41,9 @@ type Unreadable struct {
 // Relay makes events of the failed connections in a batch of messages, each as
 // Azure Monitor writes them to an Event Hub or to a file (see event.Records).
 //
-// An event's id is a hash of its record, so the same record gives the same event
-// in whatever message, batch or order it comes. Records have no id and their
+// An event's id is a hash of its record without secrets, so the same record gives
+// the same event in whatever message, batch or order it comes, and also if it
+// comes back from the quarantine. Records have no id and their
 // time is in whole seconds: two failures within a second that differ in nothing
 // are one.
 func Relay(messages [][]byte) Result {
@@ -90,11 +92,11 @@ func (w *worker) relay(raw jsontext.Value) error {
 	if err != nil {
 		return err
 	}
-	if w.canonical, err = canonical(w.canonical, raw); err != nil {
+	if w.canonical, err = canonical(w.canonical, alert.Redact(raw)); err != nil {
 		// Some characters are no Unicode. JSON must be, so they are replaced, as
 		// every reader would.
 		if raw, err = jsontext.AppendFormat(nil, raw, jsontext.AllowInvalidUTF8(true)); err == nil {
-			w.canonical, err = canonical(w.canonical, raw)
+			w.canonical, err = canonical(w.canonical, alert.Redact(raw))
 		}
 		if err != nil {
 			return fmt.Errorf("record: %w", err)

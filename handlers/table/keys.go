@@ -37,9 +37,10 @@ func partitionKey(a alert.Alert) string {
 func alertKey(id string) string { return alertRange + id }
 
 // evidenceKey returns the row key of an occurrence. An event is known by its
-// source and id together (CloudEvents 1.0, section 3.1.1).
+// source and id together (CloudEvents 1.0, section 3.1.1), both without secrets,
+// which an event that comes back from the quarantine has none of.
 func evidenceKey(a alert.Alert) string {
-	return evidenceRange + a.ID + separator + hash(strings.ToLower(a.Evidence.Source), a.Evidence.EventID)
+	return evidenceRange + a.ID + separator + hash(strings.ToLower(alert.RedactString(a.Evidence.Source)), alert.RedactString(a.Evidence.EventID))
 }
 
 // hash returns 128 bits of the SHA-256 of the parts, in hexadecimal. Each

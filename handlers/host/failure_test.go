@@ -1,0 +1,211 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/go-cmp/cmp"
+
+	"hubwatch/handlers/alert"
+	"hubwatch/handlers/detector"
+	"hubwatch/handlers/event"
+)
+
+var (
+	errDown     = errors.New("table is down")
+	errRejected = fmt.Errorf("row of 2 MB: %w", alert.ErrRejected)
+)
+
+// panicking is CertificateAdded with an error in the code.
+func panicking() detector.Detector {
+	d := detector.CertificateAdded
+	d.Detect = func(event.Event) ([]alert.Finding, error) {
+		var nobody *alert.Hub
+		return []alert.Finding{{Hub: *nobody}}, nil
+	}
+	return d
+}
+
+// TestFailure holds what becomes of an event when something beside it is wrong:
+// 500 for what may be better next time, and otherwise the quarantine.
+func TestFailure(t *testing.T) {
+	var nobody *alert.Hub
+	panics := func(context.Context) error { panic(nobody.Key()) }
+	broken := edit(added, `"id"`, `"i"`)
+	for _, test := range []struct {
+		name     string
+		store    *fakeStore // nil for one that is up
+		detector *detector.Detector
+		event    string
+		status   int
+		err      string // a part of the answer's error
+		kept     string // a part of the reason in the quarantine
+		put      []string
+	}{
+		{name: "store down", store: &fakeStore{onPut: failWith(errDown)}, event: added, status: 500, err: "table is down"},
+		{name: "store down for a part of a batch", store: &fakeStore{onPut: failSecond()}, event: "[" + added + "," + edit(added, "event-1", "event-2", "root-ca", "other-ca") + "," + added + "]", status: 500, err: "table is down", put: []string{"root-ca"}},
+		{name: "store panics", store: &fakeStore{onPut: panics}, event: added, status: 500, err: "panic: runtime error: invalid memory address"},
+		{name: "store rejects", store: &fakeStore{onPut: failWith(errRejected)}, event: added, status: 200, kept: "row of 2 MB: rejected by the store"},
+		{name: "store rejects and quarantine down", store: &fakeStore{onPut: failWith(errRejected), onQuarantine: failWith(errDown)}, event: added, status: 500, err: "table is down"},
+		{name: "quarantine down for an event", store: &fakeStore{onQuarantine: failWith(errDown)}, event: broken, status: 500, err: "table is down"},
+		{name: "quarantine down for a binding", store: &fakeStore{onQuarantine: failWith(errDown)}, event: "17", status: 500, err: "table is down"},
+		{name: "quarantine down for a request", store: &fakeStore{onQuarantine: failWith(errDown)}, event: "", status: 500, err: "table is down"},
+		{name: "quarantine down for a part of a batch", store: &fakeStore{onQuarantine: failWith(errDown)}, event: "[" + added + "," + broken + "]", status: 500, err: "table is down", put: []string{"root-ca"}},
+		{name: "quarantine panics", store: &fakeStore{onQuarantine: panics}, event: broken, status: 500, err: "panic: runtime error"},
+		{name: "quarantine panics for a request", store: &fakeStore{onQuarantine: panics}, event: "", status: 500, err: "panic: runtime error"},
+		{name: "quarantine rejects", store: &fakeStore{onQuarantine: failWith(errRejected)}, event: broken, status: 500, err: "rejected by the store"},
+		{name: "detector panics", detector: new(panicking()), event: added, status: 200, kept: "detector CertificateAdded: panic: runtime error: invalid memory address"},
+		{name: "detector panics and quarantine down", detector: new(panicking()), store: &fakeStore{onQuarantine: failWith(errDown)}, event: added, status: 500, err: "table is down"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			d := detector.CertificateAdded
+			if test.detector != nil {
+				d = *test.detector
+			}
+			if test.store == nil {
+				test.store = &fakeStore{}
+			}
+			// With one slot, what keeps it is seen at the second time.
+			r := newRig(test.store, Limits{Concurrency: 1}, d)
+			for range 2 {
+				r.store.put, r.store.kept = nil, nil
+				got := r.post(t, "CertificateAdded", envelope(test.event))
+				if got.status != test.status || !strings.Contains(got.err, test.err) {
+					t.Errorf("status %d with the error %q, want %d with %q", got.status, got.err, test.status, test.err)
+				}
+				if test.status == 500 && !strings.Contains(fmt.Sprint(got.line["error"]), test.err) {
+					t.Errorf("the log line does not say %q: %s", test.err, got.raw)
+				}
+				if diff := cmp.Diff(test.put, entities(r.store.put)); diff != "" {
+					t.Errorf("alerts (-want +got):\n%s", diff)
+				}
+				switch {
+				case test.kept == "" && len(r.store.kept) > 0:
+					t.Errorf("quarantined: %+v", r.store.kept)
+				case test.kept == "":
+				case len(r.store.kept) != 1:
+					t.Errorf("%d quarantined, want one", len(r.store.kept))
+				default:
+					q := r.store.kept[0]
+					if !strings.Contains(q.Reason, test.kept) || string(q.Body) != test.event || q.EventID != "event-1" || q.Function != "CertificateAdded" {
+						t.Errorf("quarantined %+v, want event-1 because of %q", q, test.kept)
+					}
+				}
+			}
+		})
+	}
+}
+
+// failSecond returns a store that is down at every second call.
+func failSecond() func(context.Context) error {
+	calls := 0
+	return func(context.Context) error {
+		if calls++; calls%2 == 0 {
+			return errDown
+		}
+		return nil
+	}
+}
+
+// TestMisdirected holds that what no function can be found for, which only a
+// wrong deployment sends, is loud and tried again.
+func TestMisdirected(t *testing.T) {
+	for _, test := range []struct{ method, path, err string }{
+		{http.MethodPost, "/NoSuchFunction", `there is no function "NoSuchFunction" in this handler`},
+		{http.MethodPost, "/certificateadded", `there is no function "certificateadded"`},
+		{http.MethodPost, "/CertificateAdded/", `there is no function "CertificateAdded/"`},
+		{http.MethodPost, "//CertificateAdded", `there is no function "/CertificateAdded"`},
+		{http.MethodPost, "/api/CertificateAdded", `there is no function "api/CertificateAdded"`},
+		{http.MethodPost, "/a%00b%ff", `there is no function "a\x00b\xff"`},
+		{http.MethodGet, "/favicon.ico", `there is no function "favicon.ico"`},
+		{http.MethodGet, "/CertificateAdded", "method GET: the host invokes functions with POST"},
+		{http.MethodPut, "/CertificateAdded", "method PUT"},
+		{http.MethodPatch, "/CertificateAdded", "method PATCH"},
+		{http.MethodDelete, "/CertificateAdded", "method DELETE"},
+		{http.MethodOptions, "/CertificateAdded", "method OPTIONS"},
+	} {
+		t.Run(test.method+" "+test.path, func(t *testing.T) {
+			r := newRig(&fakeStore{}, Limits{})
+			got := r.ask(t, test.method, test.path, strings.NewReader(envelope(added)))
+			if got.status != 500 || !strings.Contains(got.err, test.err) {
+				t.Errorf("status %d with the error %q, want 500 with %q", got.status, got.err, test.err)
+			}
+			if n := r.store.called(); n != 0 {
+				t.Errorf("the store was called %d times", n)
+			}
+		})
+	}
+}
+
+// TestBrokenRequest holds that a body that stops on its way is neither judged
+// nor quarantined: it comes again.
+func TestBrokenRequest(t *testing.T) {
+	r := newRig(&fakeStore{}, Limits{})
+	body := io.MultiReader(strings.NewReader(envelope(added)[:300]), iotest.ErrReader(io.ErrUnexpectedEOF))
+	got := r.ask(t, http.MethodPost, "/CertificateAdded", body)
+	if got.status != 500 || !strings.Contains(got.err, "request body: unexpected EOF") {
+		t.Errorf("status %d with the error %q, want 500 that says so", got.status, got.err)
+	}
+	if n := r.store.called(); n != 0 {
+		t.Errorf("the store was called %d times", n)
+	}
+}
+
+// TestOutputsThatAreNoJSON holds that an outcome that cannot be written is an
+// answer nevertheless.
+func TestOutputsThatAreNoJSON(t *testing.T) {
+	for name, value := range map[string]string{
+		"invalid":       `{"a":`,
+		"invalid utf-8": "[\"\xff\"]",
+		"too deep":      strings.Repeat("[", 10000) + strings.Repeat("]", 10000),
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(&fakeStore{}, Limits{})
+			r.functions["Writer"] = func(context.Context, Invocation) (Outcome, error) {
+				return Outcome{Events: 1, Outputs: map[string]jsontext.Value{"binding": jsontext.Value(value)}}, nil
+			}
+			if got := r.post(t, "Writer", envelope("{}")); got.status != 500 || !strings.Contains(got.err, "answer: ") {
+				t.Errorf("status %d with the error %q, want 500 that says so", got.status, got.err)
+			}
+		})
+	}
+}
+
+// TestOutputs holds that what a function hands to the host is in the answer.
+func TestOutputs(t *testing.T) {
+	r := newRig(&fakeStore{}, Limits{})
+	r.functions["Writer"] = func(context.Context, Invocation) (Outcome, error) {
+		return Outcome{Events: 1, Outputs: map[string]jsontext.Value{"binding": jsontext.Value(`[{"a":1}]`)}}, nil
+	}
+	if got := r.post(t, "Writer", envelope("{}")); got.status != 200 || !strings.Contains(got.text, `"Outputs":{"binding":[{"a":1}]}`) {
+		t.Errorf("status %d: %s", got.status, got.text)
+	}
+}
+
+// TestRelayAnswers sends the relay records that are hard to write, through the
+// whole handler.
+func TestRelayAnswers(t *testing.T) {
+	for name, device := range map[string]string{
+		"plain":          "pump-01",
+		"invalid utf-8":  "pump-\xff",
+		"lone surrogate": `pump-\ud800`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := &fakeStore{}
+			r := newRig(store, Limits{})
+			r.functions[RelayName] = Relay(store)
+			record := edit(failedConnection("x"), `"deviceId":"x"`, `"deviceId":"`+device+`"`)
+			got := r.post(t, RelayName, envelope(`[{"records":[`+record+`]}]`))
+			if got.status != 200 || strings.Count(got.text, `"specversion"`) != 1 || len(store.kept) > 0 {
+				t.Errorf("status %d, error %q, %d quarantined, want one event in %s", got.status, got.err, len(store.kept), got.text)
+			}
+		})
+	}
+}

@@ -1,0 +1,92 @@
+package host
+
+import (
+	"context"
+	"testing"
+
+	"hubwatch/handlers/detector"
+)
+
+// FuzzInvocation posts anything to any detector. Whatever comes, the answer is
+// 200 or 500 with a JSON object, and 200 only if each event that came is
+// accounted for: stored as an alert, quarantined, or not for this function.
+func FuzzInvocation(f *testing.F) {
+	for _, test := range golden {
+		if test.file != "01_ping.http" {
+			for i := range detector.All {
+				f.Add(byte(i), goldenBody(f, test.file))
+			}
+		}
+	}
+	out, err := Relay(&fakeStore{})(f.Context(), Invocation{Data: []byte(`{"records":[` + failedConnection("pump-01") + `]}`)})
+	if err != nil {
+		f.Fatal(err)
+	}
+	for i := range detector.All {
+		f.Add(byte(i), []byte(envelope(string(out.Outputs[RelayOutputs[0]]))))
+	}
+	for i, body := range []string{
+		"", "null", "[]", "{}", envelope("null"), envelope("[]"), envelope("{}"), envelope(`"\"plain text\""`), envelope(`""`),
+		envelope(added), envelope(jsonString("[" + added + ",7," + added + "]")), envelope(edit(added, "root-ca", "\xff")), envelope(edit(added, "root-ca", `\ud800`)),
+		envelope(edit(added, `"id":`, `"id":"a","id":`)), envelope(`[[[[[[[[]]]]]]]]`), `{"Data":{"a":` + added + `,"b":1}}`,
+	} {
+		f.Add(byte(i), []byte(body))
+	}
+	f.Fuzz(func(t *testing.T, which byte, body []byte) {
+		d := detector.All[int(which)%len(detector.All)]
+		r := newRig(&fakeStore{}, Limits{Body: 1 << 20}, d)
+		function, ran := r.functions[d.Name], false
+		r.functions[d.Name] = func(ctx context.Context, in Invocation) (Outcome, error) {
+			ran = true
+			out, err := function(ctx, in)
+			if err != nil {
+				t.Errorf("with a store that takes everything the function has the error %v", err)
+			}
+			// Each of these detectors sees one thing in an event, or nothing in one
+			// that is not for it.
+			if out.Findings+out.Quarantined+out.Unmatched > out.Events {
+				t.Errorf("%d findings, %d quarantined and %d unmatched of %d events", out.Findings, out.Quarantined, out.Unmatched, out.Events)
+			}
+			if lost := out.Events - out.Findings - out.Quarantined - out.Unmatched; lost != 0 && !mayStaySilent(d) {
+				t.Errorf("%d of %d events are not accounted for", lost, out.Events)
+			}
+			if len(r.store.put) != out.Findings || len(r.store.kept) != out.Quarantined {
+				t.Errorf("%d findings and %d quarantined, and the store has %d and %d", out.Findings, out.Quarantined, len(r.store.put), len(r.store.kept))
+			}
+			return out, err
+		}
+		got := r.post(t, d.Name, string(body))
+		if got.status != 200 {
+			t.Errorf("status %d with a store that takes everything: %s", got.status, got.err)
+		}
+		if !ran && len(r.store.kept) != 1 {
+			t.Errorf("no function ran and %d are quarantined, want one", len(r.store.kept))
+		}
+		for _, q := range r.store.kept {
+			if q.Function != d.Name || q.Reason == "" {
+				t.Errorf("quarantined without a function or a reason: %+v", q)
+			}
+		}
+		for _, a := range r.store.put {
+			if a.ID == "" || a.Evidence.EventID == "" || a.Hub.Name == "" || a.Entity.Name == "" || a.Severity != d.Severity || a.Evidence.Time.IsZero() {
+				t.Errorf("an alert without an id, an event, a hub or an entity: %+v", a)
+			}
+		}
+
+		// A store that takes nothing makes it 500, unless there is nothing to take.
+		down := newRig(&fakeStore{onPut: failWith(errDown), onQuarantine: failWith(errDown)}, Limits{Body: 1 << 20}, d)
+		want := 200
+		if len(r.store.put)+len(r.store.kept) > 0 {
+			want = 500
+		}
+		if got := down.post(t, d.Name, string(body)); got.status != want {
+			t.Errorf("status %d with a store that takes nothing, want %d", got.status, want)
+		}
+	})
+}
+
+// mayStaySilent reports whether a detector may find nothing in an event that is
+// for it: each failed connection goes to every detector of connections.
+func mayStaySilent(d detector.Detector) bool {
+	return len(d.On.Operations) == 0
+}
