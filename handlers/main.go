@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,6 +12,8 @@ import (
 	"os/signal"
 	"syscall"
 
+	"hubwatch/handlers/alert"
+	"hubwatch/handlers/detector"
 	"hubwatch/handlers/host"
 	"hubwatch/handlers/table"
 )
@@ -30,18 +33,33 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
 }
 
+// command is what hubwatch does by hand. args are those after its name.
+type command func(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer, log *slog.Logger) error
+
+// commands are all of them, by name.
+var commands = map[string]command{
+	"local":      alone(tryOut),
+	"demo":       alone(demo),
+	"quarantine": quarantine,
+}
+
+// alone returns the command that does f and takes no arguments.
+func alone(f func(context.Context, io.Writer, *slog.Logger) error) command {
+	return func(ctx context.Context, args []string, _ func(string) string, stdout io.Writer, log *slog.Logger) error {
+		if len(args) > 0 {
+			return errUsage
+		}
+		return f(ctx, stdout, log)
+	}
+}
+
+// errUsage is wrapped by the error of a command that was called in a way that it
+// does not know.
+var errUsage = errors.New("usage")
+
 // run is main without the process: it returns the exit code.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
-	command := map[string]func(context.Context, io.Writer, *slog.Logger) error{"local": tryOut, "demo": demo}
-	switch port := getenv(host.PortVariable); {
-	case len(args) == 1 && command[args[0]] != nil:
-		log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-		if err := command[args[0]](ctx, stdout, log); err != nil {
-			fmt.Fprintln(stderr, "hubwatch:", err)
-			return exitFailed
-		}
-		return 0
-	case len(args) == 0 && port != "":
+	if port := getenv(host.PortVariable); len(args) == 0 && port != "" {
 		log := host.NewLogger(stdout)
 		err := serve(ctx, port, getenv, log)
 		if ctx.Err() != nil {
@@ -50,10 +68,23 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		}
 		fmt.Fprintln(stderr, "hubwatch:", err)
 		return exitFailed
-	default:
+	}
+	err := errUsage
+	if len(args) > 0 && commands[args[0]] != nil {
+		log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+		err = commands[args[0]](ctx, args[1:], getenv, stdout, log)
+	}
+	if err == nil {
+		return 0
+	}
+	if err != errUsage {
+		fmt.Fprintln(stderr, "hubwatch:", err)
+	}
+	if errors.Is(err, errUsage) {
 		fmt.Fprintf(stderr, usage, host.PortVariable)
 		return exitUsage
 	}
+	return exitFailed
 }
 
 const usage = `hubwatch is the custom handler of an Azure Functions app. The Functions host starts it without
@@ -61,7 +92,24 @@ arguments and says in %s where to listen. By hand, in the root of the repository
 
   hubwatch local   shows events becoming alerts on this machine, then listens (make run)
   hubwatch demo    delivers every sample event three times and checks the alerts (make demo)
+
+Anywhere, with the settings AlertsStorage or AlertsStorage__tableServiceUri of the app in the environment:
+
+  hubwatch quarantine list [--all]     lists what could not be judged; with --all also what has been redriven
+  hubwatch quarantine show <id>        shows one event, whole; the beginning of an id is enough
+  hubwatch quarantine redrive <id>|--all [--dry-run] [--delete]
+                                       has it judged again, and marks or deletes what is judged
 `
+
+// functions returns every function of the app by name: one for each detector, and
+// the relay.
+func functions(detectors []detector.Detector, store alert.Store) map[string]host.Function {
+	all := map[string]host.Function{host.RelayName: host.Relay(store)}
+	for _, d := range detectors {
+		all[d.Name] = host.Detect(d, store)
+	}
+	return all
+}
 
 // serve is the custom handler. It always returns an error.
 func serve(ctx context.Context, port string, getenv func(string) string, log *slog.Logger) error {
@@ -73,9 +121,5 @@ func serve(ctx context.Context, port string, getenv func(string) string, log *sl
 	if err != nil {
 		return err
 	}
-	functions := map[string]host.Function{host.RelayName: host.Relay(store)}
-	for _, d := range detectors {
-		functions[d.Name] = host.Detect(d, store)
-	}
-	return host.Serve(ctx, port, host.NewHandler(functions, store, log, host.Limits{}))
+	return host.Serve(ctx, port, host.NewHandler(functions(detectors, store), store, log, host.Limits{}))
 }

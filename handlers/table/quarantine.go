@@ -2,10 +2,18 @@ package table
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"iter"
+	"strconv"
+	"strings"
+	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"hubwatch/handlers/alert"
 )
@@ -37,6 +45,11 @@ type head struct {
 	Parts          int32  // further rows that hold the whole body, if it is longer
 	QuarantinedUtc string
 	TimeType       string `json:"QuarantinedUtc@odata.type"`
+
+	// The last two are there once the event has been redriven.
+	RedrivenUtc     string `json:",omitzero"`
+	RedrivenType    string `json:"RedrivenUtc@odata.type,omitzero"`
+	RedrivenOutcome string `json:",omitzero"`
 }
 
 // Quarantine implements alert.Store.
@@ -57,10 +70,10 @@ func (s *Store) Quarantine(ctx context.Context, q alert.Quarantined) error {
 	}
 	if h.Body != string(whole) {
 		for ; len(whole) > 0; h.Parts++ {
-			part := map[string]any{"PartitionKey": partition, "RowKey": fmt.Sprintf("%s%s%02d", id, separator, h.Parts)}
+			part := map[string]any{"PartitionKey": partition, "RowKey": partKey(id, h.Parts)}
 			for i := 0; i < partColumns && len(whole) > 0; i++ {
 				n := min(len(whole), partColumn)
-				name := fmt.Sprintf("Body%d", i)
+				name := partName(i)
 				part[name], part[name+"@odata.type"] = whole[:n], edmBinary
 				whole = whole[n:]
 			}
@@ -86,4 +99,207 @@ func (s *Store) insert(ctx context.Context, row any) error {
 		return s.quarantine.explain("quarantine", err)
 	}
 	return nil
+}
+
+func partKey(id string, part int32) string { return fmt.Sprintf("%s%s%02d", id, separator, part) }
+
+func partName(column int) string { return fmt.Sprintf("Body%d", column) }
+
+// Held is an event in the quarantine. Its Body is without secrets, and so not
+// what came byte by byte.
+type Held struct {
+	ID string // in hexadecimal, of its function and what came
+	alert.Quarantined
+	BodySha256    string    // of what came, in hexadecimal
+	QuarantinedAt time.Time // when it came for the first time
+	RedrivenAt    time.Time // when Redriven marked it; zero if nobody has
+	Outcome       string    // of redriving it
+
+	key   key
+	parts int32
+	etag  azcore.ETag
+}
+
+// ErrChanged is wrapped by the errors of Redriven and Delete for an event that
+// somebody else has marked or deleted since it was read.
+var ErrChanged = errors.New("changed by somebody else")
+
+// heldColumns are all columns of a head but its body.
+const heldColumns = "PartitionKey,RowKey,Function,EventId,Reason,BodySha256,Size,Parts,QuarantinedUtc,RedrivenUtc,RedrivenOutcome"
+
+// Quarantined returns the events in the quarantine whose ids begin with id,
+// which may be empty, without their bodies, function by function. It ends at the
+// first error.
+func (s *Store) Quarantined(ctx context.Context, id string) iter.Seq2[Held, error] {
+	return func(yield func(Held, error) bool) {
+		options := &aztables.ListEntitiesOptions{Select: to.Ptr(heldColumns)}
+		if id != "" {
+			from := strings.ReplaceAll(id, "'", "''")
+			options.Filter = to.Ptr(fmt.Sprintf("RowKey ge '%s' and RowKey lt '%s'", from, from+afterHex))
+		}
+		for pages := s.quarantine.client.NewListEntitiesPager(options); pages.More(); {
+			page, err := pages.NextPage(ctx)
+			if hasCode(err, aztables.TableNotFound) {
+				yield(Held{}, fmt.Errorf("table %q: there is none: nothing was ever quarantined here, or the settings name another storage account or table than those of the app", s.quarantine.name))
+				return
+			}
+			if err != nil {
+				yield(Held{}, s.quarantine.explain("list", err))
+				return
+			}
+			for _, entity := range page.Entities {
+				h, err := decodeHead(entity)
+				if err == nil && strings.Contains(h.RowKey, separator) {
+					continue // a further row of the one before
+				}
+				var held Held
+				if err == nil {
+					held, err = h.held()
+				}
+				if !yield(held, err) || err != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+// afterHex is a character after all of those in an id.
+const afterHex = "g"
+
+// Whole reads an event that Quarantined returned once more, now with its body.
+func (s *Store) Whole(ctx context.Context, held Held) (Held, error) {
+	response, err := s.quarantine.client.GetEntity(ctx, held.key.PartitionKey, held.key.RowKey, nil)
+	if hasCode(err, aztables.ResourceNotFound) {
+		return Held{}, fmt.Errorf("table %q: event %s: %w: deleted", s.quarantine.name, held.ID, ErrChanged)
+	}
+	if err != nil {
+		return Held{}, s.quarantine.explain("read", err)
+	}
+	h, err := decodeHead(response.Value)
+	if err != nil {
+		return Held{}, err
+	}
+	if held, err = h.held(); err != nil {
+		return Held{}, err
+	}
+	held.etag = response.ETag
+	if h.Parts == 0 {
+		held.Body = []byte(h.Body)
+		return held, nil
+	}
+	for i := range h.Parts {
+		part, err := s.part(ctx, held.key.PartitionKey, partKey(held.ID, i))
+		if err != nil {
+			return Held{}, err
+		}
+		held.Body = append(held.Body, part...)
+	}
+	return held, nil
+}
+
+// part returns what one further row has of a body.
+func (s *Store) part(ctx context.Context, partition, row string) ([]byte, error) {
+	response, err := s.quarantine.client.GetEntity(ctx, partition, row, nil)
+	if err != nil {
+		return nil, s.quarantine.explain("read", err)
+	}
+	var columns map[string]jsontext.Value
+	if err := json.Unmarshal(response.Value, &columns); err != nil {
+		return nil, fmt.Errorf("quarantine row %s: %w", row, err)
+	}
+	var body []byte
+	for i := range partColumns {
+		column, ok := columns[partName(i)]
+		if !ok {
+			break
+		}
+		var piece []byte // of base64
+		if err := json.Unmarshal(column, &piece); err != nil {
+			return nil, fmt.Errorf("quarantine row %s: column %s: %w", row, partName(i), err)
+		}
+		body = append(body, piece...)
+	}
+	return body, nil
+}
+
+// Redriven marks an event that Whole returned as judged in the end, with what
+// came of it. An error that is ErrChanged means that somebody else marked or
+// deleted it meanwhile.
+func (s *Store) Redriven(ctx context.Context, held Held, outcome string) error {
+	entity, err := json.Marshal(struct {
+		key
+		RedrivenUtc     string
+		RedrivenType    string `json:"RedrivenUtc@odata.type"`
+		RedrivenOutcome string
+	}{held.key, edmTime(s.now()), edmDateTime, column(outcome)})
+	if err != nil {
+		return fmt.Errorf("quarantine row %s: %w", held.ID, err)
+	}
+	_, err = s.quarantine.client.UpdateEntity(ctx, entity, &aztables.UpdateEntityOptions{IfMatch: &held.etag, UpdateMode: aztables.UpdateModeMerge})
+	return s.changed("mark", held, err)
+}
+
+// Delete removes an event that Whole returned: its head first, so that where
+// there is a head there is everything. An error that is ErrChanged means that
+// somebody else marked or deleted it meanwhile.
+func (s *Store) Delete(ctx context.Context, held Held) error {
+	_, err := s.quarantine.client.DeleteEntity(ctx, held.key.PartitionKey, held.key.RowKey, &aztables.DeleteEntityOptions{IfMatch: &held.etag})
+	if err := s.changed("delete", held, err); err != nil {
+		return err
+	}
+	for i := range held.parts {
+		_, err := s.quarantine.client.DeleteEntity(ctx, held.key.PartitionKey, partKey(held.ID, i), nil)
+		if err != nil && !hasCode(err, aztables.ResourceNotFound) {
+			return s.quarantine.explain("delete", err)
+		}
+	}
+	return nil
+}
+
+// changed explains the error of a write that is on condition that held is as it
+// was read.
+func (s *Store) changed(verb string, held Held, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case hasCode(err, aztables.UpdateConditionNotSatisfied), hasCode(err, aztables.ResourceNotFound):
+		return fmt.Errorf("table %q: %s event %s: %w", s.quarantine.name, verb, held.ID, ErrChanged)
+	default:
+		return s.quarantine.explain(verb, err)
+	}
+}
+
+func decodeHead(entity []byte) (head, error) {
+	var h head
+	if err := json.Unmarshal(entity, &h); err != nil {
+		return h, fmt.Errorf("quarantine row: %w", err)
+	}
+	return h, nil
+}
+
+// held returns what the columns of h say.
+func (h head) held() (Held, error) {
+	held := Held{
+		ID:          h.RowKey,
+		Quarantined: alert.Quarantined{Function: h.Function, EventID: h.EventId, Reason: h.Reason},
+		BodySha256:  h.BodySha256,
+		Outcome:     h.RedrivenOutcome,
+		key:         h.key,
+		parts:       h.Parts,
+	}
+	var err error
+	if held.Size, err = strconv.ParseInt(h.Size, 10, 64); err != nil {
+		return Held{}, fmt.Errorf("quarantine row %s: Size: %w", h.RowKey, err)
+	}
+	if held.QuarantinedAt, err = time.Parse(time.RFC3339Nano, h.QuarantinedUtc); err != nil {
+		return Held{}, fmt.Errorf("quarantine row %s: QuarantinedUtc: %w", h.RowKey, err)
+	}
+	if h.RedrivenUtc == "" {
+		return held, nil
+	}
+	if held.RedrivenAt, err = time.Parse(time.RFC3339Nano, h.RedrivenUtc); err != nil {
+		return Held{}, fmt.Errorf("quarantine row %s: RedrivenUtc: %w", h.RowKey, err)
+	}
+	return held, nil
 }
