@@ -80,6 +80,11 @@ start: app $(AZURITE)
 	azurite=$$!; trap 'kill -INT $$azurite' EXIT; \
 	func start --script-root $(BUILD)
 
+## chaos: the long forms of the reliability tests, with what they did
+.PHONY: chaos
+chaos: app $(AZURITE)
+	HUBWATCH_AZURITE=required HUBWATCH_CHAOS=long go test -count 1 -timeout 60m -v ./handlers/reliability
+
 ## bench: benchmarks, each with something to compare it with
 bench:
 	go test -run '^$$' -bench . -benchmem ./...

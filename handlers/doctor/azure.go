@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
+	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/appservice/armappservice/v5"
+	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/authorization/armauthorization/v2"
+	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/eventgrid/armeventgrid/v2"
+	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/iothub/armiothub"
+	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/monitor/armmonitor"
+)
+
+// azure is the clients of what is asked. Only methods that read are called.
+type azure struct {
+	world
+	apps         *armappservice.WebAppsClient
+	systemTopics *armeventgrid.SystemTopicsClient
+	systemEvents *armeventgrid.SystemTopicEventSubscriptionsClient
+	topics       *armeventgrid.TopicsClient
+	events       *armeventgrid.TopicEventSubscriptionsClient
+	roles        *armauthorization.RoleAssignmentsClient
+	hubs         *armiothub.ResourceClient
+	diagnostics  *armmonitor.DiagnosticSettingsClient
+	metrics      *armmonitor.MetricsClient
+}
+
+// connect makes the clients. It does not connect to anything.
+func connect(subscription string, w world) (azure, error) {
+	apps, err1 := armappservice.NewClientFactory(subscription, w.credential, w.options)
+	grid, err2 := armeventgrid.NewClientFactory(subscription, w.credential, w.options)
+	roles, err3 := armauthorization.NewClientFactory(subscription, w.credential, w.options)
+	hubs, err4 := armiothub.NewClientFactory(subscription, w.credential, w.options)
+	monitor, err5 := armmonitor.NewClientFactory(subscription, w.credential, w.options)
+	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
+		return azure{}, fmt.Errorf("clients: %w", err)
+	}
+	return azure{
+		world:        w,
+		apps:         apps.NewWebAppsClient(),
+		systemTopics: grid.NewSystemTopicsClient(),
+		systemEvents: grid.NewSystemTopicEventSubscriptionsClient(),
+		topics:       grid.NewTopicsClient(),
+		events:       grid.NewTopicEventSubscriptionsClient(),
+		roles:        roles.NewRoleAssignmentsClient(),
+		hubs:         hubs.NewResourceClient(),
+		diagnostics:  monitor.NewDiagnosticSettingsClient(),
+		metrics:      monitor.NewMetricsClient(),
+	}, nil
+}
+
+// all returns the items of all pages.
+func all[P, T any](ctx context.Context, pages *runtime.Pager[P], items func(P) []*T) ([]T, error) {
+	var list []T
+	for pages.More() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, item := range items(page) {
+			if item != nil {
+				list = append(list, *item)
+			}
+		}
+	}
+	return list, nil
+}
+
+// value returns what p points to, or the zero value: Azure may leave out any
+// member of an answer.
+func value[T any](p *T) T {
+	if p == nil {
+		var zero T
+		return zero
+	}
+	return *p
+}
+
+// site is the function app, as far as it matters here.
+type site struct {
+	state      string
+	principals []string // object ids of its identities
+	account    string   // name of the storage account
+	tables     string   // table endpoint of the storage account
+}
+
+// site asks for the function app. The package of an app is in the same storage
+// account as the alerts, and unlike the settings of the app, which can hold
+// secrets, a reader may see where.
+func (a azure) site(ctx context.Context, d deployment) (site, error) {
+	response, err := a.apps.Get(ctx, d.group, d.app, nil)
+	if err != nil {
+		return site{}, err
+	}
+	var s site
+	if identity := response.Identity; identity != nil {
+		if id := value(identity.PrincipalID); id != "" {
+			s.principals = append(s.principals, id)
+		}
+		for _, assigned := range identity.UserAssignedIdentities {
+			if id := value(value(assigned).PrincipalID); id != "" {
+				s.principals = append(s.principals, id)
+			}
+		}
+	}
+	properties := value(response.Properties)
+	s.state = value(properties.State)
+	deployed := value(value(properties.FunctionAppConfig).Deployment)
+	if container, err := url.Parse(value(value(deployed.Storage).Value)); err == nil {
+		account, rest, _ := strings.Cut(container.Host, ".")
+		if domain, isBlob := strings.CutPrefix(rest, "blob."); isBlob {
+			s.account = account
+			s.tables = "https://" + account + ".table." + domain
+		}
+	}
+	return s, nil
+}
+
+// function is a function of the app.
+type function struct {
+	name     string
+	disabled bool
+}
+
+func (a azure) functions(ctx context.Context, d deployment) ([]function, error) {
+	envelopes, err := all(ctx, a.apps.NewListFunctionsPager(d.group, d.app, nil),
+		func(page armappservice.WebAppsClientListFunctionsResponse) []*armappservice.FunctionEnvelope {
+			return page.Value
+		})
+	var list []function
+	for _, e := range envelopes {
+		// The name of the resource has that of the app in front: app/function.
+		list = append(list, function{lastOf(value(e.Name)), value(value(e.Properties).IsDisabled)})
+	}
+	return list, err
+}
+
+func (a azure) subscriptionsOfChanges(ctx context.Context, d deployment) ([]armeventgrid.EventSubscription, error) {
+	return all(ctx, a.systemEvents.NewListBySystemTopicPager(d.group, d.changesTopic, nil),
+		func(page armeventgrid.SystemTopicEventSubscriptionsClientListBySystemTopicResponse) []*armeventgrid.EventSubscription {
+			return page.Value
+		})
+}
+
+func (a azure) subscriptionsOfConnections(ctx context.Context, d deployment) ([]armeventgrid.EventSubscription, error) {
+	return all(ctx, a.events.NewListPager(d.group, d.connectionsTopic(), nil),
+		func(page armeventgrid.TopicEventSubscriptionsClientListResponse) []*armeventgrid.EventSubscription {
+			return page.Value
+		})
+}
+
+// hubIDs returns the ids of all IoT hubs of the resource group.
+func (a azure) hubIDs(ctx context.Context, d deployment) ([]string, error) {
+	hubs, err := all(ctx, a.hubs.NewListByResourceGroupPager(d.group, nil),
+		func(page armiothub.ResourceClientListByResourceGroupResponse) []*armiothub.Description {
+			return page.Value
+		})
+	var ids []string
+	for _, hub := range hubs {
+		ids = append(ids, value(hub.ID))
+	}
+	return ids, err
+}
+
+// diagnosticSettings returns the diagnostic settings of a hub.
+func (a azure) diagnosticSettings(ctx context.Context, hub string) ([]armmonitor.DiagnosticSettingsResource, error) {
+	return all(ctx, a.diagnostics.NewListPager(strings.TrimPrefix(hub, "/"), nil),
+		func(page armmonitor.DiagnosticSettingsClientListResponse) []*armmonitor.DiagnosticSettingsResource {
+			return page.Value
+		})
+}

@@ -1,0 +1,280 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/eventgrid/armeventgrid/v2"
+	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/monitor/armmonitor"
+
+	"hubwatch/handlers/detector"
+	"hubwatch/handlers/event"
+	"hubwatch/handlers/host"
+)
+
+// What to do about what is missing: the three steps of a deployment.
+const (
+	deployMain          = "deploy infra/main.bicep"
+	publishCode         = "make publish"
+	deploySubscriptions = "deploy infra/subscriptions.bicep"
+)
+
+// checks returns what is checked of a deployment, in the order of its parts. It
+// asks for the IoT hubs, unless d names them, since each has a check of its own.
+func checks(ctx context.Context, d deployment, a azure) []check {
+	app := once(func(ctx context.Context) (site, error) { return a.site(ctx, d) })
+	hubs := once(func(ctx context.Context) ([]string, error) {
+		if len(d.hubs) > 0 {
+			return d.hubs, nil
+		}
+		return a.hubIDs(ctx, d)
+	})
+	list := []check{
+		{"app " + d.app, func(ctx context.Context) result { return checkApp(ctx, app) }},
+		{"functions", func(ctx context.Context) result { return checkFunctions(ctx, d, a) }},
+		{"table " + alertsTable, func(ctx context.Context) result { return checkTable(ctx, a, app, alertsTable) }},
+		{"table " + quarantineTable, func(ctx context.Context) result { return checkTable(ctx, a, app, quarantineTable) }},
+		{"system topic " + d.changesTopic, func(ctx context.Context) result { return checkChangesTopic(ctx, d, a, hubs) }},
+	}
+	list = append(list, checkSubscriptions(d, a)...)
+	list = append(list, checkHubs(ctx, d, a, hubs)...)
+	list = append(list, checkRoles(d, a, app)...)
+	return append(list, checkArrivals(d, a)...)
+}
+
+// checkApp is about the app itself.
+func checkApp(ctx context.Context, app func(context.Context) (site, error)) result {
+	s, err := app(ctx)
+	if err != nil {
+		return failed(err, deployMain)
+	}
+	var problems []string
+	if !strings.EqualFold(s.state, "Running") {
+		problems = append(problems, fmt.Sprintf("it is in the state %q: start it with az functionapp start", s.state))
+	}
+	if n := len(s.principals); n != 1 {
+		problems = append(problems, fmt.Sprintf("it has %d identities, want one: %s", n, deployMain))
+	}
+	if s.account == "" {
+		problems = append(problems, "its package is in no storage account that can be told: "+deployMain)
+	}
+	return inFull(problems, "it runs")
+}
+
+// checkFunctions compares the functions of the app with those of this build.
+func checkFunctions(ctx context.Context, d deployment, a azure) result {
+	functions, err := a.functions(ctx, d)
+	if err != nil {
+		return failed(err, deployMain)
+	}
+	var problems []string
+	missing := map[string]bool{host.RelayName: true}
+	for _, each := range detector.All {
+		missing[each.Name] = true
+	}
+	want := len(missing)
+	for _, f := range functions {
+		switch {
+		case !missing[f.name]:
+			problems = append(problems, f.name+" is none of this build: "+publishCode)
+		case f.disabled:
+			problems = append(problems, fmt.Sprintf("%s is disabled: remove the setting AzureWebJobs.%s.Disabled of the app", f.name, f.name))
+		}
+		delete(missing, f.name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(missing)) {
+		problems = append(problems, name+" is missing: "+publishCode)
+	}
+	slices.Sort(problems)
+	return inFull(problems, "all %d are there and enabled, and none besides", want)
+}
+
+// checkTable reads from a table with the identity of whoever runs the doctor.
+func checkTable(ctx context.Context, a azure, app func(context.Context) (site, error), name string) result {
+	s, err := app(ctx)
+	if err != nil {
+		return unknown("the app does not tell its storage account: %s", reason(err))
+	}
+	if s.tables == "" {
+		return unknown("the app does not tell its storage account")
+	}
+	return tableResult(a.table(ctx, s.tables, name))
+}
+
+// checkChangesTopic is about where changes of resources come from.
+func checkChangesTopic(ctx context.Context, d deployment, a azure, hubs func(context.Context) ([]string, error)) result {
+	topic, err := a.systemTopics.Get(ctx, d.group, d.changesTopic, nil)
+	if err != nil {
+		return failed(err, deployMain+", or name the topic with -control-plane-topic")
+	}
+	ids, err := hubs(ctx)
+	if err != nil {
+		return unknown("the hubs that it should cover: %s", reason(err))
+	}
+	source := value(value(topic.Properties).Source)
+	var problems []string
+	for _, id := range ids {
+		if !contains(source, id) {
+			problems = append(problems, fmt.Sprintf("it has the events of %s, where the hub %s is not: %s with watch=subscription", source, lastOf(id), deployMain))
+		}
+	}
+	return inFull(problems, "it has the events of %s", source)
+}
+
+// checkSubscriptions returns a check for the event subscription of each
+// detector, and one for each topic about those that are besides.
+func checkSubscriptions(d deployment, a azure) []check {
+	type list = func(context.Context) ([]armeventgrid.EventSubscription, error)
+	changes := list(once(func(ctx context.Context) ([]armeventgrid.EventSubscription, error) {
+		return a.subscriptionsOfChanges(ctx, d)
+	}))
+	connections := list(once(func(ctx context.Context) ([]armeventgrid.EventSubscription, error) {
+		return a.subscriptionsOfConnections(ctx, d)
+	}))
+	var checks []check
+	of := map[string]map[string]bool{d.changesTopic: {}, d.connectionsTopic(): {}}
+	for _, each := range detector.All {
+		topic, subscriptions := d.changesTopic, changes
+		if slices.Contains(each.On.EventTypes, event.ConnectionFailed) {
+			topic, subscriptions = d.connectionsTopic(), connections
+		}
+		of[topic][strings.ToLower(each.Name)] = true
+		checks = append(checks, check{"event subscription " + each.Name, func(ctx context.Context) result {
+			existing, err := subscriptions(ctx)
+			if err != nil {
+				return failed(err, deployMain)
+			}
+			for _, s := range existing {
+				if strings.EqualFold(value(s.Name), each.Name) {
+					return checkSubscription(d, each, value(s.Properties))
+				}
+			}
+			return wrong("it is missing on the topic %s: %s", topic, deploySubscriptions)
+		}})
+	}
+	// A subscription that delivers to a function which is not there is billed for
+	// every attempt, and one that is not of this build makes a function judge twice.
+	for topic, subscriptions := range map[string]list{d.changesTopic: changes, d.connectionsTopic(): connections} {
+		checks = append(checks, check{"other event subscriptions on " + topic, func(ctx context.Context) result {
+			existing, err := subscriptions(ctx)
+			if err != nil {
+				return failed(err, deployMain)
+			}
+			var problems []string
+			for _, s := range existing {
+				if to := functionOf(value(s.Properties)); contains(d.appID(), to) && !of[topic][strings.ToLower(value(s.Name))] {
+					problems = append(problems, fmt.Sprintf("%s delivers to %s, but is none of this build: delete it", value(s.Name), lastOf(to)))
+				}
+			}
+			return inFull(problems, "none delivers to the app")
+		}})
+	}
+	slices.SortFunc(checks[len(detector.All):], func(a, b check) int { return strings.Compare(a.name, b.name) })
+	return checks
+}
+
+// checkSubscription compares an event subscription with its detector.
+func checkSubscription(d deployment, want detector.Detector, have armeventgrid.EventSubscriptionProperties) result {
+	problems := filterDifferences(want.On.Filter(), have.Filter)
+	for i, p := range problems {
+		problems[i] = "its filter " + p
+	}
+	if function, to := d.appID()+"/functions/"+want.Name, functionOf(have); !sameID(to, function) {
+		where := "to no function"
+		if to != "" {
+			where = "to " + to
+		}
+		problems = append(problems, fmt.Sprintf("it delivers %s, not to the function %s of %s", where, want.Name, d.app))
+	}
+	if state := value(have.ProvisioningState); state != "" && state != armeventgrid.EventSubscriptionProvisioningStateSucceeded {
+		problems = append(problems, fmt.Sprintf("it is in the state %s", state))
+	}
+	if len(problems) > 0 {
+		problems = append(problems, deploySubscriptions)
+	}
+	return inFull(problems, "it has the filter of this build and delivers to the function")
+}
+
+// functionOf returns the resource id of the function that a subscription
+// delivers to, or "" if it delivers to something else.
+func functionOf(s armeventgrid.EventSubscriptionProperties) string {
+	to := s.Destination
+	if s.DeliveryWithResourceIdentity != nil {
+		to = s.DeliveryWithResourceIdentity.Destination
+	}
+	if f, ok := to.(*armeventgrid.AzureFunctionEventSubscriptionDestination); ok {
+		return value(value(f.Properties).ResourceID)
+	}
+	return ""
+}
+
+// checkHubs returns a check for each IoT hub.
+func checkHubs(ctx context.Context, d deployment, a azure, hubs func(context.Context) ([]string, error)) []check {
+	ids, err := hubs(ctx)
+	if err != nil {
+		return []check{{"IoT hubs", func(context.Context) result { return failed(err, "there is no resource group "+d.group) }}}
+	}
+	if len(ids) == 0 {
+		return []check{{"IoT hubs", func(context.Context) result {
+			return unknown("there is none in the resource group %s: name them with -hub", d.group)
+		}}}
+	}
+	var checks []check
+	for _, id := range ids {
+		checks = append(checks, check{"diagnostic settings of hub " + lastOf(id), func(ctx context.Context) result {
+			return checkDiagnostics(ctx, d, a, id)
+		}})
+	}
+	return checks
+}
+
+// checkDiagnostics looks for the diagnostic setting by which a hub sends its
+// Connections log, and nothing besides, to the event hub of the relay.
+func checkDiagnostics(ctx context.Context, d deployment, a azure, hub string) result {
+	settings, err := a.diagnosticSettings(ctx, hub)
+	if err != nil {
+		return failed(err, "there is no such hub: see -hub")
+	}
+	remedy := deployMain + " with this hub in iotHubs"
+	for _, setting := range settings {
+		p, name := value(setting.Properties), value(setting.Name)
+		if !sameID(value(p.EventHubAuthorizationRuleID), d.sendRuleID()) || !strings.EqualFold(value(p.EventHubName), logsEventHub) {
+			continue
+		}
+		sent := enabled(p)
+		isLog := func(category string) bool { return strings.EqualFold(category, logsCategory) }
+		if !slices.ContainsFunc(sent, isLog) && !slices.Contains(sent, allLogs) {
+			return wrong("%s does not send %s: %s", name, logsCategory, remedy)
+		}
+		if besides := slices.DeleteFunc(sent, isLog); len(besides) > 0 {
+			return wrong("%s sends more than %s, which is paid for and passed over: %s: %s", name, logsCategory, strings.Join(besides, ", "), remedy)
+		}
+		return ok("%s goes to the event hub of the relay, and nothing besides", logsCategory)
+	}
+	return wrong("none sends to the event hub %s: %s", d.eventHubID(), remedy)
+}
+
+// allLogs is the group of all categories
+// (https://learn.microsoft.com/azure/azure-monitor/essentials/diagnostic-settings#category-groups).
+const allLogs = "allLogs"
+
+// enabled returns what a diagnostic setting sends: categories of logs, groups of
+// them, and categories of metrics.
+func enabled(s armmonitor.DiagnosticSettings) []string {
+	var list []string
+	for _, l := range s.Logs {
+		if log := value(l); value(log.Enabled) {
+			list = append(list, cmp.Or(value(log.Category), value(log.CategoryGroup)))
+		}
+	}
+	for _, m := range s.Metrics {
+		if metric := value(m); value(metric.Enabled) {
+			list = append(list, cmp.Or(value(metric.Category), "metrics"))
+		}
+	}
+	return list
+}

@@ -1,0 +1,369 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/arm"
+	azfake "github.com/Azure/azure-sdk-for-go/sdk/azcore/fake"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
+	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/appservice/armappservice/v5"
+	appfake "github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/appservice/armappservice/v5/fake"
+	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/authorization/armauthorization/v2"
+	rolefake "github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/authorization/armauthorization/v2/fake"
+	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/eventgrid/armeventgrid/v2"
+	gridfake "github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/eventgrid/armeventgrid/v2/fake"
+	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/iothub/armiothub"
+	hubfake "github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/iothub/armiothub/fake"
+	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/monitor/armmonitor"
+	monitorfake "github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/monitor/armmonitor/fake"
+
+	"hubwatch/handlers/detector"
+	"hubwatch/handlers/event"
+	"hubwatch/handlers/host"
+)
+
+// contoso is the deployment of the tests.
+var contoso = deployment{
+	subscription: "00000000-0000-0000-0000-000000000001",
+	group:        "rg-iot",
+	app:          "hubwatch-contoso",
+	changesTopic: "hubwatch-contoso-control-plane",
+}
+
+const (
+	account        = "hubwatchcontoso"
+	appPrincipal   = "00000000-0000-0000-0000-0000000000a1"
+	topicPrincipal = "00000000-0000-0000-0000-0000000000a2"
+)
+
+var (
+	westHub = contoso.id("%s/contoso-hub-west", hubType)
+	eastHub = contoso.id("%s/contoso-hub-east", hubType)
+)
+
+// sky is an Azure in which contoso is deployed as it should be, until a test
+// plants a fault. It answers with the fake servers of the SDK.
+type sky struct {
+	t           *testing.T
+	site        armappservice.Site
+	functions   []*armappservice.FunctionEnvelope
+	source      string // of the system topic
+	topic       armeventgrid.Topic
+	changes     []*armeventgrid.EventSubscription
+	connections []*armeventgrid.EventSubscription
+	hubs        []*armiothub.Description
+	settings    map[string][]*armmonitor.DiagnosticSettingsResource // by hub
+	roles       map[string][]*armauthorization.RoleAssignment       // by principal
+	metrics     map[string]*armmonitor.Metric                       // by resource and name
+	tables      map[string]error                                    // what reading them comes to
+	statuses    map[string]int                                      // of what is answered with an error, by method of the client
+	down        bool                                                // the network
+	signedOut   bool
+}
+
+// newSky is contoso as Azure tells of it: with other letter case, and in another
+// order, than it was deployed.
+func newSky(t *testing.T) *sky {
+	s := &sky{
+		t:        t,
+		source:   "/subscriptions/" + contoso.subscription + "/resourceGroups/RG-IOT",
+		settings: map[string][]*armmonitor.DiagnosticSettingsResource{},
+		metrics:  map[string]*armmonitor.Metric{},
+		tables:   map[string]error{},
+		statuses: map[string]int{},
+	}
+	s.site.Identity = &armappservice.ManagedServiceIdentity{UserAssignedIdentities: map[string]*armappservice.UserAssignedIdentity{
+		contoso.id("Microsoft.ManagedIdentity/userAssignedIdentities/%s", contoso.app): {PrincipalID: to.Ptr(appPrincipal)},
+	}}
+	s.site.Properties = &armappservice.SiteProperties{
+		State: to.Ptr("Running"),
+		FunctionAppConfig: &armappservice.FunctionAppConfig{Deployment: &armappservice.FunctionsDeployment{
+			Storage: &armappservice.FunctionsDeploymentStorage{Value: to.Ptr("https://" + account + ".blob.core.windows.net/app-package")},
+		}},
+	}
+	s.topic.Identity = &armeventgrid.IdentityInfo{PrincipalID: to.Ptr(topicPrincipal)}
+	s.addFunction(host.RelayName)
+	for _, d := range detector.All {
+		s.addFunction(d.Name)
+		subscription := subscriptionOf(d)
+		if slices.Contains(d.On.EventTypes, event.ConnectionFailed) {
+			s.connections = append(s.connections, subscription)
+		} else {
+			s.changes = append(s.changes, subscription)
+		}
+	}
+	for _, hub := range []string{westHub, eastHub} {
+		s.hubs = append(s.hubs, &armiothub.Description{ID: to.Ptr(hub), Location: to.Ptr("westeurope")})
+		s.settings[hub] = []*armmonitor.DiagnosticSettingsResource{
+			{Name: to.Ptr("somebody-elses"), Properties: &armmonitor.DiagnosticSettings{
+				WorkspaceID: to.Ptr(contoso.id("Microsoft.OperationalInsights/workspaces/theirs")),
+				Logs:        []*armmonitor.LogSettings{{CategoryGroup: to.Ptr("allLogs"), Enabled: to.Ptr(true)}},
+			}},
+			{Name: to.Ptr(contoso.app), Properties: &armmonitor.DiagnosticSettings{
+				EventHubAuthorizationRuleID: to.Ptr(strings.ToLower(contoso.sendRuleID())),
+				EventHubName:                to.Ptr("connections"),
+				Logs: []*armmonitor.LogSettings{
+					{Category: to.Ptr("Connections"), Enabled: to.Ptr(true)},
+					{Category: to.Ptr("DeviceTelemetry"), Enabled: to.Ptr(false)},
+				},
+				Metrics: []*armmonitor.MetricSettings{{Category: to.Ptr("AllMetrics"), Enabled: to.Ptr(false)}},
+			}},
+		}
+	}
+	s.roles = map[string][]*armauthorization.RoleAssignment{topicPrincipal: {roleOf(topicRole)}}
+	for _, r := range appRoles {
+		s.roles[appPrincipal] = append(s.roles[appPrincipal], roleOf(r))
+	}
+	s.counted(contoso.changesID(), "PublishSuccessCount", 0, 7, 0)
+	s.counted(contoso.namespaceID(), "IncomingMessages", 3, 0)
+	s.counted(contoso.connectionsID(), "PublishSuccessCount", 1)
+	return s
+}
+
+func (s *sky) addFunction(name string) {
+	s.functions = append(s.functions, &armappservice.FunctionEnvelope{
+		Name: to.Ptr(contoso.app + "/" + name), Properties: &armappservice.FunctionEnvelopeProperties{IsDisabled: to.Ptr(false)},
+	})
+}
+
+// subscriptionOf is the event subscription of a detector.
+func subscriptionOf(d detector.Detector) *armeventgrid.EventSubscription {
+	filter := &armeventgrid.EventSubscriptionFilter{
+		SubjectBeginsWith: to.Ptr(""), SubjectEndsWith: to.Ptr(""), EnableAdvancedFilteringOnArrays: to.Ptr(false),
+	}
+	for _, kind := range slices.Backward(d.On.EventTypes) {
+		filter.IncludedEventTypes = append(filter.IncludedEventTypes, to.Ptr(strings.ToUpper(kind)))
+	}
+	if d.On.SubjectContains != "" {
+		filter.AdvancedFilters = append(filter.AdvancedFilters, &armeventgrid.StringContainsAdvancedFilter{
+			Key: to.Ptr("subject"), OperatorType: to.Ptr(armeventgrid.AdvancedFilterOperatorTypeStringContains),
+			Values: []*string{to.Ptr(strings.ToLower(d.On.SubjectContains))},
+		})
+	}
+	if len(d.On.Operations) > 0 {
+		operations := &armeventgrid.StringInAdvancedFilter{
+			Key: to.Ptr("data.operationName"), OperatorType: to.Ptr(armeventgrid.AdvancedFilterOperatorTypeStringIn),
+		}
+		for _, name := range slices.Backward(d.On.Operations) {
+			operations.Values = append(operations.Values, to.Ptr(strings.ToUpper(name)))
+		}
+		filter.AdvancedFilters = append(filter.AdvancedFilters, operations)
+	}
+	return &armeventgrid.EventSubscription{
+		Name: to.Ptr(d.Name),
+		Properties: &armeventgrid.EventSubscriptionProperties{
+			ProvisioningState: to.Ptr(armeventgrid.EventSubscriptionProvisioningStateSucceeded),
+			Destination:       toFunction(strings.ToLower(contoso.appID()) + "/functions/" + d.Name),
+			Filter:            filter,
+		},
+	}
+}
+
+func toFunction(id string) *armeventgrid.AzureFunctionEventSubscriptionDestination {
+	return &armeventgrid.AzureFunctionEventSubscriptionDestination{
+		EndpointType: to.Ptr(armeventgrid.EndpointTypeAzureFunction),
+		Properties:   &armeventgrid.AzureFunctionEventSubscriptionDestinationProperties{ResourceID: to.Ptr(id)},
+	}
+}
+
+// subscription returns the event subscription of a detector, to be changed.
+func (s *sky) subscription(name string) *armeventgrid.EventSubscription {
+	s.t.Helper()
+	for _, subscription := range slices.Concat(s.changes, s.connections) {
+		if *subscription.Name == name {
+			return subscription
+		}
+	}
+	s.t.Fatalf("there is no event subscription %s", name)
+	return nil
+}
+
+func roleOf(r role) *armauthorization.RoleAssignment {
+	return assigned(r.id, strings.ToLower(r.scope(contoso, account)))
+}
+
+func assigned(id, scope string) *armauthorization.RoleAssignment {
+	return &armauthorization.RoleAssignment{Properties: &armauthorization.RoleAssignmentProperties{
+		PrincipalID:      to.Ptr(appPrincipal),
+		RoleDefinitionID: to.Ptr("/subscriptions/" + contoso.subscription + "/providers/Microsoft.Authorization/roleDefinitions/" + id),
+		Scope:            to.Ptr(scope),
+	}}
+}
+
+// counted sets what a metric counted in the hours from noon on.
+func (s *sky) counted(resource, metric string, hours ...float64) {
+	var data []*armmonitor.MetricValue
+	for i, n := range hours {
+		data = append(data, &armmonitor.MetricValue{
+			TimeStamp: to.Ptr(time.Date(2026, 2, 1, 12+i, 0, 0, 0, time.UTC)), Total: to.Ptr(n),
+		})
+	}
+	s.metrics[resource+" "+metric] = &armmonitor.Metric{
+		Name: &armmonitor.LocalizableString{Value: to.Ptr(metric)}, ErrorCode: to.Ptr("Success"),
+		Timeseries: []*armmonitor.TimeSeriesElement{{Data: data}},
+	}
+}
+
+// world returns the sky as the doctor sees it.
+func (s *sky) world() (world, error) {
+	return world{
+		credential: credential{s.signedOut},
+		options: &arm.ClientOptions{ClientOptions: policy.ClientOptions{
+			Transport: &servers{sky: s, byClient: s.servers()}, Retry: policy.RetryOptions{MaxRetries: -1},
+		}},
+		table: func(_ context.Context, endpoint, name string) error {
+			if want := "https://" + account + ".table.core.windows.net"; endpoint != want {
+				s.t.Errorf("the tables are looked for at %s, want %s", endpoint, want)
+			}
+			return s.tables[name]
+		},
+	}, nil
+}
+
+// credential gives a token, unless nobody is signed in.
+type credential struct{ signedOut bool }
+
+func (c credential) GetToken(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	if c.signedOut {
+		return azcore.AccessToken{}, fmt.Errorf("no credential\nin any of the places")
+	}
+	return azcore.AccessToken{Token: "a token", ExpiresOn: time.Now().Add(time.Hour)}, nil
+}
+
+// servers sends each request to the fake server of its client.
+type servers struct {
+	*sky
+	byClient map[string]policy.Transporter
+}
+
+// Do implements policy.Transporter. It holds the doctor to reading.
+func (s *servers) Do(r *http.Request) (*http.Response, error) {
+	if s.down {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: fmt.Errorf("no such host")}
+	}
+	if r.Method != http.MethodGet {
+		s.t.Errorf("%s %s: want nothing but GET", r.Method, r.URL.Path)
+	}
+	method, _ := r.Context().Value(runtime.CtxAPINameKey{}).(string)
+	if status := s.statuses[method]; status != 0 {
+		code := map[int]string{http.StatusForbidden: "AuthorizationFailed", http.StatusNotFound: "ResourceNotFound"}[status]
+		return &http.Response{
+			Request: r, StatusCode: status, Header: http.Header{},
+			Body: io.NopCloser(strings.NewReader(fmt.Sprintf("{\"error\": {\"code\": %q,\n\"message\": \"of many\\nlines\"}}", code))),
+		}, nil
+	}
+	client, _, _ := strings.Cut(method, ".")
+	server, ok := s.byClient[client]
+	if !ok {
+		return nil, fmt.Errorf("there is no fake server for %q", method)
+	}
+	return server.Do(r)
+}
+
+// pages answers with each item on a page of its own, so that who reads only the
+// first page is found out.
+func pages[P, T any](items []*T, page func([]*T) P) (answer azfake.PagerResponder[P]) {
+	if len(items) == 0 {
+		answer.AddPage(http.StatusOK, page(nil), nil)
+	}
+	for _, item := range items {
+		answer.AddPage(http.StatusOK, page([]*T{item}), nil)
+	}
+	return answer
+}
+
+func one[R any](r R) (answer azfake.Responder[R], _ azfake.ErrorResponder) {
+	answer.SetResponse(http.StatusOK, r, nil)
+	return answer, azfake.ErrorResponder{}
+}
+
+// servers returns the fake servers, by the name of the client.
+func (s *sky) servers() map[string]policy.Transporter {
+	apps := appfake.NewWebAppsServerTransport(&appfake.WebAppsServer{
+		Get: func(context.Context, string, string, *armappservice.WebAppsClientGetOptions) (azfake.Responder[armappservice.WebAppsClientGetResponse], azfake.ErrorResponder) {
+			return one(armappservice.WebAppsClientGetResponse{Site: s.site})
+		},
+		NewListFunctionsPager: func(string, string, *armappservice.WebAppsClientListFunctionsOptions) azfake.PagerResponder[armappservice.WebAppsClientListFunctionsResponse] {
+			return pages(s.functions, func(items []*armappservice.FunctionEnvelope) armappservice.WebAppsClientListFunctionsResponse {
+				return armappservice.WebAppsClientListFunctionsResponse{FunctionEnvelopeCollection: armappservice.FunctionEnvelopeCollection{Value: items}}
+			})
+		},
+	})
+	systemTopics := gridfake.NewSystemTopicsServerTransport(&gridfake.SystemTopicsServer{
+		Get: func(context.Context, string, string, *armeventgrid.SystemTopicsClientGetOptions) (azfake.Responder[armeventgrid.SystemTopicsClientGetResponse], azfake.ErrorResponder) {
+			return one(armeventgrid.SystemTopicsClientGetResponse{SystemTopic: armeventgrid.SystemTopic{Properties: &armeventgrid.SystemTopicProperties{Source: to.Ptr(s.source)}}})
+		},
+	})
+	systemEvents := gridfake.NewSystemTopicEventSubscriptionsServerTransport(&gridfake.SystemTopicEventSubscriptionsServer{
+		NewListBySystemTopicPager: func(string, string, *armeventgrid.SystemTopicEventSubscriptionsClientListBySystemTopicOptions) azfake.PagerResponder[armeventgrid.SystemTopicEventSubscriptionsClientListBySystemTopicResponse] {
+			return pages(s.changes, func(items []*armeventgrid.EventSubscription) armeventgrid.SystemTopicEventSubscriptionsClientListBySystemTopicResponse {
+				return armeventgrid.SystemTopicEventSubscriptionsClientListBySystemTopicResponse{EventSubscriptionsListResult: armeventgrid.EventSubscriptionsListResult{Value: items}}
+			})
+		},
+	})
+	topics := gridfake.NewTopicsServerTransport(&gridfake.TopicsServer{
+		Get: func(context.Context, string, string, *armeventgrid.TopicsClientGetOptions) (azfake.Responder[armeventgrid.TopicsClientGetResponse], azfake.ErrorResponder) {
+			return one(armeventgrid.TopicsClientGetResponse{Topic: s.topic})
+		},
+	})
+	events := gridfake.NewTopicEventSubscriptionsServerTransport(&gridfake.TopicEventSubscriptionsServer{
+		NewListPager: func(string, string, *armeventgrid.TopicEventSubscriptionsClientListOptions) azfake.PagerResponder[armeventgrid.TopicEventSubscriptionsClientListResponse] {
+			return pages(s.connections, func(items []*armeventgrid.EventSubscription) armeventgrid.TopicEventSubscriptionsClientListResponse {
+				return armeventgrid.TopicEventSubscriptionsClientListResponse{EventSubscriptionsListResult: armeventgrid.EventSubscriptionsListResult{Value: items}}
+			})
+		},
+	})
+	roles := rolefake.NewRoleAssignmentsServerTransport(&rolefake.RoleAssignmentsServer{
+		NewListForSubscriptionPager: func(o *armauthorization.RoleAssignmentsClientListForSubscriptionOptions) azfake.PagerResponder[armauthorization.RoleAssignmentsClientListForSubscriptionResponse] {
+			principal, _ := strings.CutPrefix(*o.Filter, "assignedTo('")
+			return pages(s.roles[strings.TrimSuffix(principal, "')")], func(items []*armauthorization.RoleAssignment) armauthorization.RoleAssignmentsClientListForSubscriptionResponse {
+				return armauthorization.RoleAssignmentsClientListForSubscriptionResponse{RoleAssignmentListResult: armauthorization.RoleAssignmentListResult{Value: items}}
+			})
+		},
+	})
+	hubs := hubfake.NewResourceServerTransport(&hubfake.ResourceServer{
+		NewListByResourceGroupPager: func(string, *armiothub.ResourceClientListByResourceGroupOptions) azfake.PagerResponder[armiothub.ResourceClientListByResourceGroupResponse] {
+			return pages(s.hubs, func(items []*armiothub.Description) armiothub.ResourceClientListByResourceGroupResponse {
+				return armiothub.ResourceClientListByResourceGroupResponse{DescriptionListResult: armiothub.DescriptionListResult{Value: items}}
+			})
+		},
+	})
+	diagnostics := monitorfake.NewDiagnosticSettingsServerTransport(&monitorfake.DiagnosticSettingsServer{
+		NewListPager: func(hub string, _ *armmonitor.DiagnosticSettingsClientListOptions) azfake.PagerResponder[armmonitor.DiagnosticSettingsClientListResponse] {
+			var settings []*armmonitor.DiagnosticSettingsResource
+			for id, list := range s.settings {
+				if sameID(id, hub) {
+					settings = list
+				}
+			}
+			return pages(settings, func(items []*armmonitor.DiagnosticSettingsResource) armmonitor.DiagnosticSettingsClientListResponse {
+				return armmonitor.DiagnosticSettingsClientListResponse{DiagnosticSettingsResourceCollection: armmonitor.DiagnosticSettingsResourceCollection{Value: items}}
+			})
+		},
+	})
+	metrics := monitorfake.NewMetricsServerTransport(&monitorfake.MetricsServer{
+		List: func(_ context.Context, resource string, o *armmonitor.MetricsClientListOptions) (azfake.Responder[armmonitor.MetricsClientListResponse], azfake.ErrorResponder) {
+			var list []*armmonitor.Metric
+			if m := s.metrics["/"+resource+" "+*o.Metricnames]; m != nil {
+				list = append(list, m)
+			}
+			return one(armmonitor.MetricsClientListResponse{Response: armmonitor.Response{Value: list}})
+		},
+	})
+	return map[string]policy.Transporter{
+		"WebAppsClient": apps, "SystemTopicsClient": systemTopics, "SystemTopicEventSubscriptionsClient": systemEvents,
+		"TopicsClient": topics, "TopicEventSubscriptionsClient": events, "RoleAssignmentsClient": roles,
+		"ResourceClient": hubs, "DiagnosticSettingsClient": diagnostics, "MetricsClient": metrics,
+	}
+}

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// bicepResource finds a resource, bicepMember one of its members, and bicepRole
+// a role assignment to the app or the custom topic.
+var (
+	bicepResource = regexp.MustCompile(`(?ms)^resource (\w+) '([^'@]+)@[^']*' = [^{\n]*\{\n(.*?)^\}`)
+	bicepMember   = regexp.MustCompile(`(?m)^  (name|parent|scope): (.*)$`)
+	bicepRole     = regexp.MustCompile(`guid\((\w+)\.id, (identity|connections)\.id, roles\.(\w+)\)`)
+	bicepID       = regexp.MustCompile(`(?m)^  (\w+): '([0-9a-f-]{36})'$`)
+)
+
+// TestNamesOfMain holds the names and roles here to infra/main.bicep.
+func TestNamesOfMain(t *testing.T) {
+	text, err := os.ReadFile("../../infra/main.bicep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	roleIDs := map[string]string{}
+	for _, m := range bicepID.FindAllStringSubmatch(string(text), -1) {
+		roleIDs[m[1]] = m[2]
+	}
+	variables := map[string]string{"name": contoso.app, "storageName": account, "connectionsTopicName": contoso.app + "-connections"}
+	ids := map[string]string{} // of resources, by their symbols
+	var given []string         // roles: to whom, which, on what
+	for _, m := range bicepResource.FindAllStringSubmatch(string(text), -1) {
+		symbol, kind, members := m[1], m[2], map[string]string{}
+		for _, member := range bicepMember.FindAllStringSubmatch(m[3], -1) {
+			members[member[1]] = member[2]
+		}
+		if r := bicepRole.FindStringSubmatch(members["name"]); r != nil {
+			if ids[members["scope"]] == "" || roleIDs[r[3]] == "" || members["scope"] != r[1] {
+				t.Fatalf("the role assignment %s is not understood: %q", symbol, members)
+			}
+			given = append(given, strings.ToLower(strings.Join([]string{r[2], roleIDs[r[3]], ids[members["scope"]]}, " ")))
+			continue
+		}
+		name, ok := variables[members["name"]]
+		if !ok {
+			name = strings.ReplaceAll(strings.Trim(members["name"], "'"), "${name}", contoso.app)
+		}
+		if parent := members["parent"]; parent != "" {
+			ids[symbol] = ids[parent] + "/" + lastOf(kind) + "/" + name
+		} else {
+			ids[symbol] = contoso.id("%s/%s", kind, name)
+		}
+	}
+	for symbol, want := range map[string]string{
+		"app": contoso.appID(), "insights": contoso.insightsID(), "connections": contoso.connectionsID(), "controlPlane": contoso.changesID(),
+		"logsNamespace": contoso.namespaceID(), "logs": contoso.eventHubID(), "sendRule": contoso.sendRuleID(), "storage": contoso.storageID(account),
+		"alertsTable": contoso.tableID(account, alertsTable), "quarantineTable": contoso.tableID(account, quarantineTable),
+		"deadLetters": contoso.deadLettersID(account),
+	} {
+		if !sameID(ids[symbol], want) {
+			t.Errorf("%s is %s in main.bicep, %s here", symbol, ids[symbol], want)
+		}
+	}
+	want := []string{strings.ToLower(strings.Join([]string{"connections", topicRole.id, topicRole.scope(contoso, account)}, " "))}
+	for _, r := range appRoles {
+		want = append(want, strings.ToLower(strings.Join([]string{"identity", r.id, r.scope(contoso, account)}, " ")))
+	}
+	slices.Sort(want)
+	slices.Sort(given)
+	if diff := cmp.Diff(want, given); diff != "" {
+		t.Errorf("roles here (-) and in main.bicep (+):\n%s", diff)
+	}
+}
+
+// TestSettingOfHub holds what is looked for at a hub to infra/hub.bicep.
+func TestSettingOfHub(t *testing.T) {
+	text, err := os.ReadFile("../../infra/hub.bicep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var categories []string
+	for _, m := range regexp.MustCompile(`category(?:Group)?: '(\w+)'`).FindAllStringSubmatch(string(text), -1) {
+		categories = append(categories, m[1])
+	}
+	if diff := cmp.Diff([]string{logsCategory}, categories); diff != "" {
+		t.Errorf("categories here (-) and in hub.bicep (+):\n%s", diff)
+	}
+}

@@ -1,0 +1,398 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
+	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/appservice/armappservice/v5"
+	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/eventgrid/armeventgrid/v2"
+	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/monitor/armmonitor"
+	"github.com/google/go-cmp/cmp"
+
+	"hubwatch/handlers/detector"
+)
+
+// examine runs the doctor on a sky. It returns the lines that are not ok, how
+// many there are in all, and the exit code.
+func examine(t *testing.T, s *sky, more ...string) (ill []string, lines, code int) {
+	t.Helper()
+	args := append([]string{"-subscription", contoso.subscription, "-resource-group", contoso.group, "-app", contoso.app}, more...)
+	var out, errs bytes.Buffer
+	code = run(t.Context(), args, s.world, &out, &errs)
+	if errs.Len() > 0 {
+		t.Errorf("on stderr: %s", errs.String())
+	}
+	body, summary, _ := strings.Cut(out.String(), "\n\n")
+	for line := range strings.Lines(body) {
+		lines++
+		if line = strings.TrimSpace(line); !strings.HasPrefix(line, "ok ") {
+			ill = append(ill, line)
+		}
+	}
+	count := map[string]int{}
+	for _, line := range ill {
+		count[strings.Fields(line)[0]]++
+	}
+	want := fmt.Sprintf("%d ok, %d wrong, %d unknown\n", lines-len(ill), count["wrong"], count["unknown"])
+	if summary != "" && summary != want {
+		t.Errorf("it ends with %q, want %q", summary, want)
+	}
+	return ill, lines, code
+}
+
+// inAll is how many lines there are: sign-in, app, functions, two tables, the
+// system topic, an event subscription for each detector and others on two
+// topics, two hubs, the roles with others of the app, and three arrivals.
+var inAll = 6 + len(detector.All) + 2 + 2 + len(appRoles) + 2 + 3
+
+func TestAllOK(t *testing.T) {
+	for _, more := range [][]string{nil, {"-hub", westHub, "-hub", strings.ToUpper(eastHub)}} {
+		if ill, lines, code := examine(t, newSky(t), more...); len(ill) > 0 || lines != inAll || code != 0 {
+			t.Errorf("%v: exit code %d, %d lines, want 0 and %d; not ok are\n%s", more, code, lines, inAll, strings.Join(ill, "\n"))
+		}
+	}
+}
+
+// TestFaults plants each fault by itself and wants just its lines.
+func TestFaults(t *testing.T) {
+	type fault struct {
+		name  string
+		plant func(*sky)
+		want  []string // how the lines begin that are not ok
+	}
+	for _, f := range []fault{
+		{"a function is missing", func(s *sky) {
+			s.functions = s.functions[:len(s.functions)-1]
+		}, []string{"wrong    functions: DeviceCertificateMismatch is missing: make publish"}},
+		{"a function is disabled", func(s *sky) {
+			s.functions[1].Properties.IsDisabled = to.Ptr(true)
+		}, []string{"wrong    functions: CertificateAdded is disabled: remove the setting AzureWebJobs.CertificateAdded.Disabled of the app"}},
+		{"a function is none of this build", func(s *sky) {
+			s.addFunction("Stranger")
+		}, []string{"wrong    functions: Stranger is none of this build: make publish"}},
+		{"nothing was published", func(s *sky) {
+			s.functions = nil
+		}, []string{"wrong    functions: CertificateAddFailed is missing: make publish; CertificateAdded is missing"}},
+		{"the app is stopped", func(s *sky) {
+			s.site.Properties.State = to.Ptr("Stopped")
+		}, []string{`wrong    app hubwatch-contoso: it is in the state "Stopped": start it with az functionapp start`}},
+		{"the app has a second identity", func(s *sky) {
+			s.site.Identity.PrincipalID = to.Ptr("00000000-0000-0000-0000-0000000000a3")
+		}, []string{"wrong    app hubwatch-contoso: it has 2 identities, want one: deploy infra/main.bicep"}},
+		{"the app has no identity", func(s *sky) {
+			s.site.Identity = nil
+		}, append([]string{"wrong    app hubwatch-contoso: it has 0 identities"}, missingRoles(0, 1, 2, 3, 4, 5)...)},
+		{"the app has its package elsewhere", func(s *sky) {
+			s.site.Properties.FunctionAppConfig = nil
+		}, append([]string{
+			"wrong    app hubwatch-contoso: its package is in no storage account that can be told",
+			"unknown  table alerts: the app does not tell its storage account",
+			"unknown  table quarantine: the app does not tell its storage account",
+			"wrong    other roles of the app: Storage Blob Data Owner on /subscriptions",
+			"wrong    role of the custom topic: Storage Blob Data Contributor on the container deadletter: it is missing",
+		}, missingRoles(0, 1, 2)...)},
+		{"a table is not to be read", func(s *sky) {
+			s.tables["alerts"] = errors.New(`table "alerts": list: 403 AuthorizationPermissionMismatch`)
+		}, []string{`wrong    table alerts: table "alerts": list: 403 AuthorizationPermissionMismatch; to look is enough with Storage Table Data Reader`}},
+		{"a table is not to be reached", func(s *sky) {
+			s.tables["quarantine"] = fmt.Errorf(`table "quarantine": list: %w`, errors.New("no such host AccountKey=c2VjcmV0"))
+		}, []string{`unknown  table quarantine: table "quarantine": list: no such host AccountKey=REDACTED`}},
+		{"the system topic covers another group", func(s *sky) {
+			s.source = "/subscriptions/" + contoso.subscription + "/resourceGroups/rg"
+		}, []string{"wrong    system topic hubwatch-contoso-control-plane: it has the events of /subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg, " +
+			"where the hub contoso-hub-west is not: deploy infra/main.bicep with watch=subscription; it has"}},
+		{"the system topic covers the subscription", func(s *sky) {
+			s.source = "/subscriptions/" + contoso.subscription
+		}, nil},
+		{"an event subscription is missing", func(s *sky) {
+			s.changes = s.changes[1:]
+		}, []string{"wrong    event subscription CertificateAdded: it is missing on the topic hubwatch-contoso-control-plane: deploy infra/subscriptions.bicep"}},
+		{"an event subscription is on the other topic", func(s *sky) {
+			s.connections, s.changes = append(s.connections, s.changes[0]), s.changes[1:]
+		}, []string{
+			"wrong    event subscription CertificateAdded: it is missing on the topic hubwatch-contoso-control-plane",
+			"wrong    other event subscriptions on hubwatch-contoso-connections: CertificateAdded delivers to CertificateAdded, but is none of this build: delete it",
+		}},
+		{"an event subscription is left over", func(s *sky) {
+			old := subscriptionOf(detector.CertificateAdded)
+			old.Name = to.Ptr("CertificateRenamed")
+			s.changes = append(s.changes, old)
+		}, []string{"wrong    other event subscriptions on hubwatch-contoso-control-plane: CertificateRenamed delivers to CertificateAdded, but is none of this build: delete it"}},
+		{"somebody else subscribes", func(s *sky) {
+			theirs := subscriptionOf(detector.CertificateAdded)
+			theirs.Name, theirs.Properties.Destination = to.Ptr("theirs"), toFunction(contoso.appID()+"-2/functions/Theirs")
+			s.changes = append(s.changes, theirs)
+		}, nil},
+		{"a value of a filter was changed", func(s *sky) {
+			filters := s.subscription("CertificateDeleted").Properties.Filter.AdvancedFilters
+			filters[1].(*armeventgrid.StringInAdvancedFilter).Values[0] = to.Ptr("Microsoft.Devices/IotHubs/certificates/write")
+		}, []string{"wrong    event subscription CertificateDeleted: its filter lacks data.operationName StringIn Microsoft.Devices/IotHubs/certificates/delete; " +
+			"its filter has data.operationName StringIn Microsoft.Devices/IotHubs/certificates/write, which this build does not; deploy infra/subscriptions.bicep"}},
+		{"a value of a filter was removed", func(s *sky) {
+			filters := s.subscription("DiagnosticSettingChanged").Properties.Filter.AdvancedFilters
+			operations := filters[1].(*armeventgrid.StringInAdvancedFilter)
+			operations.Values = operations.Values[1:]
+		}, []string{"wrong    event subscription DiagnosticSettingChanged: its filter lacks data.operationName"}},
+		{"a filter was added", func(s *sky) {
+			filter := s.subscription("DeviceTokenExpired").Properties.Filter
+			filter.AdvancedFilters = append(filter.AdvancedFilters, &armeventgrid.NumberGreaterThanAdvancedFilter{
+				Key: to.Ptr("data.count"), OperatorType: to.Ptr(armeventgrid.AdvancedFilterOperatorTypeNumberGreaterThan), Value: to.Ptr(3.0),
+			})
+		}, []string{"wrong    event subscription DeviceTokenExpired: its filter has data.count NumberGreaterThan 3, which this build does not; deploy"}},
+		{"a filter was narrowed by subject", func(s *sky) {
+			s.subscription("DeviceTokenInvalid").Properties.Filter.SubjectBeginsWith = to.Ptr("/hubs/west")
+		}, []string{"wrong    event subscription DeviceTokenInvalid: its filter has subject BeginsWith /hubs/west, which this build does not; deploy"}},
+		{"an event type was removed", func(s *sky) {
+			filter := s.subscription("DiagnosticSettingDeleted").Properties.Filter
+			filter.IncludedEventTypes = filter.IncludedEventTypes[:1]
+		}, []string{"wrong    event subscription DiagnosticSettingDeleted: its filter lacks eventType In"}},
+		{"a filter is gone", func(s *sky) {
+			s.subscription("DeviceTokenInvalid").Properties.Filter = nil
+		}, []string{"wrong    event subscription DeviceTokenInvalid: its filter lacks eventType In hubwatch.iothub.connection.failed; deploy"}},
+		{"an event subscription delivers to another function", func(s *sky) {
+			s.subscription("CertificateAdded").Properties.Destination = toFunction(contoso.appID() + "/functions/CertificateDeleted")
+		}, []string{"wrong    event subscription CertificateAdded: it delivers to /subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-iot/providers/" +
+			"Microsoft.Web/sites/hubwatch-contoso/functions/CertificateDeleted, not to the function CertificateAdded of hubwatch-contoso; deploy"}},
+		{"an event subscription delivers to a web hook", func(s *sky) {
+			s.subscription("CertificateAdded").Properties.Destination = &armeventgrid.WebHookEventSubscriptionDestination{
+				EndpointType: to.Ptr(armeventgrid.EndpointTypeWebHook),
+				Properties:   &armeventgrid.WebHookEventSubscriptionDestinationProperties{EndpointURL: to.Ptr("https://contoso.example/?sig=c2VjcmV0")},
+			}
+		}, []string{"wrong    event subscription CertificateAdded: it delivers to no function, not to the function CertificateAdded of hubwatch-contoso; deploy"}},
+		{"an event subscription is not ready", func(s *sky) {
+			s.subscription("CertificateAdded").Properties.ProvisioningState = to.Ptr(armeventgrid.EventSubscriptionProvisioningStateAwaitingManualAction)
+		}, []string{"wrong    event subscription CertificateAdded: it is in the state AwaitingManualAction; deploy"}},
+		{"a diagnostic setting is missing", func(s *sky) {
+			s.settings[westHub] = s.settings[westHub][:1]
+		}, []string{"wrong    diagnostic settings of hub contoso-hub-west: none sends to the event hub " + contoso.eventHubID() +
+			": deploy infra/main.bicep with this hub in iotHubs"}},
+		{"a diagnostic setting without Connections", func(s *sky) {
+			s.settings[westHub][1].Properties.Logs[0].Enabled = to.Ptr(false)
+		}, []string{"wrong    diagnostic settings of hub contoso-hub-west: hubwatch-contoso does not send Connections: deploy"}},
+		{"a diagnostic setting with more than Connections", func(s *sky) {
+			s.settings[eastHub][1].Properties.Logs[1].Enabled = to.Ptr(true)
+			s.settings[eastHub][1].Properties.Metrics[0].Enabled = to.Ptr(true)
+		}, []string{"wrong    diagnostic settings of hub contoso-hub-east: hubwatch-contoso sends more than Connections, which is paid for and passed over: DeviceTelemetry, AllMetrics: deploy"}},
+		{"a diagnostic setting with all logs", func(s *sky) {
+			s.settings[eastHub][1].Properties.Logs = []*armmonitor.LogSettings{{CategoryGroup: to.Ptr("allLogs"), Enabled: to.Ptr(true)}}
+		}, []string{"wrong    diagnostic settings of hub contoso-hub-east: hubwatch-contoso sends more than Connections, which is paid for and passed over: allLogs: deploy"}},
+		{"a diagnostic setting to another event hub", func(s *sky) {
+			s.settings[westHub][1].Properties.EventHubName = to.Ptr("telemetry")
+		}, []string{"wrong    diagnostic settings of hub contoso-hub-west: none sends to the event hub"}},
+		{"a diagnostic setting to another namespace", func(s *sky) {
+			s.settings[westHub][1].Properties.EventHubAuthorizationRuleID = to.Ptr(strings.ReplaceAll(contoso.sendRuleID(), "contoso-logs", "fabrikam-logs"))
+		}, []string{"wrong    diagnostic settings of hub contoso-hub-west: none sends to the event hub"}},
+		{"no hubs", func(s *sky) {
+			s.hubs = nil
+		}, []string{"unknown  IoT hubs: there is none in the resource group rg-iot: name them with -hub"}},
+		{"a role is missing", func(s *sky) {
+			s.roles[appPrincipal] = slices.Delete(s.roles[appPrincipal], 2, 3)
+		}, missingRoles(2)},
+		{"a role is on too much", func(s *sky) {
+			s.roles[appPrincipal][1].Properties.Scope = to.Ptr(contoso.storageID(account))
+		}, append(missingRoles(1), "wrong    other roles of the app: Storage Table Data Contributor on "+contoso.storageID(account)+", which it does not need: az role assignment delete")},
+		{"the app is a contributor", func(s *sky) {
+			s.roles[appPrincipal] = append(s.roles[appPrincipal], assigned("b24988ac-6180-42a0-ab88-20f7382dd24c", "/subscriptions/"+contoso.subscription))
+		}, []string{"wrong    other roles of the app: Contributor on /subscriptions/00000000-0000-0000-0000-000000000001, which it does not need"}},
+		{"the app has a role of somebody's own", func(s *sky) {
+			s.roles[appPrincipal] = append(s.roles[appPrincipal], assigned("00000000-0000-0000-0000-0000000000ff", "/"))
+		}, []string{"wrong    other roles of the app: role 00000000-0000-0000-0000-0000000000ff on /, which it does not need"}},
+		{"the role of the topic is missing", func(s *sky) {
+			s.roles[topicPrincipal] = nil
+		}, []string{"wrong    role of the custom topic: Storage Blob Data Contributor on the container deadletter: it is missing: deploy infra/main.bicep"}},
+		{"the topic has no identity", func(s *sky) {
+			s.topic.Identity = nil
+		}, []string{"wrong    role of the custom topic: Storage Blob Data Contributor on the container deadletter: it is missing"}},
+		{"an identity that is none", func(s *sky) {
+			s.topic.Identity.PrincipalID = to.Ptr("') or 1 eq 1")
+		}, []string{`unknown  role of the custom topic: Storage Blob Data Contributor on the container deadletter: the id of an identity is "') or 1 eq 1"`}},
+		{"nothing ever came", func(s *sky) {
+			s.counted(contoso.changesID(), "PublishSuccessCount", 0, 0)
+			delete(s.metrics, contoso.namespaceID()+" IncomingMessages")
+			s.counted(contoso.connectionsID(), "PublishSuccessCount")
+		}, []string{
+			"unknown  last change of a resource: none in 30 days: change something",
+			"unknown  last message of the Connections log: none in 30 days: the first may come 90 minutes after",
+			"unknown  last failed connection: none in 30 days: right if no device failed to connect",
+		}},
+		{"a metric fails", func(s *sky) {
+			m := s.metrics[contoso.changesID()+" PublishSuccessCount"]
+			m.ErrorCode, m.ErrorMessage = to.Ptr("InternalError"), to.Ptr("try again")
+		}, []string{"unknown  last change of a resource: metric PublishSuccessCount: InternalError: try again"}},
+		{"the app may not be read", func(s *sky) {
+			s.statuses["WebAppsClient.Get"] = http.StatusForbidden
+		}, append([]string{
+			"unknown  app hubwatch-contoso: 403 AuthorizationFailed to GET " + contoso.appID() + "; you need the role Reader there",
+			"unknown  table alerts: the app does not tell its storage account: 403 AuthorizationFailed to GET",
+			"unknown  table quarantine: the app does not tell its storage account: 403 AuthorizationFailed to GET",
+		}, unknownRoles("403 AuthorizationFailed to GET")...)},
+		{"the app is missing", func(s *sky) {
+			s.statuses["WebAppsClient.Get"], s.statuses["WebAppsClient.NewListFunctionsPager"] = http.StatusNotFound, http.StatusNotFound
+		}, append([]string{
+			"wrong    app hubwatch-contoso: deploy infra/main.bicep (404 ResourceNotFound to GET " + contoso.appID() + ")",
+			"wrong    functions: deploy infra/main.bicep (404 ResourceNotFound to GET " + contoso.appID() + "/functions)",
+			"unknown  table alerts: the app does not tell its storage account: 404",
+			"unknown  table quarantine: the app does not tell its storage account: 404",
+		}, unknownRoles("404 ResourceNotFound to GET")...)},
+		{"the functions may not be read", func(s *sky) {
+			s.statuses["WebAppsClient.NewListFunctionsPager"] = http.StatusForbidden
+		}, []string{"unknown  functions: 403 AuthorizationFailed to GET " + contoso.appID() + "/functions; you need the role Reader there"}},
+		{"the system topic is missing", func(s *sky) {
+			s.statuses["SystemTopicsClient.Get"] = http.StatusNotFound
+		}, []string{"wrong    system topic hubwatch-contoso-control-plane: deploy infra/main.bicep, or name the topic with -control-plane-topic (404 ResourceNotFound"}},
+		{"the roles may not be read", func(s *sky) {
+			s.statuses["RoleAssignmentsClient.NewListForSubscriptionPager"] = http.StatusForbidden
+		}, append(unknownRoles("403 AuthorizationFailed to GET /subscriptions/"+contoso.subscription+"/providers/Microsoft.Authorization/roleAssignments"),
+			"unknown  role of the custom topic: Storage Blob Data Contributor on the container deadletter: 403")},
+		{"a hub is missing", func(s *sky) {
+			s.statuses["DiagnosticSettingsClient.NewListPager"] = http.StatusNotFound
+		}, []string{
+			"wrong    diagnostic settings of hub contoso-hub-west: there is no such hub: see -hub (404 ResourceNotFound",
+			"wrong    diagnostic settings of hub contoso-hub-east: there is no such hub: see -hub (404 ResourceNotFound",
+		}},
+		{"the hubs may not be listed", func(s *sky) {
+			s.statuses["ResourceClient.NewListByResourceGroupPager"] = http.StatusForbidden
+		}, []string{
+			"unknown  system topic hubwatch-contoso-control-plane: the hubs that it should cover: 403 AuthorizationFailed",
+			"unknown  IoT hubs: 403 AuthorizationFailed",
+		}},
+		{"metrics are throttled", func(s *sky) {
+			s.statuses["MetricsClient.List"] = http.StatusTooManyRequests
+		}, []string{
+			"unknown  last change of a resource: 429 Too Many Requests to GET",
+			"unknown  last message of the Connections log: 429 Too Many Requests to GET",
+			"unknown  last failed connection: 429 Too Many Requests to GET",
+		}},
+		{"nobody is signed in", func(s *sky) {
+			s.signedOut = true
+		}, []string{"wrong    sign-in: there is no token for Azure Resource Manager: sign in with az login (no credential)"}},
+	} {
+		t.Run(f.name, func(t *testing.T) {
+			s := newSky(t)
+			f.plant(s)
+			ill, _, code := examine(t, s)
+			compare(t, ill, f.want)
+			want := 0
+			if slices.ContainsFunc(f.want, func(line string) bool { return strings.HasPrefix(line, "wrong") }) {
+				want = exitWrong
+			}
+			if code != want {
+				t.Errorf("exit code %d, want %d", code, want)
+			}
+		})
+	}
+}
+
+// compare wants that each line begins as one of want does, and the other way
+// round, in any order.
+func compare(t *testing.T, lines, want []string) {
+	t.Helper()
+	left := slices.Clone(lines)
+	for _, begin := range want {
+		i := slices.IndexFunc(left, func(line string) bool { return strings.HasPrefix(line, begin) })
+		if i < 0 {
+			t.Errorf("no line begins\n%s\nthere are\n%s", begin, strings.Join(left, "\n"))
+			continue
+		}
+		left = slices.Delete(left, i, i+1)
+	}
+	if len(left) > 0 {
+		t.Errorf("not wanted:\n%s", strings.Join(left, "\n"))
+	}
+}
+
+func missingRoles(places ...int) []string {
+	var lines []string
+	for _, i := range places {
+		lines = append(lines, fmt.Sprintf("wrong    role of the app: %s on %s: it is missing: deploy infra/main.bicep", appRoles[i].name, appRoles[i].on))
+	}
+	return lines
+}
+
+// unknownRoles is that of no role of the app it is known whether it is there. If
+// the app is not known, nor is the role of the topic.
+func unknownRoles(why string) []string {
+	var lines []string
+	for _, r := range appRoles {
+		lines = append(lines, fmt.Sprintf("unknown  role of the app: %s on %s: %s", r.name, r.on, why))
+	}
+	lines = append(lines, "unknown  other roles of the app: "+why)
+	if strings.HasSuffix(why, "GET") {
+		lines = append(lines, "unknown  role of the custom topic: Storage Blob Data Contributor on the container deadletter: "+why)
+	}
+	return lines
+}
+
+// TestNetworkDown wants a line for each check, each of them unknown.
+func TestNetworkDown(t *testing.T) {
+	s := newSky(t)
+	s.down = true
+	ill, _, code := examine(t, s)
+	if want := inAll - 2; len(ill) != want || code != 0 { // signed in, and one line for the hubs
+		t.Errorf("exit code %d with %d lines, want 0 with %d", code, len(ill), want)
+	}
+	for _, line := range ill {
+		if !strings.HasPrefix(line, "unknown ") || !strings.Contains(line, "no such host") {
+			t.Errorf("%s\nwant: unknown, since there is no such host", line)
+		}
+	}
+}
+
+func TestUsage(t *testing.T) {
+	good := []string{"-subscription", contoso.subscription, "-resource-group", contoso.group, "-app", contoso.app}
+	for name, args := range map[string][]string{
+		"nothing":                {},
+		"no app":                 good[:4],
+		"subscription by name":   {"-subscription", "contoso", "-resource-group", contoso.group, "-app", contoso.app},
+		"hub by name":            append(slices.Clone(good), "-hub", "contoso-hub"),
+		"hub that is none":       append(slices.Clone(good), "-hub", contoso.appID()),
+		"flag that is none":      append(slices.Clone(good), "-fix"),
+		"argument that is none":  append(slices.Clone(good), "fix"),
+		"resource group missing": {"-subscription", contoso.subscription, "-app", contoso.app},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out, errs bytes.Buffer
+			code := run(t.Context(), args, func() (world, error) { panic("it asks Azure") }, &out, &errs)
+			if code != exitUsage || out.Len() > 0 || !strings.Contains(errs.String(), "az login") {
+				t.Errorf("exit code %d, want %d and how it is used:\n%s%s", code, exitUsage, out.String(), errs.String())
+			}
+		})
+	}
+	var out, errs bytes.Buffer
+	if code := run(t.Context(), []string{"-h"}, nil, &out, &errs); code != 0 || !strings.Contains(errs.String(), "-control-plane-topic") {
+		t.Errorf("-h: exit code %d, want 0 and how it is used:\n%s", code, errs.String())
+	}
+}
+
+// TestOtherTopic asks for the system topic that was there before.
+func TestOtherTopic(t *testing.T) {
+	s := newSky(t)
+	theirs := contoso
+	theirs.changesTopic = "contoso-events"
+	s.counted(theirs.changesID(), "PublishSuccessCount", 1)
+	delete(s.metrics, contoso.changesID()+" PublishSuccessCount")
+	if ill, lines, code := examine(t, s, "-control-plane-topic", theirs.changesTopic); len(ill) > 0 || lines != inAll || code != 0 {
+		t.Errorf("exit code %d; not ok are\n%s", code, strings.Join(ill, "\n"))
+	}
+}
+
+// TestSite reads the answer of Azure about an app that is hardly there.
+func TestSite(t *testing.T) {
+	s := newSky(t)
+	s.site = armappservice.Site{}
+	w, _ := s.world()
+	a, err := connect(contoso.subscription, w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := a.site(t.Context(), contoso)
+	if diff := cmp.Diff(site{}, got, cmp.AllowUnexported(site{})); diff != "" || err != nil {
+		t.Errorf("%v, want none\n%s", err, diff)
+	}
+}

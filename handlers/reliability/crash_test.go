@@ -1,0 +1,229 @@
+package reliability
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hubwatch/handlers/host"
+	"hubwatch/handlers/local"
+)
+
+// delivery is an event for a function, or a message of resource logs for the
+// relay.
+type delivery struct {
+	function string
+	body     []byte
+}
+
+// scenario is one way that an event may take through the handler.
+type scenario struct {
+	noTables bool       // the tables do not exist
+	first    []delivery // what has been delivered before
+	crash    delivery   // the delivery that a crash interrupts
+}
+
+// sample returns a sample event or message, with pairs of strings replaced.
+func sample(t testing.TB, name string, replace ...string) []byte {
+	t.Helper()
+	b, err := os.ReadFile("../local/samples/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(replace); i += 2 {
+		if !bytes.Contains(b, []byte(replace[i])) {
+			t.Fatalf("%s has no %q to replace", name, replace[i])
+		}
+	}
+	return []byte(strings.NewReplacer(replace...).Replace(string(b)))
+}
+
+func scenarios(t testing.TB) map[string]scenario {
+	const (
+		id   = `"id": "00000000-0000-4000-8000-000000000001"`
+		at   = `"eventTime": "2026-02-01T08:00:01.1234567Z"`
+		read = `"data": {`
+	)
+	added := delivery{"CertificateAdded", sample(t, "certificate-added.json")}
+	again := delivery{"CertificateAdded", sample(t, "certificate-added.json",
+		id, strings.Replace(id, "8000", "8009", 1), at, strings.Replace(at, "T08", "T07", 1))}
+	unreadable := delivery{"CertificateAdded", sample(t, "certificate-added.json", read, `"other": {`)}
+	large := delivery{"CertificateAdded", sample(t, "certificate-added.json", read, `"text": "`+strings.Repeat("long ", 120<<10)+`", "other": {`)}
+	night := delivery{host.RelayName, sample(t, "logs/night-shift.json")}
+	// The first record keeps its place and loses its sense.
+	broken := delivery{host.RelayName, sample(t, "logs/night-shift.json",
+		`"time": "2026-02-01T09:00:00Z"`, `"time": "2026-02-01T09:00:00Z and a half"`)}
+	return map[string]scenario{
+		"a new alert":                         {crash: added},
+		"another occurrence":                  {first: []delivery{added}, crash: again},
+		"a redelivery":                        {first: []delivery{added, again}, crash: added},
+		"the first alert, without a table":    {noTables: true, crash: added},
+		"a quarantined event":                 {crash: unreadable},
+		"a quarantined event in several rows": {crash: large},
+		"a quarantined event, again":          {first: []delivery{large}, crash: large},
+		"the first quarantine, no table":      {noTables: true, crash: unreadable},
+		"the relay":                           {crash: night},
+		"the relay with one broken record":    {crash: broken},
+		"the relay, again, with a broken one": {first: []delivery{broken}, crash: broken},
+	}
+}
+
+// process is one run of the app on a rig.
+type process struct {
+	*rig
+	functions *local.Functions
+	hub       *local.EventHub
+	dying     *sync.Mutex // held from the kill until the next handler is started
+}
+
+func startProcess(t testing.TB, withTables bool) process {
+	t.Helper()
+	p := process{rig: newRig(t, withTables), dying: &sync.Mutex{}}
+	var err error
+	if p.functions, err = local.StartFunctions(context.Background(), p.options()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.functions.Close)
+	if p.hub, err = local.NewEventHub(local.EventHubOptions{Functions: p.functions, Function: host.RelayName, TimeScale: 0.001}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.hub.Close)
+	return p
+}
+
+// settle returns once no handler is dying.
+func (p process) settle() {
+	p.dying.Lock()
+	defer p.dying.Unlock()
+}
+
+// deliver delivers until the host says that it is done, and returns how often
+// it had to. Event Grid's retries are made here, those of the relay are made by
+// the event hub's reader.
+func (p process) deliver(t testing.TB, d delivery) int {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if d.function == host.RelayName {
+		if err := p.hub.Send(d.body); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.hub.Wait(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if p.hub.Lost() > 0 {
+			t.Fatal("the message is lost")
+		}
+		return 1
+	}
+	for attempt := 1; ; attempt++ {
+		err := p.functions.Invoke(ctx, d.function, d.body)
+		if err == nil {
+			return attempt
+		}
+		if attempt == 3 {
+			t.Fatal(err)
+		}
+		p.settle() // Event Grid waits as well, for ten seconds
+	}
+}
+
+// run delivers what a scenario says, with a fault in the steps of its last
+// delivery, and returns the rows, how many steps that took, and how often it was
+// delivered.
+func (s scenario) run(t testing.TB, fault func(process, step) local.Fault) (rows map[string]map[string]any, steps, deliveries int) {
+	t.Helper()
+	p := startProcess(t, !s.noTables)
+	for _, d := range s.first {
+		p.deliver(t, d)
+	}
+	injected := func(s step) local.Fault { return fault(p, s) }
+	p.fault.Store(&injected)
+	deliveries = p.deliver(t, s.crash)
+	p.fault.Store(nil)
+	return p.rows(t), int(p.steps.Load()), deliveries
+}
+
+// TestFailureAtEveryStep makes every request to another service fail in turn, as
+// often as a client tries it: the invocation is answered 500 and comes again.
+func TestFailureAtEveryStep(t *testing.T) {
+	const tries = 4 // of the client of the table
+	setUp(t)
+	for name, s := range scenarios(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			want, steps, _ := s.run(t, func(process, step) local.Fault { return local.Pass })
+			for n := 1; n <= steps; n++ {
+				got, _, deliveries := s.run(t, func(_ process, s step) local.Fault {
+					if s.n >= n && s.n < n+tries {
+						return local.Broken
+					}
+					return local.Pass
+				})
+				if s.crash.function != host.RelayName && deliveries != 2 {
+					t.Errorf("step %d: done after %d deliveries, want 2: the one that failed and another", n, deliveries)
+				}
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("step %d: rows without and with the failure (-want +got):\n%s", n, diff)
+				}
+			}
+		})
+	}
+}
+
+// TestCrashAtEveryStep counts the requests to other services that each kind of
+// event takes, kills the handler before and after every single one of them, and
+// delivers again: the rows, and what the topic took, are those of a run without
+// a crash.
+func TestCrashAtEveryStep(t *testing.T) {
+	setUp(t)
+	for name, s := range scenarios(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			want, steps, _ := s.run(t, func(process, step) local.Fault { return local.Pass })
+			if steps == 0 || len(want) == 0 {
+				t.Fatalf("%d steps and %d rows without a crash: nothing to test", steps, len(want))
+			}
+			t.Logf("%d steps, so %d crashes", steps, 2*steps)
+			for n := 1; n <= steps; n++ {
+				for _, after := range []bool{false, true} {
+					t.Run(fmt.Sprintf("%s step %d", map[bool]string{false: "before", true: "after"}[after], n), func(t *testing.T) {
+						var crashed atomic.Bool
+						got, _, deliveries := s.run(t, func(p process, s step) local.Fault {
+							if s.n != n {
+								return local.Pass
+							}
+							if after {
+								if err := s.perform(); err != nil {
+									t.Error(err)
+								}
+							}
+							p.dying.Lock()
+							defer p.dying.Unlock()
+							kill(p.functions)
+							crashed.Store(true)
+							return local.Drop
+						})
+						if !crashed.Load() {
+							t.Fatalf("there was no step %d", n)
+						}
+						if s.crash.function != host.RelayName && deliveries != 2 {
+							t.Errorf("done after %d deliveries, want 2: the one that crashed and another", deliveries)
+						}
+						if diff := cmp.Diff(want, got); diff != "" {
+							t.Errorf("rows without and with the crash (-want +got):\n%s", diff)
+						}
+					})
+				}
+			}
+		})
+	}
+}

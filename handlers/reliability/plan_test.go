@@ -1,0 +1,223 @@
+package reliability
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"hubwatch/handlers/detector"
+	"hubwatch/handlers/event"
+	"hubwatch/handlers/local"
+)
+
+// hotDetector is the one whose alerts come in hundreds from one device.
+const hotDetector = "DeviceTokenInvalid"
+
+// pool is what the cases of the detectors have to offer, by what becomes of it.
+type pool struct {
+	fires   map[string][]jsontext.Value // by detector
+	silent  []jsontext.Value            // no detector finds anything, whoever gets it
+	refused []jsontext.Value            // at least one detector cannot judge it
+}
+
+// cases is the pool, which is the same for all plans.
+var cases struct {
+	once sync.Once
+	pool
+}
+
+func allCases(t testing.TB) pool {
+	t.Helper()
+	cases.once.Do(func() { cases.pool = loadPool(t) })
+	return cases.pool
+}
+
+// loadPool sorts the events of all cases by asking the detectors themselves.
+func loadPool(t testing.TB) pool {
+	t.Helper()
+	// A topic without subscriptions takes what Event Grid would take.
+	topic, err := local.NewTopic(local.TopicOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer topic.Close()
+	p := pool{fires: map[string][]jsontext.Value{}}
+	files, err := filepath.Glob("../detector/testdata/*/*.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var c struct {
+			Event jsontext.Value `json:"event"`
+		}
+		if err := json.Unmarshal(raw, &c, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		if publish(topic, c.Event) != http.StatusOK {
+			continue
+		}
+		switch alerts, refused := judge(c.Event); {
+		case refused:
+			p.refused = append(p.refused, c.Event)
+		case len(alerts) == 0:
+			p.silent = append(p.silent, c.Event)
+		case len(alerts) == 1:
+			p.fires[alerts[0].detector] = append(p.fires[alerts[0].detector], c.Event)
+		}
+	}
+	if len(p.fires) != len(detector.All) || len(p.silent) == 0 || len(p.refused) == 0 {
+		t.Fatalf("the cases have events for %d of %d detectors, %d silent and %d refused ones", len(p.fires), len(detector.All), len(p.silent), len(p.refused))
+	}
+	return p
+}
+
+// found is an alert that a detector raises on an event.
+type found struct{ detector, id string }
+
+// judge says what all detectors make of an event: the alerts that have to be
+// there in the end, worked out without host and table.
+func judge(raw jsontext.Value) (alerts []found, refused bool) {
+	e, err := event.Decode(raw)
+	if err != nil {
+		return nil, true
+	}
+	for _, d := range detector.All {
+		matches, err := d.On.Matches(e)
+		if err != nil {
+			refused = true
+		}
+		if !matches {
+			continue
+		}
+		list, err := d.Judge(e)
+		if err != nil {
+			refused = true
+		}
+		for _, a := range list {
+			alerts = append(alerts, found{d.Name, a.ID})
+		}
+	}
+	return alerts, refused
+}
+
+// publish gives an event to a topic and returns its answer.
+func publish(topic *local.Topic, e jsontext.Value) int {
+	answer := httptest.NewRecorder()
+	topic.ServeHTTP(answer, httptest.NewRequest(http.MethodPost, "/api/events", strings.NewReader(string(e))))
+	return answer.Code
+}
+
+// plan is what a run does, all of it derived from the seed.
+type plan struct {
+	seed        uint64
+	events      []jsontext.Value
+	occurrences map[string]int // by SystemAlertId
+	deliveries  []int          // indexes of events, in order
+}
+
+// newPlan plans n events: one in twenty is a detection, of which half are of one
+// hot device, one in a hundred cannot be judged, and the others are harmless.
+// Each is published one to five times, in random order.
+func newPlan(t testing.TB, seed uint64, n int) plan {
+	t.Helper()
+	from := allCases(t)
+	random := rand.New(rand.NewPCG(seed, 1))
+	p := plan{seed: seed, occurrences: map[string]int{}}
+	for i := range n {
+		var e jsontext.Value
+		switch {
+		case i < n/40:
+			e = from.fires[hotDetector][0]
+		case i < n/20:
+			list := from.fires[detector.All[i%len(detector.All)].Name]
+			e = list[random.IntN(len(list))]
+		case i < n/20+n/100:
+			e = from.refused[random.IntN(len(from.refused))]
+		default:
+			e = from.silent[random.IntN(len(from.silent))]
+		}
+		e = renamed(t, e, fmt.Sprintf("event-%d", i))
+		p.events = append(p.events, e)
+		alerts, _ := judge(e)
+		for _, a := range alerts {
+			p.occurrences[a.id]++
+		}
+		p.deliveries = append(p.deliveries, slices.Repeat([]int{i}, 1+random.IntN(5))...)
+	}
+	random.Shuffle(len(p.deliveries), func(i, j int) { p.deliveries[i], p.deliveries[j] = p.deliveries[j], p.deliveries[i] })
+	return p
+}
+
+// renamed returns an event with another id.
+func renamed(t testing.TB, e jsontext.Value, id string) jsontext.Value {
+	t.Helper()
+	var members map[string]jsontext.Value
+	options := []json.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
+	if err := json.Unmarshal(e, &members, options...); err != nil {
+		t.Fatal(err)
+	}
+	members["id"] = jsontext.Value(fmt.Sprintf("%q", id))
+	out, err := json.Marshal(members, append(options, json.Deterministic(true))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// trouble is what happens to one request.
+type trouble int
+
+// What the plan has in store for requests, besides nothing.
+const (
+	none trouble = iota
+	crash
+	drop
+	lose
+	busy
+	broken
+	loseBroken
+	slow
+	hang
+)
+
+// names are those of the troubles, for the figures.
+var names = [...]string{"none", "handler killed", "connection broken", "answer lost", "503 with Retry-After", "500", "500 after the write", "late answer", "no answer"}
+
+// trouble returns what happens to the nth request of the run.
+func (p plan) trouble(n int) trouble {
+	random := rand.New(rand.NewPCG(p.seed, uint64(n)<<8|2))
+	switch x := random.IntN(1000); {
+	case x < 30:
+		return crash
+	case x < 55:
+		return drop
+	case x < 80:
+		return lose
+	case x < 92:
+		return busy
+	case x < 105:
+		return broken
+	case x < 120:
+		return loseBroken
+	case x < 150:
+		return slow
+	case x < 152:
+		return hang
+	default:
+		return none
+	}
+}

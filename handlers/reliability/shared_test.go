@@ -1,0 +1,324 @@
+package reliability
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
+	"github.com/go-json-experiment/json"
+
+	"hubwatch/handlers/local"
+)
+
+// long reports whether these are the runs of make chaos, which take minutes.
+func long() bool { return os.Getenv("HUBWATCH_CHAOS") == "long" }
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if shared.azurite != nil {
+		if err := shared.azurite.Stop(); err != nil {
+			log.Print(err)
+		}
+	}
+	if shared.app != "" {
+		os.RemoveAll(shared.app)
+	}
+	os.Exit(code)
+}
+
+// shared is what all tests use: one Azurite, with tables of its own for each
+// rig, and the app as it is deployed.
+var shared struct {
+	once    sync.Once
+	azurite *local.Azurite
+	app     string // the folder
+	tables  atomic.Int64
+
+	missing, broken error
+}
+
+// setUp starts Azurite and builds the app, once for all tests. Without Azurite
+// the test is skipped, unless HUBWATCH_AZURITE is "required".
+func setUp(t testing.TB) {
+	t.Helper()
+	shared.once.Do(func() {
+		var main string
+		if main, shared.missing = local.FindAzurite("../.."); shared.missing != nil {
+			return
+		}
+		if shared.azurite, shared.missing = local.StartAzurite(context.Background(), local.AzuriteOptions{Main: main}); shared.missing != nil {
+			return
+		}
+		shared.broken = buildApp()
+	})
+	if shared.missing != nil && os.Getenv("HUBWATCH_AZURITE") != "required" {
+		t.Skip(shared.missing)
+	}
+	if err := errors.Join(shared.missing, shared.broken); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// buildApp makes the folder that make app makes.
+func buildApp() (err error) {
+	if shared.app, err = os.MkdirTemp("", "hubwatch-reliability-*"); err != nil {
+		return err
+	}
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(shared.app, "hubwatch"), "..")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	if err := os.CopyFS(shared.app, os.DirFS("../../functions")); err != nil {
+		return err
+	}
+	host, err := os.ReadFile("../../host.json")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(shared.app, "host.json"), host, 0o600)
+}
+
+// step is a request that the handler, or the host for it, makes to another
+// service. n counts them from 1.
+type step struct {
+	n       int
+	target  string // the URL of the service
+	request *http.Request
+}
+
+// perform lets the service do what the step asks for, and returns when it has.
+// The handler does not get the answer.
+func (s step) perform() error {
+	out, err := http.NewRequest(s.request.Method, s.target+s.request.URL.RequestURI(), s.request.Body)
+	if err != nil {
+		return err
+	}
+	out.Header, out.ContentLength = s.request.Header.Clone(), s.request.ContentLength
+	answer, err := http.DefaultTransport.RoundTrip(out)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	_, err = io.Copy(io.Discard, answer.Body)
+	return err
+}
+
+// rig is one pair of tables, and the way to it: every request passes a fault.
+type rig struct {
+	connection         string // of the way that makes faults
+	alerts, quarantine *aztables.Client
+	names              [2]string // of the two tables
+	topic              *sink
+	topicURL           string // of the way to the topic that makes faults
+
+	fault atomic.Pointer[func(step) local.Fault] // nil passes everything and counts nothing
+	steps atomic.Int64
+}
+
+// newRig returns a rig whose tables exist if withTables is true.
+func newRig(t testing.TB, withTables bool) *rig {
+	t.Helper()
+	setUp(t)
+	n := shared.tables.Add(1)
+	r := &rig{names: [2]string{fmt.Sprintf("alerts%d", n), fmt.Sprintf("quarantine%d", n)}, topic: startSink(t)}
+	service, err := aztables.NewServiceClientFromConnectionString(shared.azurite.ConnectionString(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.alerts, r.quarantine = service.NewClient(r.names[0]), service.NewClient(r.names[1])
+	if withTables {
+		for _, table := range []*aztables.Client{r.alerts, r.quarantine} {
+			if _, err := table.CreateTable(t.Context(), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	target, _, _ := strings.Cut(shared.azurite.Endpoint(), "/devstoreaccount1")
+	r.connection = strings.Replace(shared.azurite.ConnectionString(), target, r.through(t, target), 1)
+	r.topicURL = r.through(t, r.topic.url)
+	return r
+}
+
+// through returns the URL of a way to the service at target that makes the
+// faults of the rig.
+func (r *rig) through(t testing.TB, target string) string {
+	proxy := local.StartFaultyProxy(target, func(_ int, request *http.Request) local.Fault {
+		fault := r.fault.Load()
+		if fault == nil {
+			return local.Pass
+		}
+		return (*fault)(step{int(r.steps.Add(1)), target, request})
+	})
+	t.Cleanup(func() {
+		proxy.CloseClientConnections()
+		proxy.Close()
+	})
+	return proxy.URL
+}
+
+// options say how the handler runs on the rig.
+func (r *rig) options() local.FunctionsOptions {
+	return local.FunctionsOptions{
+		ScriptRoot: shared.app,
+		Env:        []string{"AlertsStorage=" + r.connection, "AlertsTable=" + r.names[0], "QuarantineTable=" + r.names[1], "HubLogsEventHub=logs"},
+		Topics:     map[string]string{"ConnectionEvents": r.topicURL + "/api/events"},
+	}
+}
+
+// rows returns every row of both tables by its keys, and every event that the
+// topic took by its id, without what differs between two runs over the same
+// events: the service's own columns and the times of processing.
+func (r *rig) rows(t testing.TB) map[string]map[string]any {
+	t.Helper()
+	rows := r.topic.events()
+	for name, table := range map[string]*aztables.Client{"alerts": r.alerts, "quarantine": r.quarantine} {
+		for pages := table.NewListEntitiesPager(nil); pages.More(); {
+			page, err := pages.NextPage(context.Background())
+			var answer *azcore.ResponseError
+			if errors.As(err, &answer) && answer.ErrorCode == string(aztables.TableNotFound) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, entity := range page.Entities {
+				var row map[string]any
+				if err := json.Unmarshal(entity, &row); err != nil {
+					t.Fatal(err)
+				}
+				maps.DeleteFunc(row, func(name string, _ any) bool {
+					return strings.HasPrefix(name, "odata.") || strings.HasPrefix(name, "Timestamp") ||
+						strings.HasPrefix(name, "TimeGeneratedUtc") || strings.HasPrefix(name, "QuarantinedUtc")
+				})
+				rows[fmt.Sprint(name, " ", row["PartitionKey"], " ", row["RowKey"])] = row
+			}
+		}
+	}
+	return rows
+}
+
+// sink is a topic that keeps the events that it takes.
+type sink struct {
+	url string
+
+	mu   sync.Mutex
+	took map[string]map[string]any // by id
+}
+
+func startSink(t testing.TB) *sink {
+	s := &sink{took: map[string]map[string]any{}}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var events []map[string]any
+		if err := json.UnmarshalRead(r.Body, &events); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, e := range events {
+			s.took[fmt.Sprint("topic ", e["id"])] = e
+		}
+	}))
+	t.Cleanup(server.Close)
+	s.url = server.URL
+	return s
+}
+
+func (s *sink) events() map[string]map[string]any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.took)
+}
+
+// kill ends the handler process of an app with SIGKILL and waits until its
+// successor has been started or the app has stopped.
+func kill(f *local.Functions) {
+	pid := f.PID()
+	if syscall.Kill(pid, syscall.SIGKILL) != nil {
+		return // it is gone already
+	}
+	limit := time.After(10 * time.Second)
+	for tick := time.Tick(time.Millisecond); f.PID() == pid; {
+		select {
+		case <-tick:
+		case <-f.Done():
+			return
+		case <-limit:
+			return
+		}
+	}
+}
+
+// instance is one instance of the function app, which its platform keeps
+// running: the Functions host stops after the third error of its handler, and
+// is started again.
+type instance struct {
+	current atomic.Pointer[local.Functions]
+	kills   atomic.Int64
+	starts  atomic.Int64
+}
+
+// startInstance starts an instance that runs until the end of the test.
+func startInstance(t testing.TB, options local.FunctionsOptions) *instance {
+	t.Helper()
+	i := &instance{}
+	ctx, cancel := context.WithCancel(context.Background())
+	f, err := local.StartFunctions(ctx, options)
+	if err != nil {
+		cancel()
+		t.Fatal(err)
+	}
+	i.current.Store(f)
+	i.starts.Add(1)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			<-f.Done()
+			if ctx.Err() != nil {
+				return
+			}
+			next, err := local.StartFunctions(ctx, options)
+			if err != nil {
+				t.Errorf("the host does not start again: %v", err)
+				return
+			}
+			f = next
+			i.current.Store(f)
+			i.starts.Add(1)
+		}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-ended
+	})
+	return i
+}
+
+// ServeHTTP is the webhook of the instance.
+func (i *instance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	i.current.Load().ServeHTTP(w, r)
+}
+
+// kill ends the handler process of the instance with SIGKILL.
+func (i *instance) kill() {
+	i.kills.Add(1)
+	kill(i.current.Load())
+}
