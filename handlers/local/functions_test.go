@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -626,9 +626,9 @@ func FuzzRender(f *testing.F) {
 		if err != nil || !bytes.Equal(first, second) {
 			t.Errorf("%q renders as %q and then as %q, %v", raw, first, second, err)
 		}
-		var v any
-		if err := json.Unmarshal(first, &v); err != nil {
-			t.Errorf("%q renders as %q: %v", raw, first, err)
+		// A number may be larger than Go reads.
+		if v := jsontext.Value(first); !v.IsValid(jsontext.AllowDuplicateNames(true)) {
+			t.Errorf("%q renders as %q, which is no JSON", raw, first)
 		}
 	})
 }
