@@ -35,6 +35,11 @@ param inferredAlerts bool = true
 @allowed([512, 2048, 4096])
 param instanceMemory int = 2048
 
+@description('Partitions of the event hub with the logs. Each takes 1 MB a second, some thousand records, and so does each throughput unit, of which there are as many when they are needed. Event Hubs Standard cannot change it later.')
+@minValue(1)
+@maxValue(32)
+param logPartitions int = 4
+
 @description('Limit of instances, and so of what an avalanche of events can cost.')
 @minValue(40)
 @maxValue(1000)
@@ -150,6 +155,10 @@ resource logsNamespace 'Microsoft.EventHub/namespaces@2024-01-01' = {
     capacity: 1
   }
   properties: {
+    // A hub that turns away thousands of devices a second must not silence its own log. Azure adds units by itself; it
+    // does not take them away again (https://learn.microsoft.com/azure/event-hubs/event-hubs-auto-inflate).
+    isAutoInflateEnabled: true
+    maximumThroughputUnits: logPartitions
     // Azure Monitor writes with a shared access policy and with nothing else, so this stays on
     // (https://learn.microsoft.com/azure/azure-monitor/essentials/diagnostic-settings#destinations).
     disableLocalAuth: false
@@ -161,7 +170,7 @@ resource logs 'Microsoft.EventHub/namespaces/eventhubs@2024-01-01' = {
   parent: logsNamespace
   name: 'connections'
   properties: {
-    partitionCount: 4
+    partitionCount: logPartitions
     // The longest that the tier has: as long can the relay stand still without a record being lost.
     messageRetentionInDays: 7
   }

@@ -1,8 +1,8 @@
-// Command generate writes every file that is derived from the list of
-// detectors: a folder for each function, the filters of the event
-// subscriptions, the catalogue of alerts, and the names of event types. Run it
-// in the root of the repository; -check writes nothing and names the files that
-// are not up to date.
+// Command generate writes every file that is derived from Go values: from the
+// list of detectors a folder for each function, the filters of the event
+// subscriptions and the catalogue of alerts; the names of event types; and the
+// bill of a deployment. Run it in the root of the repository; -check writes
+// nothing and names the files that are not up to date.
 package main
 
 import (
@@ -82,6 +82,9 @@ func derive(root string) (files map[string][]byte, err error) {
 		return nil, err
 	}
 	files["docs/alerts.md"] = catalogue
+	if files["docs/cost.md"], err = costPage(); err != nil {
+		return nil, err
+	}
 	types, err := eventTypes()
 	if err != nil {
 		return nil, err

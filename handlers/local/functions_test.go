@@ -410,6 +410,10 @@ func TestTimeout(t *testing.T) {
 			<-g.arrived
 		}
 	}
+	// The start of the handler counts against the timeout of an invocation.
+	if err := f.Ready(within(t)); err != nil {
+		t.Fatal(err)
+	}
 	if err := f.Invoke(within(t), "Empty", []byte(`{}`)); err != nil {
 		t.Errorf("after uncounted restarts: %v", err)
 	}

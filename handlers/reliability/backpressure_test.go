@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -40,7 +41,7 @@ func TestStorageIsDown(t *testing.T) {
 	g := &grid{}
 	var down atomic.Bool
 	var statuses sync.Map // *atomic.Int64 by status
-	g.watch = func(status int, _ time.Duration) {
+	g.watch = func(_ *http.Request, status int) {
 		n, _ := statuses.LoadOrStore(status, &atomic.Int64{})
 		n.(*atomic.Int64).Add(1)
 	}

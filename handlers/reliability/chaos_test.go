@@ -47,7 +47,8 @@ type grid struct {
 	deliveries  atomic.Int64 // that reached an instance
 	failed      atomic.Int64 // of those, answered with anything but 2xx
 	slowest     atomic.Int64 // answer, in milliseconds
-	watch       func(status int, took time.Duration)
+	webhook     string       // the URL that it delivers to
+	watch       func(r *http.Request, status int)
 }
 
 // startGrid starts instances on a rig, and a topic in front of them.
@@ -79,10 +80,11 @@ func (g *grid) start(t testing.TB, options local.FunctionsOptions, instances, co
 			}
 		}
 		if g.watch != nil {
-			g.watch(answer.status, took)
+			g.watch(r, answer.status)
 		}
 	}))
 	t.Cleanup(webhook.Close)
+	g.webhook = webhook.URL
 	subscriptions, err := local.LoadSubscriptions("../../infra/subscriptions.json")
 	if err != nil {
 		t.Fatal(err)

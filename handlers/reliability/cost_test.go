@@ -1,0 +1,336 @@
+package reliability
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/go-cmp/cmp"
+
+	"hubwatch/handlers/host"
+	"hubwatch/handlers/local"
+)
+
+// operations are what the services of a deployment count, in the order of the
+// columns of docs/cost.md.
+type operations struct{ Published, Matches, Deliveries, Executions, TableRequests int }
+
+// plus returns o and n times other.
+func (o operations) plus(n int, other operations) operations {
+	return operations{
+		o.Published + n*other.Published, o.Matches + n*other.Matches, o.Deliveries + n*other.Deliveries,
+		o.Executions + n*other.Executions, o.TableRequests + n*other.TableRequests,
+	}
+}
+
+// costs reads the table of operations in docs/cost.md, by what happens.
+func costs(t testing.TB) map[string]operations {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/cost.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]operations{}
+	for _, m := range regexp.MustCompile(`(?m)^\| (.+?) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$`).FindAllSubmatch(page, -1) {
+		var numbers [5]int
+		for i := range numbers {
+			if numbers[i], err = strconv.Atoi(string(m[i+2])); err != nil {
+				t.Fatal(err)
+			}
+		}
+		rows[string(m[1])] = operations{numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]}
+	}
+	return rows
+}
+
+// assumed reads an assumption of docs/cost.md that this test has a say in.
+func assumed(t testing.TB, what string) int {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/cost.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`(?m)^\| ` + what + ` \| ([\d,]+) bytes \|`).FindSubmatch(page)
+	if m == nil {
+		t.Fatalf("docs/cost.md assumes nothing of %s", what)
+	}
+	n, err := strconv.Atoi(strings.ReplaceAll(string(m[1]), ",", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// meter is a deployment on this machine that counts what it would be billed for.
+type meter struct {
+	*grid
+	rig *rig
+	hub *local.EventHub
+
+	published, matches, tableRequests atomic.Int64
+	executions                        counter // the lines in which the host says that one has ended
+	log                               counter // the lines that the handler logs
+}
+
+// startMeter starts everything that a deployment has, with one instance.
+func startMeter(t testing.TB) *meter {
+	t.Helper()
+	m := &meter{grid: &grid{}, rig: newRig(t, true)}
+	m.executions.of, m.log.of = `msg="invocation `, `"msg":"invocation"`
+	count := func(s step) local.Fault {
+		m.tableRequests.Add(1)
+		return local.Pass
+	}
+	m.rig.fault.Store(&count)
+
+	// The relay publishes to the topic that everything else is published to.
+	connections := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		var events []jsontext.Value
+		if err := json.Unmarshal(body, &events); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		m.published.Add(int64(len(events)))
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		m.topic.ServeHTTP(w, r)
+	}))
+	t.Cleanup(connections.Close)
+	options := m.rig.options()
+	options.Topics = map[string]string{"ConnectionEvents": connections.URL + "/api/events"}
+	options.Logger, options.Output = slog.New(slog.NewTextHandler(&m.executions, nil)), &m.log
+
+	subscriptions, err := local.LoadSubscriptions("../../infra/subscriptions.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	advanced := map[string]bool{} // by function
+	for _, s := range subscriptions {
+		advanced[s.Function] = len(s.Filter.AdvancedFilters) > 0
+	}
+	m.watch = func(r *http.Request, _ int) {
+		if advanced[r.URL.Query().Get("functionName")] && r.Header.Get("Aeg-Delivery-Count") == "0" {
+			m.matches.Add(1)
+		}
+	}
+	m.start(t, options, 1, senders, 1)
+	if m.hub, err = local.NewEventHub(local.EventHubOptions{Functions: m.instances[0].current.Load(), Function: host.RelayName}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.hub.Close)
+	return m
+}
+
+// counts returns what has been counted until everything is done.
+func (m *meter) counts(t testing.TB) operations {
+	t.Helper()
+	if err := m.hub.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.topic.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return operations{int(m.published.Load()), int(m.matches.Load()), int(m.deliveries.Load()), m.executions.lines(), int(m.tableRequests.Load())}
+}
+
+// change publishes an event of Azure Resource Manager, and waits until it is
+// done: changes at the same time would be written together.
+func (m *meter) change(t testing.TB, e []byte) {
+	t.Helper()
+	m.published.Add(1)
+	if status := publish(m.topic, e); status != http.StatusOK {
+		t.Fatalf("the topic answers %d", status)
+	}
+	if err := m.topic.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// again delivers an event that has been delivered, as Event Grid does when it
+// has not seen the answer.
+func (m *meter) again(t testing.TB, function string, e []byte) {
+	t.Helper()
+	request, err := http.NewRequest(http.MethodPost, m.webhook+"/runtime/webhooks/EventGrid?functionName="+function, strings.NewReader("["+string(e)+"]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Aeg-Event-Type", "Notification")
+	request.Header.Set("Aeg-Delivery-Count", "1")
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	if answer.StatusCode/100 != 2 {
+		t.Fatalf("the host answers %s", answer.Status)
+	}
+}
+
+// message sends one message of the Connections log with these records.
+func (m *meter) message(t testing.TB, records ...string) {
+	t.Helper()
+	if err := m.hub.Send([]byte(`{"records":[` + strings.Join(records, ",") + `]}`)); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.hub.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.topic.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestCostOfEachEvent lets happen what docs/cost.md says the cost of, several
+// times each, and compares what it took with what the page says.
+func TestCostOfEachEvent(t *testing.T) {
+	const times = 5
+	m := startMeter(t)
+	rows := costs(t)
+	id := func(i int) []string {
+		return []string{`"id": "00000000-0000-4000-8000-000000000001"`, fmt.Sprintf(`"id": "event-%d"`, i)}
+	}
+	added := func(replace ...string) []byte { return sample(t, "certificate-added.json", replace...) }
+	connected := func(device, result string) string {
+		return fmt.Sprintf(`{"time":"2026-02-01T09:00:00Z","resourceId":"/SUBSCRIPTIONS/00000000-0000-0000-0000-000000000001/RESOURCEGROUPS/RG-IOT/PROVIDERS/MICROSOFT.DEVICES/IOTHUBS/CONTOSO-HUB",`+
+			`"operationName":"deviceConnect","category":"Connections","level":"Information","properties":"{\"deviceId\":\"%s\",\"protocol\":\"Mqtt\",\"authType\":\"{\\\"scope\\\":\\\"device\\\",\\\"type\\\":\\\"sas\\\"}\"}"%s}`, device, result)
+	}
+	const (
+		expired = `,"resultType":"401003","resultDescription":"The specified SAS token is expired"`
+		denied  = `,"resultType":"401003","resultDescription":"Authorization header missing"`
+	)
+	logMessage := "A message of the Connections log, whatever is in it"
+	for _, row := range []struct {
+		what     string
+		happen   func(i int)
+		messages int // of the log, with each
+	}{
+		{what: "A change that no alert is about", happen: func(i int) {
+			m.change(t, sample(t, "quiet-certificate-verified.json"))
+		}},
+		{what: "A change with an alert, the first of its kind that day", happen: func(i int) {
+			m.change(t, added("root-ca", fmt.Sprintf("root-ca-%d", i)))
+		}},
+		{what: "The same kind of change again", happen: func(i int) {
+			m.change(t, added(append(id(i), "root-ca", "root-ca-0")...))
+		}},
+		{what: "An event that Event Grid delivers once more", happen: func(i int) {
+			m.again(t, "CertificateAdded", added(append(id(i), "root-ca", "root-ca-0")...))
+		}},
+		{what: "A change that cannot be judged", happen: func(i int) {
+			m.change(t, added(append(id(i), "certificates/root-ca", "certificates/root-ca/below")...))
+		}},
+		{what: logMessage, happen: func(i int) {
+			m.message(t, connected("pump-1", ""), connected("pump-2", ""), connected("pump-3", ""))
+		}},
+		{what: "and for each failed connection in it, the first of its kind that day", messages: 1, happen: func(i int) {
+			m.message(t, connected("pump-1", ""), connected(fmt.Sprintf("failing-%d", i), expired))
+		}},
+		{what: "or the same kind again", messages: 1, happen: func(i int) {
+			m.message(t, strings.Replace(connected("failing-0", expired), "09:00:00", fmt.Sprintf("09:00:%02d", i+1), 1))
+		}},
+		{what: "or of none of the four causes", messages: 1, happen: func(i int) {
+			m.message(t, connected(fmt.Sprintf("stranger-%d", i), denied))
+		}},
+	} {
+		want, ok := rows[row.what]
+		if !ok {
+			t.Errorf("docs/cost.md does not say what this takes: %s", row.what)
+			continue
+		}
+		delete(rows, row.what)
+		if row.messages > 0 {
+			want = want.plus(row.messages, costs(t)[logMessage])
+		}
+		before := m.counts(t)
+		for i := range times {
+			row.happen(i)
+		}
+		got := m.counts(t).plus(-1, before)
+		if diff := cmp.Diff(operations{}.plus(times, want), got); diff != "" {
+			t.Errorf("%s, %d times (-docs/cost.md +counted):\n%s", row.what, times, diff)
+		}
+	}
+	for what := range rows {
+		t.Errorf("docs/cost.md has a row that nothing is counted for: %s", what)
+	}
+
+	executions := m.executions.lines()
+	for tick := time.Tick(time.Millisecond); m.log.lines() < executions; { // they come through a pipe
+		select {
+		case <-tick:
+		case <-t.Context().Done():
+			t.Fatalf("the handler has logged %d of %d executions", m.log.lines(), executions)
+		}
+	}
+	lines, length := m.log.lines(), m.log.bytes()
+	if lines != executions {
+		t.Errorf("%d lines of log for %d executions, want one each", lines, executions)
+	}
+	if most := assumed(t, "telemetry of an execution") / 2; length/lines > most {
+		t.Errorf("a line of log has %d bytes on average, want at most %d", length/lines, most)
+	}
+	evidence, size := 0, 0
+	for key, row := range m.rig.rows(t) {
+		if strings.HasPrefix(key, "alerts ") && row["AlertType"] == nil {
+			text, err := json.Marshal(row)
+			if err != nil {
+				t.Fatal(err)
+			}
+			evidence++
+			size += len(text)
+		}
+	}
+	if most := assumed(t, "evidence of an occurrence"); evidence == 0 || size/evidence > most {
+		t.Errorf("%d rows of evidence have %d bytes, want at most %d each", evidence, size, most)
+	}
+	t.Logf("%d executions with %d bytes of log each; %d rows of evidence of %d bytes each", lines, length/lines, evidence, size/max(evidence, 1))
+}
+
+// counter counts the lines of a log that have a text in them.
+type counter struct {
+	of string
+
+	mu         sync.Mutex
+	n, written int
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for line := range bytes.Lines(p) {
+		if bytes.Contains(line, []byte(c.of)) {
+			c.n++
+			c.written += len(line)
+		}
+	}
+	return len(p), nil
+}
+
+func (c *counter) lines() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.n
+}
+
+func (c *counter) bytes() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.written
+}
