@@ -89,9 +89,9 @@ type Hub struct {
 	SubscriptionID string
 }
 
-// Key is the hub's name as table keys hold it. Hub names are unique in all of
-// Azure, whatever their case, because each is a host name.
-func (h Hub) Key() string { return strings.ToLower(h.Name) }
+// Key is the hub's name as table keys hold it, without secrets. Hub names are
+// unique in all of Azure, whatever their case, because each is a host name.
+func (h Hub) Key() string { return strings.ToLower(RedactString(h.Name)) }
 
 // Finding is what a detector saw in one event: the particulars, without the
 // texts that are the same for every alert of its kind.

@@ -48,6 +48,8 @@ type AzuriteOptions struct {
 	Main string
 	// Location is the folder that keeps the tables; empty keeps them in memory.
 	Location string
+	// Port is the loopback port to listen on; 0 means a free one.
+	Port int
 	// CertFile and KeyFile, if set, are PEM files: the service then speaks HTTPS
 	// and accepts bearer tokens besides the account key.
 	CertFile, KeyFile string
@@ -65,13 +67,16 @@ type Azurite struct {
 	output  *announcement
 }
 
-// StartAzurite starts the service on a free port and waits until it answers.
+// StartAzurite starts the service and waits until it answers.
 // It is an error if it exits before, or does not answer within 30 seconds or
 // before ctx ends; no process is left then. The end of ctx later does nothing.
 func StartAzurite(ctx context.Context, options AzuriteOptions) (*Azurite, error) {
-	port, err := freePort()
-	if err != nil {
-		return nil, fmt.Errorf("azurite: %w", err)
+	port := options.Port
+	if port == 0 {
+		var err error
+		if port, err = freePort(); err != nil {
+			return nil, fmt.Errorf("azurite: %w", err)
+		}
 	}
 	arguments := []string{options.Main, "--silent", "--disableTelemetry", "--tableHost", "127.0.0.1", "--tablePort", fmt.Sprint(port)}
 	if options.Location == "" {
@@ -182,6 +187,17 @@ func (a *announcement) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	return a.copy.Write(p)
+}
+
+// Again starts the service once more after Stop, on the same port and with the
+// tables that it has kept. It is an error if it keeps none.
+func (a *Azurite) Again(ctx context.Context) (*Azurite, error) {
+	if a.options.Location == "" {
+		return nil, errors.New("azurite: the tables were in memory")
+	}
+	options := a.options
+	options.Port = a.port
+	return StartAzurite(ctx, options)
 }
 
 // Endpoint returns the URL of the account's table service, without a slash at the end.

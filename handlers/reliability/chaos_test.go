@@ -185,7 +185,8 @@ func chaos(t *testing.T, instances, events int, limit time.Duration) {
 		t.Fatalf("%d types of alerts and %d events in quarantine, want all %d and some", types, quarantined, len(detector.All))
 	}
 
-	r := newRig(t, true)
+	tables := startService(t)
+	r := newRigOn(t, tables.azurite, true)
 	g := startGrid(t, r, instances, senders, 0.003)
 	var made [len(names)]atomic.Int64
 	over := make(chan struct{})
@@ -195,6 +196,9 @@ func chaos(t *testing.T, instances, events int, limit time.Duration) {
 		switch what {
 		case crash:
 			g.instances[s.n%instances].kill()
+			return local.Drop
+		case restart:
+			tables.restart(t)
 			return local.Drop
 		case drop:
 			return local.Drop
@@ -235,11 +239,11 @@ func chaos(t *testing.T, instances, events int, limit time.Duration) {
 		kills += i.kills.Load()
 		starts += i.starts.Load()
 	}
-	if kills == 0 || g.failed.Load() == 0 {
-		t.Errorf("%d kills and %d failed deliveries: this proves nothing", kills, g.failed.Load())
+	if kills == 0 || tables.starts < 2 || g.failed.Load() == 0 {
+		t.Errorf("%d kills, %d starts of the table service and %d failed deliveries: this proves nothing", kills, tables.starts, g.failed.Load())
 	}
 	t.Logf("%d events published %d times became %d deliveries, of which %d failed and were repeated, in %v", len(p.events), len(p.deliveries), g.deliveries.Load(), g.failed.Load(), took.Round(time.Millisecond))
-	t.Logf("%d instances: %d handlers killed, %d starts of the host, %d storage requests", instances, kills, starts, r.steps.Load())
+	t.Logf("%d instances: %d handlers killed, %d starts of the host, %d of the table service, %d storage requests", instances, kills, starts, tables.starts, r.steps.Load())
 	for what := crash; int(what) < len(names); what++ {
 		t.Logf("%6d × %s", made[what].Load(), names[what])
 	}
@@ -255,18 +259,18 @@ func chaos(t *testing.T, instances, events int, limit time.Duration) {
 // nothing is lost, and nothing is there twice.
 func TestChaos(t *testing.T) {
 	if long() {
-		chaos(t, 1, 10_000, 15*time.Minute)
+		chaos(t, 1, 10_000, 20*time.Minute)
 	} else {
-		chaos(t, 1, 800, time.Minute)
+		chaos(t, 1, 800, 3*time.Minute)
 	}
 }
 
 // TestChaosOfTwoInstances is TestChaos with two instances on the same tables.
 func TestChaosOfTwoInstances(t *testing.T) {
 	if long() {
-		chaos(t, 2, 10_000, 15*time.Minute)
+		chaos(t, 2, 10_000, 20*time.Minute)
 	} else {
-		chaos(t, 2, 600, time.Minute)
+		chaos(t, 2, 600, 3*time.Minute)
 	}
 }
 

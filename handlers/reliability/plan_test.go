@@ -192,30 +192,42 @@ const (
 	loseBroken
 	slow
 	hang
+	restart
+)
+
+// The two faults that no run may go without come once in so many requests, at
+// a place that the seed decides and a short run gets to.
+const (
+	crashEvery   = 100
+	restartEvery = 300 // of the table service, which takes a second or two
 )
 
 // names are those of the troubles, for the figures.
-var names = [...]string{"none", "handler killed", "connection broken", "answer lost", "503 with Retry-After", "500", "500 after the write", "late answer", "no answer"}
+var names = [...]string{"none", "handler killed", "connection broken", "answer lost", "503 with Retry-After", "500", "500 after the write", "late answer", "no answer", "table service stopped and started"}
 
 // trouble returns what happens to the nth request of the run.
 func (p plan) trouble(n int) trouble {
+	switch place := int(p.seed % 40); {
+	case n%crashEvery == place:
+		return crash
+	case n%restartEvery == 60+place/2:
+		return restart
+	}
 	random := rand.New(rand.NewPCG(p.seed, uint64(n)<<8|2))
 	switch x := random.IntN(1000); {
-	case x < 30:
-		return crash
-	case x < 55:
+	case x < 25:
 		return drop
-	case x < 80:
+	case x < 50:
 		return lose
-	case x < 92:
+	case x < 62:
 		return busy
-	case x < 105:
+	case x < 75:
 		return broken
-	case x < 120:
+	case x < 90:
 		return loseBroken
-	case x < 150:
+	case x < 120:
 		return slow
-	case x < 152:
+	case x < 122:
 		return hang
 	default:
 		return none

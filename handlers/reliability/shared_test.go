@@ -95,6 +95,53 @@ func buildApp() (err error) {
 	return os.WriteFile(filepath.Join(shared.app, "host.json"), host, 0o600)
 }
 
+// service is a table service of its own that can be stopped and started.
+type service struct {
+	mu      sync.Mutex
+	azurite *local.Azurite
+	starts  int
+}
+
+// startService starts a service that keeps its tables in a folder.
+func startService(t testing.TB) *service {
+	t.Helper()
+	setUp(t)
+	script, err := local.FindAzurite("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &service{starts: 1}
+	if s.azurite, err = local.StartAzurite(t.Context(), local.AzuriteOptions{Main: script, Location: t.TempDir()}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if err := s.azurite.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// restart stops the service and starts it again, unless that is under way.
+func (s *service) restart(t testing.TB) {
+	if !s.mu.TryLock() {
+		return
+	}
+	defer s.mu.Unlock()
+	if err := s.azurite.Stop(); err != nil {
+		t.Error(err)
+	}
+	again, err := s.azurite.Again(context.Background())
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	s.azurite = again
+	s.starts++
+}
+
 // step is a request that the handler, or the host for it, makes to another
 // service. n counts them from 1.
 type step struct {
@@ -132,13 +179,20 @@ type rig struct {
 	steps atomic.Int64
 }
 
-// newRig returns a rig whose tables exist if withTables is true.
+// newRig returns a rig on the Azurite that all tests share. Its tables exist if
+// withTables is true.
 func newRig(t testing.TB, withTables bool) *rig {
 	t.Helper()
 	setUp(t)
+	return newRigOn(t, shared.azurite, withTables)
+}
+
+// newRigOn returns a rig on an Azurite.
+func newRigOn(t testing.TB, azurite *local.Azurite, withTables bool) *rig {
+	t.Helper()
 	n := shared.tables.Add(1)
 	r := &rig{names: [2]string{fmt.Sprintf("alerts%d", n), fmt.Sprintf("quarantine%d", n)}, topic: startSink(t)}
-	service, err := aztables.NewServiceClientFromConnectionString(shared.azurite.ConnectionString(), nil)
+	service, err := aztables.NewServiceClientFromConnectionString(azurite.ConnectionString(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,8 +204,8 @@ func newRig(t testing.TB, withTables bool) *rig {
 			}
 		}
 	}
-	target, _, _ := strings.Cut(shared.azurite.Endpoint(), "/devstoreaccount1")
-	r.connection = strings.Replace(shared.azurite.ConnectionString(), target, r.through(t, target), 1)
+	target, _, _ := strings.Cut(azurite.Endpoint(), "/devstoreaccount1")
+	r.connection = strings.Replace(azurite.ConnectionString(), target, r.through(t, target), 1)
 	r.topicURL = r.through(t, r.topic.url)
 	return r
 }
