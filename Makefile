@@ -85,6 +85,12 @@ start: app $(AZURITE)
 chaos: app $(AZURITE)
 	HUBWATCH_AZURITE=required HUBWATCH_CHAOS=long go test -count 1 -timeout 60m -v ./handlers/reliability
 
+## mutate: change each condition of the detectors and of the classifier, and see whether a case notices
+.PHONY: mutate
+mutate:
+	go test -count 1 -v -run '^TestEvery(Condition|Rule)IsHeldByACase$$' ./handlers/detector
+	go run ./handlers/mutate
+
 ## bench: benchmarks, each with something to compare it with
 bench:
 	go test -run '^$$' -bench . -benchmem ./...

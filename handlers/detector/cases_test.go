@@ -77,8 +77,13 @@ func replace(object jsontext.Value, path []string, value string) (jsontext.Value
 //	silent            the detector is run and finds nothing
 //	not delivered     the trigger does not match: Event Grid filters the event out
 //	cannot be judged  the event is quarantined; Error is a part of the reason
+//
+// Because is said of connections on which the detector is silent: what
+// event.Classify makes of the record. It holds that a case is silent for the
+// reason that it is about.
 type verdict struct {
 	Outcome string       `json:"outcome"`
+	Because string       `json:"because,omitzero"`
 	Error   string       `json:"error,omitzero"`
 	Alerts  []alertShape `json:"alerts,omitempty"`
 }
@@ -127,7 +132,7 @@ func judge(d Detector, raw jsontext.Value) verdict {
 		return verdict{Outcome: "cannot be judged", Error: reason(err)}
 	}
 	if len(alerts) == 0 {
-		return verdict{Outcome: "silent"}
+		return verdict{Outcome: "silent", Because: because(e)}
 	}
 	v := verdict{Outcome: "alert"}
 	for _, a := range alerts {
@@ -140,6 +145,21 @@ func judge(d Detector, raw jsontext.Value) verdict {
 		})
 	}
 	return v
+}
+
+// because says why a connection is none of a detector's: why its record is passed
+// over, or else the cause and the rule that tells it. It is "" if the data of the
+// event is no record.
+func because(e event.Event) string {
+	r, err := event.DecodeRecord(e.Data)
+	if err != nil {
+		return ""
+	}
+	c := event.Classify(r)
+	if c.PassedOver != "" {
+		return "passed over: " + string(c.PassedOver)
+	}
+	return string(c.Cause) + ": " + c.Rule
 }
 
 // reason is the text of an error. The JSON package says "cannot" and "unable to"

@@ -25,7 +25,7 @@ func detectConnection(cause event.Cause, what string) func(event.Event) ([]alert
 			return nil, fmt.Errorf("data: %w", err)
 		}
 		c := event.Classify(r)
-		if c.PassedOver != "" || c.Cause != cause {
+		if c.Cause != cause {
 			return nil, nil
 		}
 		hub, err := r.Hub()

@@ -128,7 +128,7 @@ const NoRule = "NoRule"
 // Classification is what Classify makes of a record.
 type Classification struct {
 	// PassedOver is why the record is no failed connection, and "" if it is one.
-	// Then the other members say more.
+	// Only then the other members say anything.
 	PassedOver Reason
 	Cause      Cause
 	Rule       string // the name of the rule that decided

@@ -211,19 +211,16 @@ func DecodeRecord(raw jsontext.Value) (Record, error) {
 			break
 		}
 	}
-	for _, m := range []struct {
-		name string
-		text string
-	}{
-		{"resultDescription", r.ResultDescription},
-		{"statusDescription", read("statusDescription", &v.StatusDescription)},
-		{"properties.errorMessage", read("properties.errorMessage", &p.ErrorMessage)},
-		{"properties.message", read("properties.message", &p.Message)},
-		{"properties.details", read("properties.details", &p.Details)},
-		{"properties.statusDescription", read("properties.statusDescription", &p.StatusDescription)},
+	for _, text := range []string{
+		r.ResultDescription,
+		read("statusDescription", &v.StatusDescription),
+		read("properties.errorMessage", &p.ErrorMessage),
+		read("properties.message", &p.Message),
+		read("properties.details", &p.Details),
+		read("properties.statusDescription", &p.StatusDescription),
 	} {
-		if m.text != "" {
-			r.Texts = append(r.Texts, m.text)
+		if text != "" {
+			r.Texts = append(r.Texts, text)
 		}
 	}
 	return r, nil
