@@ -15,8 +15,16 @@ VULNS := golang.org/x/vulndb@v0.0.0-20261105234957-e22db6528018
 # Not called APP: that is what make publish is told.
 BUILD   := build/app
 ZIP     := build/hubwatch.zip
+SBOM     = $(basename $(ZIP)).cdx.json
 AZURITE := build/azurite/node_modules/.package-lock.json
-FLAGS   := -trimpath -ldflags "-s -w"
+
+# The same sources and the same Go make the same bytes: in any folder, from a
+# clone or from an archive, whatever the one who builds has set. So nothing of
+# the repository's state is written into the binary. Which version runs is told
+# by its SHA-256, which is in the bill of materials and which whoever builds
+# the same commit gets again.
+FLAGS   := -trimpath -buildvcs=false -ldflags "-s -w"
+SETTINGS := CGO_ENABLED=0 GOFLAGS=-buildvcs=false GOAMD64=v1 GOEXPERIMENT= GOFIPS140=off
 
 .PHONY: run demo test check audit fuzz generate package bench start clean
 .DEFAULT_GOAL := run
@@ -52,10 +60,10 @@ check: $(AZURITE)
 # What gosec is not asked, since it asks about what cannot be otherwise there:
 # handlers/local starts the handler and Azurite, reads what it is told to, and
 # lets go of connections, files and processes of which the end is certain;
-# handlers/generate, zip and audit are told by their caller what to read
+# handlers/generate, zip, sbom and audit are told by their caller what to read
 # and write, and write what everybody may read.
 VULNDB :=
-NOTASKED := handlers/local/:G104,G204,G301,G304,G306,G704;handlers/(generate|zip|audit)/:G301,G304,G306,G703
+NOTASKED := handlers/local/:G104,G204,G301,G304,G306,G704;handlers/(generate|zip|sbom|audit)/:G301,G304,G306,G703
 audit:
 	go run $(GOSEC) -quiet -nosec-require-rules -nosec-require-justification -exclude-rules '$(NOTASKED)' ./...
 	@mkdir -p build
@@ -91,13 +99,14 @@ generate:
 .PHONY: app
 app:
 	@rm -rf $(BUILD) && mkdir -p $(BUILD)
-	CGO_ENABLED=0 go build $(FLAGS) -o $(BUILD)/hubwatch ./handlers
+	$(SETTINGS) go build $(FLAGS) -o $(BUILD)/hubwatch ./handlers
 	@cp host.json $(BUILD)/ && cp -R functions/. $(BUILD)/
 
-## package: the app for Azure (Linux, amd64): build/app, as func publishes it, and build/hubwatch.zip
+## package: the app for Azure (Linux, amd64): build/app, as func publishes it, build/hubwatch.zip, and what is in it: build/hubwatch.cdx.json
 package:
 	@GOOS=linux GOARCH=amd64 $(MAKE) --no-print-directory app
 	@go run ./handlers/zip $(BUILD) $(ZIP)
+	@go run ./handlers/sbom $(BUILD)/hubwatch $(SBOM)
 
 ## publish: package, and put it into the function app APP (needs func and az): make publish APP=hubwatch-contoso
 .PHONY: publish
