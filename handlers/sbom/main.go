@@ -78,7 +78,7 @@ func folders(modules []*debug.Module) (map[string]string, error) {
 	for _, m := range modules {
 		arguments = append(arguments, m.Path)
 	}
-	out, err := exec.Command("go", arguments...).Output() // #nosec G204 -- go, with the modules of a binary that was just built
+	out, err := exec.Command("go", arguments...).Output() // #nosec G204 G702 -- go, with the modules of a binary that was just built, and no shell
 	if err != nil {
 		var exit *exec.ExitError
 		if errors.As(err, &exit) {
