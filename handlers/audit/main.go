@@ -148,8 +148,7 @@ func (c config) date() string {
 func (r report) judge(stdout io.Writer, wanted string, explained map[string]string) error {
 	fmt.Fprintf(stdout, "govulncheck %s with %s, database of %s (%s)\n", r.config.Scanner, r.config.Go, r.config.date(), r.config.Database)
 	var faults []error
-	var older []string
-	excused := 0
+	older, excused := 0, 0
 	for _, id := range slices.Sorted(maps.Keys(r.findings)) {
 		f := r.findings[id]
 		where := f.Trace[0]
@@ -169,20 +168,20 @@ func (r report) judge(stdout io.Writer, wanted string, explained map[string]stri
 		case version.Compare(fixed, wanted) > 0:
 			faults = append(faults, fmt.Errorf("%s, is fixed in %s: raise the toolchain in go.mod, which is %s", what, fixed, wanted))
 		case version.Compare(r.config.Go, wanted) < 0:
-			older = append(older, id)
+			older++
+			fmt.Fprintf(stdout, "%s: fixed in %s, and go.mod asks for %s\n", what, fixed, wanted)
 		default:
 			faults = append(faults, fmt.Errorf("%s, is said to be fixed in %s, and is found in %s", what, fixed, r.config.Go))
 		}
 	}
-	if len(older) > 0 {
-		fmt.Fprintf(stdout, "this machine builds with %s, and go.mod asks for %s, which has fixed %s: do not deploy what was built here\n",
-			r.config.Go, wanted, strings.Join(older, ", "))
+	if older > 0 {
+		fmt.Fprintf(stdout, "this machine builds with %s, which is older than what go.mod asks for: do not deploy what was built here\n", r.config.Go)
 	}
 	for _, id := range slices.Sorted(maps.Keys(explained)) {
 		if _, found := r.findings[id]; !found {
 			faults = append(faults, fmt.Errorf("%s is explained and not found: remove the explanation from handlers/audit", id))
 		}
 	}
-	fmt.Fprintf(stdout, "%d vulnerabilities can be reached: %d are explained, and %d fixed by the Go that go.mod asks for\n", len(r.findings), excused, len(older))
+	fmt.Fprintf(stdout, "vulnerabilities that can be reached: %d, explained: %d, fixed by the Go that go.mod asks for: %d\n", len(r.findings), excused, older)
 	return errors.Join(faults...)
 }
