@@ -4,14 +4,29 @@
 # handlers/local/azurite/package-lock.json.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 DEADCODE    := golang.org/x/tools/cmd/deadcode@v0.52.0
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+GOSEC       := github.com/securego/gosec/v2/cmd/gosec@v2.30.0
+
+# Go's database of vulnerabilities as of the day in its version. It is a module
+# like any other, so it is there wherever the modules of this code are. Its
+# folder data/osv is a database that govulncheck reads as it is.
+VULNS := golang.org/x/vulndb@v0.0.0-20261105234957-e22db6528018
 
 # Not called APP: that is what make publish is told.
 BUILD   := build/app
 ZIP     := build/hubwatch.zip
+SBOM     = $(basename $(ZIP)).cdx.json
 AZURITE := build/azurite/node_modules/.package-lock.json
-FLAGS   := -trimpath -ldflags "-s -w"
 
-.PHONY: run demo test check fuzz generate package bench start clean
+# The same sources and the same Go make the same bytes: in any folder, from a
+# clone or from an archive, whatever the one who builds has set. So nothing of
+# the repository's state is written into the binary. Which version runs is told
+# by its SHA-256, which is in the bill of materials and which whoever builds
+# the same commit gets again.
+FLAGS   := -trimpath -buildvcs=false -ldflags "-s -w"
+SETTINGS := CGO_ENABLED=0 GOFLAGS=-buildvcs=false GOAMD64=v1 GOEXPERIMENT= GOFIPS140=off
+
+.PHONY: run demo test check audit fuzz generate package bench start clean
 .DEFAULT_GOAL := run
 
 ## run: show events becoming alerts in a table, then keep listening; Ctrl-C ends it
@@ -34,7 +49,38 @@ check: $(AZURITE)
 	go run $(DEADCODE) -test ./...
 	go mod tidy -diff
 	go run ./handlers/generate -check
+	$(MAKE) --no-print-directory audit VULNDB=$(or $(VULNDB),pinned)
 	$(MAKE) --no-print-directory test fuzz
+
+## audit: known vulnerabilities and insecure code; VULNDB=live and VULNDB=pinned say by which database, else the live one if it can be reached
+#
+# make check takes the pinned one, so that a commit that was right stays right;
+# what became known since is found by the workflow audit, with the live one.
+#
+# What gosec is not asked, since it asks about what cannot be otherwise there:
+# handlers/local starts the handler and Azurite, reads what it is told to, and
+# lets go of connections, files and processes of which the end is certain;
+# handlers/generate, zip, sbom and audit are told by their caller what to read
+# and write, and write what everybody may read.
+VULNDB :=
+NOTASKED := handlers/local/:G104,G204,G301,G304,G306,G704;handlers/(generate|zip|sbom|audit)/:G301,G304,G306,G703
+audit:
+	go run $(GOSEC) -quiet -nosec-require-rules -nosec-require-justification -exclude-rules '$(NOTASKED)' ./...
+	@mkdir -p build
+	@set -e; db="$(VULNDB)"; \
+	if test -z "$$db"; then \
+		if go run $(GOVULNCHECK) -version | grep -q '^DB updated'; then db=live; else db=pinned; fi; \
+	fi; \
+	case "$$db" in \
+	live) flags= ;; \
+	pinned) folder=$$(go mod download -json $(VULNS) | sed -n 's/^\t"Dir": "\(.*\)",*$$/\1/p'); \
+		test -n "$$folder" || { echo "make audit cannot download $(VULNS)"; exit 1; }; \
+		flags="-db file://$$folder/data/osv" ;; \
+	*) echo "make audit knows VULNDB=live and VULNDB=pinned, not $$db"; exit 1 ;; \
+	esac; \
+	echo "govulncheck, $$db database"; \
+	go run -exec 'env GOOS=linux GOARCH=amd64 CGO_ENABLED=0' $(GOVULNCHECK) $$flags -format json ./... > build/govulncheck.json; \
+	go run ./handlers/audit build/govulncheck.json go.mod
 
 ## fuzz: each parser of what comes from outside, for FUZZTIME
 FUZZTIME := 30s
@@ -53,13 +99,14 @@ generate:
 .PHONY: app
 app:
 	@rm -rf $(BUILD) && mkdir -p $(BUILD)
-	CGO_ENABLED=0 go build $(FLAGS) -o $(BUILD)/hubwatch ./handlers
+	$(SETTINGS) go build $(FLAGS) -o $(BUILD)/hubwatch ./handlers
 	@cp host.json $(BUILD)/ && cp -R functions/. $(BUILD)/
 
-## package: the app for Azure (Linux, amd64): build/app, as func publishes it, and build/hubwatch.zip
+## package: the app for Azure (Linux, amd64): build/app, as func publishes it, build/hubwatch.zip, and what is in it: build/hubwatch.cdx.json
 package:
 	@GOOS=linux GOARCH=amd64 $(MAKE) --no-print-directory app
 	@go run ./handlers/zip $(BUILD) $(ZIP)
+	@go run ./handlers/sbom $(BUILD)/hubwatch $(SBOM)
 
 ## publish: package, and put it into the function app APP (needs func and az): make publish APP=hubwatch-contoso
 .PHONY: publish

@@ -15,7 +15,7 @@ const (
 	settingStorage         = "AlertsStorage"
 	settingTableServiceURI = "AlertsStorage__tableServiceUri"
 	settingClientID        = "AlertsStorage__clientId"
-	settingCredential      = "AlertsStorage__credential"
+	settingCredential      = "AlertsStorage__credential" // #nosec G101 -- the name of the setting that says which kind of identity
 	settingAlertsTable     = "AlertsTable"
 	settingQuarantineTable = "QuarantineTable"
 	settingInferredAlerts  = "InferredAlerts"

@@ -29,7 +29,7 @@ const module = "hubwatch/handlers"
 // read, tested and trusted without what carries them. A package in a folder
 // below one of these stands where that folder does.
 var ranks = map[string]int{
-	".": 3, "generate": 3, "zip": 3, "doctor": 3, "reliability": 3, "mutate": 3,
+	".": 3, "generate": 3, "zip": 3, "sbom": 3, "audit": 3, "doctor": 3, "reliability": 3, "mutate": 3,
 	"host": 2, "custom": 2, "table": 2, "local": 2, "web": 2,
 	"detector": 1, "relay": 1,
 	"event": 0, "alert": 0,

@@ -7,10 +7,13 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"debug/buildinfo"
 	"debug/elf"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -35,8 +38,14 @@ import (
 // way of no other test, and returns what it printed.
 func makePackage(t *testing.T, folder string) string {
 	t.Helper()
+	return makePackageOf(t, root, folder)
+}
+
+// makePackageOf runs make package of a copy of the sources, with variables.
+func makePackageOf(t *testing.T, sources, folder string, variables ...string) string {
+	t.Helper()
 	command := exec.CommandContext(t.Context(), "make", "--no-print-directory", "package", "BUILD="+filepath.Join(folder, "app"), "ZIP="+filepath.Join(folder, "hubwatch.zip"))
-	command.Dir = root
+	command.Dir, command.Env = sources, append(os.Environ(), variables...)
 	out, err := command.CombinedOutput()
 	if err != nil {
 		t.Fatalf("make package: %v\n%s", err, out)
@@ -136,9 +145,113 @@ func TestPackage(t *testing.T) {
 	for name := range want {
 		t.Errorf("%s is not in the package", name)
 	}
-	makePackage(t, folder)
-	if again, err := os.ReadFile(filepath.Join(folder, "hubwatch.zip")); err != nil || !bytes.Equal(again, packed) {
-		t.Errorf("made again, the package has other bytes (%v)", err)
+	checkBill(t, filepath.Join(folder, "app", executable), filepath.Join(folder, "hubwatch.cdx.json"))
+	if !strings.Contains(printed, filepath.Join(folder, "hubwatch.cdx.json")) {
+		t.Errorf("make package does not say where the bill of materials is: %q", printed)
+	}
+}
+
+// TestPackageReproducible makes the package from the repository, and from a copy
+// of the sources that is somewhere else and no repository, by somebody who has
+// set other things. What the Go command has cached serves both, since to compile
+// everything takes minutes: that the compiler does the same twice is for Go to
+// hold.
+func TestPackageReproducible(t *testing.T) {
+	first, second, sources := t.TempDir(), t.TempDir(), filepath.Join(t.TempDir(), "some", "where else")
+	makePackageOf(t, root, first, "GOFLAGS=-buildvcs=auto", "GOAMD64=v1", "CGO_ENABLED=1", "TZ=UTC")
+	for _, name := range []string{"Makefile", "LICENSE", "go.mod", "go.sum", "host.json"} {
+		content, err := os.ReadFile(filepath.Join(root, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(os.MkdirAll(sources, 0o700), os.WriteFile(filepath.Join(sources, name), content, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"functions", "handlers"} {
+		if err := os.CopyFS(filepath.Join(sources, name), os.DirFS(filepath.Join(root, name))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old := time.Date(2001, 2, 3, 4, 5, 6, 7, time.UTC)
+	err := filepath.WalkDir(sources, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		return errors.Join(os.Chtimes(name, old, old), os.Chmod(name, 0o600))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	makePackageOf(t, sources, second, "GOFLAGS=-buildvcs=false -tags=other -ldflags=-X=main.version=1", "GOFIPS140=latest", "TZ=Asia/Tokyo", "LC_ALL=C")
+	for _, name := range []string{"hubwatch.zip", "hubwatch.cdx.json"} {
+		one, err := os.ReadFile(filepath.Join(first, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if other, err := os.ReadFile(filepath.Join(second, name)); err != nil || !bytes.Equal(one, other) {
+			t.Errorf("made of a copy of the sources, %s has other bytes (%v)", name, err)
+		}
+	}
+}
+
+// checkBill holds the bill of materials to what the Go command says of the
+// binary: the same modules, with the same versions, and each with what a reader
+// looks it up by.
+func checkBill(t *testing.T, binary, file string) {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "version", "-m", binary).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	version := strings.Fields(string(out))[1]
+	want := map[string]string{"stdlib": version}
+	purls := map[string]string{"stdlib": "pkg:golang/stdlib@" + strings.TrimPrefix(version, "go")}
+	for _, m := range regexp.MustCompile(`(?m)^\tdep\t(\S+)\t(\S+)\t`).FindAllStringSubmatch(string(out), -1) {
+		want[m[1]], purls[m[1]] = m[2], "pkg:golang/"+m[1]+"@"+m[2]
+	}
+	if len(want) < 5 {
+		t.Fatalf("go version knows of %d modules", len(want))
+	}
+	type part struct {
+		Name, Version, PURL string
+		Licenses            []struct{ License struct{ ID string } }
+		Hashes              []struct{ Alg, Content string }
+	}
+	var bill struct {
+		BOMFormat, SpecVersion string
+		Metadata               struct{ Component part }
+		Components             []part
+	}
+	if err := readJSON(file, &bill); err != nil {
+		t.Fatal(err)
+	}
+	if bill.BOMFormat != "CycloneDX" || bill.SpecVersion != "1.6" {
+		t.Errorf("%s is %s %s", file, bill.BOMFormat, bill.SpecVersion)
+	}
+	content, err := os.ReadFile(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := fmt.Sprintf("%x", sha256.Sum256(content))
+	if c := bill.Metadata.Component; c.Name != "hubwatch" || len(c.Hashes) != 1 || c.Hashes[0].Content != sum {
+		t.Errorf("the bill is of %s %v, want of the binary with the SHA-256 %s", c.Name, c.Hashes, sum)
+	}
+	have := map[string]string{}
+	for _, c := range bill.Components {
+		have[c.Name] = c.Version
+		if c.PURL != purls[c.Name] {
+			t.Errorf("%s has the purl %q, want %q", c.Name, c.PURL, purls[c.Name])
+		}
+		if len(c.Licenses) != 1 || c.Licenses[0].License.ID == "" {
+			t.Errorf("%s has the licences %v, want one", c.Name, c.Licenses)
+		}
+		if c.Name != "stdlib" && len(c.Hashes) != 1 {
+			t.Errorf("%s has %d hashes, want one", c.Name, len(c.Hashes))
+		}
+	}
+	if len(have) != len(bill.Components) || !maps.Equal(have, want) {
+		t.Errorf("the bill has %v, want %v", have, want)
 	}
 }
 
@@ -167,6 +280,19 @@ func checkBinary(t *testing.T, content []byte) {
 	libraries, _ := binary.ImportedLibraries()
 	if binary.Machine != elf.EM_X86_64 || len(libraries) > 0 || slices.ContainsFunc(binary.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP }) {
 		t.Errorf("the handler is for %s and needs %q", binary.Machine, libraries)
+	}
+	info, err := buildinfo.Read(bytes.NewReader(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Anything else would be of who built it, and would make other bytes.
+	want := map[string]string{"-buildmode": "exe", "-compiler": "gc", "-trimpath": "true", "CGO_ENABLED": "0", "GOOS": "linux", "GOARCH": "amd64", "GOAMD64": "v1"}
+	have := map[string]string{}
+	for _, s := range info.Settings {
+		have[s.Key] = s.Value
+	}
+	if !maps.Equal(have, want) {
+		t.Errorf("the handler is built with %v, want %v", have, want)
 	}
 }
 

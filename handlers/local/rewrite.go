@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -115,7 +116,7 @@ func appendEscaped(dst []byte, s string) []byte {
 			high, low := utf16.EncodeRune(r)
 			dst = fmt.Appendf(dst, `\u%04X\u%04X`, high, low)
 		default:
-			dst = append(dst, byte(r))
+			dst = utf8.AppendRune(dst, r)
 		}
 	}
 	return append(dst, '"')

@@ -235,7 +235,7 @@ func (s *Store) dropRecorded(ctx context.Context, partition string, pending map[
 func pause(ctx context.Context, attempt int) error {
 	d := 5 * time.Millisecond << min(attempt, 6)
 	select {
-	case <-time.After(d + rand.N(d)):
+	case <-time.After(d + rand.N(d)): // #nosec G404 -- nothing depends on nobody being able to guess the wait
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)

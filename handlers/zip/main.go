@@ -51,22 +51,23 @@ var epoch = time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)
 // if that file is missing, or if the folder has something that must not be
 // deployed: local settings, hidden files, links.
 func pack(folder string) ([]byte, error) {
-	executable, err := executable(filepath.Join(folder, "host.json"))
+	root, err := os.OpenRoot(folder)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	app := root.FS()
+	executable, err := executable(app)
 	if err != nil {
 		return nil, err
 	}
 	var packed bytes.Buffer
 	w := zip.NewWriter(&packed)
 	found := false
-	err = filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+	err = fs.WalkDir(app, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
-		relative, err := filepath.Rel(folder, path)
-		if err != nil {
-			return err
-		}
-		name := filepath.ToSlash(relative)
 		switch {
 		case !entry.Type().IsRegular():
 			return fmt.Errorf("%s is not a file", name)
@@ -75,7 +76,7 @@ func pack(folder string) ([]byte, error) {
 		case strings.HasPrefix(name, ".") || strings.Contains(name, "/."):
 			return fmt.Errorf("%s is hidden: it is hardly meant to be deployed", name)
 		}
-		content, err := os.ReadFile(path)
+		content, err := fs.ReadFile(app, name)
 		if err != nil {
 			return err
 		}
@@ -104,8 +105,8 @@ func pack(folder string) ([]byte, error) {
 // executable returns the name that host.json gives the handler. The host makes
 // a path of it, func compares it with names in the package: so it has to be the
 // plain name.
-func executable(hostFile string) (string, error) {
-	content, err := os.ReadFile(hostFile)
+func executable(app fs.FS) (string, error) {
+	content, err := fs.ReadFile(app, "host.json")
 	if err != nil {
 		return "", err
 	}
