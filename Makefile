@@ -85,7 +85,7 @@ audit:
 ## fuzz: each parser of what comes from outside, for FUZZTIME
 FUZZTIME := 30s
 fuzz:
-	@set -e; for p in ./handlers/event ./handlers/relay ./handlers/host; do \
+	@set -e; for p in ./handlers ./handlers/event ./handlers/relay ./handlers/host; do \
 		for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
 			go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x $$p; \
 		done; \

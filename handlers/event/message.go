@@ -15,9 +15,10 @@ import (
 // one record a line
 // (https://learn.microsoft.com/azure/azure-monitor/platform/resource-logs#send-to-azure-event-hubs,
 // https://learn.microsoft.com/azure/azure-monitor/platform/resource-logs-blob-format).
-// Arrays of records and any sequence of all these are taken too, as are members
-// beside the array, which Azure Stream Analytics adds, blank lines, and a byte
-// order mark.
+// Arrays of records or of messages and any sequence of all these are taken too, as
+// are members beside the array, which Azure Stream Analytics adds, blank lines, and
+// a byte order mark. An object that has an array of records and a category is
+// both a message and a record.
 //
 // A record is a JSON object, which is all that Records looks at. What is none
 // loses itself alone: Records goes on at the next record after a comma, or at the
@@ -32,7 +33,7 @@ func Records(b []byte) iter.Seq2[jsontext.Value, error] {
 			case '{':
 				pos = s.object(pos)
 			case '[':
-				pos, _ = s.array(pos + 1)
+				pos, _ = s.array(pos+1, true)
 			default:
 				pos, _ = s.lose(pos, errors.New("want a JSON object or an array of them"), false)
 			}
@@ -107,7 +108,7 @@ func (s *splitter) object(start int) int {
 	}
 	lost := start // where what is not given yet begins
 	fail := func(err error) int { pos, _ := s.lose(lost, err, false); return pos }
-	isMessage := false
+	isMessage, isRecord := false, false
 	var err error
 	for first := true; !s.is('}', pos); first = false {
 		if !first {
@@ -124,6 +125,7 @@ func (s *splitter) object(start int) int {
 			return fail(err)
 		}
 		isRecords := bytes.Equal(s.b[name:pos], records)
+		isRecord = isRecord || bytes.Equal(s.b[name:pos], []byte(`"category"`))
 		if pos = s.space(pos); !s.is(':', pos) {
 			return fail(s.unexpected(pos, "after the name of a member"))
 		}
@@ -136,7 +138,7 @@ func (s *splitter) object(start int) int {
 			return fail(errors.New("records: want an array"))
 		default:
 			var ok bool
-			if pos, ok = s.array(pos + 1); !ok {
+			if pos, ok = s.array(pos+1, false); !ok {
 				return pos
 			}
 			isMessage = true
@@ -146,15 +148,16 @@ func (s *splitter) object(start int) int {
 			lost = pos
 		}
 	}
-	if !isMessage {
+	if !isMessage || isRecord {
 		s.give(start, pos+1)
 	}
 	return pos + 1
 }
 
-// array takes the records from pos to the end of their array, and returns the
-// position after it. It returns false if what was lost has the array's end in it.
-func (s *splitter) array(pos int) (int, bool) {
+// array takes the records from pos to the end of their array, and the messages
+// among them if there may be some, and returns the position after it. It returns
+// false if what was lost has the array's end in it.
+func (s *splitter) array(pos int, messages bool) (int, bool) {
 	for !s.stopped {
 		pos = s.space(pos)
 		if s.is(']', pos) {
@@ -162,7 +165,11 @@ func (s *splitter) array(pos int) (int, bool) {
 		}
 		end, err := s.value(pos)
 		if err == nil {
-			s.give(pos, end)
+			if messages && s.is('{', pos) && bytes.Contains(s.b[pos:end], []byte(`"records"`)) {
+				s.object(pos)
+			} else {
+				s.give(pos, end)
+			}
 			pos = s.space(end)
 			if s.is(',', pos) {
 				pos++

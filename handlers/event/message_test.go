@@ -101,6 +101,9 @@ func TestRecords(t *testing.T) {
 		{"a broken line of a message", `{"records":[` + r(1) + ",{\"x\":1,\n" + `{"records":[` + r(2) + `]}`, []string{r(1), r(2)}, []string{`{"x":1,`}},
 		{"no JSON at all", "<html>", nil, []string{"<html>"}},
 		{"a string", `"x"`, nil, []string{`"x"`}},
+		{"messages in an array", `[{"records":[` + r(1) + `]}, {"records":[` + r(2) + "," + r(3) + `]}, ` + r(4) + `]`, []string{r(1), r(2), r(3), r(4)}, nil},
+		{"messages deeper down", `[[{"records":[` + r(1) + `]}]]`, nil, []string{`[{"records":[` + r(1) + `]}]`}},
+		{"a record with records of its own", `{"records":[{"a":1}],"category":"Connections"}`, []string{`{"a":1}`, `{"records":[{"a":1}],"category":"Connections"}`}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			records, lost := split(t, c.message)

@@ -2,6 +2,9 @@ package host
 
 import (
 	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"hubwatch/handlers/detector"
@@ -24,6 +27,23 @@ func FuzzInvocation(f *testing.F) {
 	}
 	for i := range detector.All {
 		f.Add(byte(i), []byte(envelope(string(out.Outputs[RelayOutputs[0]]))))
+	}
+	for i, d := range detector.All {
+		files, err := filepath.Glob("../detector/testdata/" + d.Name + "/*.json")
+		if err != nil || len(files) == 0 {
+			f.Fatalf("%s has no cases: %v", d.Name, err)
+		}
+		for _, file := range files {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				f.Fatal(err)
+			}
+			var c struct{ Event json.RawMessage }
+			if err := json.Unmarshal(data, &c); err != nil {
+				f.Fatalf("%s: %v", file, err)
+			}
+			f.Add(byte(i), []byte(envelope(string(c.Event))))
+		}
 	}
 	for i, body := range []string{
 		"", "null", "[]", "{}", envelope("null"), envelope("[]"), envelope("{}"), envelope(`"\"plain text\""`), envelope(`""`),
