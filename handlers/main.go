@@ -99,6 +99,8 @@ Anywhere, with the settings AlertsStorage or AlertsStorage__tableServiceUri of t
   hubwatch quarantine show <id>        shows one event, whole; the beginning of an id is enough
   hubwatch quarantine redrive <id>|--all [--dry-run] [--delete]
                                        has it judged again, and marks or deletes what is judged
+
+What looks at a deployment is a command of its own, which is not deployed: go run ./handlers/doctor -h
 `
 
 // functions returns every function of the app by name: one for each detector, and

@@ -441,6 +441,38 @@ func TestDeploySection(t *testing.T) {
 	}
 }
 
+// TestProvidersAreNamed holds the resource providers that the README says the
+// subscription has to know to those that the templates need. Two of all are known
+// to every subscription.
+func TestProvidersAreNamed(t *testing.T) {
+	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	templates, err := readTemplates(filepath.Join(root, "infra"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	need := map[string]bool{}
+	for _, template := range templates {
+		for _, d := range template.of("resource") {
+			provider, _, _ := strings.Cut(d.kind(), "/")
+			need[provider] = true
+		}
+	}
+	delete(need, "Microsoft.Authorization")
+	delete(need, "Microsoft.Devices") // there are IoT hubs
+	named := map[string]bool{}
+	_, text, _ := strings.Cut(string(readme), "resource providers")
+	text, _, _ = strings.Cut(text, ";")
+	for _, m := range regexp.MustCompile("`(Microsoft\\.\\w+)`").FindAllStringSubmatch(text, -1) {
+		named[m[1]] = true
+	}
+	if !maps.Equal(need, named) {
+		t.Errorf("the README names %v, the templates need %v", slices.Sorted(maps.Keys(named)), slices.Sorted(maps.Keys(need)))
+	}
+}
+
 // TestDeploySectionFollowed plants mistakes into the README's commands.
 func TestDeploySectionFollowed(t *testing.T) {
 	text := strings.Join(deploySection(t), "")
