@@ -61,9 +61,10 @@ check: $(AZURITE)
 # handlers/local starts the handler and Azurite, reads what it is told to, and
 # lets go of connections, files and processes of which the end is certain;
 # handlers/generate, zip, sbom and audit are told by their caller what to read
-# and write, and write what everybody may read.
+# and write, and write what everybody may read; handlers/mutate runs tests that
+# it has compiled from this code, which it reads.
 VULNDB :=
-NOTASKED := handlers/local/:G104,G204,G301,G304,G306,G704;handlers/(generate|zip|sbom|audit)/:G301,G304,G306,G703
+NOTASKED := handlers/local/:G104,G204,G301,G304,G306,G704;handlers/(generate|zip|sbom|audit)/:G301,G304,G306,G703;handlers/mutate/:G204,G304
 audit:
 	go run $(GOSEC) -quiet -nosec-require-rules -nosec-require-justification -exclude-rules '$(NOTASKED)' ./...
 	@mkdir -p build

@@ -80,7 +80,7 @@ func compile(root, temporary string, files map[string]string) (binary, error) {
 	overlay := struct{ Replace map[string]string }{map[string]string{}}
 	for path, text := range files {
 		full := filepath.Join(temporary, strings.ReplaceAll(path, "/", "-"))
-		if err := os.WriteFile(full, []byte(text), 0o644); err != nil {
+		if err := os.WriteFile(full, []byte(text), 0o600); err != nil {
 			return binary{}, err
 		}
 		overlay.Replace[filepath.Join(root, path)] = full
@@ -90,7 +90,7 @@ func compile(root, temporary string, files map[string]string) (binary, error) {
 		return binary{}, err
 	}
 	listFile := filepath.Join(temporary, "overlay.json")
-	if err := os.WriteFile(listFile, list, 0o644); err != nil {
+	if err := os.WriteFile(listFile, list, 0o600); err != nil {
 		return binary{}, err
 	}
 	b := binary{filepath.Join(temporary, "detector.test"), filepath.Join(root, detectorFolder)}
