@@ -146,6 +146,16 @@ func TestClosedAlertBecomesActiveAgain(t *testing.T) {
 	}
 }
 
+// TestEvidenceIsHashedAsItCame holds that whoever has the original of an event
+// can tell that the row is of it, although the row has no secret.
+func TestEvidenceIsHashedAsItCame(t *testing.T) {
+	raw := []byte(`{"id":"event-1","data":{"url":"https://contoso.example/?sv=1&sig=c2VjcmV0"}}`)
+	e := newEvidence(alert.Alert{Evidence: alert.Evidence{EventID: "event-1", Raw: raw}})
+	if e.RawEventSha256 != sha256Hex(raw) || e.RawEvent != strings.Replace(string(raw), "c2VjcmV0", "REDACTED", 1) {
+		t.Errorf("the evidence has %s and the hash %s, want it without the secret and the hash %s", e.RawEvent, e.RawEventSha256, sha256Hex(raw))
+	}
+}
+
 func TestEvidenceIsNoAlert(t *testing.T) {
 	entity, err := json.Marshal(newEvidence(occurred("contoso-hub", "1", noon)))
 	if err != nil {
