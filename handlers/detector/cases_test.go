@@ -118,18 +118,18 @@ type alertShape struct {
 func judge(d Detector, raw jsontext.Value) verdict {
 	e, err := event.Decode(raw)
 	if err != nil {
-		return verdict{Outcome: "cannot be judged", Error: reason(err)}
+		return verdict{Outcome: "cannot be judged", Error: err.Error()}
 	}
 	matches, err := d.On.Matches(e)
 	if err != nil {
-		return verdict{Outcome: "cannot be judged", Error: reason(err)}
+		return verdict{Outcome: "cannot be judged", Error: err.Error()}
 	}
 	if !matches {
 		return verdict{Outcome: "not delivered"}
 	}
 	alerts, err := d.Judge(e)
 	if err != nil {
-		return verdict{Outcome: "cannot be judged", Error: reason(err)}
+		return verdict{Outcome: "cannot be judged", Error: err.Error()}
 	}
 	if len(alerts) == 0 {
 		return verdict{Outcome: "silent", Because: because(e)}
@@ -160,12 +160,6 @@ func because(e event.Event) string {
 		return "passed over: " + string(c.PassedOver)
 	}
 	return string(c.Cause) + ": " + c.Rule
-}
-
-// reason is the text of an error. The JSON package says "cannot" and "unable to"
-// by turns, from one run to the next, so that nobody builds on its words.
-func reason(err error) string {
-	return strings.ReplaceAll(err.Error(), "json: unable to ", "json: cannot ")
 }
 
 // diff reports the difference between two verdicts. An error agrees with any

@@ -57,7 +57,7 @@ type envelope struct {
 func Decode(raw jsontext.Value) (Event, error) {
 	var v envelope
 	if err := json.Unmarshal(raw, &v, lenient); err != nil {
-		return Event{}, fmt.Errorf("event: %w", shortError(err))
+		return Event{}, fmt.Errorf("event: %w", JSONError(err))
 	}
 	if raw.Kind() != '{' {
 		return Event{}, fmt.Errorf("event: want a JSON object, have %v", raw.Kind())
@@ -121,14 +121,17 @@ func shorten(s string) string {
 	return s
 }
 
-// shortError bounds an error of the JSON package, which quotes the names of
-// members however long they are. What is wrong stands at its beginning and where
+// JSONError puts an error of the JSON package into words that are the same for the
+// same bytes, and bounded. The package itself says "cannot" and "unable to" by
+// turns, from one process to the next, so that nobody builds on its words; but here
+// they become the reason in a row of the quarantine. It also quotes the names of
+// members however long they are: what is wrong stands at its beginning, and where
 // at its end.
-func shortError(err error) error {
+func JSONError(err error) error {
 	const most = 300
-	s := err.Error()
-	if len(s) <= 2*most {
-		return err
+	s := strings.ReplaceAll(err.Error(), "json: unable to ", "json: cannot ")
+	if len(s) > 2*most {
+		s = strings.ToValidUTF8(s[:most], "") + "…" + strings.ToValidUTF8(s[len(s)-most:], "")
 	}
-	return errors.New(strings.ToValidUTF8(s[:most], "") + "…" + strings.ToValidUTF8(s[len(s)-most:], ""))
+	return errors.New(s)
 }

@@ -3,6 +3,7 @@ package event
 import (
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"maps"
 	"strings"
@@ -443,5 +444,15 @@ func TestDecodeNoEvent(t *testing.T) {
 				t.Errorf("the error has %d characters", len(err.Error()))
 			}
 		})
+	}
+}
+
+// TestJSONErrorIsTheSame holds that two processes give the same reason for the same
+// bytes, whichever of its phrases the JSON package takes in either.
+func TestJSONErrorIsTheSame(t *testing.T) {
+	for _, said := range []string{"json: cannot unmarshal", "json: unable to unmarshal"} {
+		if got := JSONError(errors.New(said + " a number")); got.Error() != "json: cannot unmarshal a number" {
+			t.Errorf("%q becomes %q", said, got)
+		}
 	}
 }

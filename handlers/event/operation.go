@@ -65,7 +65,7 @@ func OperationName(data jsontext.Value) (string, error) {
 		OperationName string `json:"operationName"`
 	}
 	if err := json.Unmarshal(data, &v, lenient); err != nil {
-		return "", fmt.Errorf("event: data: %w", shortError(err))
+		return "", fmt.Errorf("event: data: %w", JSONError(err))
 	}
 	if v.OperationName == "" {
 		return "", fmt.Errorf("event: data.operationName: missing or empty")
@@ -87,7 +87,7 @@ func DecodeOperation(data jsontext.Value) (Operation, error) {
 		HTTPRequest   jsontext.Value `json:"httpRequest"`
 	}
 	if err := json.Unmarshal(data, &v, lenient); err != nil {
-		return Operation{}, fmt.Errorf("event: data: %w", shortError(err))
+		return Operation{}, fmt.Errorf("event: data: %w", JSONError(err))
 	}
 	if v.OperationName == "" {
 		return Operation{}, fmt.Errorf("event: data.operationName: missing or empty")

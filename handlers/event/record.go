@@ -155,7 +155,7 @@ func DecodeRecord(raw jsontext.Value) (Record, error) {
 		return Record{}, fmt.Errorf("record: want a JSON object, have %v", kind)
 	}
 	if err := json.Unmarshal(raw, &v, lenient); err != nil {
-		return Record{}, fmt.Errorf("record: %w", shortError(err))
+		return Record{}, fmt.Errorf("record: %w", JSONError(err))
 	}
 	r := Record{Category: v.Category, OperationName: v.OperationName.text}
 	if r.Category == "" && v.MetricName.text == "" {
@@ -176,7 +176,7 @@ func DecodeRecord(raw jsontext.Value) (Record, error) {
 	}
 	if len(v.Properties) > 0 {
 		if err := json.Unmarshal(v.Properties, &p, lenient); err != nil {
-			return Record{}, fmt.Errorf("record: properties: %w", shortError(err))
+			return Record{}, fmt.Errorf("record: properties: %w", JSONError(err))
 		}
 	}
 
@@ -251,7 +251,7 @@ func decodeAuthType(raw []byte) (AuthType, bool) {
 func (r Record) Hub() (ResourceID, error) {
 	id, err := ParseResourceID(r.ResourceID)
 	if err != nil {
-		return id, fmt.Errorf("record: %w", shortError(err))
+		return id, fmt.Errorf("record: %w", JSONError(err))
 	}
 	if !id.OnHub() {
 		return id, fmt.Errorf("record: resource id %q: %s is no IoT hub", shorten(r.ResourceID), shorten(id.Type))

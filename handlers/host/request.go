@@ -10,6 +10,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"hubwatch/handlers/event"
 )
 
 // read returns the body of a request, and its size, which is more than the
@@ -47,7 +49,7 @@ func binding(body []byte, size int64) (jsontext.Value, error) {
 	}
 	var v struct{ Data map[string]jsontext.Value }
 	if err := json.Unmarshal(body, &v, jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)); err != nil {
-		return nil, fmt.Errorf("the request is no invocation: %w", err)
+		return nil, fmt.Errorf("the request is no invocation: %w", event.JSONError(err))
 	}
 	if data, ok := v.Data[Binding]; ok {
 		return data, nil
@@ -73,7 +75,7 @@ func split(data jsontext.Value) ([]jsontext.Value, error) {
 		}
 		var s string
 		if err := json.Unmarshal(data, &s, jsontext.AllowInvalidUTF8(true)); err != nil {
-			return nil, err
+			return nil, event.JSONError(err)
 		}
 		data = jsontext.Value(s)
 	}
@@ -83,7 +85,7 @@ func split(data jsontext.Value) ([]jsontext.Value, error) {
 	case '[':
 		var events []jsontext.Value
 		if err := json.Unmarshal(data, &events, jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)); err != nil {
-			return nil, err
+			return nil, event.JSONError(err)
 		}
 		return events, nil
 	case jsontext.KindInvalid:

@@ -24,7 +24,7 @@ const (
 	// Each invocation that host.Limits lets in has a connection, which takes one
 	// goroutine while it is idle and two while it is served.
 	mostGoroutines = 2*(64+512) + 100
-	deadline       = 20*time.Second + 2*time.Second
+	deadline       = 20*time.Second + 4*time.Second
 )
 
 // TestStorageIsDown takes the table away under a stream of events: the handler

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"runtime/debug"
 	"slices"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
 	"github.com/go-json-experiment/json"
 	"golang.org/x/sync/errgroup"
@@ -123,11 +125,7 @@ func (s *Store) commit(ctx context.Context, batch []occurrence) (err error) {
 		if err != nil {
 			return err
 		}
-		keys := make([]string, 0, len(pending))
-		for k := range pending {
-			keys = append(keys, k)
-		}
-		slices.Sort(keys)
+		keys := slices.Sorted(maps.Keys(pending))
 		actions, err := s.transaction(row, etag, pending, keys)
 		if err != nil {
 			return err
@@ -200,16 +198,34 @@ func (s *Store) transaction(row Row, etag azcore.ETag, pending map[string]alert.
 	return actions, nil
 }
 
-// dropRecorded removes from pending the occurrences whose evidence is recorded.
+// dropRecorded removes from pending the occurrences whose evidence is recorded. It
+// asks for all of them at once, and for each by itself only where an alert has so
+// much evidence that the first answer does not reach to the last of them.
 func (s *Store) dropRecorded(ctx context.Context, partition string, pending map[string]alert.Alert) error {
-	keys := make([]string, 0, len(pending))
-	for k := range pending {
-		keys = append(keys, k)
+	keys := slices.Sorted(maps.Keys(pending))
+	pages := s.alerts.client.NewListEntitiesPager(&aztables.ListEntitiesOptions{
+		Filter: to.Ptr(fmt.Sprintf("PartitionKey eq '%s' and RowKey ge '%s' and RowKey le '%s'", partition, keys[0], keys[len(keys)-1])),
+		Select: to.Ptr("RowKey"),
+	})
+	page, err := pages.NextPage(ctx)
+	if err != nil {
+		return s.alerts.explain("read", err)
 	}
-	recorded := make([]bool, len(keys))
+	var last key
+	for _, entity := range page.Entities {
+		if err := json.Unmarshal(entity, &last); err != nil {
+			return fmt.Errorf("evidence row: %w", err)
+		}
+		delete(pending, last.RowKey)
+	}
+	if !pages.More() {
+		return nil
+	}
+	undecided := slices.DeleteFunc(keys, func(k string) bool { return k <= last.RowKey })
+	recorded := make([]bool, len(undecided))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(8)
-	for i, k := range keys {
+	for i, k := range undecided {
 		group.Go(func() error {
 			_, err := s.alerts.client.GetEntity(ctx, partition, k, nil)
 			if err != nil && !hasCode(err, aztables.ResourceNotFound) {
@@ -222,7 +238,7 @@ func (s *Store) dropRecorded(ctx context.Context, partition string, pending map[
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	for i, k := range keys {
+	for i, k := range undecided {
 		if recorded[i] {
 			delete(pending, k)
 		}

@@ -219,6 +219,46 @@ func TestRedeliveryChangesNothing(t *testing.T) {
 	}
 }
 
+// TestRedeliveryOfMany delivers again, all at once, what an alert has more evidence
+// of than one answer of the service holds, together with what is new.
+func TestRedeliveryOfMany(t *testing.T) {
+	connection, proxy := through(t, func(int, *http.Request) local.Fault { return local.Pass })
+	s, _ := open(t, connection)
+	const many = 1_100 // an answer has 1,000 rows at most
+	var alerts []alert.Alert
+	for i := range many {
+		alerts = append(alerts, occurred("contoso-hub", fmt.Sprint(i), noon))
+	}
+	slices.SortFunc(alerts, func(a, b alert.Alert) int { return strings.Compare(evidenceKey(a), evidenceKey(b)) })
+	commit := func(alerts ...alert.Alert) (requests int) {
+		var batch []occurrence
+		for _, a := range alerts {
+			batch = append(batch, occurrence{Alert: a})
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), commitTimeout)
+		defer cancel()
+		before := proxy.Requests()
+		if err := s.commit(ctx, batch); err != nil {
+			t.Fatal(err)
+		}
+		return proxy.Requests() - before
+	}
+	put(t, s, alerts[1])
+	commit(alerts[1:maxBatch]...)
+	if got := commit(alerts[1:maxBatch]...); got != 3 {
+		t.Errorf("a redelivery of %d occurrences of one alert takes %d requests, want 3", maxBatch-1, got)
+	}
+	put(t, s, alerts[1:]...)
+	commit(alerts[0], alerts[1], alerts[many-1]) // the new one comes first, the last is behind the end of the answer
+	rows := list(t, s, "contoso-hub")
+	if len(rows) != 1 || rows[0].Occurrences != many {
+		t.Fatalf("%d alerts, want 1 with %d occurrences: %+v", len(rows), many, rows)
+	}
+	if evidence := len(dump(t, s.alerts)) - 1; evidence != many {
+		t.Errorf("%d rows of evidence, want %d", evidence, many)
+	}
+}
+
 // TestOneDeviceFailsFourHundredTimesAtOnce is the worst case for a counter: all
 // occurrences belong to one row, and two instances write it.
 func TestOneDeviceFailsFourHundredTimesAtOnce(t *testing.T) {
