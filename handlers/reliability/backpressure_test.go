@@ -35,7 +35,7 @@ func TestStorageIsDown(t *testing.T) {
 		interval = 10 * time.Millisecond // between two events
 		underWay = 1024                  // deliveries at once, at most
 		outage   = time.Minute
-		scale    = 0.02 // of Event Grid's waits
+		scale    = 0.03 // of Event Grid's waits
 	)
 	r := newRig(t, true)
 	var output console
@@ -99,7 +99,7 @@ func TestStorageIsDown(t *testing.T) {
 	back := time.Now()
 	stream(time.Second)
 	published := len(p.events)
-	g.run(t, p, nil, 2*time.Minute)
+	g.run(t, p, nil, 4*time.Minute)
 	caughtUp := time.Since(back)
 
 	peak := status(t, pid, "VmHWM")
