@@ -20,6 +20,13 @@ import (
 // would fail its batch for ever.
 const mostBytes = 1 << 20
 
+// mostDepth is how many objects and arrays a record may have inside each other.
+// Azure Monitor's have four at most. The host's reader of JSON ends at 64, of which
+// the event and the answer take some
+// (https://www.newtonsoft.com/json/help/html/P_Newtonsoft_Json_JsonReader_MaxDepth.htm),
+// and a batch whose answer it cannot read would be tried for ever.
+const mostDepth = 32
+
 // Result is what became of a batch of messages. Each record counts once: in
 // Relayed, in PassedOver, as Repeated, or as Unreadable.
 type Result struct {
@@ -88,6 +95,9 @@ func (w *worker) relay(raw jsontext.Value) error {
 		}
 		w.hub = r.ResourceID
 	}
+	if n := depth(raw); n > mostDepth {
+		return fmt.Errorf("record: %d objects and arrays inside each other, and at most %d are taken", n, mostDepth)
+	}
 	subject, err := r.Subject()
 	if err != nil {
 		return err
@@ -115,6 +125,27 @@ func (w *worker) relay(raw jsontext.Value) error {
 	w.Events = append(w.Events, e)
 	w.Relayed[c.Cause]++
 	return nil
+}
+
+// depth returns how many objects and arrays stand inside each other in raw, which
+// is JSON.
+func depth(raw []byte) (deepest int) {
+	level, quoted := 0, false
+	for i := 0; i < len(raw); i++ {
+		switch c := raw[i]; {
+		case c == '"':
+			quoted = !quoted
+		case c == '\\':
+			i++
+		case quoted:
+		case c == '{' || c == '[':
+			level++
+			deepest = max(deepest, level)
+		case c == '}' || c == ']':
+			level--
+		}
+	}
+	return deepest
 }
 
 // canonical returns raw in the form of RFC 8785, in which neither the order of
