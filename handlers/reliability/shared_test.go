@@ -142,6 +142,14 @@ func (s *service) restart(t testing.TB) {
 	s.starts++
 }
 
+// settled waits for the end of a restart that is under way, and returns how often
+// the service was started.
+func (s *service) settled() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.starts
+}
+
 // step is a request that the handler, or the host for it, makes to another
 // service. n counts them from 1.
 type step struct {
