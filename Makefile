@@ -48,7 +48,7 @@ check: $(AZURITE)
 	go run $(STATICCHECK) ./...
 	go run $(DEADCODE) -test ./...
 	go mod tidy -diff
-	go run ./handlers/generate -check
+	go run ./handlers/tools/generate -check
 	$(MAKE) --no-print-directory audit VULNDB=$(or $(VULNDB),pinned)
 	$(MAKE) --no-print-directory test fuzz
 
@@ -60,11 +60,11 @@ check: $(AZURITE)
 # What gosec is not asked, since it asks about what cannot be otherwise there:
 # handlers/local starts the handler and Azurite, reads what it is told to, and
 # lets go of connections, files and processes of which the end is certain;
-# handlers/generate, zip, sbom and audit are told by their caller what to read
-# and write, and write what everybody may read; handlers/mutate runs tests that
+# handlers/tools are told by their caller what to read
+# and write, and write what everybody may read; handlers/tools/mutate runs tests that
 # it has compiled from this code, which it reads.
 VULNDB :=
-NOTASKED := handlers/local/:G104,G204,G301,G304,G306,G704;handlers/(generate|zip|sbom|audit)/:G301,G304,G306,G703;handlers/mutate/:G204,G304
+NOTASKED := handlers/local/:G104,G204,G301,G304,G306,G704;handlers/tools/(generate|zip|sbom|audit)/:G301,G304,G306,G703;handlers/tools/mutate/:G204,G304
 audit:
 	go run $(GOSEC) -quiet -nosec-require-rules -nosec-require-justification -exclude-rules '$(NOTASKED)' ./...
 	@mkdir -p build
@@ -81,12 +81,12 @@ audit:
 	esac; \
 	echo "govulncheck, $$db database"; \
 	go run -exec 'env GOOS=linux GOARCH=amd64 CGO_ENABLED=0' $(GOVULNCHECK) $$flags -format json ./... > build/govulncheck.json; \
-	go run ./handlers/audit build/govulncheck.json go.mod
+	go run ./handlers/tools/audit build/govulncheck.json go.mod
 
 ## fuzz: each parser of what comes from outside, for FUZZTIME
 FUZZTIME := 30s
 fuzz:
-	@set -e; for p in ./handlers ./handlers/event ./handlers/relay ./handlers/host; do \
+	@set -e; for p in ./handlers ./handlers/event ./handlers/connection ./handlers/relay ./handlers/host; do \
 		for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
 			go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x $$p; \
 		done; \
@@ -94,7 +94,7 @@ fuzz:
 
 ## generate: write everything that is derived from the list of detectors
 generate:
-	go run ./handlers/generate
+	go run ./handlers/tools/generate
 
 ## app: what is deployed, and what the Functions host runs: build/app
 .PHONY: app
@@ -106,8 +106,8 @@ app:
 ## package: the app for Azure (Linux, amd64): build/app, as func publishes it, build/hubwatch.zip, and what is in it: build/hubwatch.cdx.json
 package:
 	@GOOS=linux GOARCH=amd64 $(MAKE) --no-print-directory app
-	@go run ./handlers/zip $(BUILD) $(ZIP)
-	@go run ./handlers/sbom $(BUILD)/hubwatch $(SBOM)
+	@go run ./handlers/tools/zip $(BUILD) $(ZIP)
+	@go run ./handlers/tools/sbom $(BUILD)/hubwatch $(SBOM)
 
 ## publish: package, and put it into the function app APP (needs func and az): make publish APP=hubwatch-contoso
 .PHONY: publish
@@ -137,7 +137,7 @@ chaos: app $(AZURITE)
 .PHONY: mutate
 mutate:
 	go test -count 1 -v -run '^TestEvery(Condition|Rule)IsHeldByACase$$' ./handlers/detector
-	go run ./handlers/mutate
+	go run ./handlers/tools/mutate
 
 ## bench: benchmarks, each with something to compare it with
 bench:

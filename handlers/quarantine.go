@@ -19,6 +19,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/connection"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/event"
 	"hubwatch/handlers/host"
@@ -287,12 +288,12 @@ func newRedriver(store alert.Store, detectors []detector.Detector, dryRun bool) 
 type redriveStore struct {
 	alert.Store
 	dryRun  bool
-	alerts  []alert.Alert // that were stored, or would have been
-	reasons []string      // for quarantining again
+	alerts  []alert.Occurrence // that were stored, or would have been
+	reasons []string           // for quarantining again
 }
 
 // Put implements alert.Store.
-func (s *redriveStore) Put(ctx context.Context, alerts ...alert.Alert) error {
+func (s *redriveStore) Put(ctx context.Context, alerts ...alert.Occurrence) error {
 	if !s.dryRun {
 		if err := s.Store.Put(ctx, alerts...); err != nil {
 			return err
@@ -310,7 +311,7 @@ func (s *redriveStore) Quarantine(_ context.Context, q alert.Quarantined) error 
 
 // verdict is what became of a quarantined event.
 type verdict struct {
-	alerts    []alert.Alert
+	alerts    []alert.Occurrence
 	unmatched int
 	reasons   []string // why it, or a part of it, cannot be judged still
 }
@@ -397,7 +398,7 @@ func relayedEvents(data jsontext.Value) (events []jsontext.Value) {
 		return nil
 	}
 	for _, raw := range events {
-		if e, err := event.Decode(raw); err != nil || e.Type != event.ConnectionFailed {
+		if e, err := event.Decode(raw); err != nil || e.Type != connection.Failed {
 			return nil
 		}
 	}

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"hubwatch/handlers/alert"
+	"hubwatch/handlers/secret"
 	"hubwatch/handlers/table"
 )
 
@@ -35,7 +35,7 @@ func FuzzSettings(f *testing.F) {
 			t.Errorf("the error names no setting: %v", err)
 		}
 		// A key in a place that nobody would take for that of a key is none.
-		secret := !strings.Contains(alert.RedactString(strings.Join([]string{storage, uri, alerts, quarantine}, "\n")), key)
+		secret := !strings.Contains(secret.RedactString(strings.Join([]string{storage, uri, alerts, quarantine}, "\n")), key)
 		if err != nil && secret && strings.Contains(err.Error(), key) {
 			t.Errorf("the error has the key: %v", err)
 		}

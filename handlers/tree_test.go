@@ -29,10 +29,14 @@ const module = "hubwatch/handlers"
 // read, tested and trusted without what carries them. A package in a folder
 // below one of these stands where that folder does.
 var ranks = map[string]int{
-	".": 3, "generate": 3, "zip": 3, "sbom": 3, "audit": 3, "doctor": 3, "reliability": 3, "mutate": 3,
-	"host": 2, "custom": 2, "table": 2, "local": 2, "web": 2,
-	"detector": 1, "relay": 1,
-	"event": 0, "alert": 0,
+	".": 7, "hubwatch": 7, "local": 7, "tools": 7, "reliability": 7, "infra": 7,
+	"doctor": 6,
+	"app":    5,
+	"judge":  4, "cases": 4,
+	"detector": 3, "relay": 3, "table": 3, "host": 3,
+	"connection": 2, "alert": 2,
+	"event":  1,
+	"secret": 0,
 }
 
 // source is a package as its files have it, without its tests.

@@ -1,4 +1,4 @@
-// One event subscription for each detector, from what handlers/generate derives of them. This is deployed after the
+// One event subscription for each detector, from what handlers/tools/generate derives of them. This is deployed after the
 // functions are published, as a deployment stack, so that a detector that is gone takes its subscription along.
 
 targetScope = 'resourceGroup'

@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"hubwatch/handlers/secret"
 	"strings"
 	"time"
 )
@@ -75,7 +76,7 @@ type Entity struct {
 // are compared regardless of case; the ids of devices and modules are not
 // (https://learn.microsoft.com/azure/iot-hub/iot-hub-devguide-identity-registry).
 func (e Entity) key() string {
-	name := RedactString(e.Name)
+	name := secret.RedactString(e.Name)
 	if e.Type == Device || e.Type == Module {
 		return name
 	}
@@ -91,7 +92,7 @@ type Hub struct {
 
 // Key is the hub's name as table keys hold it, without secrets. Hub names are
 // unique in all of Azure, whatever their case, because each is a host name.
-func (h Hub) Key() string { return strings.ToLower(RedactString(h.Name)) }
+func (h Hub) Key() string { return strings.ToLower(secret.RedactString(h.Name)) }
 
 // Finding is what a detector saw in one event: the particulars, without the
 // texts that are the same for every alert of its kind.
@@ -106,10 +107,10 @@ type Finding struct {
 	Properties     map[string]string // further particulars, by names in PascalCase
 }
 
-// Alert is one occurrence of an alert: a finding with the texts of its detector
+// Occurrence is one occurrence of an alert: a finding with the texts of its detector
 // and the event that is its evidence. Occurrences with the same ID are one
 // alert in the store.
-type Alert struct {
+type Occurrence struct {
 	ID          string // SystemAlertId, see ID
 	Detector    string // name of the detector and of its function
 	Type        string // Microsoft's AlertType, verbatim
@@ -130,7 +131,7 @@ type Evidence struct {
 
 // Day is the UTC day that an occurrence counts for: that of its event, so that
 // a late delivery joins the alert it belongs to.
-func (a Alert) Day() time.Time { return a.Evidence.Time.UTC().Truncate(24 * time.Hour) }
+func (o Occurrence) Day() time.Time { return o.Evidence.Time.UTC().Truncate(24 * time.Hour) }
 
 // ID derives the SystemAlertId of an alert from what makes it one alert: its
 // type, the hub's resource id, the entity, the actor and the UTC day. Ids,
@@ -142,8 +143,8 @@ func (a Alert) Day() time.Time { return a.Evidence.Time.UTC().Truncate(24 * time
 func ID(alertType string, hub Hub, entity Entity, actor string, day time.Time) string {
 	h := sha256.New()
 	for _, part := range []string{
-		alertType, strings.ToLower(RedactString(hub.ResourceID)), string(entity.Type), entity.key(),
-		strings.ToLower(RedactString(actor)), day.UTC().Format(time.DateOnly),
+		alertType, strings.ToLower(secret.RedactString(hub.ResourceID)), string(entity.Type), entity.key(),
+		strings.ToLower(secret.RedactString(actor)), day.UTC().Format(time.DateOnly),
 	} {
 		// The length keeps ("ab", "c") apart from ("a", "bc").
 		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))

@@ -13,7 +13,7 @@ type Store interface {
 	// returns nil, all of them are durable. An error that is ErrRejected means
 	// that trying again cannot help; after any other, the caller tries all of
 	// them again.
-	Put(ctx context.Context, alerts ...Alert) error
+	Put(ctx context.Context, alerts ...Occurrence) error
 
 	// Quarantine keeps an event that can never be judged. It is idempotent for
 	// the same Function and Body. After an error the caller tries again.

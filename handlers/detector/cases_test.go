@@ -13,6 +13,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
 
+	"hubwatch/handlers/connection"
 	"hubwatch/handlers/event"
 )
 
@@ -79,7 +80,7 @@ func replace(object jsontext.Value, path []string, value string) (jsontext.Value
 //	cannot be judged  the event is quarantined; Error is a part of the reason
 //
 // Because is said of connections on which the detector is silent: what
-// event.Classify makes of the record. It holds that a case is silent for the
+// connection.Classify makes of the record. It holds that a case is silent for the
 // reason that it is about.
 type verdict struct {
 	Outcome string       `json:"outcome"`
@@ -151,11 +152,11 @@ func judge(d Detector, raw jsontext.Value) verdict {
 // over, or else the cause and the rule that tells it. It is "" if the data of the
 // event is no record.
 func because(e event.Event) string {
-	r, err := event.DecodeRecord(e.Data)
+	r, err := connection.DecodeRecord(e.Data)
 	if err != nil {
 		return ""
 	}
-	c := event.Classify(r)
+	c := connection.Classify(r)
 	if c.PassedOver != "" {
 		return "passed over: " + string(c.PassedOver)
 	}

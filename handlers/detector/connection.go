@@ -9,22 +9,23 @@ import (
 	"strings"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/connection"
 	"hubwatch/handlers/event"
 )
 
 // onFailedConnection is every failed connection. Which of them a detector is for
-// is decided by event.Classify, whose table no filter of Event Grid can express.
-var onFailedConnection = Trigger{EventTypes: []string{event.ConnectionFailed}}
+// is decided by connection.Classify, whose table no filter of Event Grid can express.
+var onFailedConnection = Trigger{EventTypes: []string{connection.Failed}}
 
 // detectConnection returns a Detect that reports failed connections of one cause.
 // what says what is wrong with the device's credential.
-func detectConnection(cause event.Cause, what string) func(event.Event) ([]alert.Finding, error) {
+func detectConnection(cause connection.Cause, what string) func(event.Event) ([]alert.Finding, error) {
 	return func(e event.Event) ([]alert.Finding, error) {
-		r, err := event.DecodeRecord(e.Data)
+		r, err := connection.DecodeRecord(e.Data)
 		if err != nil {
 			return nil, fmt.Errorf("data: %w", err)
 		}
-		c := event.Classify(r)
+		c := connection.Classify(r)
 		if c.Cause != cause {
 			return nil, nil
 		}
@@ -48,7 +49,7 @@ func detectConnection(cause event.Cause, what string) func(event.Event) ([]alert
 
 // connectionEntity is who failed to connect. Nobody is known to be the actor: the
 // very question is whether it was the device.
-func connectionEntity(r event.Record) alert.Entity {
+func connectionEntity(r connection.Record) alert.Entity {
 	if r.ModuleID == "" {
 		return alert.Entity{Type: alert.Device, Name: r.DeviceID}
 	}
@@ -58,7 +59,7 @@ func connectionEntity(r event.Record) alert.Entity {
 	return alert.Entity{Type: alert.Module, Name: escape(r.DeviceID) + "/" + escape(r.ModuleID)}
 }
 
-func confidence(c event.Classification) alert.Confidence {
+func confidence(c connection.Classification) alert.Confidence {
 	if c.Stated {
 		return alert.Stated
 	}
@@ -67,7 +68,7 @@ func confidence(c event.Classification) alert.Confidence {
 
 // connectionMessage says who could not connect to which hub, or was disconnected
 // from it, how and from where, and what is wrong with its credential.
-func connectionMessage(r event.Record, c event.Classification, hub, what string) string {
+func connectionMessage(r connection.Record, c connection.Classification, hub, what string) string {
 	who := fmt.Sprintf("Device %q", r.DeviceID)
 	if r.ModuleID != "" {
 		who = fmt.Sprintf("Module %q of device %q", r.ModuleID, r.DeviceID)
@@ -86,7 +87,7 @@ func connectionMessage(r event.Record, c event.Classification, hub, what string)
 
 // connectionProperties is what the record says, so that a reader can judge the
 // rule that decided.
-func connectionProperties(r event.Record, c event.Classification) map[string]string {
+func connectionProperties(r connection.Record, c connection.Classification) map[string]string {
 	p := map[string]string{
 		"Rule":              c.Rule,
 		"StatedText":        c.Text,

@@ -51,7 +51,7 @@ type Trigger struct {
 // Judge runs the detector on an event that On matches and dresses what it finds
 // into alerts. Its error means that the event can never be judged; a panic in
 // Detect is such an error too, since the same event would panic again.
-func (d Detector) Judge(e event.Event) (alerts []alert.Alert, err error) {
+func (d Detector) Judge(e event.Event) (alerts []alert.Occurrence, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			alerts, err = nil, fmt.Errorf("detector %s: panic: %v\n%s", d.Name, p, debug.Stack())
@@ -62,7 +62,7 @@ func (d Detector) Judge(e event.Event) (alerts []alert.Alert, err error) {
 		return nil, fmt.Errorf("detector %s: %w", d.Name, err)
 	}
 	for _, f := range findings {
-		alerts = append(alerts, alert.Alert{
+		alerts = append(alerts, alert.Occurrence{
 			ID:          alert.ID(d.AlertType, f.Hub, f.Entity, f.Actor, e.Time),
 			Detector:    d.Name,
 			Type:        d.AlertType,

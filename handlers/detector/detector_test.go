@@ -78,9 +78,9 @@ func TestJudgeDresses(t *testing.T) {
 		Name: "Two", AlertType: "Type", Severity: alert.High, Title: "Title", Remediation: []string{"Step."},
 		Detect: func(event.Event) ([]alert.Finding, error) { return []alert.Finding{first, second}, nil },
 	}
-	var want []alert.Alert
+	var want []alert.Occurrence
 	for _, f := range []alert.Finding{first, second} {
-		want = append(want, alert.Alert{
+		want = append(want, alert.Occurrence{
 			ID: alert.ID("Type", hub, f.Entity, f.Actor, e.Time), Detector: "Two", Type: "Type", DisplayName: "Title",
 			Severity: alert.High, Remediation: []string{"Step."}, Finding: f,
 			Evidence: alert.Evidence{Source: "topic", EventID: "event", Time: e.Time, Raw: e.Raw},

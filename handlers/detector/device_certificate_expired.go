@@ -2,7 +2,7 @@ package detector
 
 import (
 	"hubwatch/handlers/alert"
-	"hubwatch/handlers/event"
+	"hubwatch/handlers/connection"
 )
 
 // DeviceCertificateExpired reports that a device used an X.509 certificate whose
@@ -29,5 +29,5 @@ var DeviceCertificateExpired = Detector{
 		"and one with an expired leaf of a certificate authority. Microsoft says that records can be lost, late or out of " +
 		"order. Set InferredAlerts to false for stated alerts only.",
 	On:     onFailedConnection,
-	Detect: detectConnection(event.CertificateExpired, "its X.509 certificate is expired"),
+	Detect: detectConnection(connection.CertificateExpired, "its X.509 certificate is expired"),
 }

@@ -2,7 +2,7 @@ package detector
 
 import (
 	"hubwatch/handlers/alert"
-	"hubwatch/handlers/event"
+	"hubwatch/handlers/connection"
 )
 
 // DeviceCertificateMismatch reports that a device used an X.509 certificate that
@@ -30,5 +30,5 @@ var DeviceCertificateMismatch = Detector{
 		"certificate authority. Microsoft says that records can be lost, late or out of order. Set InferredAlerts to false " +
 		"for stated alerts only.",
 	On:     onFailedConnection,
-	Detect: detectConnection(event.ThumbprintMismatch, "the thumbprint of its X.509 certificate does not match"),
+	Detect: detectConnection(connection.ThumbprintMismatch, "the thumbprint of its X.509 certificate does not match"),
 }

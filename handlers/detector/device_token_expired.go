@@ -2,7 +2,7 @@ package detector
 
 import (
 	"hubwatch/handlers/alert"
-	"hubwatch/handlers/event"
+	"hubwatch/handlers/connection"
 )
 
 // DeviceTokenExpired reports that a device used a shared access signature whose
@@ -31,5 +31,5 @@ var DeviceTokenExpired = Detector{
 		"public: capture one with a token of two minutes' life, during the session and at a new connection. " +
 		"Microsoft says that records can be lost, late or out of order. Set InferredAlerts to false for stated alerts only.",
 	On:     onFailedConnection,
-	Detect: detectConnection(event.TokenExpired, "its SAS token is expired"),
+	Detect: detectConnection(connection.TokenExpired, "its SAS token is expired"),
 }

@@ -2,7 +2,7 @@ package detector
 
 import (
 	"hubwatch/handlers/alert"
-	"hubwatch/handlers/event"
+	"hubwatch/handlers/connection"
 )
 
 // DeviceTokenInvalid reports that a device used a shared access signature that
@@ -28,5 +28,5 @@ var DeviceTokenInvalid = Detector{
 		"and one with an unknown device id. Microsoft says that records can be lost, late or out of order. " +
 		"Set InferredAlerts to false for stated alerts only.",
 	On:     onFailedConnection,
-	Detect: detectConnection(event.TokenInvalid, "its SAS token is invalid"),
+	Detect: detectConnection(connection.TokenInvalid, "its SAS token is invalid"),
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"hubwatch/handlers/alert"
-	"hubwatch/handlers/event"
+	"hubwatch/handlers/connection"
 )
 
 // eventTypes are all event types of Azure Resource Manager
@@ -156,21 +156,21 @@ func TestEveryConditionIsHeldByACase(t *testing.T) {
 	t.Logf("%d mutants, %d of them excluded", mutants, len(excluded))
 }
 
-// TestEveryRuleIsHeldByACase changes the table of event.Classify, one condition
+// TestEveryRuleIsHeldByACase changes the table of connection.Classify, one condition
 // at a time, and runs the cases of all detectors of failed connections.
 func TestEveryRuleIsHeldByACase(t *testing.T) {
 	cases := map[string]map[string]testCase{}
 	for _, d := range All {
-		if slices.Contains(d.On.EventTypes, event.ConnectionFailed) {
+		if slices.Contains(d.On.EventTypes, connection.Failed) {
 			cases[d.Name] = readCases(t, d.Name)
 		}
 	}
-	original := event.Rules
-	defer func() { event.Rules = original }()
+	original := connection.Rules
+	defer func() { connection.Rules = original }()
 	mutants := 0
-	try := func(rules []event.Rule, rule event.Rule, what string, args ...any) {
+	try := func(rules []connection.Rule, rule connection.Rule, what string, args ...any) {
 		mutants++
-		event.Rules = rules
+		connection.Rules = rules
 		for _, d := range All {
 			if noticed(t, d, cases[d.Name]) {
 				return
@@ -180,29 +180,29 @@ func TestEveryRuleIsHeldByACase(t *testing.T) {
 	}
 	for i, rule := range original {
 		try(slices.Delete(slices.Clone(original), i, i+1), rule, "removed")
-		change := func(what string, f func(*event.Rule)) {
+		change := func(what string, f func(*connection.Rule)) {
 			rules := slices.Clone(original)
 			f(&rules[i])
 			try(rules, rule, "%s", what)
 		}
 		if rule.Phrase != "" {
-			change("with any text", func(r *event.Rule) { r.Phrase = "" })
+			change("with any text", func(r *connection.Rule) { r.Phrase = "" })
 		}
 		if rule.Codes != nil {
-			change("with any code", func(r *event.Rule) { r.Codes = nil })
+			change("with any code", func(r *connection.Rule) { r.Codes = nil })
 		}
 		for k, code := range rule.Codes {
-			change("without the code "+code, func(r *event.Rule) { r.Codes = slices.Delete(slices.Clone(r.Codes), k, k+1) })
+			change("without the code "+code, func(r *connection.Rule) { r.Codes = slices.Delete(slices.Clone(r.Codes), k, k+1) })
 		}
 		if rule.Operation != "" {
-			change("with either operation", func(r *event.Rule) { r.Operation = "" })
+			change("with either operation", func(r *connection.Rule) { r.Operation = "" })
 		}
-		if rule.Family != event.UnknownFamily {
-			change("with any credential", func(r *event.Rule) { r.Family = event.UnknownFamily })
+		if rule.Family != connection.UnknownFamily {
+			change("with any credential", func(r *connection.Rule) { r.Family = connection.UnknownFamily })
 		}
-		for _, cause := range []event.Cause{event.TokenExpired, event.TokenInvalid, event.CertificateExpired, event.ThumbprintMismatch} {
+		for _, cause := range []connection.Cause{connection.TokenExpired, connection.TokenInvalid, connection.CertificateExpired, connection.ThumbprintMismatch} {
 			if cause != rule.Cause {
-				change("as "+string(cause), func(r *event.Rule) { r.Cause = cause })
+				change("as "+string(cause), func(r *connection.Rule) { r.Cause = cause })
 			}
 		}
 	}

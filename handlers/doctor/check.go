@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hubwatch/handlers/secret"
 	"io"
 	"net/http"
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
-
-	"hubwatch/handlers/alert"
 )
 
 // verdict is what a check comes to.
@@ -50,7 +49,7 @@ func (c check) within(ctx context.Context) result {
 
 // report writes the line of a check, without secrets, and returns its verdict.
 func report(w io.Writer, name string, r result) verdict {
-	text := strings.Join(strings.Fields(alert.RedactString(r.text)), " ")
+	text := strings.Join(strings.Fields(secret.RedactString(r.text)), " ")
 	fmt.Fprintf(w, "%-8s %s: %s\n", r.verdict, name, text)
 	return r.verdict
 }

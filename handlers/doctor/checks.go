@@ -11,8 +11,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/eventgrid/armeventgrid/v2"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/monitor/armmonitor"
 
+	"hubwatch/handlers/connection"
 	"hubwatch/handlers/detector"
-	"hubwatch/handlers/event"
 	"hubwatch/handlers/host"
 )
 
@@ -139,7 +139,7 @@ func checkSubscriptions(d deployment, a azure) []check {
 	of := map[string]map[string]bool{d.changesTopic: {}, d.connectionsTopic(): {}}
 	for _, each := range detector.All {
 		topic, subscriptions := d.changesTopic, changes
-		if slices.Contains(each.On.EventTypes, event.ConnectionFailed) {
+		if slices.Contains(each.On.EventTypes, connection.Failed) {
 			topic, subscriptions = d.connectionsTopic(), connections
 		}
 		of[topic][strings.ToLower(each.Name)] = true

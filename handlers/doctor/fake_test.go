@@ -28,8 +28,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/monitor/armmonitor"
 	monitorfake "github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/monitor/armmonitor/fake"
 
+	"hubwatch/handlers/connection"
 	"hubwatch/handlers/detector"
-	"hubwatch/handlers/event"
 	"hubwatch/handlers/host"
 )
 
@@ -97,7 +97,7 @@ func newSky(t *testing.T) *sky {
 	for _, d := range detector.All {
 		s.addFunction(d.Name)
 		subscription := subscriptionOf(d)
-		if slices.Contains(d.On.EventTypes, event.ConnectionFailed) {
+		if slices.Contains(d.On.EventTypes, connection.Failed) {
 			s.connections = append(s.connections, subscription)
 		} else {
 			s.changes = append(s.changes, subscription)

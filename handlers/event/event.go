@@ -1,6 +1,6 @@
 // Package event is what comes in: the envelope that Event Grid delivers, in
-// either of its two schemas, the ids of Azure resources, and the payloads that
-// detectors read.
+// either of its two schemas, the ids of Azure resources, and the operations of
+// Azure Resource Manager.
 package event
 
 import (
@@ -27,11 +27,11 @@ type Event struct {
 	Raw     jsontext.Value // the whole event as it was delivered
 }
 
-// lenient reads strings that are not valid UTF-8, or hold half of a surrogate
+// Lenient reads strings that are not valid UTF-8, or hold half of a surrogate
 // pair, as the replacement character. An event must not escape judgement
 // because somebody put such bytes in a name. A member that stands twice is
 // refused, since no reader can know which of the two counts.
-var lenient = jsontext.AllowInvalidUTF8(true)
+var Lenient = jsontext.AllowInvalidUTF8(true)
 
 // envelope has the members of both schemas; specversion tells them apart.
 type envelope struct {
@@ -56,7 +56,7 @@ type envelope struct {
 // caller must not change.
 func Decode(raw jsontext.Value) (Event, error) {
 	var v envelope
-	if err := json.Unmarshal(raw, &v, lenient); err != nil {
+	if err := json.Unmarshal(raw, &v, Lenient); err != nil {
 		return Event{}, fmt.Errorf("event: %w", JSONError(err))
 	}
 	if raw.Kind() != '{' {
@@ -69,7 +69,7 @@ func Decode(raw jsontext.Value) (Event, error) {
 	typeMember, timeMember, stamp := "eventType", "eventTime", v.EventTime
 	if v.SpecVersion != "" {
 		if v.SpecVersion != "1.0" {
-			return Event{}, fmt.Errorf("event: specversion: want 1.0, have %q", shorten(v.SpecVersion))
+			return Event{}, fmt.Errorf("event: specversion: want 1.0, have %q", Shorten(v.SpecVersion))
 		}
 		e.Type, e.Source = v.Type, v.Source
 		typeMember, timeMember, stamp = "type", "time", v.Time
@@ -88,7 +88,7 @@ func Decode(raw jsontext.Value) (Event, error) {
 			return e, fmt.Errorf("event: %s: missing or empty", m.name)
 		}
 	}
-	t, err := decodeTime(stamp)
+	t, err := ParseTime(stamp)
 	if err != nil {
 		return e, fmt.Errorf("event: %s: %w", timeMember, err)
 	}
@@ -96,24 +96,24 @@ func Decode(raw jsontext.Value) (Event, error) {
 	return e, nil
 }
 
-// decodeTime reads an RFC 3339 time. The range is that of an Edm.DateTime
+// ParseTime reads an RFC 3339 time. The range is that of an Edm.DateTime
 // (https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model).
-func decodeTime(s string) (time.Time, error) {
+func ParseTime(s string) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, errors.New("missing or empty")
 	}
 	t, err := time.Parse(time.RFC3339Nano, s)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("want an RFC 3339 time, have %q", shorten(s))
+		return time.Time{}, fmt.Errorf("want an RFC 3339 time, have %q", Shorten(s))
 	}
 	if t = t.UTC(); t.Year() < 1601 || t.Year() > 9999 {
-		return time.Time{}, fmt.Errorf("want a year from 1601 to 9999, have %q", shorten(s))
+		return time.Time{}, fmt.Errorf("want a year from 1601 to 9999, have %q", Shorten(s))
 	}
 	return t, nil
 }
 
-// shorten bounds a foreign string that is about to stand in an error.
-func shorten(s string) string {
+// Shorten bounds a foreign string that is about to stand in an error.
+func Shorten(s string) string {
 	const most = 80
 	if len(s) > most {
 		return strings.ToValidUTF8(s[:most], "") + "…"

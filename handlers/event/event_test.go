@@ -269,7 +269,7 @@ func TestDecodeTime(t *testing.T) {
 		"9999-12-31T23:59:59-01:00": "want a year from 1601 to 9999", // 10000 in UTC
 		strings.Repeat("9", 10000):  strings.Repeat("9", 80) + `…"`,
 	} {
-		t.Run(shorten(stamp), func(t *testing.T) {
+		t.Run(Shorten(stamp), func(t *testing.T) {
 			_, err := Decode(object(eventGrid, set("eventTime", `"`+stamp+`"`)))
 			wantError(t, err, "event: eventTime: ", want)
 			_, err = Decode(object(cloudEvents, set("time", `"`+stamp+`"`)))

@@ -1,6 +1,7 @@
 package event
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/go-json-experiment/json"
@@ -64,7 +65,7 @@ func OperationName(data jsontext.Value) (string, error) {
 	var v struct {
 		OperationName string `json:"operationName"`
 	}
-	if err := json.Unmarshal(data, &v, lenient); err != nil {
+	if err := json.Unmarshal(data, &v, Lenient); err != nil {
 		return "", fmt.Errorf("event: data: %w", JSONError(err))
 	}
 	if v.OperationName == "" {
@@ -86,7 +87,7 @@ func DecodeOperation(data jsontext.Value) (Operation, error) {
 		Claims        jsontext.Value `json:"claims"`
 		HTTPRequest   jsontext.Value `json:"httpRequest"`
 	}
-	if err := json.Unmarshal(data, &v, lenient); err != nil {
+	if err := json.Unmarshal(data, &v, Lenient); err != nil {
 		return Operation{}, fmt.Errorf("event: data: %w", JSONError(err))
 	}
 	if v.OperationName == "" {
@@ -108,10 +109,10 @@ func DecodeOperation(data jsontext.Value) (Operation, error) {
 
 	o.HTTPRequest = presence
 	o.Role = text(evidence["role"])
-	o.Actor.ObjectID = first(firstOf(claims, objectIDClaims), text(evidence["principalId"]))
+	o.Actor.ObjectID = cmp.Or(firstOf(claims, objectIDClaims), text(evidence["principalId"]))
 	o.Actor.ApplicationID = firstOf(claims, applicationClaims)
-	o.Actor.Name = first(firstOf(claims, upnClaims), firstOf(claims, nameClaims), o.Actor.ObjectID, o.Actor.ApplicationID)
-	o.ClientAddress = first(text(request["clientIpAddress"]), firstOf(claims, addressClaims))
+	o.Actor.Name = cmp.Or(firstOf(claims, upnClaims), firstOf(claims, nameClaims), o.Actor.ObjectID, o.Actor.ApplicationID)
+	o.ClientAddress = cmp.Or(text(request["clientIpAddress"]), firstOf(claims, addressClaims))
 	return o, nil
 }
 
@@ -124,7 +125,7 @@ func members(raw jsontext.Value) (map[string]jsontext.Value, Presence) {
 		raw = jsontext.Value(text(raw))
 	}
 	var m map[string]jsontext.Value
-	if err := json.Unmarshal(raw, &m, lenient); err != nil || m == nil {
+	if err := json.Unmarshal(raw, &m, Lenient); err != nil || m == nil {
 		return nil, Unclear
 	}
 	return m, Present
@@ -133,7 +134,7 @@ func members(raw jsontext.Value) (map[string]jsontext.Value, Presence) {
 // text returns the string that raw holds, or "" if it holds none.
 func text(raw jsontext.Value) string {
 	var s string
-	if raw.Kind() != '"' || json.Unmarshal(raw, &s, lenient) != nil {
+	if raw.Kind() != '"' || json.Unmarshal(raw, &s, Lenient) != nil {
 		return ""
 	}
 	return s
@@ -143,15 +144,6 @@ func firstOf(m map[string]jsontext.Value, names []string) string {
 	for _, name := range names {
 		if s := text(m[name]); s != "" {
 			return s
-		}
-	}
-	return ""
-}
-
-func first(values ...string) string {
-	for _, v := range values {
-		if v != "" {
-			return v
 		}
 	}
 	return ""

@@ -261,7 +261,7 @@ func readCases(t testing.TB) (events []jsontext.Value) {
 		var c struct {
 			Event jsontext.Value `json:"event"`
 		}
-		if err := json.Unmarshal(data, &c, lenient, jsontext.AllowDuplicateNames(true)); err != nil {
+		if err := json.Unmarshal(data, &c, Lenient, jsontext.AllowDuplicateNames(true)); err != nil {
 			t.Fatalf("%s: %v", file, err)
 		}
 		events = append(events, c.Event)

@@ -36,7 +36,7 @@ const iotHubs = "Microsoft.Devices/IotHubs"
 func ParseResourceID(id string) (ResourceID, error) {
 	r, err := parseResourceID(id)
 	if err != nil {
-		return ResourceID{}, fmt.Errorf("resource id %q: %w", shorten(id), err)
+		return ResourceID{}, fmt.Errorf("resource id %q: %w", Shorten(id), err)
 	}
 	return r, nil
 }
@@ -51,12 +51,12 @@ func parseResourceID(id string) (r ResourceID, err error) {
 		if plain, err := url.PathUnescape(s); err == nil {
 			s = plain
 		}
-		s = strings.ToValidUTF8(s, "\uFFFD") // as lenient does
+		s = strings.ToValidUTF8(s, "\uFFFD") // as Lenient does
 		switch {
 		case s == "":
 			return r, fmt.Errorf("segment %d is empty", i+1)
 		case s == "." || s == ".." || strings.Contains(s, "/"):
-			return r, fmt.Errorf("segment %d is %q", i+1, shorten(s))
+			return r, fmt.Errorf("segment %d is %q", i+1, Shorten(s))
 		}
 		segments[i] = s
 	}
@@ -66,7 +66,7 @@ func parseResourceID(id string) (r ResourceID, err error) {
 			return "", fmt.Errorf("ends before the name of its %s", word)
 		}
 		if !strings.EqualFold(segments[0], word) {
-			return "", fmt.Errorf("has %q instead of %q", shorten(segments[0]), word)
+			return "", fmt.Errorf("has %q instead of %q", Shorten(segments[0]), word)
 		}
 		value := segments[1]
 		segments = segments[2:]

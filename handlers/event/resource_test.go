@@ -131,7 +131,7 @@ func TestParseResourceIDRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, err := ParseResourceID(test.id)
-			wantError(t, err, fmt.Sprintf("resource id %q: ", shorten(test.id)), test.want)
+			wantError(t, err, fmt.Sprintf("resource id %q: ", Shorten(test.id)), test.want)
 			if r != (ResourceID{}) {
 				t.Errorf("beside an error there is %v", r)
 			}

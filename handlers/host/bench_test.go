@@ -15,7 +15,7 @@ import (
 // noStore is an alert.Store that takes everything and keeps nothing.
 type noStore struct{}
 
-func (noStore) Put(context.Context, ...alert.Alert) error           { return nil }
+func (noStore) Put(context.Context, ...alert.Occurrence) error      { return nil }
 func (noStore) Quarantine(context.Context, alert.Quarantined) error { return nil }
 
 // writer is the least that an http.ResponseWriter can be.

@@ -27,13 +27,13 @@ type fakeStore struct {
 
 	mu    sync.Mutex
 	calls int // of Put with alerts, and of Quarantine
-	put   []alert.Alert
+	put   []alert.Occurrence
 	kept  []alert.Quarantined
 }
 
 var _ alert.Store = (*fakeStore)(nil)
 
-func (s *fakeStore) Put(ctx context.Context, alerts ...alert.Alert) error {
+func (s *fakeStore) Put(ctx context.Context, alerts ...alert.Occurrence) error {
 	if len(alerts) == 0 {
 		return nil
 	}
@@ -267,7 +267,7 @@ func jsonString(s string) string {
 }
 
 // entities returns the names that alerts are about, in the order of alerts.
-func entities(alerts []alert.Alert) []string {
+func entities(alerts []alert.Occurrence) []string {
 	var names []string
 	for _, a := range alerts {
 		names = append(names, a.Entity.Name)

@@ -1,11 +1,10 @@
 package host
 
 import (
+	"hubwatch/handlers/secret"
 	"io"
 	"log/slog"
 	"strings"
-
-	"hubwatch/handlers/alert"
 )
 
 // NewLogger returns the log of a handler: one JSON object a line. The host takes
@@ -26,7 +25,7 @@ func NewLogger(w io.Writer) *slog.Logger {
 // clean makes a foreign string fit for a log: without secrets, and bounded.
 func clean(s string) string {
 	const most = 4000
-	s = alert.RedactString(s) // before the cut, which may make a secret unrecognizable
+	s = secret.RedactString(s) // before the cut, which may make a secret unrecognizable
 	if len(s) > most {
 		s = s[:most] + "…"
 	}

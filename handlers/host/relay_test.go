@@ -41,7 +41,7 @@ type quarantineStore struct {
 	err  error
 }
 
-func (s *quarantineStore) Put(context.Context, ...alert.Alert) error {
+func (s *quarantineStore) Put(context.Context, ...alert.Occurrence) error {
 	return errors.New("the relay stores no alerts")
 }
 

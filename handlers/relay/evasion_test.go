@@ -10,6 +10,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"hubwatch/handlers/connection"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/event"
 )
@@ -63,7 +64,7 @@ var forms = map[string]func(t testing.TB, record jsontext.Value) string{
 func TestNoWrapperHelps(t *testing.T) {
 	variants := 0
 	for _, d := range detector.All {
-		if !slices.Contains(d.On.EventTypes, event.ConnectionFailed) {
+		if !slices.Contains(d.On.EventTypes, connection.Failed) {
 			continue
 		}
 		files, err := filepath.Glob("../detector/testdata/" + d.Name + "/fires-*.json")

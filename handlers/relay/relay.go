@@ -7,12 +7,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"hubwatch/handlers/connection"
+	"hubwatch/handlers/secret"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
-
-	"hubwatch/handlers/alert"
-	"hubwatch/handlers/event"
 )
 
 // mostBytes is the largest event that Event Grid takes
@@ -30,11 +29,11 @@ const mostDepth = 32
 // Result is what became of a batch of messages. Each record counts once: in
 // Relayed, in PassedOver, as Repeated, or as Unreadable.
 type Result struct {
-	Events     []jsontext.Value     // CloudEvents 1.0 in JSON, in the order of their records
-	Relayed    map[event.Cause]int  // events, by the cause that their record tells
-	PassedOver map[event.Reason]int // records of no failed connection
-	Repeated   int                  // records that are in the batch a second time
-	Unreadable []Unreadable         // records of which nothing can be made, now or later
+	Events     []jsontext.Value          // CloudEvents 1.0 in JSON, in the order of their records
+	Relayed    map[connection.Cause]int  // events, by the cause that their record tells
+	PassedOver map[connection.Reason]int // records of no failed connection
+	Repeated   int                       // records that are in the batch a second time
+	Unreadable []Unreadable              // records of which nothing can be made, now or later
 }
 
 // Unreadable is a record, or a part of a message in which there may have been
@@ -46,7 +45,7 @@ type Unreadable struct {
 }
 
 // Relay makes events of the failed connections in a batch of messages, each as
-// Azure Monitor writes them to an Event Hub or to a file (see event.Records).
+// Azure Monitor writes them to an Event Hub or to a file (see connection.Records).
 //
 // An event's id is a hash of its record without secrets, so the same record gives
 // the same event in whatever message, batch or order it comes, and also if it
@@ -55,10 +54,10 @@ type Unreadable struct {
 // are one.
 func Relay(messages [][]byte) Result {
 	w := worker{seen: map[[sha256.Size]byte]bool{}, Result: Result{
-		Relayed: map[event.Cause]int{}, PassedOver: map[event.Reason]int{},
+		Relayed: map[connection.Cause]int{}, PassedOver: map[connection.Reason]int{},
 	}}
 	for i, message := range messages {
-		for raw, err := range event.Records(message) {
+		for raw, err := range connection.Records(message) {
 			if err == nil {
 				err = w.relay(raw)
 			}
@@ -80,11 +79,11 @@ type worker struct {
 // relay makes an event of a record if it is of a failed connection. Its error
 // means that it never will.
 func (w *worker) relay(raw jsontext.Value) error {
-	r, err := event.DecodeRecord(raw)
+	r, err := connection.DecodeRecord(raw)
 	if err != nil {
 		return err
 	}
-	c := event.Classify(r)
+	c := connection.Classify(r)
 	if c.PassedOver != "" {
 		w.PassedOver[c.PassedOver]++
 		return nil
@@ -102,11 +101,11 @@ func (w *worker) relay(raw jsontext.Value) error {
 	if err != nil {
 		return err
 	}
-	if w.canonical, err = canonical(w.canonical, alert.Redact(raw)); err != nil {
+	if w.canonical, err = canonical(w.canonical, secret.Redact(raw)); err != nil {
 		// Some characters are no Unicode. JSON must be, so they are replaced, as
 		// every reader would.
 		if raw, err = jsontext.AppendFormat(nil, raw, jsontext.AllowInvalidUTF8(true)); err == nil {
-			w.canonical, err = canonical(w.canonical, alert.Redact(raw))
+			w.canonical, err = canonical(w.canonical, secret.Redact(raw))
 		}
 		if err != nil {
 			return fmt.Errorf("record: %w", err)
@@ -159,12 +158,12 @@ func canonical(buf []byte, raw jsontext.Value) ([]byte, error) {
 // cloudEvent returns the event of a record
 // (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md).
 // Its data is the record as it came.
-func cloudEvent(id [sha256.Size]byte, r event.Record, subject string, raw jsontext.Value) jsontext.Value {
+func cloudEvent(id [sha256.Size]byte, r connection.Record, subject string, raw jsontext.Value) jsontext.Value {
 	const fixed = 320 // the members' names and the values of fixed length, rounded up
 	b := make([]byte, 0, fixed+2*len(r.ResourceID)+2*len(subject)+len(raw))
 	b = append(b, `{"specversion":"1.0","id":"`...)
 	b = hex.AppendEncode(b, id[:])
-	b = append(b, `","type":"`+event.ConnectionFailed+`","source":`...)
+	b = append(b, `","type":"`+connection.Failed+`","source":`...)
 	b = quote(b, r.ResourceID)
 	b = append(b, `,"subject":`...)
 	b = quote(b, subject)

@@ -18,6 +18,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
 
+	"hubwatch/handlers/connection"
 	"hubwatch/handlers/event"
 )
 
@@ -34,11 +35,11 @@ type testCase struct {
 
 // outcome is a Result in JSON.
 type outcome struct {
-	Events     []jsontext.Value     `json:"events,omitempty"`
-	Relayed    map[event.Cause]int  `json:"relayed,omitempty"`
-	PassedOver map[event.Reason]int `json:"passedOver,omitempty"`
-	Repeated   int                  `json:"repeated,omitzero"`
-	Unreadable []unreadable         `json:"unreadable,omitempty"`
+	Events     []jsontext.Value          `json:"events,omitempty"`
+	Relayed    map[connection.Cause]int  `json:"relayed,omitempty"`
+	PassedOver map[connection.Reason]int `json:"passedOver,omitempty"`
+	Repeated   int                       `json:"repeated,omitzero"`
+	Unreadable []unreadable              `json:"unreadable,omitempty"`
 }
 
 type unreadable struct {
@@ -147,7 +148,7 @@ func relay(t testing.TB, messages [][]byte) Result {
 		if !bytes.Equal(m, before[i]) {
 			t.Errorf("message %d was changed", i)
 		}
-		for range event.Records(m) {
+		for range connection.Records(m) {
 			records++
 		}
 	}
@@ -175,16 +176,16 @@ func relay(t testing.TB, messages [][]byte) Result {
 			t.Errorf("%q: %v", raw, err)
 			continue
 		}
-		record, err := event.DecodeRecord(e.Data)
+		record, err := connection.DecodeRecord(e.Data)
 		if err != nil {
 			t.Errorf("%q: %v", raw, err)
 			continue
 		}
 		subject, err := record.Subject()
-		if e.Type != event.ConnectionFailed || err != nil || e.Subject != subject || e.Source != record.ResourceID || !e.Time.Equal(record.Time) || len(e.ID) != 64 {
+		if e.Type != connection.Failed || err != nil || e.Subject != subject || e.Source != record.ResourceID || !e.Time.Equal(record.Time) || len(e.ID) != 64 {
 			t.Errorf("%q does not say what its record says (error %v)", raw, err)
 		}
-		if event.Classify(record).PassedOver != "" {
+		if connection.Classify(record).PassedOver != "" {
 			t.Errorf("%q is no failed connection", raw)
 		}
 	}

@@ -33,7 +33,7 @@ const (
 
 // occurrence is an alert on its way into the store.
 type occurrence struct {
-	alert.Alert
+	alert.Occurrence
 	done chan<- error // has room; gets the outcome once
 }
 
@@ -115,11 +115,11 @@ func (s *Store) commit(ctx context.Context, batch []occurrence) (err error) {
 			err = fmt.Errorf("table %q: panic: %v\n%s", s.alerts.name, p, debug.Stack())
 		}
 	}()
-	pending := map[string]alert.Alert{} // by row key of the evidence: a batch may hold an event twice
+	pending := map[string]alert.Occurrence{} // by row key of the evidence: a batch may hold an event twice
 	for _, o := range batch {
-		pending[evidenceKey(o.Alert)] = o.Alert
+		pending[evidenceKey(o.Occurrence)] = o.Occurrence
 	}
-	partition, id := partitionKey(batch[0].Alert), batch[0].ID
+	partition, id := partitionKey(batch[0].Occurrence), batch[0].ID
 	for attempt := 0; ; attempt++ {
 		row, etag, err := s.read(ctx, partition, id)
 		if err != nil {
@@ -173,7 +173,7 @@ func (s *Store) read(ctx context.Context, partition, id string) (Row, azcore.ETa
 
 // transaction returns what records the pending occurrences: first the alert's
 // row, then the evidence in the order of keys.
-func (s *Store) transaction(row Row, etag azcore.ETag, pending map[string]alert.Alert, keys []string) ([]aztables.TransactionAction, error) {
+func (s *Store) transaction(row Row, etag azcore.ETag, pending map[string]alert.Occurrence, keys []string) ([]aztables.TransactionAction, error) {
 	sum := newRow(pending[keys[0]], s.now())
 	for _, k := range keys[1:] {
 		sum = sum.add(newRow(pending[k], s.now()))
@@ -201,7 +201,7 @@ func (s *Store) transaction(row Row, etag azcore.ETag, pending map[string]alert.
 // dropRecorded removes from pending the occurrences whose evidence is recorded. It
 // asks for all of them at once, and for each by itself only where an alert has so
 // much evidence that the first answer does not reach to the last of them.
-func (s *Store) dropRecorded(ctx context.Context, partition string, pending map[string]alert.Alert) error {
+func (s *Store) dropRecorded(ctx context.Context, partition string, pending map[string]alert.Occurrence) error {
 	keys := slices.Sorted(maps.Keys(pending))
 	pages := s.alerts.client.NewListEntitiesPager(&aztables.ListEntitiesOptions{
 		Filter: to.Ptr(fmt.Sprintf("PartitionKey eq '%s' and RowKey ge '%s' and RowKey le '%s'", partition, keys[0], keys[len(keys)-1])),

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/secret"
 )
 
 // Keys. A partition holds one hub's alerts of one UTC day, so that no partition
@@ -29,7 +30,7 @@ const (
 )
 
 // partitionKey returns the partition of an occurrence.
-func partitionKey(a alert.Alert) string {
+func partitionKey(a alert.Occurrence) string {
 	day := a.Day()
 	return escape(a.Hub.Key()) + separator + fmt.Sprintf("%08d", 99999999-(day.Year()*10000+int(day.Month())*100+day.Day()))
 }
@@ -39,8 +40,8 @@ func alertKey(id string) string { return alertRange + id }
 // evidenceKey returns the row key of an occurrence. An event is known by its
 // source and id together (CloudEvents 1.0, section 3.1.1), both without secrets,
 // which an event that comes back from the quarantine has none of.
-func evidenceKey(a alert.Alert) string {
-	return evidenceRange + a.ID + separator + hash(strings.ToLower(alert.RedactString(a.Evidence.Source)), alert.RedactString(a.Evidence.EventID))
+func evidenceKey(a alert.Occurrence) string {
+	return evidenceRange + a.ID + separator + hash(strings.ToLower(secret.RedactString(a.Evidence.Source)), secret.RedactString(a.Evidence.EventID))
 }
 
 // hash returns 128 bits of the SHA-256 of the parts, in hexadecimal. Each

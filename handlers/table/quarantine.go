@@ -16,6 +16,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/secret"
 )
 
 // A quarantined event is one row, in the partition of its function, known by
@@ -55,7 +56,7 @@ type head struct {
 // Quarantine implements alert.Store.
 func (s *Store) Quarantine(ctx context.Context, q alert.Quarantined) error {
 	partition, id := escape(q.Function), hash(q.Function, string(q.Body))
-	whole := alert.Redact(q.Body)
+	whole := secret.Redact(q.Body)
 	h := head{
 		key:            key{partition, id},
 		Function:       column(q.Function),

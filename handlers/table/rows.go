@@ -12,6 +12,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/secret"
 )
 
 // Row is the row of an alert. Its columns have the names of Microsoft's
@@ -71,7 +72,7 @@ func (p particulars) compare(q particulars) int {
 }
 
 // newRow returns the row of an alert whose only occurrence is a.
-func newRow(a alert.Alert, generated time.Time) Row {
+func newRow(a alert.Occurrence, generated time.Time) Row {
 	steps := make([]string, len(a.Remediation))
 	for i, step := range a.Remediation {
 		steps[i] = fmt.Sprintf("%d. %s", i+1, step)
@@ -160,7 +161,7 @@ type evidence struct {
 	RawEventSha256 string // of the event as it was delivered, in hexadecimal
 }
 
-func newEvidence(a alert.Alert) evidence {
+func newEvidence(a alert.Occurrence) evidence {
 	return evidence{
 		key:            key{partitionKey(a), evidenceKey(a)},
 		SystemAlertId:  a.ID,
@@ -196,7 +197,7 @@ const maxText = 32000
 // column makes a foreign string fit to stand in a column: without secrets, valid
 // UTF-8, and of at most maxText UTF-16 units.
 func column(s string) string {
-	s = strings.ToValidUTF8(alert.RedactString(s), string(utf8.RuneError))
+	s = strings.ToValidUTF8(secret.RedactString(s), string(utf8.RuneError))
 	if len(s) <= maxText {
 		return s
 	}

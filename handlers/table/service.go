@@ -17,6 +17,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/secret"
 )
 
 // Settings say where the tables are. The names of the application settings
@@ -69,7 +70,7 @@ func (s Settings) service() (*aztables.ServiceClient, error) {
 		}
 		service, err := aztables.NewServiceClientFromConnectionString(connection, options)
 		if err != nil {
-			return nil, fmt.Errorf("setting AlertsStorage: %s", alert.RedactString(err.Error()))
+			return nil, fmt.Errorf("setting AlertsStorage: %s", secret.RedactString(err.Error()))
 		}
 		return service, nil
 	case s.ServiceURI != "":
@@ -248,5 +249,5 @@ func rejects(status int, code string) bool {
 // redacted is an error without the secrets in its text.
 type redacted struct{ err error }
 
-func (r *redacted) Error() string { return alert.RedactString(r.err.Error()) }
+func (r *redacted) Error() string { return secret.RedactString(r.err.Error()) }
 func (r *redacted) Unwrap() error { return r.err }

@@ -60,7 +60,7 @@ func Open(settings Settings) (*Store, error) {
 // Put implements alert.Store. Occurrences of one alert that come at the same
 // time are written together, whoever brings them, so that a device that fails
 // hundreds of times at once does not make as many writers fight for one row.
-func (s *Store) Put(ctx context.Context, alerts ...alert.Alert) error {
+func (s *Store) Put(ctx context.Context, alerts ...alert.Occurrence) error {
 	done := make(chan error, len(alerts))
 	for _, a := range alerts {
 		s.enqueue(occurrence{a, done})

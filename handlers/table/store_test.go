@@ -28,6 +28,7 @@ import (
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/local"
+	"hubwatch/handlers/secret"
 )
 
 // TestMain makes the test binary also the process that TestKeyless starts:
@@ -102,7 +103,7 @@ func through(t testing.TB, fault func(n int, r *http.Request) local.Fault) (stri
 	return strings.Replace(a.ConnectionString(), target, p.URL, 1), p
 }
 
-func put(t testing.TB, s *Store, alerts ...alert.Alert) {
+func put(t testing.TB, s *Store, alerts ...alert.Occurrence) {
 	t.Helper()
 	if err := s.Put(t.Context(), alerts...); err != nil {
 		t.Fatal(err)
@@ -187,7 +188,7 @@ func TestColumns(t *testing.T) {
 // order, some of them again and at the same time, through two instances, and
 // compares the rows with those of one delivery in order.
 func TestRedeliveryChangesNothing(t *testing.T) {
-	var alerts []alert.Alert
+	var alerts []alert.Occurrence
 	for i := range 60 {
 		at := noon.Add(time.Duration(i%7) * time.Minute)
 		alerts = append(alerts, occurred([]string{"contoso-hub", "contoso-hub-west"}[i%2], fmt.Sprint("event-", i), at))
@@ -200,7 +201,7 @@ func TestRedeliveryChangesNothing(t *testing.T) {
 
 	s, settings := open(t, azurite(t).ConnectionString())
 	instances := []*Store{s, reopen(t, settings)}
-	var deliveries []alert.Alert
+	var deliveries []alert.Occurrence
 	for range 3 {
 		deliveries = append(deliveries, alerts...)
 	}
@@ -225,15 +226,15 @@ func TestRedeliveryOfMany(t *testing.T) {
 	connection, proxy := through(t, func(int, *http.Request) local.Fault { return local.Pass })
 	s, _ := open(t, connection)
 	const many = 1_100 // an answer has 1,000 rows at most
-	var alerts []alert.Alert
+	var alerts []alert.Occurrence
 	for i := range many {
 		alerts = append(alerts, occurred("contoso-hub", fmt.Sprint(i), noon))
 	}
-	slices.SortFunc(alerts, func(a, b alert.Alert) int { return strings.Compare(evidenceKey(a), evidenceKey(b)) })
-	commit := func(alerts ...alert.Alert) (requests int) {
+	slices.SortFunc(alerts, func(a, b alert.Occurrence) int { return strings.Compare(evidenceKey(a), evidenceKey(b)) })
+	commit := func(alerts ...alert.Occurrence) (requests int) {
 		var batch []occurrence
 		for _, a := range alerts {
-			batch = append(batch, occurrence{Alert: a})
+			batch = append(batch, occurrence{Occurrence: a})
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), commitTimeout)
 		defer cancel()
@@ -378,7 +379,7 @@ func TestNamesThatKeysForbid(t *testing.T) {
 
 func TestEvidenceOfOneMegabyte(t *testing.T) {
 	s, _ := open(t, azurite(t).ConnectionString())
-	var alerts []alert.Alert
+	var alerts []alert.Occurrence
 	for i := range 5 { // more than one transaction takes
 		a := occurred("contoso-hub", fmt.Sprint(i), noon)
 		a.Evidence.Raw = []byte(strings.Repeat("é", 512<<10))
@@ -550,7 +551,7 @@ func TestQuarantine(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if got, want := quarantinedBody(t, s, q), string(alert.Redact(q.Body)); got != want {
+		if got, want := quarantinedBody(t, s, q), string(secret.Redact(q.Body)); got != want {
 			t.Errorf("a body of %d bytes comes back as %d bytes: %.60q", len(want), len(got), got)
 		}
 	}
@@ -604,7 +605,7 @@ func TestRequestsOfAWrite(t *testing.T) {
 	}
 	for _, step := range []struct {
 		what string
-		a    alert.Alert
+		a    alert.Occurrence
 		want int
 	}{
 		{"a new alert", occurred("contoso-hub", "1", noon), 2},

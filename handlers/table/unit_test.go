@@ -19,7 +19,7 @@ import (
 
 // occurred returns one occurrence of an alert on a certificate of hub, in event
 // id at a time. Occurrences that differ in id and time alone are one alert.
-func occurred(hub, id string, at time.Time) alert.Alert {
+func occurred(hub, id string, at time.Time) alert.Occurrence {
 	h := alert.Hub{
 		Name:           hub,
 		ResourceID:     "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-iot/providers/Microsoft.Devices/IotHubs/" + hub,
@@ -35,7 +35,7 @@ func occurred(hub, id string, at time.Time) alert.Alert {
 		Confidence:     alert.Stated,
 		Properties:     map[string]string{"ChangeKind": "created"},
 	}
-	return alert.Alert{
+	return alert.Occurrence{
 		ID:          alert.ID("IoT_CertificateSuccessfullyAddedToHub", f.Hub, f.Entity, f.Actor, at),
 		Detector:    "CertificateAdded",
 		Type:        "IoT_CertificateSuccessfullyAddedToHub",
@@ -150,7 +150,7 @@ func TestClosedAlertBecomesActiveAgain(t *testing.T) {
 // can tell that the row is of it, although the row has no secret.
 func TestEvidenceIsHashedAsItCame(t *testing.T) {
 	raw := []byte(`{"id":"event-1","data":{"url":"https://contoso.example/?sv=1&sig=c2VjcmV0"}}`)
-	e := newEvidence(alert.Alert{Evidence: alert.Evidence{EventID: "event-1", Raw: raw}})
+	e := newEvidence(alert.Occurrence{Evidence: alert.Evidence{EventID: "event-1", Raw: raw}})
 	if e.RawEventSha256 != sha256Hex(raw) || e.RawEvent != strings.Replace(string(raw), "c2VjcmV0", "REDACTED", 1) {
 		t.Errorf("the evidence has %s and the hash %s, want it without the secret and the hash %s", e.RawEvent, e.RawEventSha256, sha256Hex(raw))
 	}

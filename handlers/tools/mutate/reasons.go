@@ -9,7 +9,7 @@ import (
 
 // reason says why some mutants of a function survive.
 type reason struct {
-	function string // with its package: event.Classify
+	function string // with its package: connection.Classify
 	changes  []change
 	// of tells the detectors whose cases may miss them; nil stands for all.
 	of      func(detector.Detector) bool
@@ -56,22 +56,22 @@ var reasons = []reason{
 		because: "The trigger takes every subject and every operation. The cases of detectors that do not kill it.",
 	},
 	{
-		function: "event.Rule.applies",
+		function: "connection.Rule.applies",
 		changes:  []change{{`return "", false`, `return "mutant", false`}},
 		because:  "Nobody looks at the text of a rule that does not apply.",
 	},
 	{
-		function: "event.member.UnmarshalJSONFrom",
+		function: "connection.member.UnmarshalJSONFrom",
 		changes:  []change{{`if err != nil {`, `if false {`}},
 		because:  "The JSON package reports an error of its decoder, whether it is returned or not.",
 	},
 	{
-		function: "event.nested.UnmarshalJSONFrom",
+		function: "connection.nested.UnmarshalJSONFrom",
 		changes:  []change{{`if err != nil {`, `if false {`}},
 		because:  "The JSON package reports an error of its decoder, whether it is returned or not.",
 	},
 	{
-		function: "event.DecodeRecord",
+		function: "connection.DecodeRecord",
 		changes: []change{
 			{`r.ResourceID = read("resourceId", &v.ResourceID)`, `r.ResourceID = read("", &v.ResourceID)`},
 			{`r.ResourceID = read("resourceId", &v.ResourceID)`, `r.ResourceID = read("level", &v.ResourceID)`},
@@ -79,7 +79,7 @@ var reasons = []reason{
 		because: "A record whose resource id cannot be read is refused, so no alert names the member.",
 	},
 	{
-		function: "event.DecodeRecord",
+		function: "connection.DecodeRecord",
 		changes:  []change{{`if text != "" {`, `if true {`}, {`if text != "" {`, `if text != "mutant" {`}},
 		because:  "A text that is empty has no phrase in it.",
 	},

@@ -1,4 +1,6 @@
-package alert
+// Package secret takes credentials out of texts that came from outside. It is a
+// leaf: whatever keeps or shows a text can import it.
+package secret
 
 import (
 	"bytes"

@@ -1,4 +1,4 @@
-package event
+package connection
 
 import (
 	"bytes"

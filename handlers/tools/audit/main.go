@@ -162,7 +162,7 @@ func (r report) judge(stdout io.Writer, wanted string, explained map[string]stri
 			excused++
 			fmt.Fprintf(stdout, "%s: %s\n", what, explained[id])
 		case f.Fixed == "":
-			faults = append(faults, fmt.Errorf("%s, is not fixed: do without it, or say in handlers/audit why it harms nobody", what))
+			faults = append(faults, fmt.Errorf("%s, is not fixed: do without it, or say in handlers/tools/audit why it harms nobody", what))
 		case where.Module != "stdlib":
 			faults = append(faults, fmt.Errorf("%s, is fixed in %s: upgrade the module", what, f.Fixed))
 		case version.Compare(fixed, wanted) > 0:
@@ -179,7 +179,7 @@ func (r report) judge(stdout io.Writer, wanted string, explained map[string]stri
 	}
 	for _, id := range slices.Sorted(maps.Keys(explained)) {
 		if _, found := r.findings[id]; !found {
-			faults = append(faults, fmt.Errorf("%s is explained and not found: remove the explanation from handlers/audit", id))
+			faults = append(faults, fmt.Errorf("%s is explained and not found: remove the explanation from handlers/tools/audit", id))
 		}
 	}
 	fmt.Fprintf(stdout, "vulnerabilities that can be reached: %d, explained: %d, fixed by the Go that go.mod asks for: %d\n", len(r.findings), excused, older)

@@ -74,7 +74,7 @@ type binary struct{ path, folder string }
 // compile compiles the tests of the detectors with files, by path below root, in
 // place of those of the source. Nothing below root changes.
 func compile(root, temporary string, files map[string]string) (binary, error) {
-	for _, folder := range []string{detectorFolder, eventFolder} {
+	for _, folder := range []string{detectorFolder, connectionFolder} {
 		files[folder+"/mutated.go"] = fmt.Sprintf(selector, filepath.Base(folder))
 	}
 	overlay := struct{ Replace map[string]string }{map[string]string{}}

@@ -32,17 +32,17 @@ func main() {
 }
 
 const (
-	detectorFolder = "handlers/detector"
-	eventFolder    = "handlers/event"
+	detectorFolder   = "handlers/detector"
+	connectionFolder = "handlers/connection"
 )
 
-// classifier is the name of what tells why a connection failed: event.Classify,
-// and event.DecodeRecord, which gives it what it looks at.
+// classifier is the name of what tells why a connection failed: connection.Classify,
+// and connection.DecodeRecord, which gives it what it looks at.
 const classifier = "classifier"
 
 // classifierFiles are the files of the classifier; the others of their package
 // read what any event has.
-var classifierFiles = []string{eventFolder + "/connection.go", eventFolder + "/record.go"}
+var classifierFiles = []string{connectionFolder + "/cause.go", connectionFolder + "/record.go"}
 
 // least is the smallest share of mutants that the cases of a detector, or of the
 // classifier, have to kill.
@@ -67,7 +67,7 @@ func (m *mutant) ofClassifier() bool {
 
 // run makes all mutants, runs the cases with each and reports to out.
 func run(root string, out io.Writer) error {
-	p, err := load(root, eventFolder, detectorFolder)
+	p, err := load(root, connectionFolder, detectorFolder)
 	if err != nil {
 		return err
 	}

@@ -1,14 +1,14 @@
-package event
+package connection
 
 import (
 	"slices"
 	"strings"
 )
 
-// ConnectionFailed is the type of the events that the relay makes of records: a
+// Failed is the type of the events that the relay makes of records: a
 // device, or a module, could not prove to its hub who it is. Their data is the
 // record.
-const ConnectionFailed = "hubwatch.iothub.connection.failed"
+const Failed = "hubwatch.iothub.connection.failed"
 
 // Cause is why a connection failed.
 type Cause string

@@ -195,7 +195,7 @@ func TestReport(t *testing.T) {
 		}
 		mutants[0].survives = survivors
 		c := *d
-		c.file = &file{path: classifierFiles[0], pkg: types.NewPackage("hubwatch/"+eventFolder, "event")}
+		c.file = &file{path: classifierFiles[0], pkg: types.NewPackage("hubwatch/"+connectionFolder, "connection")}
 		return append(mutants, &mutant{declaration: &c, detectors: []string{"DeviceTokenExpired"}})
 	}
 	one := []reason{{function: "detector.f", changes: []change{{"if a {", "if 0 {"}}, because: "It is equivalent."}}
@@ -233,7 +233,7 @@ func TestReport(t *testing.T) {
 // TestReasons holds without running the mutants that those with a reason are
 // still made: the source that a reason is about may have changed.
 func TestReasons(t *testing.T) {
-	p, err := load("../..", eventFolder, detectorFolder)
+	p, err := load("../../..", connectionFolder, detectorFolder)
 	if err != nil {
 		t.Fatal(err)
 	}

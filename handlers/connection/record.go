@@ -1,8 +1,12 @@
-package event
+// Package connection reads the records of the log category Connections of an IoT
+// hub, and says of each why a connection failed.
+package connection
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"hubwatch/handlers/event"
 	"strings"
 	"time"
 
@@ -154,8 +158,8 @@ func DecodeRecord(raw jsontext.Value) (Record, error) {
 	if kind := raw.Kind(); kind != '{' {
 		return Record{}, fmt.Errorf("record: want a JSON object, have %v", kind)
 	}
-	if err := json.Unmarshal(raw, &v, lenient); err != nil {
-		return Record{}, fmt.Errorf("record: %w", JSONError(err))
+	if err := json.Unmarshal(raw, &v, event.Lenient); err != nil {
+		return Record{}, fmt.Errorf("record: %w", event.JSONError(err))
 	}
 	r := Record{Category: v.Category, OperationName: v.OperationName.text}
 	if r.Category == "" && v.MetricName.text == "" {
@@ -164,7 +168,7 @@ func DecodeRecord(raw jsontext.Value) (Record, error) {
 	if !strings.EqualFold(r.Category, connections) {
 		return r, nil
 	}
-	stamp, err := decodeTime(strings.TrimSpace(v.Time.text)) // the documented template begins with a space
+	stamp, err := event.ParseTime(strings.TrimSpace(v.Time.text)) // the documented template begins with a space
 	if err != nil {
 		return Record{}, fmt.Errorf("record: time: %w", err)
 	}
@@ -175,8 +179,8 @@ func DecodeRecord(raw jsontext.Value) (Record, error) {
 		Details      member `json:"details"`
 	}
 	if len(v.Properties) > 0 {
-		if err := json.Unmarshal(v.Properties, &p, lenient); err != nil {
-			return Record{}, fmt.Errorf("record: properties: %w", JSONError(err))
+		if err := json.Unmarshal(v.Properties, &p, event.Lenient); err != nil {
+			return Record{}, fmt.Errorf("record: properties: %w", event.JSONError(err))
 		}
 	}
 
@@ -187,7 +191,7 @@ func DecodeRecord(raw jsontext.Value) (Record, error) {
 			if m.odd {
 				r.Unreadable = append(r.Unreadable, name)
 			}
-			text = first(text, m.text)
+			text = cmp.Or(text, m.text)
 		}
 		return text
 	}
@@ -240,7 +244,7 @@ func decodeAuthType(raw []byte) (AuthType, bool) {
 		Type   member `json:"type"`
 		Issuer member `json:"issuer"`
 	}
-	if err := json.Unmarshal(raw, &v, lenient); err != nil {
+	if err := json.Unmarshal(raw, &v, event.Lenient); err != nil {
 		return AuthType{}, false
 	}
 	return AuthType{Scope: v.Scope.text, Type: v.Type.text, Issuer: v.Issuer.text}, true
@@ -248,13 +252,13 @@ func decodeAuthType(raw []byte) (AuthType, bool) {
 
 // Hub returns the IoT hub that the record is of. Its error says what is wrong
 // with the record's resource id.
-func (r Record) Hub() (ResourceID, error) {
-	id, err := ParseResourceID(r.ResourceID)
+func (r Record) Hub() (event.ResourceID, error) {
+	id, err := event.ParseResourceID(r.ResourceID)
 	if err != nil {
-		return id, fmt.Errorf("record: %w", JSONError(err))
+		return id, fmt.Errorf("record: %w", event.JSONError(err))
 	}
 	if !id.OnHub() {
-		return id, fmt.Errorf("record: resource id %q: %s is no IoT hub", shorten(r.ResourceID), shorten(id.Type))
+		return id, fmt.Errorf("record: resource id %q: %s is no IoT hub", event.Shorten(r.ResourceID), event.Shorten(id.Type))
 	}
 	return id, nil
 }

@@ -74,7 +74,7 @@ func TestJudge(t *testing.T) {
 
 // TestModuleSaysWhichGo holds go.mod to what the judgement needs of it.
 func TestModuleSaysWhichGo(t *testing.T) {
-	module, err := os.ReadFile("../../go.mod")
+	module, err := os.ReadFile("../../../go.mod")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,15 +15,15 @@ import (
 	"strings"
 	"testing"
 
+	"hubwatch/handlers/connection"
 	"hubwatch/handlers/detector"
-	"hubwatch/handlers/event"
 )
 
 // The tests of this file hold infra/ to the code: what the one says of the other
 // must be so, and the other way round.
 
 // root is where the repository is, seen from this package.
-const root = "../.."
+const root = "../../.."
 
 // site is what the tests compare: templates, generated files and settings.
 type site struct {
@@ -538,7 +538,7 @@ func (s site) checkDiagnostics(f *faults) {
 		}
 	}
 	for _, category := range categories {
-		read := event.Classify(event.Record{Category: category}).PassedOver != event.OtherCategory
+		read := connection.Classify(connection.Record{Category: category}).PassedOver != connection.OtherCategory
 		if read != enabled[category] {
 			f.add("hub.bicep: the category %s is sent: %t, read by the relay: %t", category, enabled[category], read)
 		}
