@@ -31,11 +31,13 @@ SETTINGS := CGO_ENABLED=0 GOFLAGS=-buildvcs=false GOAMD64=v1 GOEXPERIMENT= GOFIP
 
 ## run: show events becoming alerts in a table, then keep listening; Ctrl-C ends it
 run: app $(AZURITE)
-	$(BUILD)/hubwatch local
+	@go build -o build/local ./handlers/local
+	@build/local
 
 ## demo: deliver every sample event three times in random order; ends 0 if each alert is there once
 demo: app $(AZURITE)
-	$(BUILD)/hubwatch demo
+	@go build -o build/local ./handlers/local
+	@build/local demo
 
 ## test: all tests, including end to end against Azurite
 test: app $(AZURITE)

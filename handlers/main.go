@@ -38,19 +38,7 @@ type command func(ctx context.Context, args []string, getenv func(string) string
 
 // commands are all of them, by name.
 var commands = map[string]command{
-	"local":      alone(tryOut),
-	"demo":       alone(demo),
 	"quarantine": quarantine,
-}
-
-// alone returns the command that does f and takes no arguments.
-func alone(f func(context.Context, io.Writer, *slog.Logger) error) command {
-	return func(ctx context.Context, args []string, _ func(string) string, stdout io.Writer, log *slog.Logger) error {
-		if len(args) > 0 {
-			return errUsage
-		}
-		return f(ctx, stdout, log)
-	}
 }
 
 // errUsage is wrapped by the error of a command that was called in a way that it
@@ -88,12 +76,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 }
 
 const usage = `hubwatch is the custom handler of an Azure Functions app. The Functions host starts it without
-arguments and says in %s where to listen. By hand, in the root of the repository:
-
-  hubwatch local   shows events becoming alerts on this machine, then listens (make run)
-  hubwatch demo    delivers every sample event three times and checks the alerts (make demo)
-
-Anywhere, with the settings AlertsStorage or AlertsStorage__tableServiceUri of the app in the environment:
+arguments and says in %s where to listen. By hand, with the settings AlertsStorage or AlertsStorage__tableServiceUri of the app in the environment:
 
   hubwatch quarantine list [--all]     lists what could not be judged; with --all also what has been redriven
   hubwatch quarantine show <id>        shows one event, whole; the beginning of an id is enough

@@ -318,13 +318,13 @@ func TestRun(t *testing.T) {
 		code   int
 		stderr []string // parts
 	}{
-		{name: "by hand", noPort: true, code: 2, stderr: []string{"Functions host", host.PortVariable, "hubwatch local", "hubwatch demo"}},
+		{name: "by hand", noPort: true, code: 2, stderr: []string{"Functions host", host.PortVariable, "hubwatch quarantine"}},
 		{name: "by hand with settings", noPort: true, env: []string{settingStorage, connection}, code: 2, stderr: []string{host.PortVariable}},
 		{name: "unknown command", noPort: true, args: []string{"serve"}, code: 2, stderr: []string{host.PortVariable}},
-		{name: "help", noPort: true, args: []string{"--help"}, code: 2, stderr: []string{"hubwatch local"}},
+		{name: "help", noPort: true, args: []string{"--help"}, code: 2, stderr: []string{"hubwatch quarantine"}},
 		{name: "argument from the host", args: []string{"serve"}, env: []string{settingStorage, connection}, code: 2, stderr: []string{"without\narguments"}},
 		{name: "empty argument", args: []string{""}, env: []string{settingStorage, connection}, code: 2, stderr: []string{host.PortVariable}},
-		{name: "two arguments", args: []string{"local", "demo"}, env: []string{settingStorage, connection}, code: 2, stderr: []string{host.PortVariable}},
+		{name: "two arguments", args: []string{"quarantine", "demo"}, env: []string{settingStorage, connection}, code: 2, stderr: []string{host.PortVariable}},
 
 		{name: "no storage", code: 1, stderr: []string{"settings AlertsStorage and AlertsStorage__tableServiceUri: want one, have none"}},
 		{name: "both storages", env: []string{settingStorage, connection, settingTableServiceURI, uri}, code: 1, stderr: []string{"settings AlertsStorage and AlertsStorage__tableServiceUri: want one, have both"}},

@@ -16,17 +16,17 @@ import (
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/host"
-	"hubwatch/handlers/local"
+	"hubwatch/handlers/local/azurite"
 	"hubwatch/handlers/table"
 )
 
 // startAzurite returns an Azurite for one test.
-func startAzurite(t *testing.T) *local.Azurite {
+func startAzurite(t *testing.T) *azurite.Service {
 	t.Helper()
-	script, err := local.FindAzurite("..")
-	var azurite *local.Azurite
+	script, err := azurite.Find("..")
+	var tables *azurite.Service
 	if err == nil {
-		azurite, err = local.StartAzurite(context.Background(), local.AzuriteOptions{Main: script})
+		tables, err = azurite.Start(context.Background(), azurite.Options{Main: script})
 	}
 	if err != nil {
 		if os.Getenv("HUBWATCH_AZURITE") != "required" {
@@ -34,8 +34,8 @@ func startAzurite(t *testing.T) *local.Azurite {
 		}
 		t.Fatal(err)
 	}
-	t.Cleanup(azurite.Kill)
-	return azurite
+	t.Cleanup(tables.Kill)
+	return tables
 }
 
 // tables counts the tables of these tests, so that each has its own.
@@ -47,10 +47,10 @@ type bench struct {
 	getenv func(string) string
 }
 
-func newBench(t *testing.T, azurite *local.Azurite) bench {
+func newBench(t *testing.T, emulator *azurite.Service) bench {
 	t.Helper()
 	n := tables.Add(1)
-	getenv := environment(settingStorage, azurite.ConnectionString(),
+	getenv := environment(settingStorage, emulator.ConnectionString(),
 		settingAlertsTable, fmt.Sprint("alerts", n), settingQuarantineTable, fmt.Sprint("quarantine", n))
 	store, err := table.Open(tableSettings(getenv))
 	if err != nil {
@@ -144,16 +144,16 @@ func sample(t testing.TB, name string) string {
 // TestRedrive holds that what an older version could not judge becomes the very
 // alert that a live event would have become, once, whichever comes first.
 func TestRedrive(t *testing.T) {
-	azurite := startAzurite(t)
+	tables := startAzurite(t)
 	added := sample(t, "certificate-added.json")
-	clean := newBench(t, azurite)
+	clean := newBench(t, tables)
 	clean.deliver(t, "CertificateAdded", added)
 	want := clean.alerts(t)
 	if len(want) != 1 {
 		t.Fatalf("the sample gives %d alerts, want one", len(want))
 	}
 
-	b := newBench(t, azurite)
+	b := newBench(t, tables)
 	b.quarantine(t, "CertificateAdded", "a mistake of an older version", added)
 	id := b.held(t)[0].ID
 	b.expect(t, 0, "quarantine list", id, "CertificateAdded", "event-1", "a mistake of an older version", "1 event waiting, 0 redriven.")
@@ -230,14 +230,14 @@ func TestRedriveWhatCannotBeJudged(t *testing.T) {
 // could not read becomes the alerts that the live way would have made, over host,
 // topic and filters.
 func TestRedriveRelay(t *testing.T) {
-	azurite := startAzurite(t)
+	tables := startAzurite(t)
 	for _, name := range []string{"logs/day-shift.json", "logs/night-shift.json"} {
 		message := sample(t, name)
 		quoted, err := json.Marshal([]string{message})
 		if err != nil {
 			t.Fatal(err)
 		}
-		live := newBench(t, azurite)
+		live := newBench(t, tables)
 		var events []string
 		for _, output := range live.deliver(t, host.RelayName, string(quoted)).Outputs {
 			var list []json.RawMessage
@@ -260,7 +260,7 @@ func TestRedriveRelay(t *testing.T) {
 			"events that were too many":     "[" + strings.Join(events, ",") + "]",
 			"a message that is not Unicode": strings.Replace(message, `"`, "\"\xff\":1,\"", 1),
 		} {
-			b := newBench(t, azurite)
+			b := newBench(t, tables)
 			b.quarantine(t, host.RelayName, "a mistake of an older version", body)
 			for range 2 {
 				b.expect(t, 0, "quarantine redrive "+b.held(t)[0].ID, "1 event judged.")
@@ -296,13 +296,13 @@ func TestRedriveTwiceAtOnce(t *testing.T) {
 // TestRedriveWithoutStorage holds that an event whose alert is not stored is not
 // marked.
 func TestRedriveWithoutStorage(t *testing.T) {
-	azurite := startAzurite(t)
-	b := newBench(t, azurite)
+	tables := startAzurite(t)
+	b := newBench(t, tables)
 	b.quarantine(t, "CertificateAdded", "a mistake", sample(t, "certificate-added.json"))
-	azuriteTarget, _, _ := strings.Cut(azurite.Endpoint(), "/devstoreaccount1")
-	proxy := local.StartFaultyProxy(azuriteTarget, failAlerts)
+	azuriteTarget, _, _ := strings.Cut(tables.Endpoint(), "/devstoreaccount1")
+	proxy := azurite.StartFaultyProxy(azuriteTarget, failAlerts)
 	defer proxy.Close()
-	broken := bench{b.store, environment(settingStorage, strings.Replace(azurite.ConnectionString(), azuriteTarget, proxy.URL, 1),
+	broken := bench{b.store, environment(settingStorage, strings.Replace(tables.ConnectionString(), azuriteTarget, proxy.URL, 1),
 		settingAlertsTable, b.getenv(settingAlertsTable), settingQuarantineTable, b.getenv(settingQuarantineTable))}
 	broken.expect(t, 1, "quarantine redrive --all --delete", "hubwatch: event "+b.held(t)[0].ID+": table ")
 	if held := b.held(t); len(held) != 1 || !held[0].RedrivenAt.IsZero() {
@@ -311,11 +311,11 @@ func TestRedriveWithoutStorage(t *testing.T) {
 }
 
 // failAlerts lets everything through but what is about the table of alerts.
-func failAlerts(_ int, r *http.Request) local.Fault {
+func failAlerts(_ int, r *http.Request) azurite.Fault {
 	if strings.Contains(r.URL.Path, "/quarantine") {
-		return local.Pass
+		return azurite.Pass
 	}
-	return local.Broken
+	return azurite.Broken
 }
 
 func TestQuarantineUsage(t *testing.T) {

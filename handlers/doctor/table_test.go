@@ -6,26 +6,26 @@ import (
 	"testing"
 
 	"hubwatch/handlers/alert"
-	"hubwatch/handlers/local"
+	"hubwatch/handlers/local/azurite"
 	"hubwatch/handlers/table"
 )
 
 // TestReadRow reads from a table that is there, from one that is not, and from
 // where there is no service.
 func TestReadRow(t *testing.T) {
-	script, err := local.FindAzurite("../..")
+	script, err := azurite.Find("../..")
 	if err != nil {
 		if os.Getenv("HUBWATCH_AZURITE") != "required" {
 			t.Skip(err)
 		}
 		t.Fatal(err)
 	}
-	azurite, err := local.StartAzurite(t.Context(), local.AzuriteOptions{Main: script})
+	tables, err := azurite.Start(t.Context(), azurite.Options{Main: script})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(azurite.Kill)
-	settings := table.Settings{ConnectionString: azurite.ConnectionString()}
+	t.Cleanup(tables.Kill)
+	settings := table.Settings{ConnectionString: tables.ConnectionString()}
 	writer := settings
 	writer.AlertsTable, writer.QuarantineTable = alertsTable, quarantineTable
 	store, err := table.Open(writer)

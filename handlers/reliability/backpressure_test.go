@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"hubwatch/handlers/local"
+	"hubwatch/handlers/local/azurite"
 )
 
 // What an instance may take while the table is away. deadline is that of an
@@ -50,14 +50,14 @@ func TestStorageIsDown(t *testing.T) {
 	options.Output = &output
 	g.start(t, options, 1, underWay, scale)
 	handler := g.instances[0]
-	fault := func(s step) local.Fault {
+	fault := func(s step) azurite.Fault {
 		switch {
 		case !down.Load():
-			return local.Pass
+			return azurite.Pass
 		case s.n%8 == 0:
-			return local.Hang
+			return azurite.Hang
 		default:
-			return local.Drop
+			return azurite.Drop
 		}
 	}
 	r.fault.Store(&fault)

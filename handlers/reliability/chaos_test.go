@@ -18,7 +18,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hubwatch/handlers/detector"
-	"hubwatch/handlers/local"
+	"hubwatch/handlers/local/azurite"
+	"hubwatch/handlers/local/eventgrid"
+	"hubwatch/handlers/local/functions"
 )
 
 // senders is how many deliveries are under way at once.
@@ -41,7 +43,7 @@ func seed(t testing.TB) uint64 {
 // grid is Event Grid with the event subscriptions that are deployed, in front of
 // one or more instances that share their tables.
 type grid struct {
-	topic       *local.Topic
+	topic       *eventgrid.Topic
 	instances   []*instance
 	deadLetters string
 	deliveries  atomic.Int64 // that reached an instance
@@ -59,7 +61,7 @@ func startGrid(t testing.TB, r *rig, instances, concurrency int, timeScale float
 	return g
 }
 
-func (g *grid) start(t testing.TB, options local.FunctionsOptions, instances, concurrency int, timeScale float64) {
+func (g *grid) start(t testing.TB, options functions.Options, instances, concurrency int, timeScale float64) {
 	t.Helper()
 	g.deadLetters = filepath.Join(t.TempDir(), "dead")
 	for range instances {
@@ -85,12 +87,12 @@ func (g *grid) start(t testing.TB, options local.FunctionsOptions, instances, co
 	}))
 	t.Cleanup(webhook.Close)
 	g.webhook = webhook.URL
-	subscriptions, err := local.LoadSubscriptions("../../infra/subscriptions.json")
+	subscriptions, err := eventgrid.LoadSubscriptions("../../infra/subscriptions.json")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if g.topic, err = local.NewTopic(local.TopicOptions{
-		Subscriptions: subscriptions, Functions: webhook.URL, Schema: local.CloudEventSchemaV1_0,
+	if g.topic, err = eventgrid.NewTopic(eventgrid.TopicOptions{
+		Subscriptions: subscriptions, Functions: webhook.URL, Schema: eventgrid.CloudEventSchemaV1_0,
 		DeadLetters: g.deadLetters, TimeScale: timeScale, Concurrency: concurrency,
 	}); err != nil {
 		t.Fatal(err)
@@ -190,36 +192,36 @@ func chaos(t *testing.T, instances, events int, limit time.Duration) {
 	g := startGrid(t, r, instances, senders, 0.003)
 	var made [len(names)]atomic.Int64
 	over := make(chan struct{})
-	fault := func(s step) local.Fault {
+	fault := func(s step) azurite.Fault {
 		what := p.trouble(s.n)
 		made[what].Add(1)
 		switch what {
 		case crash:
 			g.instances[s.n%instances].kill()
-			return local.Drop
+			return azurite.Drop
 		case restart:
 			tables.restart(t)
-			return local.Drop
+			return azurite.Drop
 		case drop:
-			return local.Drop
+			return azurite.Drop
 		case lose:
-			return local.Lose
+			return azurite.Lose
 		case busy:
-			return local.Busy
+			return azurite.Busy
 		case broken:
-			return local.Broken
+			return azurite.Broken
 		case loseBroken:
-			return local.LoseBroken
+			return azurite.LoseBroken
 		case slow:
 			select {
 			case <-time.After(200 * time.Millisecond):
 			case <-over:
 			}
-			return local.Lose
+			return azurite.Lose
 		case hang:
-			return local.Hang
+			return azurite.Hang
 		default:
-			return local.Pass
+			return azurite.Pass
 		}
 	}
 	r.fault.Store(&fault)

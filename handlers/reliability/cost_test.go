@@ -21,7 +21,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hubwatch/handlers/host"
-	"hubwatch/handlers/local"
+	"hubwatch/handlers/local/azurite"
+	"hubwatch/handlers/local/eventgrid"
+	"hubwatch/handlers/local/functions"
 )
 
 // operations are what the services of a deployment count, in the order of the
@@ -78,7 +80,7 @@ func assumed(t testing.TB, what string) int {
 type meter struct {
 	*grid
 	rig *rig
-	hub *local.EventHub
+	hub *functions.EventHub
 
 	published, matches, tableRequests atomic.Int64
 	executions                        counter // the lines in which the host says that one has ended
@@ -90,9 +92,9 @@ func startMeter(t testing.TB) *meter {
 	t.Helper()
 	m := &meter{grid: &grid{}, rig: newRig(t, true)}
 	m.executions.of, m.log.of = `msg="invocation `, `"msg":"invocation"`
-	count := func(s step) local.Fault {
+	count := func(s step) azurite.Fault {
 		m.tableRequests.Add(1)
-		return local.Pass
+		return azurite.Pass
 	}
 	m.rig.fault.Store(&count)
 
@@ -116,7 +118,7 @@ func startMeter(t testing.TB) *meter {
 	options.Topics = map[string]string{"ConnectionEvents": connections.URL + "/api/events"}
 	options.Logger, options.Output = slog.New(slog.NewTextHandler(&m.executions, nil)), &m.log
 
-	subscriptions, err := local.LoadSubscriptions("../../infra/subscriptions.json")
+	subscriptions, err := eventgrid.LoadSubscriptions("../../infra/subscriptions.json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +132,7 @@ func startMeter(t testing.TB) *meter {
 		}
 	}
 	m.start(t, options, 1, senders, 1)
-	if m.hub, err = local.NewEventHub(local.EventHubOptions{Functions: m.instances[0].current.Load(), Function: host.RelayName}); err != nil {
+	if m.hub, err = functions.NewEventHub(functions.EventHubOptions{Host: m.instances[0].current.Load(), Function: host.RelayName}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(m.hub.Close)

@@ -14,7 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hubwatch/handlers/host"
-	"hubwatch/handlers/local"
+	"hubwatch/handlers/local/azurite"
+	"hubwatch/handlers/local/functions"
 )
 
 // delivery is an event for a function, or a message of resource logs for the
@@ -79,8 +80,8 @@ func scenarios(t testing.TB) map[string]scenario {
 // process is one run of the app on a rig.
 type process struct {
 	*rig
-	functions *local.Functions
-	hub       *local.EventHub
+	functions *functions.Host
+	hub       *functions.EventHub
 	dying     *sync.Mutex // held from the kill until the next handler is started
 }
 
@@ -88,11 +89,11 @@ func startProcess(t testing.TB, withTables bool) process {
 	t.Helper()
 	p := process{rig: newRig(t, withTables), dying: &sync.Mutex{}}
 	var err error
-	if p.functions, err = local.StartFunctions(context.Background(), p.options()); err != nil {
+	if p.functions, err = functions.Start(context.Background(), p.options()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.functions.Close)
-	if p.hub, err = local.NewEventHub(local.EventHubOptions{Functions: p.functions, Function: host.RelayName, TimeScale: 0.001}); err != nil {
+	if p.hub, err = functions.NewEventHub(functions.EventHubOptions{Host: p.functions, Function: host.RelayName, TimeScale: 0.001}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.hub.Close)
@@ -139,13 +140,13 @@ func (p process) deliver(t testing.TB, d delivery) int {
 // run delivers what a scenario says, with a fault in the steps of its last
 // delivery, and returns the rows, how many steps that took, and how often it was
 // delivered.
-func (s scenario) run(t testing.TB, fault func(process, step) local.Fault) (rows map[string]map[string]any, steps, deliveries int) {
+func (s scenario) run(t testing.TB, fault func(process, step) azurite.Fault) (rows map[string]map[string]any, steps, deliveries int) {
 	t.Helper()
 	p := startProcess(t, !s.noTables)
 	for _, d := range s.first {
 		p.deliver(t, d)
 	}
-	injected := func(s step) local.Fault { return fault(p, s) }
+	injected := func(s step) azurite.Fault { return fault(p, s) }
 	p.fault.Store(&injected)
 	deliveries = p.deliver(t, s.crash)
 	p.fault.Store(nil)
@@ -160,13 +161,13 @@ func TestFailureAtEveryStep(t *testing.T) {
 	for name, s := range scenarios(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			want, steps, _ := s.run(t, func(process, step) local.Fault { return local.Pass })
+			want, steps, _ := s.run(t, func(process, step) azurite.Fault { return azurite.Pass })
 			for n := 1; n <= steps; n++ {
-				got, _, deliveries := s.run(t, func(_ process, s step) local.Fault {
+				got, _, deliveries := s.run(t, func(_ process, s step) azurite.Fault {
 					if s.n >= n && s.n < n+tries {
-						return local.Broken
+						return azurite.Broken
 					}
-					return local.Pass
+					return azurite.Pass
 				})
 				if s.crash.function != host.RelayName && deliveries != 2 {
 					t.Errorf("step %d: done after %d deliveries, want 2: the one that failed and another", n, deliveries)
@@ -188,7 +189,7 @@ func TestCrashAtEveryStep(t *testing.T) {
 	for name, s := range scenarios(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			want, steps, _ := s.run(t, func(process, step) local.Fault { return local.Pass })
+			want, steps, _ := s.run(t, func(process, step) azurite.Fault { return azurite.Pass })
 			if steps == 0 || len(want) == 0 {
 				t.Fatalf("%d steps and %d rows without a crash: nothing to test", steps, len(want))
 			}
@@ -197,9 +198,9 @@ func TestCrashAtEveryStep(t *testing.T) {
 				for _, after := range []bool{false, true} {
 					t.Run(fmt.Sprintf("%s step %d", map[bool]string{false: "before", true: "after"}[after], n), func(t *testing.T) {
 						var crashed atomic.Bool
-						got, _, deliveries := s.run(t, func(p process, s step) local.Fault {
+						got, _, deliveries := s.run(t, func(p process, s step) azurite.Fault {
 							if s.n != n {
-								return local.Pass
+								return azurite.Pass
 							}
 							if after {
 								if err := s.perform(); err != nil {
@@ -210,7 +211,7 @@ func TestCrashAtEveryStep(t *testing.T) {
 							defer p.dying.Unlock()
 							kill(p.functions)
 							crashed.Store(true)
-							return local.Drop
+							return azurite.Drop
 						})
 						if !crashed.Load() {
 							t.Fatalf("there was no step %d", n)

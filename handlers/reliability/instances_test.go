@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"hubwatch/handlers/local"
+	"hubwatch/handlers/local/azurite"
 )
 
 // TestOneDeviceFailsFourHundredTimesOnTwoInstances is the worst case for a
@@ -34,9 +34,9 @@ func TestOneDeviceFailsFourHundredTimesOnTwoInstances(t *testing.T) {
 	}
 	r := newRig(t, true)
 	g := startGrid(t, r, 2, 4*failures, 0.003)
-	counting := func(step) local.Fault {
+	counting := func(step) azurite.Fault {
 		<-time.After(latency)
-		return local.Pass
+		return azurite.Pass
 	}
 	r.fault.Store(&counting)
 	start := time.Now()

@@ -17,7 +17,7 @@ import (
 
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/event"
-	"hubwatch/handlers/local"
+	"hubwatch/handlers/local/eventgrid"
 )
 
 // hotDetector is the one whose alerts come in hundreds from one device.
@@ -46,7 +46,7 @@ func allCases(t testing.TB) pool {
 func loadPool(t testing.TB) pool {
 	t.Helper()
 	// A topic without subscriptions takes what Event Grid would take.
-	topic, err := local.NewTopic(local.TopicOptions{})
+	topic, err := eventgrid.NewTopic(eventgrid.TopicOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +115,7 @@ func judge(raw jsontext.Value) (alerts []found, refused bool) {
 }
 
 // publish gives an event to a topic and returns its answer.
-func publish(topic *local.Topic, e jsontext.Value) int {
+func publish(topic *eventgrid.Topic, e jsontext.Value) int {
 	answer := httptest.NewRecorder()
 	topic.ServeHTTP(answer, httptest.NewRequest(http.MethodPost, "/api/events", strings.NewReader(string(e))))
 	return answer.Code

@@ -17,7 +17,7 @@ import (
 
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/host"
-	"hubwatch/handlers/local"
+	"hubwatch/handlers/local/functions"
 )
 
 // secret is a part of every credential that is planted, and nothing else is
@@ -78,11 +78,11 @@ func TestNoSecretIsKept(t *testing.T) {
 	var logs lockedBuffer
 	options := r.options()
 	options.Output, options.Logger = &logs, slog.New(slog.NewTextHandler(&logs, nil))
-	functions, err := local.StartFunctions(context.Background(), options)
+	app, err := functions.Start(context.Background(), options)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(functions.Close)
+	t.Cleanup(app.Close)
 
 	events := 0
 	var group errgroup.Group
@@ -102,7 +102,7 @@ func TestNoSecretIsKept(t *testing.T) {
 					t.Fatal(err)
 				}
 				events++
-				group.Go(func() error { return functions.Invoke(t.Context(), d.Name, body) })
+				group.Go(func() error { return app.Invoke(t.Context(), d.Name, body) })
 			}
 		}
 	}
@@ -114,7 +114,7 @@ func TestNoSecretIsKept(t *testing.T) {
 	if err := json.Unmarshal(firstRecord(t), &record); err != nil {
 		t.Fatal(err)
 	}
-	hub, err := local.NewEventHub(local.EventHubOptions{Functions: functions, Function: host.RelayName, Partitions: 16})
+	hub, err := functions.NewEventHub(functions.EventHubOptions{Host: app, Function: host.RelayName, Partitions: 16})
 	if err != nil {
 		t.Fatal(err)
 	}

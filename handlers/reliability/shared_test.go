@@ -23,7 +23,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
 	"github.com/go-json-experiment/json"
 
-	"hubwatch/handlers/local"
+	"hubwatch/handlers/local/azurite"
+	"hubwatch/handlers/local/functions"
 )
 
 // long reports whether these are the runs of make chaos, which take minutes.
@@ -46,7 +47,7 @@ func TestMain(m *testing.M) {
 // rig, and the app as it is deployed.
 var shared struct {
 	once    sync.Once
-	azurite *local.Azurite
+	azurite *azurite.Service
 	app     string // the folder
 	tables  atomic.Int64
 
@@ -59,10 +60,10 @@ func setUp(t testing.TB) {
 	t.Helper()
 	shared.once.Do(func() {
 		var main string
-		if main, shared.missing = local.FindAzurite("../.."); shared.missing != nil {
+		if main, shared.missing = azurite.Find("../.."); shared.missing != nil {
 			return
 		}
-		if shared.azurite, shared.missing = local.StartAzurite(context.Background(), local.AzuriteOptions{Main: main}); shared.missing != nil {
+		if shared.azurite, shared.missing = azurite.Start(context.Background(), azurite.Options{Main: main}); shared.missing != nil {
 			return
 		}
 		shared.broken = buildApp()
@@ -98,7 +99,7 @@ func buildApp() (err error) {
 // service is a table service of its own that can be stopped and started.
 type service struct {
 	mu      sync.Mutex
-	azurite *local.Azurite
+	azurite *azurite.Service
 	starts  int
 }
 
@@ -106,12 +107,12 @@ type service struct {
 func startService(t testing.TB) *service {
 	t.Helper()
 	setUp(t)
-	script, err := local.FindAzurite("../..")
+	script, err := azurite.Find("../..")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &service{starts: 1}
-	if s.azurite, err = local.StartAzurite(t.Context(), local.AzuriteOptions{Main: script, Location: t.TempDir()}); err != nil {
+	if s.azurite, err = azurite.Start(t.Context(), azurite.Options{Main: script, Location: t.TempDir()}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -183,7 +184,7 @@ type rig struct {
 	topic              *sink
 	topicURL           string // of the way to the topic that makes faults
 
-	fault atomic.Pointer[func(step) local.Fault] // nil passes everything and counts nothing
+	fault atomic.Pointer[func(step) azurite.Fault] // nil passes everything and counts nothing
 	steps atomic.Int64
 }
 
@@ -196,11 +197,11 @@ func newRig(t testing.TB, withTables bool) *rig {
 }
 
 // newRigOn returns a rig on an Azurite.
-func newRigOn(t testing.TB, azurite *local.Azurite, withTables bool) *rig {
+func newRigOn(t testing.TB, tables *azurite.Service, withTables bool) *rig {
 	t.Helper()
 	n := shared.tables.Add(1)
 	r := &rig{names: [2]string{fmt.Sprintf("alerts%d", n), fmt.Sprintf("quarantine%d", n)}, topic: startSink(t)}
-	service, err := aztables.NewServiceClientFromConnectionString(azurite.ConnectionString(), nil)
+	service, err := aztables.NewServiceClientFromConnectionString(tables.ConnectionString(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,8 +213,8 @@ func newRigOn(t testing.TB, azurite *local.Azurite, withTables bool) *rig {
 			}
 		}
 	}
-	target, _, _ := strings.Cut(azurite.Endpoint(), "/devstoreaccount1")
-	r.connection = strings.Replace(azurite.ConnectionString(), target, r.through(t, target), 1)
+	target, _, _ := strings.Cut(tables.Endpoint(), "/devstoreaccount1")
+	r.connection = strings.Replace(tables.ConnectionString(), target, r.through(t, target), 1)
 	r.topicURL = r.through(t, r.topic.url)
 	return r
 }
@@ -221,10 +222,10 @@ func newRigOn(t testing.TB, azurite *local.Azurite, withTables bool) *rig {
 // through returns the URL of a way to the service at target that makes the
 // faults of the rig.
 func (r *rig) through(t testing.TB, target string) string {
-	proxy := local.StartFaultyProxy(target, func(_ int, request *http.Request) local.Fault {
+	proxy := azurite.StartFaultyProxy(target, func(_ int, request *http.Request) azurite.Fault {
 		fault := r.fault.Load()
 		if fault == nil {
-			return local.Pass
+			return azurite.Pass
 		}
 		return (*fault)(step{int(r.steps.Add(1)), target, request})
 	})
@@ -236,8 +237,8 @@ func (r *rig) through(t testing.TB, target string) string {
 }
 
 // options say how the handler runs on the rig.
-func (r *rig) options() local.FunctionsOptions {
-	return local.FunctionsOptions{
+func (r *rig) options() functions.Options {
+	return functions.Options{
 		ScriptRoot: shared.app,
 		Env:        []string{"AlertsStorage=" + r.connection, "AlertsTable=" + r.names[0], "QuarantineTable=" + r.names[1], "HubLogsEventHub=logs"},
 		Topics:     map[string]string{"ConnectionEvents": r.topicURL + "/api/events"},
@@ -311,7 +312,7 @@ func (s *sink) events() map[string]map[string]any {
 
 // kill ends the handler process of an app with SIGKILL and waits until its
 // successor has been started or the app has stopped.
-func kill(f *local.Functions) {
+func kill(f *functions.Host) {
 	pid := f.PID()
 	if syscall.Kill(pid, syscall.SIGKILL) != nil {
 		return // it is gone already
@@ -332,17 +333,17 @@ func kill(f *local.Functions) {
 // running: the Functions host stops after the third error of its handler, and
 // is started again.
 type instance struct {
-	current atomic.Pointer[local.Functions]
+	current atomic.Pointer[functions.Host]
 	kills   atomic.Int64
 	starts  atomic.Int64
 }
 
 // startInstance starts an instance that runs until the end of the test.
-func startInstance(t testing.TB, options local.FunctionsOptions) *instance {
+func startInstance(t testing.TB, options functions.Options) *instance {
 	t.Helper()
 	i := &instance{}
 	ctx, cancel := context.WithCancel(context.Background())
-	f, err := local.StartFunctions(ctx, options)
+	f, err := functions.Start(ctx, options)
 	if err != nil {
 		cancel()
 		t.Fatal(err)
@@ -357,7 +358,7 @@ func startInstance(t testing.TB, options local.FunctionsOptions) *instance {
 			if ctx.Err() != nil {
 				return
 			}
-			next, err := local.StartFunctions(ctx, options)
+			next, err := functions.Start(ctx, options)
 			if err != nil {
 				t.Errorf("the host does not start again: %v", err)
 				return

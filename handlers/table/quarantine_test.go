@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"hubwatch/handlers/alert"
-	"hubwatch/handlers/local"
+	"hubwatch/handlers/local/azurite"
 	"hubwatch/handlers/secret"
 )
 
@@ -29,7 +29,7 @@ func quarantined(t *testing.T, s *Store, id string) []Held {
 // quarantined with, however long it is, and is gone with all its rows once it is
 // deleted.
 func TestQuarantinedComesBack(t *testing.T) {
-	s, _ := open(t, azurite(t).ConnectionString())
+	s, _ := open(t, emulator(t).ConnectionString())
 	begin := time.Now().UTC().Truncate(time.Microsecond)
 	for _, q := range []alert.Quarantined{
 		{Function: "CertificateAdded", EventID: "event-1", Reason: "event: eventType: missing or empty", Body: []byte(`{"id":"event-1"}`), Size: 16},
@@ -124,7 +124,7 @@ func TestQuarantineFaults(t *testing.T) {
 				if part != "" && (method == "list" || method == "mark") {
 					return // touches the head alone
 				}
-				clean, settings := open(t, azurite(t).ConnectionString())
+				clean, settings := open(t, emulator(t).ConnectionString())
 				if err := clean.Quarantine(t.Context(), long); err != nil {
 					t.Fatal(err)
 				}
@@ -132,11 +132,11 @@ func TestQuarantineFaults(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				settings.ConnectionString, _ = through(t, func(_ int, r *http.Request) local.Fault {
+				settings.ConnectionString, _ = through(t, func(_ int, r *http.Request) azurite.Fault {
 					if strings.Contains(r.URL.RequestURI(), part) {
-						return local.Drop
+						return azurite.Drop
 					}
-					return local.Pass
+					return azurite.Pass
 				})
 				if err := use(reopen(t, settings), held); err == nil || !strings.HasPrefix(err.Error(), `table "`+settings.QuarantineTable) {
 					t.Errorf("error %v, want one that names the table", err)

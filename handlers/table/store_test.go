@@ -27,7 +27,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hubwatch/handlers/alert"
-	"hubwatch/handlers/local"
+	"hubwatch/handlers/local/azurite"
 	"hubwatch/handlers/secret"
 )
 
@@ -50,17 +50,17 @@ func TestMain(m *testing.M) {
 
 var shared struct {
 	once    sync.Once
-	azurite *local.Azurite
+	azurite *azurite.Service
 	err     error
 }
 
-// azurite returns the Azurite of this package's tests, which have a table each.
-func azurite(t testing.TB) *local.Azurite {
+// emulator returns the Azurite of this package's tests, which have a table each.
+func emulator(t testing.TB) *azurite.Service {
 	t.Helper()
 	shared.once.Do(func() {
 		var main string
-		if main, shared.err = local.FindAzurite("../.."); shared.err == nil {
-			shared.azurite, shared.err = local.StartAzurite(context.Background(), local.AzuriteOptions{Main: main})
+		if main, shared.err = azurite.Find("../.."); shared.err == nil {
+			shared.azurite, shared.err = azurite.Start(context.Background(), azurite.Options{Main: main})
 		}
 	})
 	if shared.err != nil {
@@ -94,11 +94,11 @@ func reopen(t testing.TB, settings Settings) *Store {
 
 // through returns a connection string for azurite through a proxy that makes
 // faults, and the proxy.
-func through(t testing.TB, fault func(n int, r *http.Request) local.Fault) (string, *local.FaultyProxy) {
+func through(t testing.TB, fault func(n int, r *http.Request) azurite.Fault) (string, *azurite.FaultyProxy) {
 	t.Helper()
-	a := azurite(t)
+	a := emulator(t)
 	target, _, _ := strings.Cut(a.Endpoint(), "/devstoreaccount1")
-	p := local.StartFaultyProxy(target, fault)
+	p := azurite.StartFaultyProxy(target, fault)
 	t.Cleanup(p.Close)
 	return strings.Replace(a.ConnectionString(), target, p.URL, 1), p
 }
@@ -151,7 +151,7 @@ func list(t testing.TB, s *Store, hub string) []Row {
 
 // TestColumns holds the two kinds of rows to the columns that are documented.
 func TestColumns(t *testing.T) {
-	s, _ := open(t, azurite(t).ConnectionString())
+	s, _ := open(t, emulator(t).ConnectionString())
 	put(t, s, occurred("Contoso-Hub", "event-1", noon))
 	id := occurred("contoso-hub", "event-1", noon).ID
 	hubID := "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-iot/providers/Microsoft.Devices/IotHubs/Contoso-Hub"
@@ -193,13 +193,13 @@ func TestRedeliveryChangesNothing(t *testing.T) {
 		at := noon.Add(time.Duration(i%7) * time.Minute)
 		alerts = append(alerts, occurred([]string{"contoso-hub", "contoso-hub-west"}[i%2], fmt.Sprint("event-", i), at))
 	}
-	clean, _ := open(t, azurite(t).ConnectionString())
+	clean, _ := open(t, emulator(t).ConnectionString())
 	for _, a := range alerts {
 		put(t, clean, a)
 	}
 	want := dump(t, clean.alerts)
 
-	s, settings := open(t, azurite(t).ConnectionString())
+	s, settings := open(t, emulator(t).ConnectionString())
 	instances := []*Store{s, reopen(t, settings)}
 	var deliveries []alert.Occurrence
 	for range 3 {
@@ -223,7 +223,7 @@ func TestRedeliveryChangesNothing(t *testing.T) {
 // TestRedeliveryOfMany delivers again, all at once, what an alert has more evidence
 // of than one answer of the service holds, together with what is new.
 func TestRedeliveryOfMany(t *testing.T) {
-	connection, proxy := through(t, func(int, *http.Request) local.Fault { return local.Pass })
+	connection, proxy := through(t, func(int, *http.Request) azurite.Fault { return azurite.Pass })
 	s, _ := open(t, connection)
 	const many = 1_100 // an answer has 1,000 rows at most
 	var alerts []alert.Occurrence
@@ -263,7 +263,7 @@ func TestRedeliveryOfMany(t *testing.T) {
 // TestOneDeviceFailsFourHundredTimesAtOnce is the worst case for a counter: all
 // occurrences belong to one row, and two instances write it.
 func TestOneDeviceFailsFourHundredTimesAtOnce(t *testing.T) {
-	s, settings := open(t, azurite(t).ConnectionString())
+	s, settings := open(t, emulator(t).ConnectionString())
 	instances := []*Store{s, reopen(t, settings)}
 	var wait sync.WaitGroup
 	for i := range 400 {
@@ -289,7 +289,7 @@ func TestWhatAPersonSetStays(t *testing.T) {
 	for status, after := range map[alert.Status]alert.Status{
 		alert.InProgress: alert.InProgress, alert.Resolved: alert.Active, alert.Dismissed: alert.Active,
 	} {
-		s, _ := open(t, azurite(t).ConnectionString())
+		s, _ := open(t, emulator(t).ConnectionString())
 		first := occurred("contoso-hub", "1", noon)
 		put(t, s, first)
 		set := fmt.Sprintf(`{"PartitionKey":%q,"RowKey":%q,"Status":%q,"Owner":"bob"}`, partitionKey(first), alertKey(first.ID), status)
@@ -314,7 +314,7 @@ func TestWhatAPersonSetStays(t *testing.T) {
 // TestAlertThatWasDeleted takes the alert's row away, as a person may: the same
 // event does not bring it back, another one does.
 func TestAlertThatWasDeleted(t *testing.T) {
-	s, _ := open(t, azurite(t).ConnectionString())
+	s, _ := open(t, emulator(t).ConnectionString())
 	first := occurred("contoso-hub", "1", noon)
 	put(t, s, first)
 	if _, err := s.alerts.client.DeleteEntity(t.Context(), partitionKey(first), alertKey(first.ID), nil); err != nil {
@@ -331,7 +331,7 @@ func TestAlertThatWasDeleted(t *testing.T) {
 }
 
 func TestListNewestDayFirst(t *testing.T) {
-	s, _ := open(t, azurite(t).ConnectionString())
+	s, _ := open(t, emulator(t).ConnectionString())
 	for i, hub := range []string{"hub1", "hub10", "hub2", "HUB1", "hub-1"} {
 		for day := range 4 {
 			put(t, s, occurred(hub, fmt.Sprint(i, day), noon.AddDate(0, 0, (day*3)%4)))
@@ -359,7 +359,7 @@ func TestListNewestDayFirst(t *testing.T) {
 // TestNamesThatKeysForbid stores names with everything that Table Storage and
 // OData do not take in keys.
 func TestNamesThatKeysForbid(t *testing.T) {
-	s, _ := open(t, azurite(t).ConnectionString())
+	s, _ := open(t, emulator(t).ConnectionString())
 	names := []string{
 		"o'brien", "a/b", `a\b`, "a#b", "a?b", "a%b", "100%", "a+b", "a b", "a|b", "a}b", "a\x00b", "a\tb\nc", "a\u0085b", "ü€😀",
 		"a''b", strings.Repeat("n", 1000), strings.Repeat("😀", 40000), "not\xffUTF-8",
@@ -378,7 +378,7 @@ func TestNamesThatKeysForbid(t *testing.T) {
 }
 
 func TestEvidenceOfOneMegabyte(t *testing.T) {
-	s, _ := open(t, azurite(t).ConnectionString())
+	s, _ := open(t, emulator(t).ConnectionString())
 	var alerts []alert.Occurrence
 	for i := range 5 { // more than one transaction takes
 		a := occurred("contoso-hub", fmt.Sprint(i), noon)
@@ -400,23 +400,23 @@ func TestEvidenceOfOneMegabyte(t *testing.T) {
 // rows with those of a write without faults.
 func TestFaults(t *testing.T) {
 	first, second := occurred("contoso-hub", "1", noon), occurred("contoso-hub", "2", noon.Add(time.Minute))
-	clean, _ := open(t, azurite(t).ConnectionString())
+	clean, _ := open(t, emulator(t).ConnectionString())
 	put(t, clean, first)
 	put(t, clean, second)
 	want := dump(t, clean.alerts)
 
-	for fault, name := range map[local.Fault]string{
-		local.Drop: "connection breaks", local.Lose: "answer is lost", local.Busy: "throttled", local.Broken: "internal error", local.LoseBroken: "internal error after the write",
+	for fault, name := range map[azurite.Fault]string{
+		azurite.Drop: "connection breaks", azurite.Lose: "answer is lost", azurite.Busy: "throttled", azurite.Broken: "internal error", azurite.LoseBroken: "internal error after the write",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for at := 1; ; at++ {
 				var made atomic.Bool
-				connection, _ := through(t, func(n int, _ *http.Request) local.Fault {
+				connection, _ := through(t, func(n int, _ *http.Request) azurite.Fault {
 					if n == at && made.CompareAndSwap(false, true) {
 						return fault
 					}
-					return local.Pass
+					return azurite.Pass
 				})
 				s, _ := open(t, connection)
 				put(t, s, first)
@@ -437,17 +437,17 @@ func TestFaults(t *testing.T) {
 // service does, and to an error that says what is wrong.
 func TestUnreachable(t *testing.T) {
 	for name, test := range map[string]struct {
-		fault local.Fault
+		fault azurite.Fault
 		want  string // part of the error; "" takes any
 	}{
-		"hangs":            {local.Hang, ""},
-		"breaks":           {local.Drop, ""},
-		"throttles":        {local.Busy, ""},
-		"fails internally": {local.Broken, ""},
+		"hangs":            {azurite.Hang, ""},
+		"breaks":           {azurite.Drop, ""},
+		"throttles":        {azurite.Busy, ""},
+		"fails internally": {azurite.Broken, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			connection, _ := through(t, func(int, *http.Request) local.Fault { return test.fault })
+			connection, _ := through(t, func(int, *http.Request) azurite.Fault { return test.fault })
 			s, _ := open(t, connection)
 			for what, call := range map[string]func(context.Context) error{
 				"Put":        func(ctx context.Context) error { return s.Put(ctx, occurred("contoso-hub", "1", noon)) },
@@ -508,7 +508,7 @@ func TestRefused(t *testing.T) {
 // TestOneImpossibleOccurrence rejects every transaction that holds one of three
 // occurrences: the other two are stored.
 func TestOneImpossibleOccurrence(t *testing.T) {
-	a := azurite(t)
+	a := emulator(t)
 	target, _, _ := strings.Cut(a.Endpoint(), "/devstoreaccount1")
 	proxy := httptest.NewServer(&httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
@@ -538,7 +538,7 @@ func TestOneImpossibleOccurrence(t *testing.T) {
 }
 
 func TestQuarantine(t *testing.T) {
-	s, _ := open(t, azurite(t).ConnectionString())
+	s, _ := open(t, emulator(t).ConnectionString())
 	for _, q := range []alert.Quarantined{
 		{Function: "CertificateAdded", EventID: "event-1", Reason: "event: eventType: missing or empty", Body: []byte(`{"id":"event-1"}`), Size: 16},
 		{Function: "CertificateAdded", Reason: "the request is no invocation", Body: []byte("not\xffJSON"), Size: 9},
@@ -598,7 +598,7 @@ func quarantinedBody(t *testing.T, s *Store, q alert.Quarantined) string {
 // TestRequestsOfAWrite counts what a write costs: the bill of operations is part
 // of the design.
 func TestRequestsOfAWrite(t *testing.T) {
-	connection, proxy := through(t, func(int, *http.Request) local.Fault { return local.Pass })
+	connection, proxy := through(t, func(int, *http.Request) azurite.Fault { return azurite.Pass })
 	s, _ := open(t, connection)
 	if _, err := s.alerts.client.CreateTable(t.Context(), nil); err != nil {
 		t.Fatal(err)
@@ -641,21 +641,21 @@ func keyless(uri string) {
 // TestKeyless writes with the managed identity of azidentity, over TLS, without
 // any key: Azurite checks the token's claims, and no role.
 func TestKeyless(t *testing.T) {
-	azurite(t) // skips or fails if there is none
-	main, err := local.FindAzurite("../..")
+	emulator(t) // skips or fails if there is none
+	main, err := azurite.Find("../..")
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert, key, err := local.WriteCertificate(t.TempDir())
+	cert, key, err := azurite.WriteCertificate(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	service, err := local.StartAzurite(t.Context(), local.AzuriteOptions{Main: main, CertFile: cert, KeyFile: key})
+	service, err := azurite.Start(t.Context(), azurite.Options{Main: main, CertFile: cert, KeyFile: key})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { service.Kill() })
-	identity, err := local.StartIdentity(local.IdentityOptions{ClientID: "00000000-0000-0000-0000-0000000000c1"})
+	identity, err := azurite.StartIdentity(azurite.IdentityOptions{ClientID: "00000000-0000-0000-0000-0000000000c1"})
 	if err != nil {
 		t.Fatal(err)
 	}

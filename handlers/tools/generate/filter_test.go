@@ -8,7 +8,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
-	"hubwatch/handlers/local"
+	"hubwatch/handlers/local/eventgrid"
 )
 
 // TestFiltersLetThroughWhatDetectorsReport runs every case through the generated
@@ -16,7 +16,7 @@ import (
 // narrow is a silent miss that no other tool can see; one that is too wide is a
 // bill.
 func TestFiltersLetThroughWhatDetectorsReport(t *testing.T) {
-	subscriptions, err := local.LoadSubscriptions("../../../infra/subscriptions.json")
+	subscriptions, err := eventgrid.LoadSubscriptions("../../../infra/subscriptions.json")
 	if err != nil {
 		t.Fatal(err)
 	}

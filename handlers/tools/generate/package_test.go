@@ -31,7 +31,9 @@ import (
 	"time"
 
 	"hubwatch/handlers/detector"
-	"hubwatch/handlers/local"
+	"hubwatch/handlers/local/azurite"
+	"hubwatch/handlers/local/eventgrid"
+	"hubwatch/handlers/local/functions"
 )
 
 // makePackage runs make package into a folder of its own, so that it is in the
@@ -369,7 +371,7 @@ const testClient = "00000000-0000-0000-0000-0000000000c1"
 // Azurite takes it over TLS. Then an event that main.bicep's filters let through
 // becomes an alert.
 func TestPackageRunsKeyless(t *testing.T) {
-	azurite, err := local.FindAzurite(root)
+	script, err := azurite.Find(root)
 	if err != nil || runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
 		if os.Getenv("HUBWATCH_AZURITE") == "required" && err != nil {
 			t.Fatal(err)
@@ -381,16 +383,16 @@ func TestPackageRunsKeyless(t *testing.T) {
 	app := filepath.Join(folder, "unpacked")
 	unpack(t, filepath.Join(folder, "hubwatch.zip"), app)
 
-	cert, key, err := local.WriteCertificate(folder)
+	cert, key, err := azurite.WriteCertificate(folder)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tables, err := local.StartAzurite(t.Context(), local.AzuriteOptions{Main: azurite, CertFile: cert, KeyFile: key})
+	tables, err := azurite.Start(t.Context(), azurite.Options{Main: script, CertFile: cert, KeyFile: key})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(tables.Kill)
-	identity, err := local.StartIdentity(local.IdentityOptions{ClientID: testClient})
+	identity, err := azurite.StartIdentity(azurite.IdentityOptions{ClientID: testClient})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -398,26 +400,26 @@ func TestPackageRunsKeyless(t *testing.T) {
 
 	environment := append(deployedSettings(t, tables.Endpoint()+"/"), "SSL_CERT_FILE="+cert)
 	var output lockedBuffer
-	functions, err := local.StartFunctions(t.Context(), local.FunctionsOptions{
+	running, err := functions.Start(t.Context(), functions.Options{
 		ScriptRoot: app, Env: append(environment, identity.Env()...), Output: &output,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(functions.Close)
+	t.Cleanup(running.Close)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if err := functions.Ready(ctx); err != nil {
+	if err := running.Ready(ctx); err != nil {
 		t.Fatalf("%v\n%s", err, output.String())
 	}
-	server := httptest.NewServer(functions)
+	server := httptest.NewServer(running)
 	t.Cleanup(server.Close)
-	subscriptions, err := local.LoadSubscriptions(filepath.Join(root, "infra/subscriptions.json"))
+	subscriptions, err := eventgrid.LoadSubscriptions(filepath.Join(root, "infra/subscriptions.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	topic, err := local.NewTopic(local.TopicOptions{
-		Subscriptions: subscriptions, Functions: server.URL, Schema: local.CloudEventSchemaV1_0, DeadLetters: folder, TimeScale: 0.01,
+	topic, err := eventgrid.NewTopic(eventgrid.TopicOptions{
+		Subscriptions: subscriptions, Functions: server.URL, Schema: eventgrid.CloudEventSchemaV1_0, DeadLetters: folder, TimeScale: 0.01,
 	})
 	if err != nil {
 		t.Fatal(err)

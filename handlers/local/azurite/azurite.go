@@ -1,0 +1,259 @@
+// Package azurite runs Azurite's table service, which stands for Azure Table
+// Storage, and what belongs to it: a managed identity whose tokens it takes, a
+// certificate without which it takes none, and a proxy that makes faults.
+package azurite
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// The account that every Azurite has unless told otherwise; its key is public
+// (learn.microsoft.com/azure/storage/common/storage-use-azurite).
+const (
+	account    = "devstoreaccount1"
+	accountKey = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+)
+
+const (
+	outputLimit = time.Second      // limit of the wait for the last output of a dead process
+	startLimit  = 30 * time.Second // limit of the wait for the first answer
+	stopLimit   = 10 * time.Second // limit of a clean stop
+	readyPoll   = 25 * time.Millisecond
+)
+
+// Find returns the absolute path of the main script of the Azurite table
+// service that make puts under the module's root.
+func Find(moduleRoot string) (string, error) {
+	path, err := filepath.Abs(filepath.Join(moduleRoot, "build/azurite/node_modules/azurite/dist/src/table/main.js"))
+	if err != nil {
+		return "", fmt.Errorf("azurite: %w", err)
+	}
+	if info, err := os.Stat(path); err != nil || info.IsDir() {
+		return "", fmt.Errorf("azurite is not installed in %s: make test installs it", moduleRoot)
+	}
+	return path, nil
+}
+
+// Options says how to run Azurite's table service.
+type Options struct {
+	// Main is the path of the table service's main.js.
+	Main string
+	// Location is the folder that keeps the tables; empty keeps them in memory.
+	Location string
+	// Port is the loopback port to listen on; 0 means a free one.
+	Port int
+	// CertFile and KeyFile, if set, are PEM files: the service then speaks HTTPS
+	// and accepts bearer tokens besides the account key.
+	CertFile, KeyFile string
+	// Output, if not nil, receives what Azurite prints.
+	Output io.Writer
+}
+
+// Service is a running Azurite table service on a loopback port.
+type Service struct {
+	options Options
+	process *exec.Cmd
+	port    int
+	exited  chan struct{}
+	stop    sync.Once
+	output  *announcement
+}
+
+// Start starts the service and waits until it answers.
+// It is an error if it exits before, or does not answer within 30 seconds or
+// before ctx ends; no process is left then. The end of ctx later does nothing.
+func Start(ctx context.Context, options Options) (*Service, error) {
+	port := options.Port
+	if port == 0 {
+		var err error
+		if port, err = freePort(); err != nil {
+			return nil, fmt.Errorf("azurite: %w", err)
+		}
+	}
+	arguments := []string{options.Main, "--silent", "--disableTelemetry", "--tableHost", "127.0.0.1", "--tablePort", fmt.Sprint(port)}
+	if options.Location == "" {
+		arguments = append(arguments, "--inMemoryPersistence")
+	} else {
+		arguments = append(arguments, "--location", options.Location)
+	}
+	if options.CertFile != "" {
+		arguments = append(arguments, "--oauth", "basic", "--cert", options.CertFile, "--key", options.KeyFile)
+	}
+	s := &Service{
+		options: options,
+		port:    port,
+		exited:  make(chan struct{}),
+		output:  &announcement{copy: options.Output, made: make(chan struct{})},
+	}
+	s.process = exec.Command("node", arguments...)
+	s.process.Dir = os.TempDir()
+	s.process.Stdout, s.process.Stderr = s.output, s.output
+	s.process.WaitDelay = outputLimit
+	if err := s.process.Start(); err != nil {
+		return nil, fmt.Errorf("azurite: %w", err)
+	}
+	go func() {
+		s.process.Wait()
+		close(s.exited)
+	}()
+	if err := s.awaitReady(ctx); err != nil {
+		s.Kill()
+		return nil, fmt.Errorf("azurite: %w", err)
+	}
+	return s, nil
+}
+
+// awaitReady waits until the process says that it has started, because another
+// service might answer on the same port, and then for any HTTP answer.
+func (s *Service) awaitReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	client, err := s.client()
+	if err != nil {
+		return err
+	}
+	select {
+	case <-s.output.made:
+	case <-s.exited:
+		return fmt.Errorf("exited: %v", s.process.ProcessState)
+	case <-ctx.Done():
+		return fmt.Errorf("not started: %w", ctx.Err())
+	}
+	poll := time.NewTicker(readyPoll)
+	defer poll.Stop()
+	for {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.Endpoint()+"/Tables", nil)
+		if err != nil {
+			return err
+		}
+		response, failure := client.Do(request)
+		if failure == nil {
+			return response.Body.Close()
+		}
+		select {
+		case <-poll.C:
+		case <-s.exited:
+			return fmt.Errorf("exited: %v", s.process.ProcessState)
+		case <-ctx.Done():
+			return fmt.Errorf("no answer: %w", failure)
+		}
+	}
+}
+
+// client trusts the service's own certificate if there is one.
+func (s *Service) client() (*http.Client, error) {
+	transport := &http.Transport{DisableKeepAlives: true}
+	if s.options.CertFile != "" {
+		pem, err := os.ReadFile(s.options.CertFile)
+		if err != nil {
+			return nil, err
+		}
+		roots := x509.NewCertPool()
+		roots.AppendCertsFromPEM(pem)
+		transport.TLSClientConfig = &tls.Config{RootCAs: roots}
+	}
+	return &http.Client{Transport: transport}, nil
+}
+
+// announcement passes Azurite's output on and notices when it has started.
+type announcement struct {
+	copy io.Writer
+	made chan struct{} // closed once Azurite says so
+
+	mu   sync.Mutex
+	seen []byte // output before that
+}
+
+func (a *announcement) Write(p []byte) (int, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	select {
+	case <-a.made:
+	default:
+		if a.seen = append(a.seen, p...); bytes.Contains(a.seen, []byte("successfully started")) {
+			a.seen = nil
+			close(a.made)
+		}
+	}
+	if a.copy == nil {
+		return len(p), nil
+	}
+	return a.copy.Write(p)
+}
+
+// Again starts the service once more after Stop, on the same port and with the
+// tables that it has kept. It is an error if it keeps none.
+func (s *Service) Again(ctx context.Context) (*Service, error) {
+	if s.options.Location == "" {
+		return nil, errors.New("azurite: the tables were in memory")
+	}
+	options := s.options
+	options.Port = s.port
+	return Start(ctx, options)
+}
+
+// Endpoint returns the URL of the account's table service, without a slash at the end.
+func (s *Service) Endpoint() string {
+	scheme := "http"
+	if s.options.CertFile != "" {
+		scheme = "https"
+	}
+	return fmt.Sprintf("%s://127.0.0.1:%d/%s", scheme, s.port, account)
+}
+
+// ConnectionString returns a connection string with the account key.
+func (s *Service) ConnectionString() string {
+	scheme := "http"
+	if s.options.CertFile != "" {
+		scheme = "https"
+	}
+	return fmt.Sprintf("DefaultEndpointsProtocol=%s;AccountName=%s;AccountKey=%s;TableEndpoint=%s;",
+		scheme, account, accountKey, s.Endpoint())
+}
+
+// Stop ends the service with SIGINT, the only signal on which it saves all that
+// it has acknowledged, and waits; after ten seconds it kills. It returns an error
+// if it had to kill.
+func (s *Service) Stop() error {
+	var err error
+	s.stop.Do(func() {
+		s.process.Process.Signal(os.Interrupt)
+		select {
+		case <-s.exited:
+		case <-time.After(stopLimit):
+			err = errors.New("azurite: no clean stop")
+		}
+	})
+	s.Kill()
+	return err
+}
+
+// Kill ends the service with SIGKILL and waits. What it acknowledged in the last
+// five seconds may be lost.
+func (s *Service) Kill() {
+	s.process.Process.Kill()
+	<-s.exited
+}
+
+// freePort returns a TCP port of 127.0.0.1 that nothing listens on.
+func freePort() (int, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer listener.Close()
+	return listener.Addr().(*net.TCPAddr).Port, nil
+}

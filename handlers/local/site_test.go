@@ -1,0 +1,113 @@
+package main
+
+import (
+	"bytes"
+	"log/slog"
+	"maps"
+	"net/http"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"hubwatch/handlers/detector"
+	"hubwatch/handlers/local/azurite"
+	"hubwatch/handlers/table"
+)
+
+// atRoot runs the rest of a test in the root of the repository, with what make
+// puts there: the app and Azurite.
+func atRoot(t *testing.T) {
+	t.Helper()
+	t.Chdir("../..")
+	_, err := azurite.Find(".")
+	if err == nil {
+		_, err = os.Stat(appFolder + "/hubwatch")
+	}
+	if err != nil {
+		if os.Getenv("HUBWATCH_AZURITE") != "required" {
+			t.Skip(err)
+		}
+		t.Fatal(err)
+	}
+}
+
+// TestDemo is the whole way: sample events, Event Grid's filters, the
+// custom-handler protocol, the handler as it is deployed, rows in a table.
+func TestDemo(t *testing.T) {
+	atRoot(t)
+	var out, log bytes.Buffer
+	if err := demo(t.Context(), &out, slog.New(slog.NewTextHandler(&log, nil))); err != nil {
+		t.Fatalf("%v\n%s%s", err, out.String(), log.String())
+	}
+	for _, d := range detector.All {
+		if n := strings.Count(out.String(), " "+d.AlertType+" "); n != 1 {
+			t.Errorf("%s is shown %d times, want once:\n%s", d.AlertType, n, out.String())
+		}
+	}
+}
+
+// TestEachOnce holds the demo to failing when an alert is missing, doubled or
+// counted twice.
+func TestEachOnce(t *testing.T) {
+	var rows []table.Row
+	for _, d := range detector.All {
+		rows = append(rows, table.Row{AlertType: d.AlertType, Occurrences: 1})
+	}
+	if err := eachOnce(rows); err != nil {
+		t.Error(err)
+	}
+	twice := append([]table.Row{}, rows...)
+	twice[0].Occurrences = 2
+	for name, wrong := range map[string][]table.Row{
+		"missing": rows[1:], "doubled": append(rows[:len(rows):len(rows)], rows[0]), "counted twice": twice,
+		"of another kind": append(rows[:len(rows):len(rows)], table.Row{AlertType: "IoT_Bruteforce_Fail", Occurrences: 1}),
+	} {
+		if eachOnce(wrong) == nil {
+			t.Errorf("an alert that is %s goes unnoticed", name)
+		}
+	}
+}
+
+// TestFailingTopicLosesNothing lets the topic refuse what the relay publishes, at
+// first: the host then fails the invocation, and the messages come again.
+func TestFailingTopicLosesNothing(t *testing.T) {
+	atRoot(t)
+	var refused atomic.Int32
+	s, err := startSite(t.Context(), siteOptions{
+		address: "127.0.0.1:0",
+		relayed: func(topic http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if refused.Add(1) <= 5 {
+					http.Error(w, "busy", http.StatusServiceUnavailable)
+					return
+				}
+				topic.ServeHTTP(w, r)
+			})
+		},
+		log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	messages, err := samples(logSamplesFolder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.publish(t.Context(), nil, messages); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := s.alerts(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]int32{}
+	for _, row := range rows {
+		found[row.Detector] += row.Occurrences
+	}
+	want := map[string]int32{"DeviceTokenExpired": 1, "DeviceTokenInvalid": 1, "DeviceCertificateExpired": 1, "DeviceCertificateMismatch": 1}
+	if !maps.Equal(found, want) || s.hub.Lost() != 0 || refused.Load() <= 5 {
+		t.Errorf("occurrences %v after %d requests, %d messages lost; want one of each and none lost", found, refused.Load(), s.hub.Lost())
+	}
+}
