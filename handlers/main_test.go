@@ -23,7 +23,6 @@ import (
 
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/host"
-	"hubwatch/handlers/table"
 )
 
 // role is the environment variable by which the test binary, started again by a
@@ -387,49 +386,5 @@ func TestRunUntilSignal(t *testing.T) {
 		}
 	case <-time.After(patience):
 		t.Fatalf("still running after %v", patience)
-	}
-}
-
-func TestTableSettings(t *testing.T) {
-	for _, test := range []struct {
-		name string
-		env  []string
-		want table.Settings
-	}{
-		{"nothing", nil, table.Settings{AlertsTable: "alerts", QuarantineTable: "quarantine"}},
-		{"connection string", []string{"AlertsStorage", "UseDevelopmentStorage=true"}, table.Settings{ConnectionString: "UseDevelopmentStorage=true", AlertsTable: "alerts", QuarantineTable: "quarantine"}},
-		{"tables", []string{"AlertsTable", "a1b", "QuarantineTable", "q1r"}, table.Settings{AlertsTable: "a1b", QuarantineTable: "q1r"}},
-		{"identity of a developer", []string{"AlertsStorage__tableServiceUri", "https://contoso.table.core.windows.net"}, table.Settings{ServiceURI: "https://contoso.table.core.windows.net", AlertsTable: "alerts", QuarantineTable: "quarantine"}},
-		{"identity of the app, by the setting", []string{"AlertsStorage__credential", "managedidentity"}, table.Settings{ManagedIdentity: true, AlertsTable: "alerts", QuarantineTable: "quarantine"}},
-		{"identity of the app, by what Azure sets", []string{"IDENTITY_ENDPOINT", "http://127.0.0.1:1/token"}, table.Settings{ManagedIdentity: true, AlertsTable: "alerts", QuarantineTable: "quarantine"}},
-		{"user-assigned identity", []string{"AlertsStorage__credential", "managedidentity", "AlertsStorage__clientId", "00000000-0000-0000-0000-0000000000c1"}, table.Settings{ManagedIdentity: true, ClientID: "00000000-0000-0000-0000-0000000000c1", AlertsTable: "alerts", QuarantineTable: "quarantine"}},
-		{"another credential", []string{"AlertsStorage__credential", "default"}, table.Settings{AlertsTable: "alerts", QuarantineTable: "quarantine"}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, tableSettings(environment(test.env...))); diff != "" {
-				t.Errorf("settings (-want +got):\n%s", diff)
-			}
-		})
-	}
-}
-
-// TestDetectorSettings holds that InferredAlerts changes what detectors find, not
-// which there are.
-func TestDetectorSettings(t *testing.T) {
-	for _, value := range []string{"", "true", "false", "True", "0"} {
-		got, err := detectors(environment("InferredAlerts", value))
-		if err != nil {
-			t.Errorf("InferredAlerts=%q: %v", value, err)
-			continue
-		}
-		if len(got) != len(detector.All) {
-			t.Errorf("InferredAlerts=%q: %d detectors, want %d", value, len(got), len(detector.All))
-			continue
-		}
-		for i, d := range got {
-			if d.Name != detector.All[i].Name {
-				t.Errorf("InferredAlerts=%q: %s stands where %s should", value, d.Name, detector.All[i].Name)
-			}
-		}
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"runtime/debug"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/event"
 )
@@ -48,13 +50,44 @@ type Trigger struct {
 	SubjectContains string
 }
 
-// Judge runs the detector on an event that On matches and dresses what it finds
-// into alerts. Its error means that the event can never be judged; a panic in
-// Detect is such an error too, since the same event would panic again.
-func (d Detector) Judge(e event.Event) (alerts []alert.Occurrence, err error) {
+// Verdict is what a detector makes of one event.
+type Verdict struct {
+	Event       event.Event // as far as it could be read
+	Matched     bool        // whether the event is one that the detector is for
+	Occurrences []alert.Occurrence
+	Err         error // why the event can never be judged; nil if it was
+}
+
+// Judge reads an event, as Event Grid delivers it, and says what the detector
+// makes of it. The same event always gives the same verdict.
+func (d Detector) Judge(raw jsontext.Value) Verdict { return d.judge(event.Decode(raw)) }
+
+// JudgeMembers is Judge for an event whose members are known already: those of raw,
+// by name, none of which stands twice. The data of the event is then parsed once
+// less.
+func (d Detector) JudgeMembers(raw jsontext.Value, members map[string]jsontext.Value) Verdict {
+	return d.judge(event.DecodeMembers(raw, members))
+}
+
+func (d Detector) judge(e event.Event, err error) Verdict {
+	v := Verdict{Event: e, Err: err}
+	if v.Err == nil {
+		v.Matched, v.Err = d.On.Matches(e)
+	}
+	if v.Err != nil || !v.Matched {
+		return v
+	}
+	v.Occurrences, v.Err = d.detect(e)
+	return v
+}
+
+// detect runs the detector on an event that On matches and dresses what it finds
+// into occurrences. A panic in Detect is an error, since the same event would
+// panic again.
+func (d Detector) detect(e event.Event) (occurrences []alert.Occurrence, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			alerts, err = nil, fmt.Errorf("detector %s: panic: %v\n%s", d.Name, p, debug.Stack())
+			occurrences, err = nil, fmt.Errorf("detector %s: panic: %v\n%s", d.Name, p, debug.Stack())
 		}
 	}()
 	findings, err := d.Detect(e)
@@ -62,7 +95,7 @@ func (d Detector) Judge(e event.Event) (alerts []alert.Occurrence, err error) {
 		return nil, fmt.Errorf("detector %s: %w", d.Name, err)
 	}
 	for _, f := range findings {
-		alerts = append(alerts, alert.Occurrence{
+		occurrences = append(occurrences, alert.Occurrence{
 			ID:          alert.ID(d.AlertType, f.Hub, f.Entity, f.Actor, e.Time),
 			Detector:    d.Name,
 			Type:        d.AlertType,
@@ -70,8 +103,8 @@ func (d Detector) Judge(e event.Event) (alerts []alert.Occurrence, err error) {
 			Severity:    d.Severity,
 			Remediation: d.Remediation,
 			Finding:     f,
-			Evidence:    alert.Evidence{Source: e.Source, EventID: e.ID, Time: e.Time, Raw: e.Raw},
+			Event:       alert.Event{Source: e.Source, ID: e.ID, Time: e.Time, Raw: e.Raw},
 		})
 	}
-	return alerts, nil
+	return occurrences, nil
 }

@@ -29,7 +29,7 @@ func TestJudgePanic(t *testing.T) {
 		"no function": nil,
 	} {
 		t.Run(name, func(t *testing.T) {
-			alerts, err := Detector{Name: "Careless", Detect: detect}.Judge(event.Event{})
+			alerts, err := Detector{Name: "Careless", Detect: detect}.detect(event.Event{})
 			if alerts != nil || err == nil {
 				t.Fatalf("have %v, %v; want no alerts and an error", alerts, err)
 			}
@@ -50,7 +50,7 @@ func TestJudgeError(t *testing.T) {
 	d := Detector{Name: "Strict", Detect: func(event.Event) ([]alert.Finding, error) {
 		return []alert.Finding{{}}, cause
 	}}
-	alerts, err := d.Judge(event.Event{})
+	alerts, err := d.detect(event.Event{})
 	if alerts != nil || !errors.Is(err, cause) || !strings.HasPrefix(err.Error(), "detector Strict: ") {
 		t.Errorf("have %v, %v; want no alerts and an error of Strict that wraps the cause", alerts, err)
 	}
@@ -58,7 +58,7 @@ func TestJudgeError(t *testing.T) {
 
 func TestJudgeNothing(t *testing.T) {
 	d := Detector{Detect: func(event.Event) ([]alert.Finding, error) { return nil, nil }}
-	if alerts, err := d.Judge(event.Event{}); len(alerts) != 0 || err != nil {
+	if alerts, err := d.detect(event.Event{}); len(alerts) != 0 || err != nil {
 		t.Errorf("have %v, %v; want neither", alerts, err)
 	}
 }
@@ -83,10 +83,10 @@ func TestJudgeDresses(t *testing.T) {
 		want = append(want, alert.Occurrence{
 			ID: alert.ID("Type", hub, f.Entity, f.Actor, e.Time), Detector: "Two", Type: "Type", DisplayName: "Title",
 			Severity: alert.High, Remediation: []string{"Step."}, Finding: f,
-			Evidence: alert.Evidence{Source: "topic", EventID: "event", Time: e.Time, Raw: e.Raw},
+			Event: alert.Event{Source: "topic", ID: "event", Time: e.Time, Raw: e.Raw},
 		})
 	}
-	got, err := d.Judge(e)
+	got, err := d.detect(e)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,23 +95,6 @@ func TestJudgeDresses(t *testing.T) {
 	}
 	if got[0].ID == got[1].ID {
 		t.Error("alerts on two entities have one id")
-	}
-}
-
-// TestJudgeIsPure holds that judging an event changes neither it nor what comes
-// out the second time.
-func TestJudgeIsPure(t *testing.T) {
-	for _, d := range All {
-		for name, c := range readCases(t, d.Name) {
-			before := string(c.Event)
-			first, second := judge(d, c.Event), judge(d, c.Event)
-			if diff := cmp.Diff(first, second); diff != "" {
-				t.Errorf("%s/%s: the second verdict differs (-first +second):\n%s", d.Name, name, diff)
-			}
-			if string(c.Event) != before {
-				t.Errorf("%s/%s: judging changed the event", d.Name, name)
-			}
-		}
 	}
 }
 
@@ -139,36 +122,4 @@ func TestMatches(t *testing.T) {
 			}
 		})
 	}
-}
-
-// BenchmarkJudge measures the whole way of an event through a detector, once per
-// case, next to the least that can be done with its bytes: seeing that they are
-// JSON.
-func BenchmarkJudge(b *testing.B) {
-	type input struct {
-		d   Detector
-		raw jsontext.Value
-	}
-	var inputs []input
-	size := 0
-	for _, d := range All {
-		for _, c := range readCases(b, d.Name) {
-			inputs = append(inputs, input{d, c.Event})
-			size += len(c.Event)
-		}
-	}
-	run := func(name string, f func(input)) {
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			b.SetBytes(int64(size))
-			for b.Loop() {
-				for _, in := range inputs {
-					f(in)
-				}
-			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(inputs)), "ns/event")
-		})
-	}
-	run("judge", func(in input) { judge(in.d, in.raw) })
-	run("valid", func(in input) { in.raw.IsValid() })
 }

@@ -1,4 +1,4 @@
-package detector
+package detector_test
 
 import (
 	"encoding/hex"
@@ -14,6 +14,9 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
+
+	"hubwatch/handlers/cases"
+	"hubwatch/handlers/detector"
 )
 
 // disguise rewrites an event, which it may change, into another form that means
@@ -75,8 +78,9 @@ var spellings = []struct {
 // reported, or as which alert.
 func TestNoDisguiseHelps(t *testing.T) {
 	variants := 0
-	for _, d := range All {
-		for name, c := range readCases(t, d.Name) {
+	for _, d := range detector.All {
+		for _, c := range read(t, d.Name) {
+			name := c.Name
 			if c.Want.Outcome != "alert" {
 				continue
 			}
@@ -95,7 +99,7 @@ func TestNoDisguiseHelps(t *testing.T) {
 						}
 						variants++
 						raw := spelling.write(event)
-						got := judge(d, raw)
+						got := cases.Judge(d, raw)
 						if got.Outcome != "alert" || !slices.Equal(alertIDs(got), want) {
 							t.Errorf("%s; %s: %s %v %s, want an alert %v\n%s", strings.Join(names, ", "), spelling.name,
 								got.Outcome, alertIDs(got), got.Error, want, raw)
@@ -119,7 +123,7 @@ func disguiseSets() [][]disguise {
 	return sets
 }
 
-func alertIDs(v verdict) (ids []string) {
+func alertIDs(v cases.Outcome) (ids []string) {
 	for _, a := range v.Alerts {
 		ids = append(ids, a.SystemAlertID)
 	}
@@ -313,9 +317,10 @@ func indented(b []byte) []byte {
 // TestOperationCase holds that the letter case of operationName decides nothing,
 // for events that fire and for those that do not.
 func TestOperationCase(t *testing.T) {
-	for _, d := range All {
-		for name, c := range readCases(t, d.Name) {
-			for with, raw := range c.events(t) {
+	for _, d := range detector.All {
+		for _, c := range read(t, d.Name) {
+			name := c.Name
+			for with, raw := range events(t, c) {
 				var event struct {
 					Data jsontext.Value `json:"data"`
 				}
@@ -325,14 +330,14 @@ func TestOperationCase(t *testing.T) {
 				if json.Unmarshal(raw, &event) != nil || json.Unmarshal(event.Data, &data) != nil || data.OperationName == "" {
 					continue
 				}
-				want := judge(d, raw)
+				want := cases.Judge(d, raw)
 				for _, spelled := range []func(string) string{strings.ToUpper, strings.ToLower, mixedCase} {
 					operation := spelled(data.OperationName)
-					changed, err := replace(raw, []string{"data", "operationName"}, operation)
+					changed, err := cases.Replace(raw, []string{"data", "operationName"}, operation)
 					if err != nil {
 						t.Fatal(err)
 					}
-					got := judge(d, changed)
+					got := cases.Judge(d, changed)
 					for _, a := range got.Alerts {
 						if a.Properties["OperationName"] != operation {
 							t.Errorf("%s/%s: the alert spells %s as %s", d.Name, name, operation, a.Properties["OperationName"])

@@ -1,4 +1,4 @@
-package detector
+package detector_test
 
 import (
 	"fmt"
@@ -7,7 +7,9 @@ import (
 	"testing"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/cases"
 	"hubwatch/handlers/connection"
+	"hubwatch/handlers/detector"
 )
 
 // eventTypes are all event types of Azure Resource Manager
@@ -63,12 +65,6 @@ var childTypes = []string{
 	"Microsoft.Authorization/roleAssignments",
 }
 
-// targets are the package's targets, by the entity that their findings are about.
-var targets = map[alert.EntityType]*target{
-	hubCertificate.entity:       &hubCertificate,
-	hubDiagnosticSetting.entity: &hubDiagnosticSetting,
-}
-
 // equivalent are the mutants that no case can tell from the detector, by name,
 // each with the reason.
 var equivalent = map[string]string{}
@@ -78,16 +74,16 @@ var equivalent = map[string]string{}
 // change that none notices is one that somebody can make by mistake.
 func TestEveryConditionIsHeldByACase(t *testing.T) {
 	mutants, excluded := 0, map[string]bool{}
-	for _, d := range All {
-		cases := readCases(t, d.Name)
-		try := func(mutant Detector, what string, args ...any) {
+	for _, d := range detector.All {
+		list := read(t, d.Name)
+		try := func(mutant detector.Detector, what string, args ...any) {
 			name := d.Name + ": " + fmt.Sprintf(what, args...)
 			mutants++
 			if equivalent[name] != "" {
 				excluded[name] = true
 				return
 			}
-			if !noticed(t, mutant, cases) {
+			if !noticed(t, mutant, list) {
 				t.Errorf("%s: all cases of the detector still pass; add one that does not", name)
 			}
 		}
@@ -133,20 +129,21 @@ func TestEveryConditionIsHeldByACase(t *testing.T) {
 			try(m, "with any subject")
 		}
 
-		where := targetOf(t, d, cases)
+		where := targetOf(t, d, list)
 		if where == nil {
 			continue
 		}
-		original := where.childTypes
+		childTypesOf := where.ChildTypes()
+		original := *childTypesOf
 		for i, childType := range original {
-			where.childTypes = slices.Delete(slices.Clone(original), i, i+1)
+			*childTypesOf = slices.Delete(slices.Clone(original), i, i+1)
 			try(d, "without the child type %q", childType)
 		}
 		for _, childType := range others(childTypes, original) {
-			where.childTypes = append(slices.Clone(original), childType)
+			*childTypesOf = append(slices.Clone(original), childType)
 			try(d, "with the child type %q too", childType)
 		}
-		where.childTypes = original
+		*childTypesOf = original
 	}
 	for name := range equivalent {
 		if !excluded[name] {
@@ -159,10 +156,10 @@ func TestEveryConditionIsHeldByACase(t *testing.T) {
 // TestEveryRuleIsHeldByACase changes the table of connection.Classify, one condition
 // at a time, and runs the cases of all detectors of failed connections.
 func TestEveryRuleIsHeldByACase(t *testing.T) {
-	cases := map[string]map[string]testCase{}
-	for _, d := range All {
+	lists := map[string][]cases.Case{}
+	for _, d := range detector.All {
 		if slices.Contains(d.On.EventTypes, connection.Failed) {
-			cases[d.Name] = readCases(t, d.Name)
+			lists[d.Name] = read(t, d.Name)
 		}
 	}
 	original := connection.Rules
@@ -171,8 +168,8 @@ func TestEveryRuleIsHeldByACase(t *testing.T) {
 	try := func(rules []connection.Rule, rule connection.Rule, what string, args ...any) {
 		mutants++
 		connection.Rules = rules
-		for _, d := range All {
-			if noticed(t, d, cases[d.Name]) {
+		for _, d := range detector.All {
+			if noticed(t, d, lists[d.Name]) {
 				return
 			}
 		}
@@ -210,10 +207,10 @@ func TestEveryRuleIsHeldByACase(t *testing.T) {
 }
 
 // noticed reports whether a case of the detector does not pass with the mutant.
-func noticed(t *testing.T, mutant Detector, cases map[string]testCase) bool {
-	for _, c := range cases {
-		for _, raw := range c.events(t) {
-			if c.Want.diff(judge(mutant, raw)) != "" {
+func noticed(t *testing.T, mutant detector.Detector, list []cases.Case) bool {
+	for _, c := range list {
+		for _, raw := range events(t, c) {
+			if c.Want.Diff(cases.Judge(mutant, raw)) != "" {
 				return true
 			}
 		}
@@ -223,18 +220,20 @@ func noticed(t *testing.T, mutant Detector, cases map[string]testCase) bool {
 
 // others returns what of all is not in own, regardless of case.
 func others(all, own []string) []string {
-	return slices.DeleteFunc(slices.Clone(all), func(s string) bool { return containsFold(own, s) })
+	return slices.DeleteFunc(slices.Clone(all), func(s string) bool {
+		return slices.ContainsFunc(own, func(v string) bool { return strings.EqualFold(v, s) })
+	})
 }
 
 // targetOf returns the target that d reports on, or nil if what it reports on is
 // none. The entity of its alerts tells.
-func targetOf(t *testing.T, d Detector, cases map[string]testCase) *target {
+func targetOf(t *testing.T, d detector.Detector, list []cases.Case) *detector.Target {
 	t.Helper()
-	for name, c := range cases {
-		if !strings.HasPrefix(name, "fires-") || len(c.Want.Alerts) == 0 {
+	for _, c := range list {
+		if !strings.HasPrefix(c.Name, "fires-") || len(c.Want.Alerts) == 0 {
 			continue
 		}
-		return targets[alert.EntityType(c.Want.Alerts[0].EntityType)]
+		return detector.Targets[alert.EntityType(c.Want.Alerts[0].EntityType)]
 	}
 	t.Errorf("%s has no case that fires", d.Name)
 	return nil

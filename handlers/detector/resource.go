@@ -33,7 +33,7 @@ type operation struct {
 // data.resourceUri stands in for it where it names more. It returns an error if
 // neither is the id of a t, since the operation says that it was one.
 func (t target) decode(e event.Event) (operation, error) {
-	o, err := event.DecodeOperation(e.Data)
+	o, err := e.Operation()
 	if err != nil {
 		return operation{}, err
 	}

@@ -21,6 +21,10 @@ func (t Trigger) Matches(e event.Event) (bool, error) {
 	if len(t.Operations) == 0 {
 		return true, nil
 	}
+	if o, err := e.Operation(); err == nil {
+		return containsFold(t.Operations, o.Name), nil
+	}
+	// A member that only Detect looks at may be broken.
 	name, err := event.OperationName(e.Data)
 	if err != nil {
 		return false, err

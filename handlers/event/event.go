@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -25,6 +26,17 @@ type Event struct {
 	Time    time.Time      // when it happened, UTC
 	Data    jsontext.Value // its shape depends on Type; never empty or null
 	Raw     jsontext.Value // the whole event as it was delivered
+
+	operation func() (Operation, error) // DecodeOperation of Data, once
+}
+
+// Operation is DecodeOperation of the event's data, which is decoded once however
+// often it is asked for.
+func (e Event) Operation() (Operation, error) {
+	if e.operation == nil { // not made by Decode
+		return DecodeOperation(e.Data)
+	}
+	return e.operation()
 }
 
 // Lenient reads strings that are not valid UTF-8, or hold half of a surrogate
@@ -62,6 +74,33 @@ func Decode(raw jsontext.Value) (Event, error) {
 	if raw.Kind() != '{' {
 		return Event{}, fmt.Errorf("event: want a JSON object, have %v", raw.Kind())
 	}
+	return v.event(raw)
+}
+
+// DecodeMembers is Decode for an event whose members are known already: those of
+// raw, by name, none of which stands twice. It saves a pass over the data.
+func DecodeMembers(raw jsontext.Value, members map[string]jsontext.Value) (Event, error) {
+	v := envelope{Data: members["data"]}
+	for _, m := range [...]struct {
+		name  string
+		field *string
+	}{
+		{"id", &v.ID}, {"subject", &v.Subject}, {"eventType", &v.EventType}, {"eventTime", &v.EventTime}, {"topic", &v.Topic},
+		{"specversion", &v.SpecVersion}, {"type", &v.Type}, {"time", &v.Time}, {"source", &v.Source}, {"data_base64", &v.DataBase64},
+	} {
+		switch value := members[m.name]; value.Kind() {
+		case '"':
+			*m.field = text(value)
+		case 'n', jsontext.KindInvalid: // null, or not there
+		default:
+			return Decode(raw) // which says what is wrong
+		}
+	}
+	return v.event(raw)
+}
+
+// event returns the event that the members of v make.
+func (v envelope) event(raw jsontext.Value) (Event, error) {
 	if v.Data.Kind() == 'n' {
 		v.Data = nil // null says no more than no data at all
 	}
@@ -93,6 +132,7 @@ func Decode(raw jsontext.Value) (Event, error) {
 		return e, fmt.Errorf("event: %s: %w", timeMember, err)
 	}
 	e.Time = t
+	e.operation = sync.OnceValues(func() (Operation, error) { return DecodeOperation(e.Data) })
 	return e, nil
 }
 

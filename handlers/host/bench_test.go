@@ -1,6 +1,9 @@
-package host
+package host_test
 
 import (
+	"hubwatch/handlers/host"
+	"hubwatch/handlers/judge"
+
 	"bytes"
 	"context"
 	"io"
@@ -12,10 +15,12 @@ import (
 	"hubwatch/handlers/detector"
 )
 
-// noStore is an alert.Store that takes everything and keeps nothing.
+// noStore takes everything and keeps nothing.
 type noStore struct{}
 
-func (noStore) Put(context.Context, ...alert.Occurrence) error      { return nil }
+func (noStore) Record(_ context.Context, occurrences ...alert.Occurrence) ([]alert.Recorded, error) {
+	return make([]alert.Recorded, len(occurrences)), nil
+}
 func (noStore) Quarantine(context.Context, alert.Quarantined) error { return nil }
 
 // writer is the least that an http.ResponseWriter can be.
@@ -32,11 +37,15 @@ func (w *writer) WriteHeader(status int)      { w.status = status }
 // nothing. The bare handler reads the same body and answers a constant, which is
 // what no handler can do without.
 func BenchmarkHandler(b *testing.B) {
-	functions := map[string]Function{}
+	var functions []host.Function
+	j := judge.Judge{Alerts: noStore{}, Quarantine: noStore{}}
 	for _, d := range detector.All {
-		functions[d.Name] = Detect(d, noStore{})
+		functions = append(functions, function(d.Name, j.Detect(d)))
 	}
-	handler := NewHandler(functions, noStore{}, NewLogger(io.Discard), Limits{})
+	handler, err := host.NewHandler(functions, j.Broken, host.NewLogger(io.Discard), host.Limits{})
+	if err != nil {
+		b.Fatal(err)
+	}
 	bare := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, err := io.ReadAll(r.Body); err != nil {
 			b.Error(err)

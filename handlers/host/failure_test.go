@@ -1,6 +1,9 @@
-package host
+package host_test
 
 import (
+	"hubwatch/handlers/host"
+	"hubwatch/handlers/judge"
+
 	"context"
 	"errors"
 	"fmt"
@@ -20,7 +23,7 @@ import (
 
 var (
 	errDown     = errors.New("table is down")
-	errRejected = fmt.Errorf("row of 2 MB: %w", alert.ErrRejected)
+	errRejected = errors.New("row of 2 MB: rejected by the store")
 )
 
 // panicking is CertificateAdded with an error in the code.
@@ -73,7 +76,7 @@ func TestFailure(t *testing.T) {
 				test.store = &fakeStore{}
 			}
 			// With one slot, what keeps it is seen at the second time.
-			r := newRig(test.store, Limits{Concurrency: 1}, d)
+			r := newRig(t, test.store, host.Limits{Concurrency: 1}, d)
 			for range 2 {
 				r.store.put, r.store.kept = nil, nil
 				got := r.post(t, "CertificateAdded", envelope(test.event))
@@ -132,7 +135,7 @@ func TestMisdirected(t *testing.T) {
 		{http.MethodOptions, "/CertificateAdded", "method OPTIONS"},
 	} {
 		t.Run(test.method+" "+test.path, func(t *testing.T) {
-			r := newRig(&fakeStore{}, Limits{})
+			r := newRig(t, &fakeStore{}, host.Limits{})
 			got := r.ask(t, test.method, test.path, strings.NewReader(envelope(added)))
 			if got.status != 500 || !strings.Contains(got.err, test.err) {
 				t.Errorf("status %d with the error %q, want 500 with %q", got.status, got.err, test.err)
@@ -147,7 +150,7 @@ func TestMisdirected(t *testing.T) {
 // TestBrokenRequest holds that a body that stops on its way is neither judged
 // nor quarantined: it comes again.
 func TestBrokenRequest(t *testing.T) {
-	r := newRig(&fakeStore{}, Limits{})
+	r := newRig(t, &fakeStore{}, host.Limits{})
 	body := io.MultiReader(strings.NewReader(envelope(added)[:300]), iotest.ErrReader(io.ErrUnexpectedEOF))
 	got := r.ask(t, http.MethodPost, "/CertificateAdded", body)
 	if got.status != 500 || !strings.Contains(got.err, "request body: unexpected EOF") {
@@ -167,10 +170,9 @@ func TestOutputsThatAreNoJSON(t *testing.T) {
 		"too deep":      strings.Repeat("[", 10000) + strings.Repeat("]", 10000),
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(&fakeStore{}, Limits{})
-			r.functions["Writer"] = func(context.Context, Invocation) (Outcome, error) {
-				return Outcome{Events: 1, Outputs: map[string]jsontext.Value{"binding": jsontext.Value(value)}}, nil
-			}
+			r := newRigOf(t, &fakeStore{}, host.Limits{}, function("Writer", func(context.Context, host.Invocation) (host.Outcome, error) {
+				return host.Outcome{Events: 1, Outputs: map[string]jsontext.Value{"binding": jsontext.Value(value)}}, nil
+			}))
 			if got := r.post(t, "Writer", envelope("{}")); got.status != 500 || !strings.Contains(got.err, "answer: ") {
 				t.Errorf("status %d with the error %q, want 500 that says so", got.status, got.err)
 			}
@@ -180,10 +182,9 @@ func TestOutputsThatAreNoJSON(t *testing.T) {
 
 // TestOutputs holds that what a function hands to the host is in the answer.
 func TestOutputs(t *testing.T) {
-	r := newRig(&fakeStore{}, Limits{})
-	r.functions["Writer"] = func(context.Context, Invocation) (Outcome, error) {
-		return Outcome{Events: 1, Outputs: map[string]jsontext.Value{"binding": jsontext.Value(`[{"a":1}]`)}}, nil
-	}
+	r := newRigOf(t, &fakeStore{}, host.Limits{}, function("Writer", func(context.Context, host.Invocation) (host.Outcome, error) {
+		return host.Outcome{Events: 1, Outputs: map[string]jsontext.Value{"binding": jsontext.Value(`[{"a":1}]`)}}, nil
+	}))
 	if got := r.post(t, "Writer", envelope("{}")); got.status != 200 || !strings.Contains(got.text, `"Outputs":{"binding":[{"a":1}]}`) {
 		t.Errorf("status %d: %s", got.status, got.text)
 	}
@@ -199,13 +200,18 @@ func TestRelayAnswers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			store := &fakeStore{}
-			r := newRig(store, Limits{})
-			r.functions[RelayName] = Relay(store)
+			r := newRigOf(t, store, host.Limits{}, function(judge.RelayName, judgeOf(store).Relay))
 			record := edit(failedConnection("x"), `"deviceId":"x"`, `"deviceId":"`+device+`"`)
-			got := r.post(t, RelayName, envelope(`[{"records":[`+record+`]}]`))
+			got := r.post(t, judge.RelayName, envelope(`[{"records":[`+record+`]}]`))
 			if got.status != 200 || strings.Count(got.text, `"specversion"`) != 1 || len(store.kept) > 0 {
 				t.Errorf("status %d, error %q, %d quarantined, want one event in %s", got.status, got.err, len(store.kept), got.text)
 			}
 		})
 	}
+}
+
+// failedConnection is a record of a device that was refused.
+func failedConnection(device string) string {
+	return fmt.Sprintf(`{"time":"2026-02-01T10:00:00Z","resourceId":"/SUBSCRIPTIONS/00000000-0000-0000-0000-000000000001/RESOURCEGROUPS/RG-IOT/PROVIDERS/MICROSOFT.DEVICES/IOTHUBS/CONTOSO-HUB",`+
+		`"operationName":"deviceConnect","category":"Connections","level":"Error","resultType":"401003","resultDescription":"IotHubUnauthorized","properties":{"deviceId":%q,"authType":"sas"}}`, device)
 }

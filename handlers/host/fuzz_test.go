@@ -1,12 +1,14 @@
-package host
+package host_test
 
 import (
+	"hubwatch/handlers/host"
+	"hubwatch/handlers/judge"
+
 	"context"
-	"encoding/json"
 	"os"
-	"path/filepath"
 	"testing"
 
+	"hubwatch/handlers/cases"
 	"hubwatch/handlers/detector"
 )
 
@@ -21,27 +23,19 @@ func FuzzInvocation(f *testing.F) {
 			}
 		}
 	}
-	out, err := Relay(&fakeStore{})(f.Context(), Invocation{Data: []byte(`{"records":[` + failedConnection("pump-01") + `]}`)})
+	out, err := judgeOf(&fakeStore{}).Relay(f.Context(), host.Invocation{Data: []byte(`{"records":[` + failedConnection("pump-01") + `]}`)})
 	if err != nil {
 		f.Fatal(err)
 	}
 	for i := range detector.All {
-		f.Add(byte(i), []byte(envelope(string(out.Outputs[RelayOutputs[0]]))))
+		f.Add(byte(i), []byte(envelope(string(out.Outputs[judge.RelayOutputs[0]]))))
 	}
 	for i, d := range detector.All {
-		files, err := filepath.Glob("../detector/testdata/" + d.Name + "/*.json")
-		if err != nil || len(files) == 0 {
+		list, err := cases.Read(os.DirFS("../detector/testdata"), d.Name)
+		if err != nil || len(list) == 0 {
 			f.Fatalf("%s has no cases: %v", d.Name, err)
 		}
-		for _, file := range files {
-			data, err := os.ReadFile(file)
-			if err != nil {
-				f.Fatal(err)
-			}
-			var c struct{ Event json.RawMessage }
-			if err := json.Unmarshal(data, &c); err != nil {
-				f.Fatalf("%s: %v", file, err)
-			}
+		for _, c := range list {
 			f.Add(byte(i), []byte(envelope(string(c.Event))))
 		}
 	}
@@ -54,11 +48,11 @@ func FuzzInvocation(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, which byte, body []byte) {
 		d := detector.All[int(which)%len(detector.All)]
-		r := newRig(&fakeStore{}, Limits{Body: 1 << 20}, d)
-		function, ran := r.functions[d.Name], false
-		r.functions[d.Name] = func(ctx context.Context, in Invocation) (Outcome, error) {
+		store, ran := &fakeStore{}, false
+		detect := judgeOf(store).Detect(d)
+		r := newRigOf(t, store, host.Limits{Body: 1 << 20}, function(d.Name, func(ctx context.Context, in host.Invocation) (host.Outcome, error) {
 			ran = true
-			out, err := function(ctx, in)
+			out, err := detect(ctx, in)
 			if err != nil {
 				t.Errorf("with a store that takes everything the function has the error %v", err)
 			}
@@ -70,11 +64,11 @@ func FuzzInvocation(f *testing.F) {
 			if lost := out.Events - out.Findings - out.Quarantined - out.Unmatched; lost != 0 && !mayStaySilent(d) {
 				t.Errorf("%d of %d events are not accounted for", lost, out.Events)
 			}
-			if len(r.store.put) != out.Findings || len(r.store.kept) != out.Quarantined {
-				t.Errorf("%d findings and %d quarantined, and the store has %d and %d", out.Findings, out.Quarantined, len(r.store.put), len(r.store.kept))
+			if len(store.put) != out.Findings || len(store.kept) != out.Quarantined {
+				t.Errorf("%d findings and %d quarantined, and the store has %d and %d", out.Findings, out.Quarantined, len(store.put), len(store.kept))
 			}
 			return out, err
-		}
+		}))
 		got := r.post(t, d.Name, string(body))
 		if got.status != 200 {
 			t.Errorf("status %d with a store that takes everything: %s", got.status, got.err)
@@ -88,13 +82,13 @@ func FuzzInvocation(f *testing.F) {
 			}
 		}
 		for _, a := range r.store.put {
-			if a.ID == "" || a.Evidence.EventID == "" || a.Hub.Name == "" || a.Entity.Name == "" || a.Severity != d.Severity || a.Evidence.Time.IsZero() {
+			if a.ID == "" || a.Event.ID == "" || a.Hub.Name == "" || a.Entity.Name == "" || a.Severity != d.Severity || a.Event.Time.IsZero() {
 				t.Errorf("an alert without an id, an event, a hub or an entity: %+v", a)
 			}
 		}
 
 		// A store that takes nothing makes it 500, unless there is nothing to take.
-		down := newRig(&fakeStore{onPut: failWith(errDown), onQuarantine: failWith(errDown)}, Limits{Body: 1 << 20}, d)
+		down := newRig(t, &fakeStore{onPut: failWith(errDown), onQuarantine: failWith(errDown)}, host.Limits{Body: 1 << 20}, d)
 		want := 200
 		if len(r.store.put)+len(r.store.kept) > 0 {
 			want = 500

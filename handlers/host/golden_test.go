@@ -1,6 +1,8 @@
-package host
+package host_test
 
 import (
+	"hubwatch/handlers/host"
+
 	"bufio"
 	"bytes"
 	"errors"
@@ -83,14 +85,14 @@ func goldenBody(t testing.TB, file string) []byte {
 
 // goldenRig is a handler of all detectors and of the functions that the other
 // requests are for.
-func goldenRig(store *fakeStore) rig {
+func goldenRig(t testing.TB, store *fakeStore) rig {
 	detectors := detector.All[:len(detector.All):len(detector.All)]
 	for _, name := range []string{"eg1", "egmany", "egretry", "timer1", "manual1"} {
 		d := detector.CertificateAdded
 		d.Name = name
 		detectors = append(detectors, d)
 	}
-	return newRig(store, Limits{}, detectors...)
+	return newRig(t, store, host.Limits{}, detectors...)
 }
 
 func TestGoldenIsComplete(t *testing.T) {
@@ -116,7 +118,7 @@ func TestGolden(t *testing.T) {
 	ids := map[string]string{}
 	for _, test := range golden {
 		t.Run(test.file, func(t *testing.T) {
-			r := goldenRig(&fakeStore{})
+			r := goldenRig(t, &fakeStore{})
 			raw := goldenRequest(t, test.file)
 			replay := replayer(t, r)
 			for range 2 {
@@ -195,7 +197,7 @@ func replayer(t *testing.T, h http.Handler) func(raw []byte) reply {
 // does.
 func TestReadiness(t *testing.T) {
 	down := failWith(errors.New("table is down"))
-	r := newRig(&fakeStore{onPut: down, onQuarantine: down}, Limits{})
+	r := newRig(t, &fakeStore{onPut: down, onQuarantine: down}, host.Limits{})
 	for _, method := range []string{http.MethodGet, http.MethodPost} {
 		if got := r.ask(t, method, "/", http.NoBody); got.status != http.StatusOK {
 			t.Errorf("%s /: status %d, want 200", method, got.status)
@@ -210,7 +212,7 @@ func TestReadiness(t *testing.T) {
 // does not find out itself.
 func TestLongAnswer(t *testing.T) {
 	store := &fakeStore{}
-	r := newRig(store, Limits{})
+	r := newRig(t, store, host.Limits{})
 	events := "[" + strings.Repeat("7,", 49) + "7]"
 	server := httptest.NewServer(r)
 	defer server.Close()

@@ -25,19 +25,17 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
-
-	"hubwatch/handlers/alert"
 )
-
-// Function is the work of one Azure Function. It returns an error if the host
-// has to try the invocation again; what can never be done it quarantines.
-type Function func(ctx context.Context, in Invocation) (Outcome, error)
 
 // Invocation is one call of a function by the host.
 type Invocation struct {
 	Function string         // its name, as in the path
 	ID       string         // the host's id of the invocation, the same for its retries
 	Data     jsontext.Value // the value of the trigger's binding
+	// Members are those of Data by name, parts of Data, if Data is an object in which
+	// no member of any object stands twice. Otherwise it is nil. It spares whoever
+	// reads Data a pass over it.
+	Members map[string]jsontext.Value
 }
 
 // Outcome is what a function did, for the answer and the log.
@@ -54,9 +52,10 @@ type Outcome struct {
 
 // Limits of one invocation. The zero value of each stands for its default.
 type Limits struct {
-	// Concurrency is how many invocations run at once; the others wait. Default 64.
+	// Concurrency is how many invocations of a lane run at once; the others wait.
+	// Default 64.
 	Concurrency int
-	// Waiting is how many more wait. Those beyond are answered 500 at once, and come
+	// Waiting is how many more of a lane wait. Those beyond are answered 500 at once, and come
 	// again later, so that memory has a bound while the table is away: each that
 	// waits takes some 40 KB. Default 512.
 	Waiting int
@@ -86,20 +85,47 @@ func (l Limits) orDefault() Limits {
 
 // Handler answers the requests of the Functions host.
 type Handler struct {
-	functions map[string]Function
-	store     alert.Store // for what no function can be given
+	functions map[string]served
+	broken    Broken
 	log       *slog.Logger
 	limits    Limits
-	slots     chan struct{} // held by those that run
-	places    chan struct{} // held by those that run and those that wait
 }
 
-// NewHandler returns a Handler for functions by name. What cannot be given to a
-// function goes to the quarantine of store. Each invocation gives one line in
-// log, without any payload.
-func NewHandler(functions map[string]Function, store alert.Store, log *slog.Logger, limits Limits) *Handler {
+// served is a function and its lane.
+type served struct {
+	Function
+	*lane
+}
+
+// lane has the slots and places of the functions that share it.
+type lane struct {
+	slots  chan struct{} // held by those that run
+	places chan struct{} // held by those that run and those that wait
+}
+
+// Broken keeps a request to a function that is not an invocation, because of
+// reason, and never will be one. in.Data is the body, or the beginning of it, and
+// size how many bytes came. An error means that it is not kept, so that the host
+// has to try again.
+type Broken func(ctx context.Context, in Invocation, size int64, reason error) (Outcome, error)
+
+// NewHandler returns a Handler for functions. What cannot be given to a function
+// goes to broken. Each invocation gives one line in log, without any payload. The
+// error is that of Check.
+func NewHandler(functions []Function, broken Broken, log *slog.Logger, limits Limits) (*Handler, error) {
+	if err := Check(functions); err != nil {
+		return nil, err
+	}
 	limits = limits.orDefault()
-	return &Handler{functions, store, log, limits, make(chan struct{}, limits.Concurrency), make(chan struct{}, limits.Concurrency+limits.Waiting)}
+	lanes := map[string]*lane{}
+	h := &Handler{map[string]served{}, broken, log, limits}
+	for _, f := range functions {
+		if lanes[f.Lane] == nil {
+			lanes[f.Lane] = &lane{make(chan struct{}, limits.Concurrency), make(chan struct{}, limits.Concurrency+limits.Waiting)}
+		}
+		h.functions[f.Name] = served{f, lanes[f.Lane]}
+	}
+	return h, nil
 }
 
 // ServeHTTP implements http.Handler.
@@ -147,15 +173,15 @@ func (h *Handler) invoke(w http.ResponseWriter, r *http.Request, in Invocation) 
 		return out, fmt.Errorf("method %s: the host invokes functions with POST", r.Method)
 	}
 	select {
-	case h.places <- struct{}{}:
-		defer func() { <-h.places }()
+	case function.places <- struct{}{}:
+		defer func() { <-function.places }()
 	default:
 		w.Header().Set("Connection", "close") // so that idle connections do not add up instead
-		return out, fmt.Errorf("no place: %d invocations are under way", cap(h.places))
+		return out, fmt.Errorf("no place: %d invocations are under way", cap(function.places))
 	}
 	select {
-	case h.slots <- struct{}{}:
-		defer func() { <-h.slots }()
+	case function.slots <- struct{}{}:
+		defer func() { <-function.slots }()
 	case <-ctx.Done():
 		return out, fmt.Errorf("no slot among %d: %w", h.limits.Concurrency, context.Cause(ctx))
 	}
@@ -163,14 +189,14 @@ func (h *Handler) invoke(w http.ResponseWriter, r *http.Request, in Invocation) 
 	if err != nil {
 		return out, fmt.Errorf("request body: %w", err)
 	}
-	if in.Data, err = binding(body, size); err != nil {
-		q := alert.Quarantined{Function: in.Function, Reason: err.Error(), Body: body, Size: size}
-		if err := h.store.Quarantine(ctx, q); err != nil {
-			return out, err
-		}
-		return Outcome{Events: 1, Quarantined: 1, Notes: []string{"quarantined: " + err.Error()}}, nil
+	if in.Data, in.Members, err = bound(body, size); err != nil {
+		in.Data = body
+		return h.broken(ctx, in, size, err)
 	}
-	return function(ctx, in)
+	if function.Serve != nil {
+		return serveHTTP(ctx, function.Serve, in)
+	}
+	return function.Run(ctx, in)
 }
 
 // record writes the line of an invocation.

@@ -1,9 +1,12 @@
-package host
+package host_test
 
 import (
+	"errors"
+	"hubwatch/handlers/host"
+	"hubwatch/handlers/judge"
+
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,29 +18,37 @@ import (
 	"testing"
 	"time"
 
+	"encoding/json"
+
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/detector"
 )
 
-// fakeStore is an alert.Store that records what it is given.
+// fakeStore records what it is given.
 type fakeStore struct {
-	// What Put and Quarantine do before they record, nil for nothing. An error is
+	// What Record and Quarantine do before they record, nil for nothing. An error is
 	// returned, and nothing recorded.
 	onPut, onQuarantine func(context.Context) error
 
 	mu    sync.Mutex
-	calls int // of Put with alerts, and of Quarantine
+	calls int // of Record and of Quarantine
 	put   []alert.Occurrence
 	kept  []alert.Quarantined
 }
 
-var _ alert.Store = (*fakeStore)(nil)
-
-func (s *fakeStore) Put(ctx context.Context, alerts ...alert.Occurrence) error {
-	if len(alerts) == 0 {
-		return nil
+func (s *fakeStore) Record(ctx context.Context, occurrences ...alert.Occurrence) ([]alert.Recorded, error) {
+	err := s.do(ctx, s.onPut, func() { s.put = append(s.put, occurrences...) })
+	recorded := make([]alert.Recorded, len(occurrences))
+	for i := range recorded {
+		recorded[i].Outcome = alert.New
+		if errors.Is(err, errRejected) {
+			recorded[i] = alert.Recorded{Outcome: alert.Rejected, Err: err}
+		}
 	}
-	return s.do(ctx, s.onPut, func() { s.put = append(s.put, alerts...) })
+	if errors.Is(err, errRejected) {
+		err = nil
+	}
+	return recorded, err
 }
 
 func (s *fakeStore) Quarantine(ctx context.Context, q alert.Quarantined) error {
@@ -98,22 +109,45 @@ func (b *buffer) String() string {
 
 // rig is a handler with all that is around it.
 type rig struct {
-	*Handler
+	*host.Handler
 	store *fakeStore
 	log   *buffer
 }
 
 // newRig returns a handler of detectors, all of them if none are given.
-func newRig(store *fakeStore, limits Limits, detectors ...detector.Detector) rig {
+func newRig(t testing.TB, store *fakeStore, limits host.Limits, detectors ...detector.Detector) rig {
+	t.Helper()
 	if len(detectors) == 0 {
 		detectors = detector.All
 	}
-	functions := map[string]Function{}
+	return newRigOf(t, store, limits, functions(store, detectors...)...)
+}
+
+// functions returns the functions of detectors.
+func functions(store *fakeStore, detectors ...detector.Detector) []host.Function {
+	var list []host.Function
 	for _, d := range detectors {
-		functions[d.Name] = Detect(d, store)
+		list = append(list, function(d.Name, judgeOf(store).Detect(d)))
 	}
+	return list
+}
+
+// function returns a function that Event Grid starts.
+func function(name string, run func(context.Context, host.Invocation) (host.Outcome, error)) host.Function {
+	return host.Function{Name: name, Trigger: host.EventGrid{}, Run: run}
+}
+
+func judgeOf(store *fakeStore) judge.Judge { return judge.Judge{Alerts: store, Quarantine: store} }
+
+// newRigOf returns a handler of functions.
+func newRigOf(t testing.TB, store *fakeStore, limits host.Limits, functions ...host.Function) rig {
+	t.Helper()
 	log := &buffer{}
-	return rig{NewHandler(functions, store, NewLogger(log), limits), store, log}
+	handler, err := host.NewHandler(functions, judgeOf(store).Broken, host.NewLogger(log), limits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rig{handler, store, log}
 }
 
 // reply is an answer, and the log line that goes with it.

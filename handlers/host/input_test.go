@@ -1,6 +1,8 @@
-package host
+package host_test
 
 import (
+	"hubwatch/handlers/host"
+
 	"fmt"
 	"slices"
 	"strings"
@@ -180,7 +182,7 @@ func TestInput(t *testing.T) {
 			if test.event != "" {
 				body = envelope(test.event)
 			}
-			r := newRig(&fakeStore{}, Limits{})
+			r := newRig(t, &fakeStore{}, host.Limits{})
 			got := r.post(t, "CertificateAdded", body)
 			if got.status != 200 {
 				t.Errorf("status %d: %s", got.status, got.err)
@@ -219,7 +221,7 @@ func TestInput(t *testing.T) {
 // TestOversized holds that a request that is too large is kept as far as it is
 // taken, with its size, and not tried again.
 func TestOversized(t *testing.T) {
-	r := newRig(&fakeStore{}, Limits{Body: 1000})
+	r := newRig(t, &fakeStore{}, host.Limits{Body: 1000})
 	body := envelope(edit(added, "root-ca", strings.Repeat("x", 1000)))
 	if got := r.post(t, "CertificateAdded", body); got.status != 200 || got.counted("quarantined") != 1 {
 		t.Errorf("status %d, log line %s; want 200 and one quarantined", got.status, got.raw)
@@ -236,7 +238,7 @@ func TestOversized(t *testing.T) {
 	}
 
 	exact := envelope(added)
-	r = newRig(&fakeStore{}, Limits{Body: int64(len(exact))})
+	r = newRig(t, &fakeStore{}, host.Limits{Body: int64(len(exact))})
 	if got := r.post(t, "CertificateAdded", exact); got.status != 200 || len(r.store.put) != 1 {
 		t.Errorf("a request that just fits: status %d, %d alerts, want one", got.status, len(r.store.put))
 	}

@@ -1,6 +1,8 @@
-package host
+package host_test
 
 import (
+	"hubwatch/handlers/host"
+
 	"bufio"
 	"context"
 	"errors"
@@ -26,18 +28,18 @@ func TestHangingStore(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		body   string
-		limits Limits
+		limits host.Limits
 		want   time.Duration
 	}{
-		{"put", envelope(added), Limits{}, 20 * time.Second},
-		{"quarantine of an event", envelope("{}"), Limits{}, 20 * time.Second},
-		{"quarantine of a request", "", Limits{}, 20 * time.Second},
-		{"with its own limit", envelope(added), Limits{Timeout: 300 * time.Millisecond}, 300 * time.Millisecond},
-		{"batch", envelope("[" + added + "," + added + "," + added + "]"), Limits{}, 20 * time.Second},
+		{"put", envelope(added), host.Limits{}, 20 * time.Second},
+		{"quarantine of an event", envelope("{}"), host.Limits{}, 20 * time.Second},
+		{"quarantine of a request", "", host.Limits{}, 20 * time.Second},
+		{"with its own limit", envelope(added), host.Limits{Timeout: 300 * time.Millisecond}, 300 * time.Millisecond},
+		{"batch", envelope("[" + added + "," + added + "," + added + "]"), host.Limits{}, 20 * time.Second},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := newRig(&fakeStore{onPut: hang, onQuarantine: hang}, test.limits)
+				r := newRig(t, &fakeStore{onPut: hang, onQuarantine: hang}, test.limits)
 				start := time.Now()
 				got := r.post(t, "CertificateAdded", test.body)
 				if took := time.Since(start); took != test.want {
@@ -57,7 +59,7 @@ func TestHangingStore(t *testing.T) {
 // TestClientGone holds that an invocation ends when the host does.
 func TestClientGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(&fakeStore{onPut: hang}, Limits{})
+		r := newRig(t, &fakeStore{onPut: hang}, host.Limits{})
 		ctx, cancel := context.WithCancelCause(t.Context())
 		request := httptest.NewRequestWithContext(ctx, http.MethodPost, "/CertificateAdded", strings.NewReader(envelope(added)))
 		recorder := httptest.NewRecorder()
@@ -96,12 +98,12 @@ func TestConcurrency(t *testing.T) {
 		const total, most = 100, 4
 		var running, peak atomic.Int32
 		turn := make(chan struct{})
-		r := newRig(&fakeStore{onPut: func(context.Context) error {
+		r := newRig(t, &fakeStore{onPut: func(context.Context) error {
 			peak.Store(max(peak.Load(), running.Add(1)))
 			<-turn
 			running.Add(-1)
 			return nil
-		}}, Limits{Concurrency: most})
+		}}, host.Limits{Concurrency: most})
 		wait := crowd(t, r, total)
 		for range total / most {
 			synctest.Wait()
@@ -136,7 +138,7 @@ func TestConcurrency(t *testing.T) {
 // TestDefaultConcurrency holds the default, which docs/design.md states.
 func TestDefaultConcurrency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(&fakeStore{onPut: hang}, Limits{})
+		r := newRig(t, &fakeStore{onPut: hang}, host.Limits{})
 		wait := crowd(t, r, 100)
 		synctest.Wait()
 		if n := r.store.called(); n != 64 {
@@ -151,7 +153,7 @@ func TestDefaultConcurrency(t *testing.T) {
 func TestWaitingEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		free := make(chan struct{})
-		r := newRig(&fakeStore{onPut: func(context.Context) error { <-free; return nil }}, Limits{Concurrency: 4})
+		r := newRig(t, &fakeStore{onPut: func(context.Context) error { <-free; return nil }}, host.Limits{Concurrency: 4})
 		start := time.Now()
 		time.AfterFunc(25*time.Second, func() { close(free) })
 		wait := crowd(t, r, 100)
@@ -180,7 +182,7 @@ func TestWaitingEnds(t *testing.T) {
 func TestTooManyWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		free := make(chan struct{})
-		r := newRig(&fakeStore{onPut: func(context.Context) error { <-free; return nil }}, Limits{Concurrency: 4, Waiting: 6})
+		r := newRig(t, &fakeStore{onPut: func(context.Context) error { <-free; return nil }}, host.Limits{Concurrency: 4, Waiting: 6})
 		start := time.Now()
 		wait := crowd(t, r, 10)
 		synctest.Wait()
@@ -216,7 +218,7 @@ func TestTooManyWait(t *testing.T) {
 // TestDefaultWaiting holds the default: 64 that run and 512 that wait.
 func TestDefaultWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(&fakeStore{onPut: hang}, Limits{})
+		r := newRig(t, &fakeStore{onPut: hang}, host.Limits{})
 		wait := crowd(t, r, 600)
 		refused := 0
 		for _, got := range wait() {
@@ -247,7 +249,7 @@ func (d *deadlines) SetReadDeadline(deadline time.Time) error {
 func TestBodyDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		free := make(chan struct{})
-		r := newRig(&fakeStore{onPut: func(context.Context) error { <-free; return nil }}, Limits{Concurrency: 1})
+		r := newRig(t, &fakeStore{onPut: func(context.Context) error { <-free; return nil }}, host.Limits{Concurrency: 1})
 		start := time.Now()
 		wait := crowd(t, r, 1)
 		synctest.Wait()
@@ -270,7 +272,7 @@ func TestBodyDeadline(t *testing.T) {
 // TestBodyThatDoesNotCome holds that it frees its slot in time, over a real
 // connection.
 func TestBodyThatDoesNotCome(t *testing.T) {
-	r := newRig(&fakeStore{}, Limits{Concurrency: 1, Timeout: 200 * time.Millisecond})
+	r := newRig(t, &fakeStore{}, host.Limits{Concurrency: 1, Timeout: 200 * time.Millisecond})
 	server := httptest.NewServer(r)
 	defer server.Close()
 	connection, err := net.Dial("tcp", server.Listener.Addr().String())
@@ -303,7 +305,7 @@ func TestBodyThatDoesNotCome(t *testing.T) {
 // TestHangingStoreOverNetwork holds that the end of the time is told as such over
 // a real connection too, where net/http reads on while a function runs.
 func TestHangingStoreOverNetwork(t *testing.T) {
-	r := newRig(&fakeStore{onPut: hang}, Limits{Timeout: 50 * time.Millisecond})
+	r := newRig(t, &fakeStore{onPut: hang}, host.Limits{Timeout: 50 * time.Millisecond})
 	server := httptest.NewServer(r)
 	defer server.Close()
 	for range 5 {

@@ -10,8 +10,6 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
-
-	"hubwatch/handlers/event"
 )
 
 // read returns the body of a request, and its size, which is more than the
@@ -40,57 +38,98 @@ func (h *Handler) read(ctx context.Context, w http.ResponseWriter, r *http.Reque
 	return body, int64(len(body)) + rest, nil
 }
 
-// binding returns the value of the trigger's binding. Metadata, which repeats
-// the event's data, is passed over. Its error says what is wrong with the
-// request, and means that it will always be.
-func binding(body []byte, size int64) (jsontext.Value, error) {
+// bound returns the value of the trigger's binding, and its members if they could
+// be told in the same pass. Metadata, which repeats the event's data, is passed
+// over. The error says what is wrong with the request, and means that it will
+// always be.
+func bound(body []byte, size int64) (data jsontext.Value, members map[string]jsontext.Value, err error) {
 	if size > int64(len(body)) {
-		return nil, fmt.Errorf("the request has %d bytes, and at most %d are taken", size, len(body))
+		return nil, nil, fmt.Errorf("the request has %d bytes, and at most %d are taken", size, len(body))
 	}
-	var v struct{ Data map[string]jsontext.Value }
-	if err := json.Unmarshal(body, &v, jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)); err != nil {
-		return nil, fmt.Errorf("the request is no invocation: %w", event.JSONError(err))
-	}
-	if data, ok := v.Data[Binding]; ok {
-		return data, nil
-	}
-	if len(v.Data) == 1 {
-		for _, data := range v.Data {
-			return data, nil
+	missing := fmt.Errorf("the request has no Data.%s", Binding)
+	var strict struct{ Data map[string]value }
+	if json.Unmarshal(body, &strict, jsontext.AllowInvalidUTF8(true)) == nil {
+		v, ok := only(strict.Data)
+		if !ok {
+			return nil, nil, missing
 		}
+		data, members := v.in(body)
+		return data, members, nil
 	}
-	return nil, fmt.Errorf("the request has no Data.%s", Binding)
+	// A member that stands twice is for whoever judges the event.
+	var lenient struct{ Data map[string]jsontext.Value }
+	if err := json.Unmarshal(body, &lenient, jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)); err != nil {
+		return nil, nil, fmt.Errorf("the request is no invocation: %w", err)
+	}
+	data, ok := only(lenient.Data)
+	if !ok {
+		return nil, nil, missing
+	}
+	return data, nil, nil
 }
 
-// Binding is the name of the trigger's binding in every function.json.
-const Binding = "event"
+// only returns the value of the binding called Binding, or of the only one.
+func only[V any](data map[string]V) (v V, ok bool) {
+	if v, ok = data[Binding]; ok || len(data) != 1 {
+		return v, ok
+	}
+	for _, v = range data {
+		ok = true
+	}
+	return v, ok
+}
 
-// split returns the events of a binding's value: an object, an array of objects
-// (cardinality many), or a string that holds either. The host sends an array as
-// such a string (Azure/azure-functions-host, ScriptInvocationContextExtensions).
-func split(data jsontext.Value) ([]jsontext.Value, error) {
-	for range 2 { // a plain string comes encoded twice
-		if data.Kind() != '"' {
-			break
+// value is where a value and its members stand in the text that is unmarshalled.
+type value struct {
+	span
+	members map[string]span // nil if the value is not an object
+}
+
+// span is a part of a text: from the first byte to the one behind the last.
+type span struct{ from, to int64 }
+
+// in returns the value and its members as parts of body.
+func (v value) in(body []byte) (data jsontext.Value, members map[string]jsontext.Value) {
+	if v.members != nil {
+		members = make(map[string]jsontext.Value, len(v.members))
+		for name, m := range v.members {
+			members[name] = body[m.from:m.to]
 		}
-		var s string
-		if err := json.Unmarshal(data, &s, jsontext.AllowInvalidUTF8(true)); err != nil {
-			return nil, event.JSONError(err)
-		}
-		data = jsontext.Value(s)
 	}
-	switch data.Kind() {
-	case '{':
-		return []jsontext.Value{data}, nil
-	case '[':
-		var events []jsontext.Value
-		if err := json.Unmarshal(data, &events, jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)); err != nil {
-			return nil, event.JSONError(err)
-		}
-		return events, nil
-	case jsontext.KindInvalid:
-		return nil, errors.New("want a JSON object or an array of them")
-	default:
-		return nil, fmt.Errorf("want a JSON object or an array of them, have a %v", data.Kind())
+	return body[v.from:v.to], members
+}
+
+// UnmarshalJSONFrom implements [json.UnmarshalerFrom].
+func (v *value) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	if d.PeekKind() != '{' {
+		return v.span.skip(d)
 	}
+	if _, err := d.ReadToken(); err != nil {
+		return err
+	}
+	v.from = d.InputOffset() - 1
+	v.members = map[string]span{}
+	for d.PeekKind() == '"' {
+		token, err := d.ReadToken()
+		if err != nil {
+			return err
+		}
+		name := token.String() // before the next call, with which the token ends
+		var m span
+		if err := m.skip(d); err != nil {
+			return err
+		}
+		v.members[name] = m
+	}
+	_, err := d.ReadToken()
+	v.to = d.InputOffset()
+	return err
+}
+
+// skip moves d over a value and notes where the value stands.
+func (s *span) skip(d *jsontext.Decoder) error {
+	raw, err := d.ReadValue()
+	s.to = d.InputOffset()
+	s.from = s.to - int64(len(raw))
+	return err
 }

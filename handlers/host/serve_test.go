@@ -1,6 +1,8 @@
-package host
+package host_test
 
 import (
+	"hubwatch/handlers/host"
+
 	"bufio"
 	"context"
 	"errors"
@@ -28,19 +30,19 @@ func freePort(t *testing.T) string {
 	return port
 }
 
-// serving is a Serve that runs.
+// serving is a host.Serve that runs.
 type serving struct {
 	port string
 	stop context.CancelCauseFunc
-	done chan error // what Serve returned
+	done chan error // what host.Serve returned
 }
 
-// serve starts Serve and waits until it answers.
+// serve starts host.Serve and waits until it answers.
 func serve(t *testing.T, handler http.Handler) serving {
 	t.Helper()
 	ctx, stop := context.WithCancelCause(t.Context())
 	s := serving{freePort(t), stop, make(chan error, 1)}
-	go func() { s.done <- Serve(ctx, s.port, handler) }()
+	go func() { s.done <- host.Serve(ctx, s.port, handler) }()
 	t.Cleanup(func() { stop(nil) })
 	eventually(t, "an answer to GET /", func() bool {
 		select {
@@ -64,7 +66,7 @@ func answers(port string) bool {
 	return response.StatusCode == http.StatusOK
 }
 
-// wait returns what Serve returned.
+// wait returns what host.Serve returned.
 func (s serving) wait(t *testing.T) error {
 	t.Helper()
 	select {
@@ -114,7 +116,7 @@ func running(t *testing.T, port string) (finish func() reply) {
 
 // TestServeListensHereOnly tries every other address of this machine.
 func TestServeListensHereOnly(t *testing.T) {
-	s := serve(t, newRig(&fakeStore{}, Limits{}))
+	s := serve(t, newRig(t, &fakeStore{}, host.Limits{}))
 	addresses, err := net.InterfaceAddrs()
 	if err != nil {
 		t.Fatal(err)
@@ -156,7 +158,7 @@ func TestServePort(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			done := make(chan error, 1)
-			go func() { done <- Serve(ctx, test.port, http.NotFoundHandler()) }()
+			go func() { done <- host.Serve(ctx, test.port, http.NotFoundHandler()) }()
 			select {
 			case err := <-done:
 				if err == nil || !strings.Contains(err.Error(), test.want) || !strings.HasPrefix(err.Error(), "listen: ") {
@@ -172,7 +174,7 @@ func TestServePort(t *testing.T) {
 // TestServeDrains holds that an invocation that runs when it ends is answered, and
 // that no other is begun.
 func TestServeDrains(t *testing.T) {
-	r := newRig(&fakeStore{}, Limits{})
+	r := newRig(t, &fakeStore{}, host.Limits{})
 	s := serve(t, r)
 	finish := running(t, s.port)
 	gone := errors.New("told to stop")
@@ -195,7 +197,7 @@ func TestServeDrains(t *testing.T) {
 // keep the process, and that the loss is told.
 func TestServeDoesNotDrainForEver(t *testing.T) {
 	t.Parallel() // it takes all of drainTimeout
-	s := serve(t, newRig(&fakeStore{}, Limits{}))
+	s := serve(t, newRig(t, &fakeStore{}, host.Limits{}))
 	_ = running(t, s.port)
 	gone := errors.New("told to stop")
 	s.stop(gone)

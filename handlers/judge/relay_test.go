@@ -1,4 +1,4 @@
-package host
+package judge
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/host"
 )
 
 // failedConnection is a record of a device that was refused.
@@ -35,14 +36,10 @@ func hubMessages(t *testing.T, messages ...string) jsontext.Value {
 	return data
 }
 
-// quarantineStore is a store of which only the quarantine is used.
+// quarantineStore is a quarantine in memory, or one that has an error.
 type quarantineStore struct {
 	kept []alert.Quarantined
 	err  error
-}
-
-func (s *quarantineStore) Put(context.Context, ...alert.Occurrence) error {
-	return errors.New("the relay stores no alerts")
 }
 
 func (s *quarantineStore) Quarantine(_ context.Context, q alert.Quarantined) error {
@@ -54,7 +51,7 @@ func (s *quarantineStore) Quarantine(_ context.Context, q alert.Quarantined) err
 
 // published returns the events of an outcome, and fails if an output binding has
 // more than a topic takes.
-func published(t *testing.T, out Outcome) []jsontext.Value {
+func published(t *testing.T, out host.Outcome) []jsontext.Value {
 	t.Helper()
 	var all []jsontext.Value
 	for _, name := range RelayOutputs {
@@ -81,7 +78,7 @@ func TestRelayTakesEveryFormOfMessages(t *testing.T) {
 		"an object":                       jsontext.Value(`{"records":[` + record + `,` + failedConnection("pump-02") + `]}`),
 	} {
 		store := &quarantineStore{}
-		out, err := Relay(store)(t.Context(), Invocation{Function: RelayName, Data: data})
+		out, err := Judge{Quarantine: store}.Relay(t.Context(), host.Invocation{Function: RelayName, Data: data})
 		if n := len(published(t, out)); err != nil || n != 2 || len(store.kept) != 0 {
 			t.Errorf("%s: %d events, %d quarantined, error %v; want two events", name, n, len(store.kept), err)
 		}
@@ -110,7 +107,7 @@ func TestRelayFillsBindings(t *testing.T) {
 			size += len(records[len(records)-1]) + 1
 		}
 		store := &quarantineStore{}
-		out, err := Relay(store)(t.Context(), Invocation{Function: RelayName, Data: hubMessages(t, `{"records":[`+strings.Join(records, ",")+`]}`)})
+		out, err := Judge{Quarantine: store}.Relay(t.Context(), host.Invocation{Function: RelayName, Data: hubMessages(t, `{"records":[`+strings.Join(records, ",")+`]}`)})
 		if err != nil {
 			t.Errorf("%s: error %v: the same batch would come again for ever", name, err)
 		}
@@ -158,7 +155,7 @@ func TestRelayQuarantines(t *testing.T) {
 		"no messages at all":         {jsontext.Value(`17`), 0, []string{"17"}},
 	} {
 		store := &quarantineStore{}
-		out, err := Relay(store)(t.Context(), Invocation{Function: RelayName, Data: test.data})
+		out, err := Judge{Quarantine: store}.Relay(t.Context(), host.Invocation{Function: RelayName, Data: test.data})
 		if n := len(published(t, out)); err != nil || n != test.events || out.Quarantined != len(test.bodies) || len(store.kept) != len(test.bodies) {
 			t.Errorf("%s: %d events, %d quarantined, error %v; want %d and %d", name, n, len(store.kept), err, test.events, len(test.bodies))
 			continue
@@ -169,7 +166,7 @@ func TestRelayQuarantines(t *testing.T) {
 			}
 		}
 		failing := &quarantineStore{err: errors.New("table is down")}
-		if out, err := Relay(failing)(t.Context(), Invocation{Data: test.data}); err == nil || len(out.Outputs) > 0 {
+		if out, err := (Judge{Quarantine: failing}).Relay(t.Context(), host.Invocation{Data: test.data}); err == nil || len(out.Outputs) > 0 {
 			t.Errorf("%s: with a quarantine that is down the error is %v and there are %d outputs: want a batch that is tried again", name, err, len(out.Outputs))
 		}
 	}

@@ -1,4 +1,4 @@
-package host
+package judge
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
-	"hubwatch/handlers/alert"
+	"hubwatch/handlers/host"
 	"hubwatch/handlers/relay"
 )
 
@@ -37,55 +37,54 @@ const (
 	maxPieces = 8
 )
 
-// Relay returns the function that makes an event of every failed connection in
-// the messages it is invoked with, for the host to publish. What cannot be read
-// is quarantined in store.
-func Relay(store alert.Store) Function {
-	return func(ctx context.Context, in Invocation) (Outcome, error) {
-		messages, err := messages(in.Data)
-		if err != nil {
-			out := Outcome{Events: 1}
-			return out, out.quarantine(ctx, store, in, "", in.Data, err)
-		}
-		out := Outcome{Events: len(messages), Counts: map[string]int{}}
-		result := relay.Relay(messages)
-		for cause, n := range result.Relayed {
-			out.Counts[string(cause)] = n
-		}
-		for reason, n := range result.PassedOver {
-			out.Counts["passed over: "+string(reason)] = n
-		}
-		if result.Repeated > 0 {
-			out.Counts["repeated"] = result.Repeated
-		}
-		broken := map[int][]relay.Unreadable{}
-		for _, u := range result.Unreadable {
-			broken[u.Message] = append(broken[u.Message], u)
-		}
-		for _, i := range slices.Sorted(maps.Keys(broken)) {
-			if pieces := broken[i]; len(pieces) > maxPieces {
-				err := fmt.Errorf("%d records of a message cannot be read, the first: %w", len(pieces), pieces[0].Err)
-				if err := out.quarantine(ctx, store, in, "", messages[i], err); err != nil {
-					return out, err
-				}
-				continue
+// Relay is the work of the function that makes an event of every failed connection
+// in the messages that it is invoked with, for the host to publish. What cannot be
+// read is quarantined.
+func (j Judge) Relay(ctx context.Context, in host.Invocation) (host.Outcome, error) {
+	messages, err := messages(in.Data)
+	if err != nil {
+		out := host.Outcome{Events: 1}
+		err := j.quarantine(ctx, &out, in, "", in.Data, err)
+		return out, err
+	}
+	out := host.Outcome{Events: len(messages), Counts: map[string]int{}}
+	result := relay.Relay(messages)
+	for cause, n := range result.Relayed {
+		out.Counts[string(cause)] = n
+	}
+	for reason, n := range result.PassedOver {
+		out.Counts["passed over: "+string(reason)] = n
+	}
+	if result.Repeated > 0 {
+		out.Counts["repeated"] = result.Repeated
+	}
+	broken := map[int][]relay.Unreadable{}
+	for _, u := range result.Unreadable {
+		broken[u.Message] = append(broken[u.Message], u)
+	}
+	for _, i := range slices.Sorted(maps.Keys(broken)) {
+		if pieces := broken[i]; len(pieces) > maxPieces {
+			err := fmt.Errorf("%d records of a message cannot be read, the first: %w", len(pieces), pieces[0].Err)
+			if err := j.quarantine(ctx, &out, in, "", messages[i], err); err != nil {
+				return out, err
 			}
-			for _, u := range broken[i] {
-				if err := out.quarantine(ctx, store, in, "", u.Raw, u.Err); err != nil {
-					return out, err
-				}
-			}
+			continue
 		}
-		outputs, left := distribute(result.Events)
-		if len(left) > 0 {
-			err := fmt.Errorf("%d events are more than %d output bindings take", len(left), len(RelayOutputs))
-			if err := out.quarantine(ctx, store, in, "", array(left), err); err != nil {
+		for _, u := range broken[i] {
+			if err := j.quarantine(ctx, &out, in, "", u.Raw, u.Err); err != nil {
 				return out, err
 			}
 		}
-		out.Outputs = outputs
-		return out, nil
 	}
+	outputs, left := distribute(result.Events)
+	if len(left) > 0 {
+		err := fmt.Errorf("%d events are more than %d output bindings take", len(left), len(RelayOutputs))
+		if err := j.quarantine(ctx, &out, in, "", array(left), err); err != nil {
+			return out, err
+		}
+	}
+	out.Outputs = outputs
+	return out, nil
 }
 
 // messages returns the messages of an Event Hubs trigger with cardinality many:

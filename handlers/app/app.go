@@ -1,0 +1,68 @@
+// Package app puts hubwatch together: the settings as values, the stores that they
+// name, and the list of functions, which the handler serves, generate writes
+// function.json from, and the doctor compares a deployment with.
+package app
+
+import (
+	"errors"
+
+	"hubwatch/handlers/alert"
+	"hubwatch/handlers/detector"
+	"hubwatch/handlers/host"
+	"hubwatch/handlers/judge"
+	"hubwatch/handlers/table"
+)
+
+// The tables are the stores.
+var (
+	_ alert.Recorder   = (*table.Alerts)(nil)
+	_ alert.Quarantine = (*table.Quarantine)(nil)
+)
+
+// App is hubwatch as its settings want it.
+type App struct {
+	Detectors  []detector.Detector
+	Alerts     *table.Alerts
+	Quarantine *table.Quarantine
+}
+
+// Open returns the app of the settings. It does not connect: a storage account that
+// cannot be reached shows at the first request. The error names each setting that
+// is missing or wrong.
+func Open(getenv func(string) string) (*App, error) {
+	c, err := Read(getenv)
+	account, accountErr := table.Open(c.Storage)
+	if err := errors.Join(err, accountErr); err != nil {
+		return nil, err
+	}
+	return &App{c.detectors(), account.Alerts(c.AlertsTable), account.Quarantine(c.QuarantineTable)}, nil
+}
+
+// Judge returns what judges events with the app's stores.
+func (a *App) Judge() judge.Judge { return judge.Judge{Alerts: a.Alerts, Quarantine: a.Quarantine} }
+
+// Functions returns every function of hubwatch: one for each detector, and the
+// relay. Their work is done by j.
+func Functions(detectors []detector.Detector, j judge.Judge) []host.Function {
+	functions := []host.Function{relay(j)}
+	for _, d := range detectors {
+		functions = append(functions, host.Function{Name: d.Name, Trigger: host.EventGrid{}, Run: j.Detect(d)})
+	}
+	return functions
+}
+
+// relay is the function that relays resource logs. A batch that fails is tried
+// again for ever, since otherwise the host would count it as done
+// (https://learn.microsoft.com/azure/azure-functions/functions-reliable-event-processing).
+func relay(j judge.Judge) host.Function {
+	f := host.Function{
+		Name:    judge.RelayName,
+		Trigger: host.EventHub{Connection: settingHubLogs, Name: "%" + settingHubLogsEventHub + "%"},
+		Retry:   &host.Retry{MaxCount: -1, MinimumInterval: "00:00:05", MaximumInterval: "00:05:00"},
+		Run:     j.Relay,
+	}
+	for _, name := range judge.RelayOutputs {
+		f.Outputs = append(f.Outputs, host.Output{Name: name, Connection: settingConnectionEvents})
+	}
+	return f
+}

@@ -1,0 +1,147 @@
+// Package judge is what becomes of an event, or of a message of resource logs,
+// wherever it comes from: it is put before a detector, what the detector finds is
+// recorded, and what can never be judged is quarantined. The Functions host brings
+// events one way, a person who redrives the quarantine another.
+package judge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"hubwatch/handlers/alert"
+	"hubwatch/handlers/detector"
+	"hubwatch/handlers/event"
+	"hubwatch/handlers/host"
+)
+
+// Judge puts events before detectors.
+type Judge struct {
+	Alerts     alert.Recorder
+	Quarantine alert.Quarantine // for what can never be judged
+}
+
+// settle records what a detector found in an event. reason says why the event, or
+// an occurrence in it, belongs into the quarantine; it is nil if neither does. err
+// means that the event has to be judged again.
+func settle(ctx context.Context, alerts alert.Recorder, v detector.Verdict) (reason, err error) {
+	if v.Err != nil || len(v.Occurrences) == 0 {
+		return v.Err, nil
+	}
+	recorded, err := alerts.Record(ctx, v.Occurrences...)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range recorded {
+		if r.Outcome == alert.Rejected {
+			reason = errors.Join(reason, r.Err)
+		}
+	}
+	return reason, nil
+}
+
+// Detect returns the work of the function that runs one detector on the events
+// that it is invoked with. An event that can never be judged is quarantined; one
+// that the detector is not for is noted, since then the deployed filter and the
+// code differ.
+func (j Judge) Detect(d detector.Detector) func(context.Context, host.Invocation) (host.Outcome, error) {
+	return func(ctx context.Context, in host.Invocation) (host.Outcome, error) {
+		if in.Members != nil {
+			out := host.Outcome{Events: 1}
+			err := j.event(ctx, &out, in, in.Data, d.JudgeMembers(in.Data, in.Members))
+			return out, err
+		}
+		events, err := split(in.Data)
+		if err != nil {
+			out := host.Outcome{Events: 1}
+			err := j.quarantine(ctx, &out, in, "", in.Data, fmt.Errorf("binding %s: %w", host.Binding, err))
+			return out, err
+		}
+		out := host.Outcome{Events: len(events)}
+		for _, raw := range events {
+			if err := j.event(ctx, &out, in, raw, d.Judge(raw)); err != nil {
+				return out, err
+			}
+		}
+		return out, nil
+	}
+}
+
+// event does what follows from a verdict and adds to out what that was. The error
+// means that the event has to be judged again.
+func (j Judge) event(ctx context.Context, out *host.Outcome, in host.Invocation, raw jsontext.Value, v detector.Verdict) error {
+	if out.EventID == "" {
+		out.EventID = v.Event.ID
+	}
+	reason, err := settle(ctx, j.Alerts, v)
+	switch {
+	case err != nil:
+		return err
+	case reason != nil:
+		return j.quarantine(ctx, out, in, v.Event.ID, raw, reason)
+	case !v.Matched:
+		out.Unmatched++
+		out.Notes = append(out.Notes, fmt.Sprintf("event %s of type %s is not for this function: the deployed filter and the code differ", v.Event.ID, v.Event.Type))
+		return nil
+	}
+	out.Findings += len(v.Occurrences)
+	for _, o := range v.Occurrences {
+		out.Notes = append(out.Notes, fmt.Sprintf("%s alert %s: %s", o.Severity, o.ID, o.DisplayName))
+	}
+	return nil
+}
+
+// quarantine keeps an event that can never be judged, because of reason.
+func (j Judge) quarantine(ctx context.Context, out *host.Outcome, in host.Invocation, eventID string, raw jsontext.Value, reason error) error {
+	return j.keep(ctx, out, alert.Quarantined{Function: in.Function, EventID: eventID, Reason: reason.Error(), Body: raw, Size: int64(len(raw))})
+}
+
+// keep puts q into the quarantine and adds that to out.
+func (j Judge) keep(ctx context.Context, out *host.Outcome, q alert.Quarantined) error {
+	if err := j.Quarantine.Quarantine(ctx, q); err != nil {
+		return err
+	}
+	out.Quarantined++
+	out.Notes = append(out.Notes, "quarantined: "+q.Reason)
+	return nil
+}
+
+// Broken quarantines a request that is not an invocation. It is a host.Broken.
+func (j Judge) Broken(ctx context.Context, in host.Invocation, size int64, reason error) (host.Outcome, error) {
+	out := host.Outcome{Events: 1}
+	err := j.keep(ctx, &out, alert.Quarantined{Function: in.Function, Reason: event.JSONError(reason).Error(), Body: in.Data, Size: size})
+	return out, err
+}
+
+// split returns the events of a binding's value: an object, an array of objects
+// (cardinality many), or a string that holds either. The host sends an array as
+// such a string (Azure/azure-functions-host, ScriptInvocationContextExtensions).
+func split(data jsontext.Value) ([]jsontext.Value, error) {
+	for range 2 { // a plain string comes encoded twice
+		if data.Kind() != '"' {
+			break
+		}
+		var s string
+		if err := json.Unmarshal(data, &s, jsontext.AllowInvalidUTF8(true)); err != nil {
+			return nil, event.JSONError(err)
+		}
+		data = jsontext.Value(s)
+	}
+	switch data.Kind() {
+	case '{':
+		return []jsontext.Value{data}, nil
+	case '[':
+		var events []jsontext.Value
+		if err := json.Unmarshal(data, &events, jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)); err != nil {
+			return nil, event.JSONError(err)
+		}
+		return events, nil
+	case jsontext.KindInvalid:
+		return nil, errors.New("want a JSON object or an array of them")
+	default:
+		return nil, fmt.Errorf("want a JSON object or an array of them, have a %v", data.Kind())
+	}
+}

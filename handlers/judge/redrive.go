@@ -1,0 +1,129 @@
+package judge
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"hubwatch/handlers/alert"
+	"hubwatch/handlers/connection"
+	"hubwatch/handlers/detector"
+	"hubwatch/handlers/event"
+	"hubwatch/handlers/relay"
+)
+
+// Redriven is what became of a quarantined event that was judged again.
+type Redriven struct {
+	Occurrences []alert.Occurrence // that were found
+	Unmatched   int                // events that the function is not for
+	Reasons     []string           // why the event, or a part of it, cannot be judged still
+}
+
+// String says in a few words what became of the event.
+func (r Redriven) String() string {
+	switch {
+	case len(r.Reasons) > 0:
+		return "cannot be judged still: " + r.Reasons[0]
+	case len(r.Occurrences) == 1:
+		return "1 alert"
+	case len(r.Occurrences) > 1:
+		return fmt.Sprintf("%d alerts", len(r.Occurrences))
+	case r.Unmatched > 0:
+		return "not for this function"
+	default:
+		return "nothing found"
+	}
+}
+
+// Redrive judges a quarantined event again, as the handler would. A message of
+// resource logs is relayed, and its events go to each of the detectors whose filter
+// they pass: there is no host that could publish them, and it is known where the
+// topic leads. Other subscribers of the topic do not hear of them. What is found is
+// recorded, unless Alerts is nil. Nothing is quarantined, since the event is in the
+// quarantine. The error means that an occurrence is not recorded, and that the
+// event may be redriven again.
+func (j Judge) Redrive(ctx context.Context, detectors []detector.Detector, q alert.Quarantined) (Redriven, error) {
+	var r Redriven
+	if q.Function == RelayName {
+		err := j.redriveMessage(ctx, &r, detectors, q.Body)
+		return r, err
+	}
+	for _, d := range detectors {
+		if d.Name != q.Function {
+			continue
+		}
+		events, err := split(q.Body)
+		if err != nil {
+			r.Reasons = append(r.Reasons, err.Error())
+		}
+		for _, raw := range events {
+			if err := j.redrive(ctx, &r, d.Judge(raw)); err != nil {
+				return r, err
+			}
+		}
+		return r, nil
+	}
+	r.Reasons = append(r.Reasons, "there is no function "+q.Function)
+	return r, nil
+}
+
+// redrive does what follows from a verdict and adds to r what that was.
+func (j Judge) redrive(ctx context.Context, r *Redriven, v detector.Verdict) error {
+	reason := v.Err
+	if j.Alerts != nil {
+		var err error
+		if reason, err = settle(ctx, j.Alerts, v); err != nil {
+			return err
+		}
+	}
+	switch {
+	case reason != nil:
+		r.Reasons = append(r.Reasons, reason.Error())
+	case !v.Matched:
+		r.Unmatched++
+	default:
+		r.Occurrences = append(r.Occurrences, v.Occurrences...)
+	}
+	return nil
+}
+
+// redriveMessage redrives what the relay quarantined.
+func (j Judge) redriveMessage(ctx context.Context, r *Redriven, detectors []detector.Detector, body []byte) error {
+	events := relayedEvents(body)
+	if events == nil {
+		result := relay.Relay([][]byte{body})
+		for _, u := range result.Unreadable {
+			r.Reasons = append(r.Reasons, u.Err.Error())
+		}
+		events = result.Events
+	}
+	for _, raw := range events {
+		for _, d := range detectors {
+			v := d.Judge(raw)
+			if v.Err == nil && !v.Matched {
+				continue // Event Grid's filter
+			}
+			if err := j.redrive(ctx, r, v); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// relayedEvents returns the events in data if it is an array of events of the
+// relay, which is what the relay quarantines if it has more events than the host
+// can publish. Otherwise it returns nil.
+func relayedEvents(data jsontext.Value) (events []jsontext.Value) {
+	if json.Unmarshal(data, &events) != nil {
+		return nil
+	}
+	for _, raw := range events {
+		if e, err := event.Decode(raw); err != nil || e.Type != connection.Failed {
+			return nil
+		}
+	}
+	return events
+}
