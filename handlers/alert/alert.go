@@ -107,31 +107,65 @@ type Finding struct {
 	Properties     map[string]string // further particulars, by names in PascalCase
 }
 
-// Occurrence is one occurrence of an alert: a finding with the texts of its detector
-// and the event that is its evidence. Occurrences with the same ID are one
-// alert in the store.
+// Occurrence is what a detector found in one event: a finding with the texts of
+// its detector, and the event. Occurrences with the same ID are one Alert.
 type Occurrence struct {
-	ID          string // SystemAlertId, see ID
+	ID          string // SystemAlertId of the alert, see ID
 	Detector    string // name of the detector and of its function
 	Type        string // Microsoft's AlertType, verbatim
 	DisplayName string
 	Severity    Severity
 	Remediation []string // steps, in order
 	Finding
-	Evidence Evidence
+	Event Event
 }
 
-// Evidence is the event that an occurrence was seen in.
-type Evidence struct {
-	Source  string    // CloudEvents source or Event Grid topic, "" if the event has none
-	EventID string    // unique within Source (CloudEvents 1.0, section 3.1.1)
-	Time    time.Time // when it happened, UTC
-	Raw     []byte    // the event as it was delivered: JSON
+// Event is the event that an occurrence was seen in.
+type Event struct {
+	Source string    // CloudEvents source or Event Grid topic, "" if the event has none
+	ID     string    // unique within Source (CloudEvents 1.0, section 3.1.1)
+	Time   time.Time // when it happened, UTC
+	Raw    []byte    // the event as it was delivered: JSON
 }
 
 // Day is the UTC day that an occurrence counts for: that of its event, so that
 // a late delivery joins the alert it belongs to.
-func (o Occurrence) Day() time.Time { return o.Evidence.Time.UTC().Truncate(24 * time.Hour) }
+func (o Occurrence) Day() time.Time { return Day(o.Event.Time) }
+
+// Day returns the UTC day of a time.
+func Day(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }
+
+// Alert is what the store keeps of all occurrences with one ID.
+type Alert struct {
+	ID          string // SystemAlertId
+	Detector    string // name of the detector that found it
+	Type        string // Microsoft's AlertType, verbatim
+	DisplayName string
+	Severity    Severity
+	Remediation string // steps, in order, a line each
+	// Finding has the particulars of the first occurrence.
+	Finding
+	Start       time.Time // of the first occurrence, UTC
+	End         time.Time // of the last occurrence, UTC
+	Generated   time.Time // when the alert was raised, UTC
+	Status      Status
+	Occurrences int // distinct events
+}
+
+// Ref returns the reference of the alert.
+func (a Alert) Ref() Ref { return Ref{strings.ToLower(a.Hub.Name), Day(a.Start), a.ID} }
+
+// Evidence is what the store keeps of one occurrence.
+type Evidence struct {
+	EventID        string
+	Time           time.Time // of the event, UTC
+	Actor          string
+	ActorIPAddress string
+	CorrelationID  string
+	Properties     map[string]string
+	RawEvent       string // without secrets, and cut where it is very long
+	RawEventSHA256 string // of the event as it was delivered, in hexadecimal
+}
 
 // ID derives the SystemAlertId of an alert from what makes it one alert: its
 // type, the hub's resource id, the entity, the actor and the UTC day. Ids,

@@ -3,26 +3,177 @@ package alert
 import (
 	"context"
 	"errors"
+	"fmt"
+	"iter"
+	"regexp"
+	"strings"
+	"time"
 )
 
-// Store keeps alerts and what could not be judged. All methods may be called at
-// the same time, from several processes, and again for what is kept already.
-type Store interface {
-	// Put records occurrences. It is idempotent: an occurrence that is recorded
-	// already, known by its alert and its event, changes nothing. When it
-	// returns nil, all of them are durable. An error that is ErrRejected means
-	// that trying again cannot help; after any other, the caller tries all of
-	// them again.
-	Put(ctx context.Context, alerts ...Occurrence) error
-
-	// Quarantine keeps an event that can never be judged. It is idempotent for
-	// the same Function and Body. After an error the caller tries again.
-	Quarantine(ctx context.Context, q Quarantined) error
+// Recorder keeps what detectors found.
+type Recorder interface {
+	// Record makes occurrences durable and says of each, in their order, what
+	// became of it. It is idempotent: an occurrence that is recorded already, known
+	// by its alert and its event, changes nothing. An error means that some of them
+	// may not be durable, and that the caller tries all of them again; those that
+	// are Rejected are no reason for an error. Record may be called at the same time
+	// by many, in several processes.
+	Record(ctx context.Context, occurrences ...Occurrence) ([]Recorded, error)
 }
 
-// ErrRejected is wrapped by the errors of Store.Put for an occurrence that the
-// store will not take however often it is tried.
-var ErrRejected = errors.New("rejected by the store")
+// Recorded is what became of one occurrence.
+type Recorded struct {
+	Outcome Outcome
+	// Err says why the store rejected the occurrence. It is nil for all other
+	// outcomes.
+	Err error
+}
+
+// Outcome is what an occurrence did to its alert.
+type Outcome int
+
+// The outcomes of recording an occurrence. The zero value is none of them.
+const (
+	New      Outcome = iota + 1 // the alert was raised
+	Counted                     // the alert was there and counts one more
+	Reopened                    // the alert was closed and is Active again
+	Known                       // this event is recorded already; nothing changed
+	Rejected                    // the store will not take the occurrence, however often it is tried
+)
+
+// String returns the outcome in one word.
+func (o Outcome) String() string {
+	switch o {
+	case New:
+		return "new"
+	case Counted:
+		return "counted"
+	case Reopened:
+		return "reopened"
+	case Known:
+		return "known"
+	case Rejected:
+		return "rejected"
+	}
+	return fmt.Sprintf("outcome %d", int(o))
+}
+
+// Reader finds alerts.
+type Reader interface {
+	// List returns the alerts that q asks for, those of the newest day first and
+	// within a day those with the newest occurrence first. It reads as it is drawn
+	// from, so that whoever stops early has not read everything. It ends at the
+	// first error.
+	List(ctx context.Context, q Query) iter.Seq2[Alert, error]
+
+	// Find returns the alert that ref names, and its evidence, which is read as it
+	// is drawn from, in no order that means anything. A reference without a hub is
+	// looked for in all hubs, one without a day in all days. The error wraps
+	// ErrNotFound if there is no such alert.
+	Find(ctx context.Context, ref Ref) (Alert, iter.Seq2[Evidence, error], error)
+}
+
+// Editor changes what people may change of an alert.
+type Editor interface {
+	// Change does c to the alert that ref names, which has to have its hub and day,
+	// and returns the alert as it then is. Occurrences that arrive meanwhile are not
+	// lost and are no conflict. The error wraps ErrNotFound if there is no such
+	// alert, and is a *Conflict if the alert has another status than the change
+	// expects.
+	Change(ctx context.Context, ref Ref, c Change) (Alert, error)
+}
+
+// Change is what a person does to an alert.
+type Change struct {
+	Status Status // the new status
+	// From is the status that the person saw. The change is refused if the alert has
+	// another one by now. Empty is any.
+	From Status
+}
+
+// Conflict is the error of a change that expects another status than the alert
+// has.
+type Conflict struct {
+	Ref       Ref
+	Want, Has Status
+}
+
+// Error implements error.
+func (c *Conflict) Error() string {
+	return fmt.Sprintf("alert %s: the status is %s and not %s any more: somebody else changed it", c.Ref, c.Has, c.Want)
+}
+
+// ErrNotFound is wrapped by the errors of Reader and Editor for an alert that is
+// not there.
+var ErrNotFound = errors.New("there is no such alert")
+
+// Query says which alerts to list. Each empty field stands for any.
+type Query struct {
+	Hub      string // name, in any case
+	Type     string // AlertType, in any case
+	Severity Severity
+	Status   Status // in any case, as people may have typed it into the table
+	Entity   string // name of the entity, in any case
+	Actor    string // in any case
+	// Since and Until bound the time of the alert's last occurrence, both included.
+	Since, Until time.Time
+}
+
+// Matches reports whether q asks for a.
+func (q Query) Matches(a Alert) bool {
+	is := func(want, have string) bool { return want == "" || strings.EqualFold(want, have) }
+	return is(q.Hub, a.Hub.Name) && is(q.Type, a.Type) && is(string(q.Severity), string(a.Severity)) &&
+		is(string(q.Status), string(a.Status)) && is(q.Entity, a.Entity.Name) && is(q.Actor, a.Actor) &&
+		!a.End.Before(q.Since) && (q.Until.IsZero() || !a.End.After(q.Until))
+}
+
+// Ref names an alert. Its hub and day say where the alert is kept, so that one
+// request finds it.
+type Ref struct {
+	Hub string    // name, in any case; "" if only the id is known
+	Day time.Time // the UTC day of the occurrences; zero if only the id is known
+	ID  string    // SystemAlertId
+}
+
+// String returns hub/day/id, or the id alone.
+func (r Ref) String() string {
+	if r.Hub == "" || r.Day.IsZero() {
+		return r.ID
+	}
+	return r.Hub + "/" + r.Day.UTC().Format(time.DateOnly) + "/" + r.ID
+}
+
+// alertID is the form of a SystemAlertId, see ID.
+var alertID = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
+
+// ParseRef reads what Ref.String writes. Its error says what is wrong.
+func ParseRef(s string) (Ref, error) {
+	var r Ref
+	switch parts := strings.Split(s, "/"); len(parts) {
+	case 1:
+		r.ID = parts[0]
+	case 3:
+		day, err := time.Parse(time.DateOnly, parts[1])
+		if err != nil || parts[0] == "" {
+			return Ref{}, fmt.Errorf("reference %q: want <hub>/<yyyy-mm-dd>/<id>", s)
+		}
+		r = Ref{parts[0], day, parts[2]}
+	default:
+		return Ref{}, fmt.Errorf("reference %q: want <hub>/<yyyy-mm-dd>/<id>, or the id alone", s)
+	}
+	r.ID = strings.ToLower(r.ID)
+	if !alertID.MatchString(r.ID) {
+		return Ref{}, fmt.Errorf("reference %q: %q is not the id of an alert", s, r.ID)
+	}
+	return r, nil
+}
+
+// Quarantine keeps what could not be judged.
+type Quarantine interface {
+	// Quarantine keeps an event that can never be judged. It is idempotent for the
+	// same Function and Body. After an error the caller tries again.
+	Quarantine(ctx context.Context, q Quarantined) error
+}
 
 // Quarantined is an event that a function could not judge and never will.
 type Quarantined struct {

@@ -70,7 +70,7 @@ func (d Detector) Judge(e event.Event) (alerts []alert.Occurrence, err error) {
 			Severity:    d.Severity,
 			Remediation: d.Remediation,
 			Finding:     f,
-			Evidence:    alert.Evidence{Source: e.Source, EventID: e.ID, Time: e.Time, Raw: e.Raw},
+			Event: alert.Event{Source: e.Source, ID: e.ID, Time: e.Time, Raw: e.Raw},
 		})
 	}
 	return alerts, nil

@@ -83,7 +83,7 @@ func TestJudgeDresses(t *testing.T) {
 		want = append(want, alert.Occurrence{
 			ID: alert.ID("Type", hub, f.Entity, f.Actor, e.Time), Detector: "Two", Type: "Type", DisplayName: "Title",
 			Severity: alert.High, Remediation: []string{"Step."}, Finding: f,
-			Evidence: alert.Evidence{Source: "topic", EventID: "event", Time: e.Time, Raw: e.Raw},
+			Event: alert.Event{Source: "topic", ID: "event", Time: e.Time, Raw: e.Raw},
 		})
 	}
 	got, err := d.Judge(e)

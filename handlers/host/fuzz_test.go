@@ -88,7 +88,7 @@ func FuzzInvocation(f *testing.F) {
 			}
 		}
 		for _, a := range r.store.put {
-			if a.ID == "" || a.Evidence.EventID == "" || a.Hub.Name == "" || a.Entity.Name == "" || a.Severity != d.Severity || a.Evidence.Time.IsZero() {
+			if a.ID == "" || a.Event.ID == "" || a.Hub.Name == "" || a.Entity.Name == "" || a.Severity != d.Severity || a.Event.Time.IsZero() {
 				t.Errorf("an alert without an id, an event, a hub or an entity: %+v", a)
 			}
 		}

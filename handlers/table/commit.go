@@ -31,10 +31,24 @@ const (
 	commitTimeout = 15 * time.Second
 )
 
-// occurrence is an alert on its way into the store.
+// occurrence is an occurrence on its way into the table, with all that is written
+// of it: its rows are made once, however often they have to be sent.
 type occurrence struct {
-	alert.Occurrence
-	done chan<- error // has room; gets the outcome once
+	id       string // of its alert
+	row      Row    // of an alert that has this occurrence alone
+	key      string // row key of the evidence
+	evidence []byte // the entity of the evidence
+	tell     func(alert.Recorded, error)
+}
+
+// prepare makes the rows of o. Its error means that there are no rows of it.
+func (a *Alerts) prepare(o alert.Occurrence) (occurrence, error) {
+	e := newEvidence(o)
+	entity, err := json.Marshal(e)
+	if err != nil {
+		return occurrence{}, fmt.Errorf("evidence of alert %s: %w", o.ID, err)
+	}
+	return occurrence{id: o.ID, row: newRow(o, a.now()), key: e.RowKey, evidence: entity}, nil
 }
 
 // queue holds the occurrences of one alert that wait while another batch of the
@@ -42,30 +56,30 @@ type occurrence struct {
 type queue struct{ occurrences []occurrence }
 
 // enqueue hands o to the writer of its alert, and starts one if there is none.
-func (s *Store) enqueue(o occurrence) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	q, writing := s.waiting[o.ID]
+func (a *Alerts) enqueue(o occurrence) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	q, writing := a.waiting[o.id]
 	if !writing {
 		q = &queue{}
-		s.waiting[o.ID] = q
-		go s.write(o.ID, q)
+		a.waiting[o.id] = q
+		go a.write(o.id, q)
 	}
 	q.occurrences = append(q.occurrences, o)
 }
 
 // write writes the occurrences of one alert, batch by batch, until none wait.
-func (s *Store) write(id string, q *queue) {
+func (a *Alerts) write(id string, q *queue) {
 	for {
-		s.mu.Lock()
+		a.mu.Lock()
 		batch := q.take()
 		if len(batch) == 0 {
-			delete(s.waiting, id)
-			s.mu.Unlock()
+			delete(a.waiting, id)
+			a.mu.Unlock()
 			return
 		}
-		s.mu.Unlock()
-		s.settle(batch)
+		a.mu.Unlock()
+		a.settle(batch)
 	}
 }
 
@@ -73,7 +87,7 @@ func (s *Store) write(id string, q *queue) {
 func (q *queue) take() []occurrence {
 	n, size := 0, 0
 	for n < len(q.occurrences) && n < maxBatch {
-		size += len(q.occurrences[n].Evidence.Raw)
+		size += len(q.occurrences[n].evidence)
 		if n > 0 && size > maxBatchBytes {
 			break
 		}
@@ -84,88 +98,129 @@ func (q *queue) take() []occurrence {
 	return batch
 }
 
-// settle writes a batch and tells each occurrence its outcome. If the service
-// rejects the batch, each is written alone, so that one that is impossible to
-// store does not take the others with it.
-func (s *Store) settle(batch []occurrence) {
+// settle writes a batch and tells each occurrence what became of it. If the
+// service rejects the batch, each is written alone, so that one that is
+// impossible to store does not take the others with it.
+func (a *Alerts) settle(batch []occurrence) {
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
-	err := s.commit(ctx, batch)
-	if errors.Is(err, alert.ErrRejected) && len(batch) > 1 {
-		for _, o := range batch {
-			o.done <- s.commit(ctx, []occurrence{o})
+	outcomes, err := a.commit(ctx, batch)
+	if errors.Is(err, errRejected) && len(batch) > 1 {
+		for i := range batch {
+			outcomes, err := a.commit(ctx, batch[i:i+1])
+			tell(batch[i:i+1], outcomes, err)
 		}
 		return
 	}
-	for _, o := range batch {
-		o.done <- err
+	tell(batch, outcomes, err)
+}
+
+// tell says to each occurrence of a batch what became of it.
+func tell(batch []occurrence, outcomes []alert.Outcome, err error) {
+	for i, o := range batch {
+		switch {
+		case errors.Is(err, errRejected):
+			o.tell(alert.Recorded{Outcome: alert.Rejected, Err: err}, nil)
+		case err != nil:
+			o.tell(alert.Recorded{}, err)
+		default:
+			o.tell(alert.Recorded{Outcome: outcomes[i]}, nil)
+		}
 	}
 }
 
-// commit records occurrences of one alert, all or none. It reads the alert's
-// row, then writes the row and the evidence in one transaction that succeeds
-// only if the row is still as it was read and none of the events is recorded.
-// Otherwise it leaves out what is recorded and begins again; the outcome of a
-// transaction whose answer was lost shows in the same way.
-func (s *Store) commit(ctx context.Context, batch []occurrence) (err error) {
+// commit records occurrences of one alert, all or none, and returns what each of
+// them did. It reads the alert's row, then writes the row and the evidence in one
+// transaction that succeeds only if the row is still as it was read and none of
+// the events is recorded. Otherwise it leaves out what is recorded and begins
+// again; the outcome of a transaction whose answer was lost shows in the same way.
+func (a *Alerts) commit(ctx context.Context, batch []occurrence) (outcomes []alert.Outcome, err error) {
 	defer func() {
 		// aztables v1.4.1 panics on an empty answer to a transaction
 		// (transactional_batch.go, getBoundaryName).
 		if p := recover(); p != nil {
-			err = fmt.Errorf("table %q: panic: %v\n%s", s.alerts.name, p, debug.Stack())
+			err = fmt.Errorf("table %q: panic: %v\n%s", a.table.name, p, debug.Stack())
 		}
 	}()
-	pending := map[string]alert.Occurrence{} // by row key of the evidence: a batch may hold an event twice
+	pending := map[string]occurrence{} // by row key of the evidence: a batch may hold an event twice
 	for _, o := range batch {
-		pending[evidenceKey(o.Occurrence)] = o.Occurrence
+		pending[o.key] = o
 	}
-	partition, id := partitionKey(batch[0].Occurrence), batch[0].ID
+	partition, id := batch[0].row.PartitionKey, batch[0].id
 	for attempt := 0; ; attempt++ {
-		row, etag, err := s.read(ctx, partition, id)
+		row, etag, err := a.read(ctx, partition, id)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		keys := slices.Sorted(maps.Keys(pending))
-		actions, err := s.transaction(row, etag, pending, keys)
+		actions, err := transaction(row, etag, pending, keys)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if err := s.limiter.wait(ctx, partition, len(actions)); err != nil {
-			return fmt.Errorf("table %q: more than a partition takes: %w", s.alerts.name, err)
+		if err := a.limiter.wait(ctx, partition, len(actions)); err != nil {
+			return nil, fmt.Errorf("table %q: more than a partition takes: %w", a.table.name, err)
 		}
-		_, err = s.alerts.client.SubmitTransaction(ctx, actions, nil)
-		conflict, ok := s.alerts.conflict(err)
+		_, err = a.table.client.SubmitTransaction(ctx, actions, nil)
+		conflict, ok := a.table.conflict(err)
 		switch {
 		case err == nil:
-			return nil
-		case !ok && !s.alerts.missing(ctx, err):
-			return s.alerts.explain("write", err)
+			first := alert.Counted
+			switch {
+			case etag == "":
+				first = alert.New
+			case alert.Status(row.Status).Closed():
+				first = alert.Reopened
+			}
+			return outcomesOf(batch, keys, first), nil
+		case !ok && !a.table.missing(ctx, err):
+			return nil, a.table.explain("write", err)
 		case conflict > 0:
 			// The evidence at this place is recorded. Where one is, more may be.
-			if err := s.dropRecorded(ctx, partition, pending); err != nil {
-				return err
+			if err := a.dropRecorded(ctx, partition, pending); err != nil {
+				return nil, err
 			}
 			if len(pending) == 0 {
-				return nil
+				return outcomesOf(batch, nil, alert.Known), nil
 			}
 		default:
 			// Somebody else wrote the alert's row, or the table had to be created.
 			if err := pause(ctx, attempt); err != nil {
-				return fmt.Errorf("table %q: alert %s is being written by others: %w", s.alerts.name, id, err)
+				return nil, fmt.Errorf("table %q: alert %s is being written by others: %w", a.table.name, id, err)
 			}
 		}
 	}
 }
 
+// outcomesOf returns what each occurrence of a batch did in a transaction that
+// wrote the evidence at keys: the first of them did what is said of it, the others
+// were counted, and what is not among them, or is there a second time, was known.
+func outcomesOf(batch []occurrence, keys []string, first alert.Outcome) []alert.Outcome {
+	did := map[string]alert.Outcome{}
+	for i, k := range keys {
+		if did[k] = alert.Counted; i == 0 {
+			did[k] = first
+		}
+	}
+	outcomes := make([]alert.Outcome, len(batch))
+	for i, o := range batch {
+		outcomes[i] = alert.Known
+		if outcome, ok := did[o.key]; ok {
+			outcomes[i] = outcome
+			delete(did, o.key)
+		}
+	}
+	return outcomes
+}
+
 // read returns the row of an alert and its ETag, or an empty ETag if there is
 // no row.
-func (s *Store) read(ctx context.Context, partition, id string) (Row, azcore.ETag, error) {
-	response, err := s.alerts.client.GetEntity(ctx, partition, alertKey(id), nil)
+func (a *Alerts) read(ctx context.Context, partition, id string) (Row, azcore.ETag, error) {
+	response, err := a.table.client.GetEntity(ctx, partition, alertKey(id), nil)
 	switch {
-	case hasCode(err, aztables.ResourceNotFound), s.alerts.missing(ctx, err):
+	case hasCode(err, aztables.ResourceNotFound), a.table.missing(ctx, err):
 		return Row{}, "", nil
 	case err != nil:
-		return Row{}, "", s.alerts.explain("read", err)
+		return Row{}, "", a.table.explain("read", err)
 	}
 	row, err := decodeRow(response.Value)
 	return row, response.ETag, err
@@ -173,10 +228,10 @@ func (s *Store) read(ctx context.Context, partition, id string) (Row, azcore.ETa
 
 // transaction returns what records the pending occurrences: first the alert's
 // row, then the evidence in the order of keys.
-func (s *Store) transaction(row Row, etag azcore.ETag, pending map[string]alert.Occurrence, keys []string) ([]aztables.TransactionAction, error) {
-	sum := newRow(pending[keys[0]], s.now())
+func transaction(row Row, etag azcore.ETag, pending map[string]occurrence, keys []string) ([]aztables.TransactionAction, error) {
+	sum := pending[keys[0]].row
 	for _, k := range keys[1:] {
-		sum = sum.add(newRow(pending[k], s.now()))
+		sum = sum.add(pending[k].row)
 	}
 	head := aztables.TransactionAction{ActionType: aztables.TransactionTypeAdd}
 	if etag != "" {
@@ -185,15 +240,11 @@ func (s *Store) transaction(row Row, etag azcore.ETag, pending map[string]alert.
 	}
 	var err error
 	if head.Entity, err = sum.entity(); err != nil {
-		return nil, fmt.Errorf("alert %s: %w: %w", sum.SystemAlertId, alert.ErrRejected, err)
+		return nil, fmt.Errorf("alert %s: %w: %w", sum.SystemAlertId, errRejected, err)
 	}
 	actions := []aztables.TransactionAction{head}
 	for _, k := range keys {
-		entity, err := json.Marshal(newEvidence(pending[k]))
-		if err != nil {
-			return nil, fmt.Errorf("evidence of alert %s: %w: %w", sum.SystemAlertId, alert.ErrRejected, err)
-		}
-		actions = append(actions, aztables.TransactionAction{ActionType: aztables.TransactionTypeAdd, Entity: entity})
+		actions = append(actions, aztables.TransactionAction{ActionType: aztables.TransactionTypeAdd, Entity: pending[k].evidence})
 	}
 	return actions, nil
 }
@@ -201,15 +252,15 @@ func (s *Store) transaction(row Row, etag azcore.ETag, pending map[string]alert.
 // dropRecorded removes from pending the occurrences whose evidence is recorded. It
 // asks for all of them at once, and for each by itself only where an alert has so
 // much evidence that the first answer does not reach to the last of them.
-func (s *Store) dropRecorded(ctx context.Context, partition string, pending map[string]alert.Occurrence) error {
+func (a *Alerts) dropRecorded(ctx context.Context, partition string, pending map[string]occurrence) error {
 	keys := slices.Sorted(maps.Keys(pending))
-	pages := s.alerts.client.NewListEntitiesPager(&aztables.ListEntitiesOptions{
+	pages := a.table.client.NewListEntitiesPager(&aztables.ListEntitiesOptions{
 		Filter: to.Ptr(fmt.Sprintf("PartitionKey eq '%s' and RowKey ge '%s' and RowKey le '%s'", partition, keys[0], keys[len(keys)-1])),
 		Select: to.Ptr("RowKey"),
 	})
 	page, err := pages.NextPage(ctx)
 	if err != nil {
-		return s.alerts.explain("read", err)
+		return a.table.explain("read", err)
 	}
 	var last key
 	for _, entity := range page.Entities {
@@ -227,9 +278,9 @@ func (s *Store) dropRecorded(ctx context.Context, partition string, pending map[
 	group.SetLimit(8)
 	for i, k := range undecided {
 		group.Go(func() error {
-			_, err := s.alerts.client.GetEntity(ctx, partition, k, nil)
+			_, err := a.table.client.GetEntity(ctx, partition, k, nil)
 			if err != nil && !hasCode(err, aztables.ResourceNotFound) {
-				return s.alerts.explain("read", err)
+				return a.table.explain("read", err)
 			}
 			recorded[i] = err == nil
 			return nil

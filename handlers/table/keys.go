@@ -41,7 +41,7 @@ func alertKey(id string) string { return alertRange + id }
 // source and id together (CloudEvents 1.0, section 3.1.1), both without secrets,
 // which an event that comes back from the quarantine has none of.
 func evidenceKey(a alert.Occurrence) string {
-	return evidenceRange + a.ID + separator + hash(strings.ToLower(secret.RedactString(a.Evidence.Source)), secret.RedactString(a.Evidence.EventID))
+	return evidenceRange + a.ID + separator + hash(strings.ToLower(secret.RedactString(a.Event.Source)), secret.RedactString(a.Event.ID))
 }
 
 // hash returns 128 bits of the SHA-256 of the parts, in hexadecimal. Each

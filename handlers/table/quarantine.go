@@ -53,20 +53,31 @@ type head struct {
 	RedrivenOutcome string `json:",omitzero"`
 }
 
-// Quarantine implements alert.Store.
-func (s *Store) Quarantine(ctx context.Context, q alert.Quarantined) error {
-	partition, id := escape(q.Function), hash(q.Function, string(q.Body))
-	whole := secret.Redact(q.Body)
+// Quarantine is the table of what could not be judged. Its methods may be called
+// at the same time.
+type Quarantine struct {
+	table table
+	now   func() time.Time
+}
+
+// Quarantine returns the table of what could not be judged with this name. It does
+// not connect: a table that cannot be reached shows at the first request.
+func (a *Account) Quarantine(name string) *Quarantine { return &Quarantine{a.table(name), time.Now} }
+
+// Quarantine implements alert.Quarantine.
+func (q *Quarantine) Quarantine(ctx context.Context, e alert.Quarantined) error {
+	partition, id := escape(e.Function), hash(e.Function, string(e.Body))
+	whole := secret.Redact(e.Body)
 	h := head{
 		key:            key{partition, id},
-		Function:       column(q.Function),
-		EventId:        column(q.EventID),
-		Reason:         column(q.Reason),
-		Body:           column(string(q.Body)),
-		BodySha256:     sha256Hex(q.Body),
-		Size:           fmt.Sprint(q.Size),
+		Function:       column(e.Function),
+		EventId:        column(e.EventID),
+		Reason:         column(e.Reason),
+		Body:           column(string(e.Body)),
+		BodySha256:     sha256Hex(e.Body),
+		Size:           fmt.Sprint(e.Size),
 		SizeType:       edmInt64,
-		QuarantinedUtc: edmTime(s.now()),
+		QuarantinedUtc: edmTime(q.now()),
 		TimeType:       edmDateTime,
 	}
 	if h.Body != string(whole) {
@@ -78,26 +89,26 @@ func (s *Store) Quarantine(ctx context.Context, q alert.Quarantined) error {
 				part[name], part[name+"@odata.type"] = whole[:n], edmBinary
 				whole = whole[n:]
 			}
-			if err := s.insert(ctx, part); err != nil {
+			if err := q.insert(ctx, part); err != nil {
 				return err
 			}
 		}
 	}
-	return s.insert(ctx, h)
+	return q.insert(ctx, h)
 }
 
 // insert adds a row to the quarantine, unless it is there.
-func (s *Store) insert(ctx context.Context, row any) error {
+func (q *Quarantine) insert(ctx context.Context, row any) error {
 	entity, err := json.Marshal(row)
 	if err != nil {
 		return fmt.Errorf("quarantine row: %w", err)
 	}
-	_, err = s.quarantine.client.AddEntity(ctx, entity, nil)
-	if s.quarantine.missing(ctx, err) {
-		_, err = s.quarantine.client.AddEntity(ctx, entity, nil)
+	_, err = q.table.client.AddEntity(ctx, entity, nil)
+	if q.table.missing(ctx, err) {
+		_, err = q.table.client.AddEntity(ctx, entity, nil)
 	}
 	if err != nil && !hasCode(err, aztables.EntityAlreadyExists) {
-		return s.quarantine.explain("quarantine", err)
+		return q.table.explain("quarantine", err)
 	}
 	return nil
 }
@@ -128,24 +139,24 @@ var ErrChanged = errors.New("changed by somebody else")
 // heldColumns are all columns of a head but its body.
 const heldColumns = "PartitionKey,RowKey,Function,EventId,Reason,BodySha256,Size,Parts,QuarantinedUtc,RedrivenUtc,RedrivenOutcome"
 
-// Quarantined returns the events in the quarantine whose ids begin with id,
+// List returns the events in the quarantine whose ids begin with id,
 // which may be empty, without their bodies, function by function. It ends at the
 // first error.
-func (s *Store) Quarantined(ctx context.Context, id string) iter.Seq2[Held, error] {
+func (q *Quarantine) List(ctx context.Context, id string) iter.Seq2[Held, error] {
 	return func(yield func(Held, error) bool) {
 		options := &aztables.ListEntitiesOptions{Select: to.Ptr(heldColumns)}
 		if id != "" {
 			from := strings.ReplaceAll(id, "'", "''")
 			options.Filter = to.Ptr(fmt.Sprintf("RowKey ge '%s' and RowKey lt '%s'", from, from+afterHex))
 		}
-		for pages := s.quarantine.client.NewListEntitiesPager(options); pages.More(); {
+		for pages := q.table.client.NewListEntitiesPager(options); pages.More(); {
 			page, err := pages.NextPage(ctx)
 			if hasCode(err, aztables.TableNotFound) {
-				yield(Held{}, fmt.Errorf("table %q: there is none: nothing was ever quarantined here, or the settings name another storage account or table than those of the app", s.quarantine.name))
+				yield(Held{}, fmt.Errorf("table %q: there is none: nothing was ever quarantined here, or the settings name another storage account or table than those of the app", q.table.name))
 				return
 			}
 			if err != nil {
-				yield(Held{}, s.quarantine.explain("list", err))
+				yield(Held{}, q.table.explain("list", err))
 				return
 			}
 			for _, entity := range page.Entities {
@@ -168,14 +179,14 @@ func (s *Store) Quarantined(ctx context.Context, id string) iter.Seq2[Held, erro
 // afterHex is a character after all of those in an id.
 const afterHex = "g"
 
-// Whole reads an event that Quarantined returned once more, now with its body.
-func (s *Store) Whole(ctx context.Context, held Held) (Held, error) {
-	response, err := s.quarantine.client.GetEntity(ctx, held.key.PartitionKey, held.key.RowKey, nil)
+// Whole reads an event that List returned once more, now with its body.
+func (q *Quarantine) Whole(ctx context.Context, held Held) (Held, error) {
+	response, err := q.table.client.GetEntity(ctx, held.key.PartitionKey, held.key.RowKey, nil)
 	if hasCode(err, aztables.ResourceNotFound) {
-		return Held{}, fmt.Errorf("table %q: event %s: %w: deleted", s.quarantine.name, held.ID, ErrChanged)
+		return Held{}, fmt.Errorf("table %q: event %s: %w: deleted", q.table.name, held.ID, ErrChanged)
 	}
 	if err != nil {
-		return Held{}, s.quarantine.explain("read", err)
+		return Held{}, q.table.explain("read", err)
 	}
 	h, err := decodeHead(response.Value)
 	if err != nil {
@@ -190,7 +201,7 @@ func (s *Store) Whole(ctx context.Context, held Held) (Held, error) {
 		return held, nil
 	}
 	for i := range h.Parts {
-		part, err := s.part(ctx, held.key.PartitionKey, partKey(held.ID, i))
+		part, err := q.part(ctx, held.key.PartitionKey, partKey(held.ID, i))
 		if err != nil {
 			return Held{}, err
 		}
@@ -200,10 +211,10 @@ func (s *Store) Whole(ctx context.Context, held Held) (Held, error) {
 }
 
 // part returns what one further row has of a body.
-func (s *Store) part(ctx context.Context, partition, row string) ([]byte, error) {
-	response, err := s.quarantine.client.GetEntity(ctx, partition, row, nil)
+func (q *Quarantine) part(ctx context.Context, partition, row string) ([]byte, error) {
+	response, err := q.table.client.GetEntity(ctx, partition, row, nil)
 	if err != nil {
-		return nil, s.quarantine.explain("read", err)
+		return nil, q.table.explain("read", err)
 	}
 	var columns map[string]jsontext.Value
 	if err := json.Unmarshal(response.Value, &columns); err != nil {
@@ -227,32 +238,32 @@ func (s *Store) part(ctx context.Context, partition, row string) ([]byte, error)
 // Redriven marks an event that Whole returned as judged in the end, with what
 // came of it. An error that is ErrChanged means that somebody else marked or
 // deleted it meanwhile.
-func (s *Store) Redriven(ctx context.Context, held Held, outcome string) error {
+func (q *Quarantine) Redriven(ctx context.Context, held Held, outcome string) error {
 	entity, err := json.Marshal(struct {
 		key
 		RedrivenUtc     string
 		RedrivenType    string `json:"RedrivenUtc@odata.type"`
 		RedrivenOutcome string
-	}{held.key, edmTime(s.now()), edmDateTime, column(outcome)})
+	}{held.key, edmTime(q.now()), edmDateTime, column(outcome)})
 	if err != nil {
 		return fmt.Errorf("quarantine row %s: %w", held.ID, err)
 	}
-	_, err = s.quarantine.client.UpdateEntity(ctx, entity, &aztables.UpdateEntityOptions{IfMatch: &held.etag, UpdateMode: aztables.UpdateModeMerge})
-	return s.changed("mark", held, err)
+	_, err = q.table.client.UpdateEntity(ctx, entity, &aztables.UpdateEntityOptions{IfMatch: &held.etag, UpdateMode: aztables.UpdateModeMerge})
+	return q.changed("mark", held, err)
 }
 
 // Delete removes an event that Whole returned: its head first, so that where
 // there is a head there is everything. An error that is ErrChanged means that
 // somebody else marked or deleted it meanwhile.
-func (s *Store) Delete(ctx context.Context, held Held) error {
-	_, err := s.quarantine.client.DeleteEntity(ctx, held.key.PartitionKey, held.key.RowKey, &aztables.DeleteEntityOptions{IfMatch: &held.etag})
-	if err := s.changed("delete", held, err); err != nil {
+func (q *Quarantine) Delete(ctx context.Context, held Held) error {
+	_, err := q.table.client.DeleteEntity(ctx, held.key.PartitionKey, held.key.RowKey, &aztables.DeleteEntityOptions{IfMatch: &held.etag})
+	if err := q.changed("delete", held, err); err != nil {
 		return err
 	}
 	for i := range held.parts {
-		_, err := s.quarantine.client.DeleteEntity(ctx, held.key.PartitionKey, partKey(held.ID, i), nil)
+		_, err := q.table.client.DeleteEntity(ctx, held.key.PartitionKey, partKey(held.ID, i), nil)
 		if err != nil && !hasCode(err, aztables.ResourceNotFound) {
-			return s.quarantine.explain("delete", err)
+			return q.table.explain("delete", err)
 		}
 	}
 	return nil
@@ -260,14 +271,14 @@ func (s *Store) Delete(ctx context.Context, held Held) error {
 
 // changed explains the error of a write that is on condition that held is as it
 // was read.
-func (s *Store) changed(verb string, held Held, err error) error {
+func (q *Quarantine) changed(verb string, held Held, err error) error {
 	switch {
 	case err == nil:
 		return nil
 	case hasCode(err, aztables.UpdateConditionNotSatisfied), hasCode(err, aztables.ResourceNotFound):
-		return fmt.Errorf("table %q: %s event %s: %w", s.quarantine.name, verb, held.ID, ErrChanged)
+		return fmt.Errorf("table %q: %s event %s: %w", q.table.name, verb, held.ID, ErrChanged)
 	default:
-		return s.quarantine.explain(verb, err)
+		return q.table.explain(verb, err)
 	}
 }
 

@@ -77,7 +77,7 @@ func newRow(a alert.Occurrence, generated time.Time) Row {
 	for i, step := range a.Remediation {
 		steps[i] = fmt.Sprintf("%d. %s", i+1, step)
 	}
-	at := edmTime(a.Evidence.Time)
+	at := edmTime(a.Event.Time)
 	return Row{
 		key: key{partitionKey(a), alertKey(a.ID)},
 		particulars: particulars{
@@ -165,15 +165,15 @@ func newEvidence(a alert.Occurrence) evidence {
 	return evidence{
 		key:            key{partitionKey(a), evidenceKey(a)},
 		SystemAlertId:  a.ID,
-		EventId:        column(a.Evidence.EventID),
-		EventTimeUtc:   edmTime(a.Evidence.Time),
+		EventId:        column(a.Event.ID),
+		EventTimeUtc:   edmTime(a.Event.Time),
 		EventTimeType:  edmDateTime,
 		Actor:          column(a.Actor),
 		ActorIpAddress: column(a.ActorIPAddress),
 		CorrelationId:  column(a.CorrelationID),
 		Properties:     properties(a.Properties),
-		RawEvent:       column(string(a.Evidence.Raw)),
-		RawEventSha256: sha256Hex(a.Evidence.Raw),
+		RawEvent:       column(string(a.Event.Raw)),
+		RawEventSha256: sha256Hex(a.Event.Raw),
 	}
 }
 

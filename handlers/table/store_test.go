@@ -382,13 +382,13 @@ func TestEvidenceOfOneMegabyte(t *testing.T) {
 	var alerts []alert.Occurrence
 	for i := range 5 { // more than one transaction takes
 		a := occurred("contoso-hub", fmt.Sprint(i), noon)
-		a.Evidence.Raw = []byte(strings.Repeat("é", 512<<10))
+		a.Event.Raw = []byte(strings.Repeat("é", 512<<10))
 		alerts = append(alerts, a)
 	}
 	put(t, s, alerts...)
 	rows := dump(t, s.alerts)
 	row := rows[partitionKey(alerts[0])+" "+evidenceKey(alerts[0])]
-	if n := len([]rune(row["RawEvent"].(string))); n != maxText || row["RawEventSha256"] != sha256Hex(alerts[0].Evidence.Raw) {
+	if n := len([]rune(row["RawEvent"].(string))); n != maxText || row["RawEventSha256"] != sha256Hex(alerts[0].Event.Raw) {
 		t.Errorf("evidence has %d characters and the hash %v", n, row["RawEventSha256"])
 	}
 	if n := len(rows); n != 6 {

@@ -43,8 +43,8 @@ func occurred(hub, id string, at time.Time) alert.Occurrence {
 		Severity:    alert.Medium,
 		Remediation: []string{"Ask the actor.", "Delete the certificate."},
 		Finding:     f,
-		Evidence: alert.Evidence{
-			Source: "/subscriptions/00000000-0000-0000-0000-000000000001", EventID: id, Time: at,
+		Event: alert.Event{
+			Source: "/subscriptions/00000000-0000-0000-0000-000000000001", ID: id, Time: at,
 			Raw: []byte(fmt.Sprintf(`{"id":%q}`, id)),
 		},
 	}
@@ -150,7 +150,7 @@ func TestClosedAlertBecomesActiveAgain(t *testing.T) {
 // can tell that the row is of it, although the row has no secret.
 func TestEvidenceIsHashedAsItCame(t *testing.T) {
 	raw := []byte(`{"id":"event-1","data":{"url":"https://contoso.example/?sv=1&sig=c2VjcmV0"}}`)
-	e := newEvidence(alert.Occurrence{Evidence: alert.Evidence{EventID: "event-1", Raw: raw}})
+	e := newEvidence(alert.Occurrence{Event: alert.Event{ID: "event-1", Raw: raw}})
 	if e.RawEventSha256 != sha256Hex(raw) || e.RawEvent != strings.Replace(string(raw), "c2VjcmV0", "REDACTED", 1) {
 		t.Errorf("the evidence has %s and the hash %s, want it without the secret and the hash %s", e.RawEvent, e.RawEventSha256, sha256Hex(raw))
 	}

@@ -1,3 +1,13 @@
+// Package table keeps alerts, their evidence and the quarantine in Azure Table
+// Storage. It is the only package that knows aztables and azidentity.
+//
+// An alert is one row, and each distinct event that it was seen in is a row of
+// evidence beside it. Both are written in one entity group transaction: the
+// evidence as an insertion, which fails if that event is recorded already, and
+// the alert's counters on condition that nobody changed the row meanwhile. So a
+// redelivery changes nothing, two instances never lose or double an occurrence,
+// and what a person wrote into the row stays. docs/design.md has the
+// alternatives and what they cost.
 package table
 
 import (
@@ -16,7 +26,6 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
 
-	"hubwatch/handlers/alert"
 	"hubwatch/handlers/secret"
 )
 
@@ -35,8 +44,6 @@ type Settings struct {
 	// developer's machine that of the Azure CLI.
 	ManagedIdentity bool
 	ClientID        string // AlertsStorage__clientId: of a user-assigned identity
-	AlertsTable     string // AlertsTable
-	QuarantineTable string // QuarantineTable
 }
 
 // developmentStorage is what UseDevelopmentStorage=true stands for. Account and
@@ -50,15 +57,31 @@ const developmentStorage = "DefaultEndpointsProtocol=http;AccountName=devstoreac
 // (https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model#table-names).
 var tableName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]{2,62}$`)
 
+// CheckName returns an error unless name can be the name of a table.
+func CheckName(name string) error {
+	if !tableName.MatchString(name) {
+		return fmt.Errorf("%q is not a name for a table: want 3 to 63 letters and digits, a letter first", name)
+	}
+	return nil
+}
+
+// Account is a storage account, or what else speaks the protocol of its tables.
+type Account struct{ service *aztables.ServiceClient }
+
+// Open returns the account that the settings name. It does not connect: an account
+// that cannot be reached shows at the first request. Its error says which setting
+// is missing or wrong.
+func Open(settings Settings) (*Account, error) {
+	service, err := settings.service()
+	if err != nil {
+		return nil, err
+	}
+	return &Account{service}, nil
+}
+
+func (a *Account) table(name string) table { return table{a.service.NewClient(name), name} }
+
 func (s Settings) service() (*aztables.ServiceClient, error) {
-	for setting, name := range map[string]string{"AlertsTable": s.AlertsTable, "QuarantineTable": s.QuarantineTable} {
-		if !tableName.MatchString(name) {
-			return nil, fmt.Errorf("setting %s: %q is not a name for a table: want 3 to 63 letters and digits, a letter first", setting, name)
-		}
-	}
-	if strings.EqualFold(s.AlertsTable, s.QuarantineTable) {
-		return nil, fmt.Errorf("settings AlertsTable and QuarantineTable: both are %q, want two tables", s.AlertsTable)
-	}
 	options := &aztables.ClientOptions{ClientOptions: clientOptions()}
 	switch {
 	case s.ConnectionString != "" && s.ServiceURI != "":
@@ -228,7 +251,7 @@ func (t table) explain(verb string, err error) error {
 	case code == string(aztables.TableNotFound):
 		return fmt.Errorf("table %q: %s: %d %s: there is no such table and it could not be created", t.name, verb, status, code)
 	case rejects(status, code):
-		return fmt.Errorf("table %q: %s: %w: %d %s", t.name, verb, alert.ErrRejected, status, code)
+		return fmt.Errorf("table %q: %s: %w: %d %s", t.name, verb, errRejected, status, code)
 	default:
 		return fmt.Errorf("table %q: %s: %d %s", t.name, verb, status, code)
 	}
@@ -245,6 +268,10 @@ func rejects(status int, code string) bool {
 	}
 	return status == http.StatusBadRequest || status == http.StatusRequestEntityTooLarge
 }
+
+// errRejected is wrapped by the errors of writes that the service will never take,
+// however often they are tried.
+var errRejected = errors.New("rejected by the store")
 
 // redacted is an error without the secrets in its text.
 type redacted struct{ err error }

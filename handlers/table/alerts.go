@@ -1,0 +1,79 @@
+package table
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"hubwatch/handlers/alert"
+)
+
+// Alerts is the table of alerts and their evidence. Its methods may be called at
+// the same time.
+type Alerts struct {
+	table   table
+	limiter *limiter
+	now     func() time.Time
+
+	mu      sync.Mutex
+	waiting map[string]*queue // by SystemAlertId; there while an alert is being written
+}
+
+// Alerts returns the table of alerts with this name. It does not connect: a table
+// that cannot be reached shows at the first request.
+func (a *Account) Alerts(name string) *Alerts {
+	return &Alerts{table: a.table(name), limiter: newLimiter(), now: time.Now, waiting: map[string]*queue{}}
+}
+
+// Record implements alert.Recorder. Occurrences of one alert that come at the same
+// time are written together, whoever brings them, so that a device that fails
+// hundreds of times at once does not make as many writers fight for one row.
+func (a *Alerts) Record(ctx context.Context, occurrences ...alert.Occurrence) ([]alert.Recorded, error) {
+	type told struct {
+		index    int
+		recorded alert.Recorded
+		err      error
+	}
+	done := make(chan told, len(occurrences)) // has room for all, so that no writer waits for a caller who has gone
+	for i, o := range occurrences {
+		prepared, err := a.prepare(o)
+		if err != nil {
+			done <- told{i, alert.Recorded{Outcome: alert.Rejected, Err: err}, nil}
+			continue
+		}
+		prepared.tell = func(r alert.Recorded, err error) { done <- told{i, r, err} }
+		a.enqueue(prepared)
+	}
+	recorded := make([]alert.Recorded, len(occurrences))
+	var errs []error
+	for range occurrences {
+		select {
+		case t := <-done:
+			recorded[t.index] = t.recorded
+			errs = append(errs, t.err)
+		case <-ctx.Done():
+			return nil, fmt.Errorf("table %q: %w", a.table.name, context.Cause(ctx))
+		}
+	}
+	return recorded, errors.Join(errs...)
+}
+
+func decodeRow(entity []byte) (Row, error) {
+	var row Row
+	if err := json.Unmarshal(entity, &row); err != nil {
+		return Row{}, fmt.Errorf("alert row: %w", err)
+	}
+	// The service leaves out digits that are zero.
+	for _, t := range []*string{&row.StartTimeUtc, &row.EndTimeUtc, &row.TimeGeneratedUtc} {
+		parsed, err := time.Parse(time.RFC3339Nano, *t)
+		if err != nil {
+			return Row{}, fmt.Errorf("alert row %s: %w", row.SystemAlertId, err)
+		}
+		*t = edmTime(parsed)
+	}
+	return row, nil
+}
