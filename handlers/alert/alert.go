@@ -52,8 +52,21 @@ const (
 )
 
 // Closed reports whether nobody is looking at the alert any more, so that a new
-// occurrence has to make it Active again.
-func (s Status) Closed() bool { return s == Resolved || s == Dismissed }
+// occurrence has to make it Active again. Letter case does not matter: people type
+// a status into the table.
+func (s Status) Closed() bool {
+	return strings.EqualFold(string(s), string(Resolved)) || strings.EqualFold(string(s), string(Dismissed))
+}
+
+// ParseStatus reads a status in any letter case. Its error says which there are.
+func ParseStatus(s string) (Status, error) {
+	for _, status := range []Status{Active, InProgress, Resolved, Dismissed} {
+		if strings.EqualFold(s, string(status)) {
+			return status, nil
+		}
+	}
+	return "", fmt.Errorf("status %q: want %s, %s, %s or %s", s, Active, InProgress, Resolved, Dismissed)
+}
 
 // EntityType says what kind of thing an alert is about.
 type EntityType string

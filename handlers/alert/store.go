@@ -15,9 +15,10 @@ type Recorder interface {
 	// Record makes occurrences durable and says of each, in their order, what
 	// became of it. It is idempotent: an occurrence that is recorded already, known
 	// by its alert and its event, changes nothing. An error means that some of them
-	// may not be durable, and that the caller tries all of them again; those that
-	// are Rejected are no reason for an error. Record may be called at the same time
-	// by many, in several processes.
+	// may not be durable, and that the caller tries all of them again: their outcome
+	// is zero, and that of the others is said. Those that are Rejected are not a
+	// reason for an error. Record may be called at the same time by many, in several
+	// processes.
 	Record(ctx context.Context, occurrences ...Occurrence) ([]Recorded, error)
 }
 
@@ -37,7 +38,7 @@ const (
 	New      Outcome = iota + 1 // the alert was raised
 	Counted                     // the alert was there and counts one more
 	Reopened                    // the alert was closed and is Active again
-	Known                       // this event is recorded already; nothing changed
+	Known                       // this event is recorded already, perhaps by this call if an answer of the store was lost; nothing changed
 	Rejected                    // the store will not take the occurrence, however often it is tried
 )
 
@@ -77,7 +78,7 @@ type Reader interface {
 type Editor interface {
 	// Change does c to the alert that ref names, which has to have its hub and day,
 	// and returns the alert as it then is. Occurrences that arrive meanwhile are not
-	// lost and are no conflict. The error wraps ErrNotFound if there is no such
+	// lost and are not a conflict. The error wraps ErrNotFound if there is no such
 	// alert, and is a *Conflict if the alert has another status than the change
 	// expects.
 	Change(ctx context.Context, ref Ref, c Change) (Alert, error)
@@ -85,9 +86,9 @@ type Editor interface {
 
 // Change is what a person does to an alert.
 type Change struct {
-	Status Status // the new status
-	// From is the status that the person saw. The change is refused if the alert has
-	// another one by now. Empty is any.
+	Status Status // the new status, in any case
+	// From is the status that the person saw, in any case. The change is refused if
+	// the alert has another one by now. Empty is any.
 	From Status
 }
 

@@ -174,6 +174,12 @@ func (t table) missing(ctx context.Context, err error) bool {
 	return err == nil || hasCode(err, aztables.TableAlreadyExists)
 }
 
+// absent returns the error of reading a table that does not exist, and what it
+// would mean that there is none.
+func (t table) absent(means string) error {
+	return fmt.Errorf("table %q: there is none: %s, or the settings name another storage account or table than those of the app", t.name, means)
+}
+
 // itemIndex finds the place of the failed entity in the error of a transaction,
 // as in "value":"2:The specified entity already exists."
 // (https://learn.microsoft.com/rest/api/storageservices/performing-entity-group-transactions#sample-error-response).

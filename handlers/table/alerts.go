@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-json-experiment/json"
-
 	"hubwatch/handlers/alert"
 )
 
@@ -56,24 +54,9 @@ func (a *Alerts) Record(ctx context.Context, occurrences ...alert.Occurrence) ([
 			recorded[t.index] = t.recorded
 			errs = append(errs, t.err)
 		case <-ctx.Done():
-			return nil, fmt.Errorf("table %q: %w", a.table.name, context.Cause(ctx))
+			errs = append(errs, fmt.Errorf("table %q: %w", a.table.name, context.Cause(ctx)))
+			return recorded, errors.Join(errs...)
 		}
 	}
 	return recorded, errors.Join(errs...)
-}
-
-func decodeRow(entity []byte) (Row, error) {
-	var row Row
-	if err := json.Unmarshal(entity, &row); err != nil {
-		return Row{}, fmt.Errorf("alert row: %w", err)
-	}
-	// The service leaves out digits that are zero.
-	for _, t := range []*string{&row.StartTimeUtc, &row.EndTimeUtc, &row.TimeGeneratedUtc} {
-		parsed, err := time.Parse(time.RFC3339Nano, *t)
-		if err != nil {
-			return Row{}, fmt.Errorf("alert row %s: %w", row.SystemAlertId, err)
-		}
-		*t = edmTime(parsed)
-	}
-	return row, nil
 }

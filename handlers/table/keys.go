@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,23 +26,72 @@ import (
 const (
 	separator      = "|"
 	afterSeparator = "}" // the character after |
-	alertRange     = "a" + separator
-	evidenceRange  = "e" + separator
+	alertRange     = "a"
+	evidenceRange  = "e"
 )
 
-// partitionKey returns the partition of an occurrence.
-func partitionKey(a alert.Occurrence) string {
-	day := a.Day()
-	return escape(a.Hub.Key()) + separator + fmt.Sprintf("%08d", 99999999-(day.Year()*10000+int(day.Month())*100+day.Day()))
+// partition is one hub's alerts of one UTC day.
+type partition struct {
+	hub string // as keys hold it
+	day int    // inverted
 }
 
-func alertKey(id string) string { return alertRange + id }
+// lastDay is the highest that an inverted day can be; 0 is the lowest.
+const lastDay = 99999999
+
+// partitionOf returns the partition of a hub, by its name in any case, and a day.
+func partitionOf(hub string, day time.Time) partition {
+	return partition{escape(alert.Hub{Name: hub}.Key()), invert(day)}
+}
+
+// invert returns the number of a UTC day, which is lower the later the day is.
+func invert(day time.Time) int {
+	day = day.UTC()
+	return lastDay - (day.Year()*10000 + int(day.Month())*100 + day.Day())
+}
+
+// String returns the PartitionKey.
+func (p partition) String() string { return fmt.Sprintf("%s%s%08d", p.hub, separator, p.day) }
+
+// afterHub returns a key that is behind all days of the hub and not behind any
+// other hub.
+func (p partition) afterHub() string { return p.hub + afterSeparator }
+
+// parsePartition reads what String writes. It returns false for the key of a
+// partition that has no alerts.
+func parsePartition(key string) (partition, bool) {
+	hub, digits, _ := strings.Cut(key, separator)
+	day, err := strconv.Atoi(digits)
+	p := partition{hub, day}
+	return p, err == nil && p.String() == key && p.day >= 0
+}
+
+// partitionKey returns the partition of an occurrence.
+func partitionKey(a alert.Occurrence) string { return partitionOf(a.Hub.Name, a.Day()).String() }
+
+// rowsOf returns the filter for the rows of a partition whose keys begin with a
+// text and the separator: one range, which the service reads without meeting other
+// rows.
+func rowsOf(p partition, beginning string) string {
+	return fmt.Sprintf("PartitionKey eq %s and RowKey ge %s and RowKey lt %s",
+		quoted(p.String()), quoted(beginning+separator), quoted(beginning+afterSeparator))
+}
+
+// quoted writes a string as OData does. The quote is the only character that has
+// to be escaped
+// (https://learn.microsoft.com/rest/api/storageservices/querying-tables-and-entities#query-string-encoding).
+func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+
+func alertKey(id string) string { return alertRange + separator + id }
+
+// evidenceOf returns what the row keys of an alert's evidence begin with.
+func evidenceOf(id string) string { return evidenceRange + separator + id }
 
 // evidenceKey returns the row key of an occurrence. An event is known by its
 // source and id together (CloudEvents 1.0, section 3.1.1), both without secrets,
 // which an event that comes back from the quarantine has none of.
 func evidenceKey(a alert.Occurrence) string {
-	return evidenceRange + a.ID + separator + hash(strings.ToLower(secret.RedactString(a.Event.Source)), secret.RedactString(a.Event.ID))
+	return evidenceOf(a.ID) + separator + hash(strings.ToLower(secret.RedactString(a.Event.Source)), secret.RedactString(a.Event.ID))
 }
 
 // hash returns 128 bits of the SHA-256 of the parts, in hexadecimal. Each

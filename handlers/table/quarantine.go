@@ -146,13 +146,12 @@ func (q *Quarantine) List(ctx context.Context, id string) iter.Seq2[Held, error]
 	return func(yield func(Held, error) bool) {
 		options := &aztables.ListEntitiesOptions{Select: to.Ptr(heldColumns)}
 		if id != "" {
-			from := strings.ReplaceAll(id, "'", "''")
-			options.Filter = to.Ptr(fmt.Sprintf("RowKey ge '%s' and RowKey lt '%s'", from, from+afterHex))
+			options.Filter = to.Ptr(fmt.Sprintf("RowKey ge %s and RowKey lt %s", quoted(id), quoted(id+afterHex)))
 		}
 		for pages := q.table.client.NewListEntitiesPager(options); pages.More(); {
 			page, err := pages.NextPage(ctx)
 			if hasCode(err, aztables.TableNotFound) {
-				yield(Held{}, fmt.Errorf("table %q: there is none: nothing was ever quarantined here, or the settings name another storage account or table than those of the app", q.table.name))
+				yield(Held{}, q.table.absent("nothing was ever quarantined here"))
 				return
 			}
 			if err != nil {

@@ -3,6 +3,7 @@ package table
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -109,6 +110,106 @@ func newRow(a alert.Occurrence, generated time.Time) Row {
 	}
 }
 
+// decodeRow reads the row of an alert. Its error names the row and the column.
+func decodeRow(entity []byte) (Row, error) {
+	var r Row
+	if err := decode(entity, &r); err != nil {
+		return Row{}, err
+	}
+	// The service leaves out digits that are zero.
+	for name, t := range map[string]*string{"StartTimeUtc": &r.StartTimeUtc, "EndTimeUtc": &r.EndTimeUtc, "TimeGeneratedUtc": &r.TimeGeneratedUtc} {
+		parsed, err := r.time(name, *t)
+		if err != nil {
+			return Row{}, err
+		}
+		*t = edmTime(parsed)
+	}
+	return r, nil
+}
+
+// decode reads the columns of a row that row, a pointer, has. Its error names the
+// row and the column.
+func decode(entity []byte, row any) error {
+	err := json.Unmarshal(entity, row)
+	if err == nil {
+		return nil
+	}
+	var k key
+	var semantic *json.SemanticError
+	if json.Unmarshal(entity, &k) == nil && errors.As(err, &semantic) {
+		return k.wrong(strings.TrimPrefix(string(semantic.JSONPointer), "/"), errors.New("the value is of another type"))
+	}
+	return fmt.Errorf("row: %w", err)
+}
+
+// wrong returns the error of a column of the row that cannot be read.
+func (k key) wrong(column string, err error) error {
+	return fmt.Errorf("row %s %s: column %s: %w", k.PartitionKey, k.RowKey, column, err)
+}
+
+// time reads a time from a column of the row.
+func (k key) time(column, value string) (time.Time, error) {
+	t, err := time.Parse(time.RFC3339Nano, value)
+	if err != nil {
+		return time.Time{}, k.wrong(column, err)
+	}
+	return t.UTC(), nil
+}
+
+// alert returns the alert that the row is of. Its error names the row and the
+// column that somebody has deleted or written something else into.
+func (r Row) alert() (alert.Alert, error) {
+	for _, column := range []struct {
+		name string
+		ok   bool
+	}{
+		{"SystemAlertId", r.RowKey == alertKey(r.SystemAlertId)},
+		{"AlertType", r.AlertType != ""},
+		{"Severity", alert.Severity(r.Severity).Valid()},
+		{"HubName", r.HubName != ""},
+		{"Status", r.Status != ""},
+		{"Occurrences", r.Occurrences > 0},
+	} {
+		if !column.ok {
+			return alert.Alert{}, r.wrong(column.name, errors.New("missing, or not what it was"))
+		}
+	}
+	a := alert.Alert{
+		ID:          r.SystemAlertId,
+		Detector:    r.Detector,
+		Type:        r.AlertType,
+		DisplayName: r.AlertDisplayName,
+		Severity:    alert.Severity(r.Severity),
+		Remediation: r.RemediationSteps,
+		Finding: alert.Finding{
+			Hub:            alert.Hub{Name: r.HubName, ResourceID: r.ResourceId, SubscriptionID: r.SubscriptionId},
+			Entity:         alert.Entity{Type: alert.EntityType(r.EntityType), Name: r.CompromisedEntity},
+			Actor:          r.Actor,
+			ActorIPAddress: r.ActorIpAddress,
+			CorrelationID:  r.CorrelationId,
+			Message:        r.Description,
+			Confidence:     alert.Confidence(r.Confidence),
+			Properties:     parseProperties("ExtendedProperties", r.ExtendedProperties),
+		},
+		Status:      alert.Status(r.Status),
+		Occurrences: int(r.Occurrences),
+	}
+	if known, err := alert.ParseStatus(r.Status); err == nil {
+		a.Status = known
+	}
+	var err error
+	if a.Start, err = r.time("StartTimeUtc", r.StartTimeUtc); err != nil {
+		return alert.Alert{}, err
+	}
+	if a.End, err = r.time("EndTimeUtc", r.EndTimeUtc); err != nil {
+		return alert.Alert{}, err
+	}
+	if a.Generated, err = r.time("TimeGeneratedUtc", r.TimeGeneratedUtc); err != nil {
+		return alert.Alert{}, err
+	}
+	return a, nil
+}
+
 // add returns the row with the occurrences of more in it, a row of the same
 // alert. An alert that somebody closed becomes Active again; any other status
 // is left as it is.
@@ -177,6 +278,28 @@ func newEvidence(a alert.Occurrence) evidence {
 	}
 }
 
+// decodeEvidence reads a row of evidence. Its error names the row and the column.
+func decodeEvidence(entity []byte) (alert.Evidence, error) {
+	var e evidence
+	if err := decode(entity, &e); err != nil {
+		return alert.Evidence{}, err
+	}
+	at, err := e.time("EventTimeUtc", e.EventTimeUtc)
+	if err != nil {
+		return alert.Evidence{}, err
+	}
+	return alert.Evidence{
+		EventID:        e.EventId,
+		Time:           at,
+		Actor:          e.Actor,
+		ActorIPAddress: e.ActorIpAddress,
+		CorrelationID:  e.CorrelationId,
+		Properties:     parseProperties("Properties", e.Properties),
+		RawEvent:       e.RawEvent,
+		RawEventSHA256: e.RawEventSha256,
+	}, nil
+}
+
 func sha256Hex(b []byte) string {
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:])
@@ -188,6 +311,20 @@ func properties(p map[string]string) string {
 		return column(fmt.Sprintf("%q", p))
 	}
 	return column(string(b))
+}
+
+// parseProperties reads what properties wrote into a column. A text that is not a
+// JSON object of strings, which one that was cut is not, comes back whole, as the
+// property with the name of the column.
+func parseProperties(column, text string) map[string]string {
+	if text == "" {
+		return nil
+	}
+	var p map[string]string
+	if err := json.Unmarshal([]byte(text), &p); err != nil {
+		return map[string]string{column: text}
+	}
+	return p
 }
 
 // maxText is the most UTF-16 units of a text column. Table Storage takes 32,768

@@ -1,0 +1,325 @@
+package table
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
+	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
+	"golang.org/x/sync/errgroup"
+
+	"hubwatch/handlers/alert"
+)
+
+// Alerts are read partition by partition, because only PartitionKey and RowKey are
+// an index, and only inside of one partition is a condition on RowKey a range.
+// Across partitions the service would walk everything between the first row and
+// the last, and nearly all of that is evidence
+// (https://learn.microsoft.com/azure/storage/tables/table-storage-design-for-query).
+// Which partitions there are is found by skipping: a request for the first row
+// behind a key gives the next day of a hub, or the next hub.
+
+// parallel is how many requests one call makes at the same time.
+const parallel = 8
+
+// List implements alert.Reader. The alerts of one day are held in memory.
+func (a *Alerts) List(ctx context.Context, q alert.Query) iter.Seq2[alert.Alert, error] {
+	return func(yield func(alert.Alert, error) bool) {
+		hub, within := q.Hub, spanOf(q.Since, q.Until)
+		q.Hub = "" // the partitions say
+		for day, err := range a.days(ctx, hub, within) {
+			var alerts []alert.Alert
+			if err == nil {
+				alerts, err = a.alertsOf(ctx, day, q)
+			}
+			if err != nil {
+				yield(alert.Alert{}, err)
+				return
+			}
+			for _, found := range alerts {
+				if !yield(found, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Find implements alert.Reader.
+func (a *Alerts) Find(ctx context.Context, ref alert.Ref) (alert.Alert, iter.Seq2[alert.Evidence, error], error) {
+	within := spanOf(time.Time{}, time.Time{})
+	if !ref.Day.IsZero() {
+		within = spanOf(ref.Day, ref.Day)
+	}
+	for day, err := range a.days(ctx, ref.Hub, within) {
+		if err != nil {
+			return alert.Alert{}, nil, err
+		}
+		hubs, err := each(ctx, day, func(ctx context.Context, p partition) (*stored, error) {
+			found, err := a.get(ctx, p, ref.ID)
+			if errors.Is(err, alert.ErrNotFound) {
+				return nil, nil
+			}
+			return found, err
+		})
+		if err != nil {
+			return alert.Alert{}, nil, err
+		}
+		for i, found := range hubs {
+			if found != nil {
+				return found.Alert, a.evidence(ctx, day[i], found.ID), nil
+			}
+		}
+	}
+	return alert.Alert{}, nil, fmt.Errorf("alert %s: %w", ref, alert.ErrNotFound)
+}
+
+// stored is an alert as it stands in the table.
+type stored struct {
+	alert.Alert
+	status string // as it is spelled there
+	etag   azcore.ETag
+}
+
+// get reads one alert. The error wraps alert.ErrNotFound if it is not in the
+// partition.
+func (a *Alerts) get(ctx context.Context, p partition, id string) (*stored, error) {
+	// The id of an alert stays as it is; anything else becomes a key that no alert has.
+	response, err := a.table.client.GetEntity(ctx, p.String(), alertKey(escape(strings.ToLower(id))), nil)
+	switch {
+	case hasCode(err, aztables.ResourceNotFound):
+		return nil, alert.ErrNotFound
+	case err != nil:
+		return nil, a.unread(err)
+	}
+	found, err := a.decode(response.Value)
+	if err != nil {
+		return nil, err
+	}
+	found.etag = response.ETag
+	return found, nil
+}
+
+// decode returns the alert of a row.
+func (a *Alerts) decode(entity []byte) (*stored, error) {
+	row, err := decodeRow(entity)
+	if err != nil {
+		return nil, fmt.Errorf("table %q: %w", a.table.name, err)
+	}
+	found, err := row.alert()
+	if err != nil {
+		return nil, fmt.Errorf("table %q: %w", a.table.name, err)
+	}
+	return &stored{Alert: found, status: row.Status}, nil
+}
+
+// evidence returns the evidence of an alert, page by page as it is drawn from.
+func (a *Alerts) evidence(ctx context.Context, p partition, id string) iter.Seq2[alert.Evidence, error] {
+	return func(yield func(alert.Evidence, error) bool) {
+		for entity, err := range a.entities(ctx, &aztables.ListEntitiesOptions{Filter: to.Ptr(rowsOf(p, evidenceOf(id)))}) {
+			var e alert.Evidence
+			if err == nil {
+				if e, err = decodeEvidence(entity); err != nil {
+					err = fmt.Errorf("table %q: %w", a.table.name, err)
+				}
+			}
+			if !yield(e, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// alertsOf returns the alerts in the partitions of one day that q asks for, those
+// with the newest occurrence first.
+func (a *Alerts) alertsOf(ctx context.Context, day []partition, q alert.Query) ([]alert.Alert, error) {
+	hubs, err := each(ctx, day, func(ctx context.Context, p partition) ([]alert.Alert, error) {
+		var alerts []alert.Alert
+		for entity, err := range a.entities(ctx, &aztables.ListEntitiesOptions{Filter: to.Ptr(rowsOf(p, alertRange))}) {
+			if err != nil {
+				return nil, err
+			}
+			found, err := a.decode(entity)
+			if err != nil {
+				return nil, err
+			}
+			if q.Matches(found.Alert) {
+				alerts = append(alerts, found.Alert)
+			}
+		}
+		return alerts, nil
+	})
+	alerts := slices.Concat(hubs...)
+	slices.SortFunc(alerts, func(a, b alert.Alert) int {
+		return cmp.Or(b.End.Compare(a.End), strings.Compare(a.ID, b.ID))
+	})
+	return alerts, err
+}
+
+// span is a range of days.
+type span struct{ newest, oldest int } // inverted, both included
+
+// spanOf returns the days between two times. A zero time sets no bound.
+func spanOf(since, until time.Time) span {
+	s := span{0, lastDay}
+	if !since.IsZero() {
+		s.oldest = min(invert(since), lastDay)
+	}
+	if !until.IsZero() {
+		s.newest = max(invert(until), 0)
+	}
+	return s
+}
+
+// days returns the partitions of a hub, or of all hubs if hub is empty, day by day,
+// the newest first. It looks for the next day when that is drawn. If only one day
+// can be, its partition is not looked for and need not exist.
+func (a *Alerts) days(ctx context.Context, hub string, within span) iter.Seq2[[]partition, error] {
+	return func(yield func([]partition, error) bool) {
+		newest, err := a.newest(ctx, hub, within)
+		for err == nil && len(newest) > 0 {
+			next := slices.MinFunc(newest, func(p, q partition) int { return p.day - q.day }).day
+			var day, later []partition
+			for _, p := range newest {
+				if p.day == next {
+					day = append(day, p)
+				} else {
+					later = append(later, p)
+				}
+			}
+			if !yield(day, nil) {
+				return
+			}
+			var following [][]partition
+			following, err = each(ctx, day, func(ctx context.Context, p partition) ([]partition, error) {
+				return a.from(ctx, p.hub, span{p.day + 1, within.oldest})
+			})
+			newest = append(later, slices.Concat(following...)...)
+		}
+		if err != nil {
+			yield(nil, err)
+		}
+	}
+}
+
+// newest returns the newest partition of a hub, or of each hub if hub is empty.
+func (a *Alerts) newest(ctx context.Context, hub string, within span) ([]partition, error) {
+	if hub != "" {
+		return a.from(ctx, partitionOf(hub, time.Time{}).hub, within)
+	}
+	var all []partition
+	for filter := ""; ; {
+		key, err := a.first(ctx, filter)
+		if key == "" || err != nil {
+			return all, err
+		}
+		p, ok := parsePartition(key)
+		if !ok { // somebody's own row
+			filter = "PartitionKey gt " + quoted(key)
+			continue
+		}
+		filter = "PartitionKey ge " + quoted(p.afterHub())
+		switch {
+		case p.day > within.oldest:
+		case p.day >= within.newest:
+			all = append(all, p)
+		default:
+			ps, err := a.from(ctx, p.hub, within)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, ps...)
+		}
+	}
+}
+
+// from returns the newest partition of a hub, by its name as keys hold it, or none.
+// It does not ask where only one can be.
+func (a *Alerts) from(ctx context.Context, hub string, within span) ([]partition, error) {
+	newest, oldest := partition{hub, within.newest}, partition{hub, within.oldest}
+	switch {
+	case newest.day > oldest.day:
+		return nil, nil
+	case newest.day == oldest.day:
+		return []partition{newest}, nil
+	}
+	for lower := "ge " + quoted(newest.String()); ; {
+		key, err := a.first(ctx, "PartitionKey "+lower+" and PartitionKey le "+quoted(oldest.String()))
+		if key == "" || err != nil {
+			return nil, err
+		}
+		if p, ok := parsePartition(key); ok {
+			return []partition{p}, nil
+		}
+		lower = "gt " + quoted(key) // somebody's own row
+	}
+}
+
+// first returns the first PartitionKey that a filter leaves, or "".
+func (a *Alerts) first(ctx context.Context, filter string) (string, error) {
+	options := &aztables.ListEntitiesOptions{Select: to.Ptr("PartitionKey"), Top: to.Ptr(int32(1))}
+	if filter != "" {
+		options.Filter = &filter
+	}
+	for entity, err := range a.entities(ctx, options) {
+		if err != nil {
+			return "", err
+		}
+		var k key
+		if err := decode(entity, &k); err != nil {
+			return "", fmt.Errorf("table %q: %w", a.table.name, err)
+		}
+		return k.PartitionKey, nil
+	}
+	return "", nil
+}
+
+// entities returns the rows that a filter leaves, page by page as they are drawn.
+func (a *Alerts) entities(ctx context.Context, options *aztables.ListEntitiesOptions) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		// A page can be empty and not the last
+		// (https://learn.microsoft.com/rest/api/storageservices/query-timeout-and-pagination).
+		for pages := a.table.client.NewListEntitiesPager(options); pages.More(); {
+			page, err := pages.NextPage(ctx)
+			if err != nil {
+				yield(nil, a.unread(err))
+				return
+			}
+			for _, entity := range page.Entities {
+				if !yield(entity, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// unread explains the error of a request that reads.
+func (a *Alerts) unread(err error) error {
+	if hasCode(err, aztables.TableNotFound) {
+		return a.table.absent("no alert was ever raised here")
+	}
+	return a.table.explain("read", err)
+}
+
+// each calls f for each partition, several at the same time, and returns what it
+// returned in the order of the partitions. It returns the first error.
+func each[T any](ctx context.Context, partitions []partition, f func(context.Context, partition) (T, error)) ([]T, error) {
+	results := make([]T, len(partitions))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallel)
+	for i, p := range partitions {
+		group.Go(func() (err error) {
+			results[i], err = f(ctx, p)
+			return err
+		})
+	}
+	return results, group.Wait()
+}
