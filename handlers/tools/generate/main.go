@@ -23,6 +23,7 @@ import (
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/event"
 	"hubwatch/handlers/host"
+	"hubwatch/handlers/tools/cost"
 )
 
 func main() {
@@ -83,7 +84,7 @@ func derive(root string) (files map[string][]byte, err error) {
 		return nil, err
 	}
 	files["docs/alerts.md"] = catalogue
-	if files["docs/cost.md"], err = costPage(); err != nil {
+	if files["docs/cost.md"], err = cost.Page(); err != nil {
 		return nil, err
 	}
 	types, err := eventTypes()
