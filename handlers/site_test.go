@@ -22,7 +22,7 @@ func atRoot(t *testing.T) {
 	t.Chdir("..")
 	_, err := local.FindAzurite(".")
 	if err == nil {
-		_, err = os.Stat(appFolder + "/hubwatch")
+		_, err = os.Stat(appFolder + "/handler")
 	}
 	if err != nil {
 		if os.Getenv("HUBWATCH_AZURITE") != "required" {

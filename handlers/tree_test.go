@@ -37,7 +37,7 @@ var ranks = map[string]int{
 	"detector": 3, "relay": 3, "table": 3, "host": 3,
 	"connection": 2, "alert": 2,
 	"event":  1,
-	"secret": 0,
+	"secret": 0, "version": 0,
 }
 
 // source is a package as its files have it, without its tests.
