@@ -1,74 +1,114 @@
-# hubwatch. The two commands that matter: make run, make test.
+# hubwatch. The two commands that matter: make run, make test. make help lists
+# the others.
 
 # Everything is pinned: Go modules in go.mod, tools here, Azurite in
 # handlers/local/azurite/package-lock.json.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 DEADCODE    := golang.org/x/tools/cmd/deadcode@v0.52.0
+ACTIONLINT  := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 GOSEC       := github.com/securego/gosec/v2/cmd/gosec@v2.30.0
 
-# Go's database of vulnerabilities as of the day in its version. It is a module
-# like any other, so it is there wherever the modules of this code are. Its
-# folder data/osv is a database that govulncheck reads as it is.
+# Go's database of vulnerabilities, as it was on the day in its version. The
+# database is a module, so it can be had wherever Go modules can. Its folder
+# data/osv is in the format that govulncheck reads.
 VULNS := golang.org/x/vulndb@v0.0.0-20261105234957-e22db6528018
 
-# Not called APP: that is what make publish is told.
+# The name APP is taken: make publish reads it.
 BUILD   := build/app
+HANDLER  = $(BUILD)/handler
 ZIP     := build/hubwatch.zip
 SBOM     = $(basename $(ZIP)).cdx.json
 AZURITE := build/azurite/node_modules/.package-lock.json
 
 # The same sources and the same Go make the same bytes: in any folder, from a
-# clone or from an archive, whatever the one who builds has set. So nothing of
-# the repository's state is written into the binary. Which version runs is told
-# by its SHA-256, which is in the bill of materials and which whoever builds
-# the same commit gets again.
-FLAGS   := -trimpath -buildvcs=false -ldflags "-s -w"
+# clone or from an archive, whatever variables are set. So the binary does not
+# contain the state of the repository. The SHA-256 of a binary says which one it
+# is: the bill of materials has it, and whoever builds the same commit gets it
+# again.
+FLAGS    := -trimpath -buildvcs=false -ldflags "-s -w"
 SETTINGS := CGO_ENABLED=0 GOFLAGS=-buildvcs=false GOAMD64=v1 GOEXPERIMENT= GOFIPS140=off
 
-.PHONY: run demo test check audit fuzz generate package bench start clean
 .DEFAULT_GOAL := run
 
-## run: show events becoming alerts in a table, then keep listening; Ctrl-C ends it
+## Try it
+.PHONY: run demo start
+
+## run: show events becoming alerts, then keep listening; Ctrl-C ends it
 run: app $(AZURITE)
 	@go build -o build/local ./handlers/local
 	@build/local
 
-## demo: deliver every sample event three times in random order; ends 0 if each alert is there once
+## demo: deliver every sample event three times; ends with 0 if all is right
 demo: app $(AZURITE)
 	@go build -o build/local ./handlers/local
 	@build/local demo
+
+## start: the real Functions host on build/app, with Azurite (needs func)
+start: app $(AZURITE)
+	@command -v func >/dev/null || { echo "make start needs func, the Azure Functions Core Tools: https://learn.microsoft.com/azure/azure-functions/functions-run-local"; exit 1; }
+	cp local.settings.sample.json $(BUILD)/local.settings.json
+	@mkdir -p build/storage
+	@node build/azurite/node_modules/azurite/dist/src/azurite.js --silent --disableTelemetry --location build/storage & \
+	azurite=$$!; trap 'kill -INT $$azurite' EXIT; \
+	func start --script-root $(BUILD)
+
+## Change it
+.PHONY: detector generate lint test fuzz audit check
+
+## detector: files for a new detector: make detector NAME=CertificateRenamed
+detector:
+	@go run ./handlers/tools/newdetector "$(NAME)"
+
+## generate: write everything that is derived from the list of detectors
+generate:
+	go run ./handlers/tools/generate
+
+## lint: what takes seconds: format, vet, staticcheck, generated files
+#
+# actionlint reads the workflows. A test of handlers/infra reads the shell in them,
+# so shellcheck is not needed.
+lint:
+	@unformatted=$$(gofmt -l handlers); test -z "$$unformatted" || { echo "gofmt would change:"; echo "$$unformatted"; exit 1; }
+	go vet ./...
+	go run $(STATICCHECK) ./...
+	go run ./handlers/tools/generate -check
+	go mod tidy -diff
+	go run $(ACTIONLINT) -shellcheck= -pyflakes= .github/workflows/*.yml
 
 ## test: all tests, including end to end against Azurite
 test: app $(AZURITE)
 	HUBWATCH_AZURITE=required go test -race -timeout 20m ./...
 
-## check: everything that must hold before a commit
-check: $(AZURITE)
-	@test -z "$$(gofmt -l handlers)" || { echo "gofmt would change:"; gofmt -l handlers; exit 1; }
-	go vet ./...
-	go run $(STATICCHECK) ./...
-	go run $(DEADCODE) -test ./...
-	go mod tidy -diff
-	go run ./handlers/tools/generate -check
-	$(MAKE) --no-print-directory audit VULNDB=$(or $(VULNDB),pinned)
-	$(MAKE) --no-print-directory test fuzz
+## fuzz: each parser of what comes from outside, for FUZZTIME (30s)
+#
+# A package with a fuzz test is found by its source.
+FUZZTIME := 30s
+fuzz:
+	@set -e; for folder in $$(grep -rl --include='*_test.go' '^func Fuzz' handlers | xargs -n 1 dirname | sort -u); do \
+		names=$$(go test -list '^Fuzz' "./$$folder" | grep '^Fuzz'); \
+		for name in $$names; do \
+			go test -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x "./$$folder"; \
+		done; \
+	done
 
-## audit: known vulnerabilities and insecure code; VULNDB=live and VULNDB=pinned say by which database, else the live one if it can be reached
+## audit: known vulnerabilities that the code can reach, and insecure code
 #
-# make check takes the pinned one, so that a commit that was right stays right;
-# what became known since is found by the workflow audit, with the live one.
+# VULNDB=live and VULNDB=pinned choose the database of vulnerabilities. Without
+# either, it is the live one if that can be reached. make check takes the pinned
+# one, so that a commit that passed still passes next year. The workflow audit
+# takes the live one, and so finds what became known since.
 #
-# What gosec is not asked, since it asks about what cannot be otherwise there:
-# handlers/local starts the handler and Azurite, reads what it is told to, and
-# lets go of connections, files and processes of which the end is certain;
-# handlers/tools are told by their caller what to read
-# and write, and write what everybody may read; handlers/tools/mutate runs tests that
-# it has compiled from this code, which it reads.
-VULNDB :=
-NOTASKED := handlers/local/:G104,G204,G301,G304,G306,G704;handlers/tools/(generate|zip|sbom|audit)/:G301,G304,G306,G703;handlers/tools/mutate/:G204,G304
+# gosec rules that do not apply, by folder:
+# handlers/local starts the handler and Azurite, reads the files that it is told
+#   to read, and does not check errors when it closes what it is done with.
+# handlers/tools read and write the files that their arguments name, and what
+#   they write is for everybody to read.
+# handlers/tools/mutate runs tests that it has compiled from this repository.
+VULNDB  :=
+EXCLUDE := handlers/local/:G104,G204,G301,G304,G306,G704;handlers/tools/(generate|newdetector|zip|sbom|audit)/:G301,G304,G306,G703;handlers/tools/mutate/:G204,G304
 audit:
-	go run $(GOSEC) -quiet -nosec-require-rules -nosec-require-justification -exclude-rules '$(NOTASKED)' ./...
+	go run $(GOSEC) -quiet -nosec-require-rules -nosec-require-justification -exclude-rules '$(EXCLUDE)' ./...
 	@mkdir -p build
 	@set -e; db="$(VULNDB)"; \
 	if test -z "$$db"; then \
@@ -85,34 +125,31 @@ audit:
 	go run -exec 'env GOOS=linux GOARCH=amd64 CGO_ENABLED=0' $(GOVULNCHECK) $$flags -format json ./... > build/govulncheck.json; \
 	go run ./handlers/tools/audit build/govulncheck.json go.mod
 
-## fuzz: each parser of what comes from outside, for FUZZTIME
-FUZZTIME := 30s
-fuzz:
-	@set -e; for p in ./handlers ./handlers/event ./handlers/connection ./handlers/relay ./handlers/host; do \
-		for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
-			go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x $$p; \
-		done; \
-	done
+## check: all that must hold before a commit: lint, audit, test, fuzz
+check: lint
+	go run $(DEADCODE) -test ./...
+	$(MAKE) --no-print-directory audit VULNDB=$(or $(VULNDB),pinned)
+	$(MAKE) --no-print-directory test fuzz
 
-## generate: write everything that is derived from the list of detectors
-generate:
-	go run ./handlers/tools/generate
+## Deploy it
+.PHONY: app package publish
 
 ## app: what is deployed, and what the Functions host runs: build/app
-.PHONY: app
 app:
 	@rm -rf $(BUILD) && mkdir -p $(BUILD)
-	$(SETTINGS) go build $(FLAGS) -o $(BUILD)/hubwatch ./handlers
+	$(SETTINGS) go build $(FLAGS) -o $(HANDLER) ./handlers
 	@cp host.json $(BUILD)/ && cp -R functions/. $(BUILD)/
 
-## package: the app for Azure (Linux, amd64): build/app, as func publishes it, build/hubwatch.zip, and what is in it: build/hubwatch.cdx.json
+## package: the app for Azure (Linux, amd64), and the list of what is in it
+#
+# It leaves build/app as func publishes it, build/hubwatch.zip, and the bill of
+# materials build/hubwatch.cdx.json.
 package:
 	@GOOS=linux GOARCH=amd64 $(MAKE) --no-print-directory app
 	@go run ./handlers/tools/zip $(BUILD) $(ZIP)
-	@go run ./handlers/tools/sbom $(BUILD)/hubwatch $(SBOM)
+	@go run ./handlers/tools/sbom $(HANDLER) $(SBOM)
 
-## publish: package, and put it into the function app APP (needs func and az): make publish APP=hubwatch-contoso
-.PHONY: publish
+## publish: package, then put it into a function app: make publish APP=name
 publish:
 	@test -n "$(APP)" || { echo "make publish needs the name of the function app: make publish APP=hubwatch-contoso"; exit 1; }
 	@command -v func >/dev/null || { echo "make publish needs func, the Azure Functions Core Tools: https://learn.microsoft.com/azure/azure-functions/functions-run-local"; exit 1; }
@@ -121,22 +158,14 @@ publish:
 	@$(MAKE) --no-print-directory package
 	cd $(BUILD) && func azure functionapp publish "$(APP)" --custom --no-build
 
-## start: the real Functions host on build/app (needs func: Azure Functions Core Tools 4)
-start: app $(AZURITE)
-	@command -v func >/dev/null || { echo "make start needs func, the Azure Functions Core Tools: https://learn.microsoft.com/azure/azure-functions/functions-run-local"; exit 1; }
-	cp local.settings.sample.json $(BUILD)/local.settings.json
-	@mkdir -p build/storage
-	@node build/azurite/node_modules/azurite/dist/src/azurite.js --silent --disableTelemetry --location build/storage & \
-	azurite=$$!; trap 'kill -INT $$azurite' EXIT; \
-	func start --script-root $(BUILD)
+## Measure it
+.PHONY: chaos mutate bench
 
-## chaos: ten thousand events under crashes and faults, with one instance and with two, and what they did
-.PHONY: chaos
+## chaos: ten thousand events under crashes and faults, and what they did
 chaos: app $(AZURITE)
 	HUBWATCH_AZURITE=required HUBWATCH_CHAOS=long go test -count 1 -timeout 60m -v -run '^TestChaos' ./handlers/reliability
 
-## mutate: change each condition of the detectors and of the classifier, and see whether a case notices
-.PHONY: mutate
+## mutate: change each condition of a detector, and see if a case notices
 mutate:
 	go test -count 1 -v -run '^TestEvery(Condition|Rule)IsHeldByACase$$' ./handlers/detector
 	go run ./handlers/tools/mutate
@@ -145,6 +174,15 @@ mutate:
 bench:
 	go test -run '^$$' -bench . -benchmem ./...
 
+## Rest
+.PHONY: help clean
+
+## help: this list
+help:
+	@awk '/^## [a-z]+: / { sub(":", "", $$2); printf "  %-9s", $$2; for (i = 3; i <= NF; i++) printf " %s", $$i; print ""; next } \
+		/^## / { sub("## ", ""); print "\n" $$0 }' Makefile
+
+## clean: remove build, where all of the above is written
 clean:
 	rm -rf build
 

@@ -21,8 +21,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"hubwatch/handlers/app"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/host"
+	"hubwatch/handlers/judge"
 )
 
 // role is the environment variable by which the test binary, started again by a
@@ -141,7 +143,7 @@ func ended(t *testing.T, process *exec.Cmd) int {
 }
 
 // storage is a setting under which a handler starts. Nothing is there.
-const storage = settingStorage + "=UseDevelopmentStorage=true"
+const storage = "AlertsStorage=UseDevelopmentStorage=true"
 
 // othersEvent is an invocation that needs no store: its event is for no function.
 const othersEvent = `{"Data":{"event":{"id":"event-1","subject":"devices/pump-01","eventType":"Microsoft.Devices.DeviceCreated","eventTime":"2026-02-01T08:00:00Z","data":{"deviceId":"pump-01"}}}}`
@@ -274,9 +276,9 @@ func TestEveryFunctionIsServed(t *testing.T) {
 			t.Errorf("%s: %s: %s", name, response.Status, answer)
 		}
 	}
-	want := []string{host.RelayName}
-	for _, d := range detector.All {
-		want = append(want, d.Name)
+	var want []string
+	for _, f := range app.Functions(detector.All, judge.Judge{}) {
+		want = append(want, f.Name)
 	}
 	slices.Sort(want)
 	if diff := cmp.Diff(want, got); diff != "" {

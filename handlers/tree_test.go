@@ -37,7 +37,7 @@ var ranks = map[string]int{
 	"detector": 3, "relay": 3, "table": 3, "host": 3,
 	"connection": 2, "alert": 2,
 	"event":  1,
-	"secret": 0,
+	"secret": 0, "version": 0,
 
 	"local/functions": 2, "local/eventgrid": 1, "local/azurite": 1, "local/netjson": 0,
 }
@@ -102,6 +102,12 @@ func rank(folder string) (int, bool) {
 	return r, ok
 }
 
+// top returns the first part of a folder's path.
+func top(folder string) string {
+	first, _, _ := strings.Cut(folder, "/")
+	return first
+}
+
 func TestImportsPointOneWay(t *testing.T) {
 	for _, p := range tree(t) {
 		own, ok := rank(p.folder)
@@ -113,6 +119,9 @@ func TestImportsPointOneWay(t *testing.T) {
 			folder, ours := strings.CutPrefix(imported, module+"/")
 			if !ours {
 				continue
+			}
+			if top(folder) == top(p.folder) {
+				continue // Neighbours. The compiler refuses circles.
 			}
 			if other, ok := rank(folder); ok && other >= own {
 				t.Errorf("handlers/%s imports handlers/%s. Imports point one way, main -> host, custom, table, local -> "+
@@ -219,11 +228,11 @@ func TestDetectorsHaveNoSurroundings(t *testing.T) {
 // TestWhoKnowsAzure holds who may import which of Azure's libraries.
 func TestWhoKnowsAzure(t *testing.T) {
 	const sdk = "github.com/Azure/azure-sdk-for-go/sdk/"
-	rules := []struct{ library, folder, why string }{
-		{sdk + "data/aztables", "table", "all others know alert.Store, so that alerts can be kept elsewhere and tests need no Azure"},
-		{sdk + "azidentity", "table", "credentials are handled in one place"},
-		{sdk + "azcore", "table", "its errors and retries are those of the table client"},
-		{sdk + "messaging/eventgrid/azsystemevents", "generate", "event types are written into the source, so that the binary does without the library"},
+	rules := []struct{ library, by, why string }{
+		{sdk + "data/aztables", "handlers/table", "all others know alert.Store, so that alerts can be kept elsewhere and tests need no Azure"},
+		{sdk + "azidentity", "handlers/table", "credentials are handled in one place"},
+		{sdk + "azcore", "handlers/table", "its errors and retries are those of the table client"},
+		{sdk + "messaging/eventgrid/azsystemevents", "tests alone", "event types are constants of handlers/event, which a test compares with the library: it brings an HTTP client"},
 	}
 	for _, p := range tree(t) {
 		if p.folder == "doctor" {
@@ -239,8 +248,8 @@ func TestWhoKnowsAzure(t *testing.T) {
 					continue
 				}
 				known = true
-				if p.folder != rule.folder {
-					t.Errorf("handlers/%s imports %s, which only handlers/%s may: %s", file, imported, rule.folder, rule.why)
+				if "handlers/"+p.folder != rule.by {
+					t.Errorf("handlers/%s imports %s, which may be imported by %s: %s", file, imported, rule.by, rule.why)
 				}
 			}
 			if !known {
@@ -254,8 +263,7 @@ func TestWhoKnowsAzure(t *testing.T) {
 // says where to listen.
 func TestWhoKnowsTheHost(t *testing.T) {
 	for _, p := range tree(t) {
-		top, _, _ := strings.Cut(p.folder, "/")
-		if top == "host" || top == "local" {
+		if top(p.folder) == "host" || top(p.folder) == "local" {
 			continue // The one reads it; the other stands in for the host and sets it.
 		}
 		for name, file := range p.files {

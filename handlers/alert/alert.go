@@ -8,9 +8,10 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"hubwatch/handlers/secret"
 	"strings"
 	"time"
+
+	"hubwatch/handlers/secret"
 )
 
 // Severity is how much an alert matters, in Microsoft's four words.

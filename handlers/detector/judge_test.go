@@ -1,12 +1,13 @@
 package detector_test
 
 import (
-	"hubwatch/handlers/cases"
-	"hubwatch/handlers/detector"
 	"testing"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
+
+	"hubwatch/handlers/cases"
+	"hubwatch/handlers/detector"
 )
 
 // TestJudgeIsPure holds that judging an event changes neither it nor what comes

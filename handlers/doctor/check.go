@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hubwatch/handlers/secret"
 	"io"
 	"net/http"
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+
+	"hubwatch/handlers/secret"
 )
 
 // verdict is what a check comes to.

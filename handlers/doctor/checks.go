@@ -13,7 +13,7 @@ import (
 
 	"hubwatch/handlers/connection"
 	"hubwatch/handlers/detector"
-	"hubwatch/handlers/host"
+	"hubwatch/handlers/judge"
 )
 
 // What to do about what is missing: the three steps of a deployment.
@@ -72,7 +72,7 @@ func checkFunctions(ctx context.Context, d deployment, a azure) result {
 		return failed(err, deployMain)
 	}
 	var problems []string
-	missing := map[string]bool{host.RelayName: true}
+	missing := map[string]bool{judge.RelayName: true}
 	for _, each := range detector.All {
 		missing[each.Name] = true
 	}

@@ -30,7 +30,7 @@ import (
 
 	"hubwatch/handlers/connection"
 	"hubwatch/handlers/detector"
-	"hubwatch/handlers/host"
+	"hubwatch/handlers/judge"
 )
 
 // contoso is the deployment of the tests.
@@ -93,7 +93,7 @@ func newSky(t *testing.T) *sky {
 		}},
 	}
 	s.topic.Identity = &armeventgrid.IdentityInfo{PrincipalID: to.Ptr(topicPrincipal)}
-	s.addFunction(host.RelayName)
+	s.addFunction(judge.RelayName)
 	for _, d := range detector.All {
 		s.addFunction(d.Name)
 		subscription := subscriptionOf(d)

@@ -1,9 +1,6 @@
 package host_test
 
 import (
-	"hubwatch/handlers/host"
-	"hubwatch/handlers/judge"
-
 	"bytes"
 	"context"
 	"io"
@@ -13,6 +10,8 @@ import (
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/detector"
+	"hubwatch/handlers/host"
+	"hubwatch/handlers/judge"
 )
 
 // noStore takes everything and keeps nothing.

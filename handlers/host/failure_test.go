@@ -1,9 +1,6 @@
 package host_test
 
 import (
-	"hubwatch/handlers/host"
-	"hubwatch/handlers/judge"
-
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +16,8 @@ import (
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/event"
+	"hubwatch/handlers/host"
+	"hubwatch/handlers/judge"
 )
 
 var (

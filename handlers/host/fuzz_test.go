@@ -1,15 +1,14 @@
 package host_test
 
 import (
-	"hubwatch/handlers/host"
-	"hubwatch/handlers/judge"
-
 	"context"
 	"os"
 	"testing"
 
 	"hubwatch/handlers/cases"
 	"hubwatch/handlers/detector"
+	"hubwatch/handlers/host"
+	"hubwatch/handlers/judge"
 )
 
 // FuzzInvocation posts anything to any detector. Whatever comes, the answer is

@@ -1,8 +1,6 @@
 package host_test
 
 import (
-	"hubwatch/handlers/host"
-
 	"bufio"
 	"bytes"
 	"errors"
@@ -19,6 +17,7 @@ import (
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/detector"
+	"hubwatch/handlers/host"
 )
 
 // found is what an alert says in short.

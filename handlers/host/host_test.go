@@ -1,12 +1,10 @@
 package host_test
 
 import (
-	"errors"
-	"hubwatch/handlers/host"
-	"hubwatch/handlers/judge"
-
 	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -18,10 +16,10 @@ import (
 	"testing"
 	"time"
 
-	"encoding/json"
-
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/detector"
+	"hubwatch/handlers/host"
+	"hubwatch/handlers/judge"
 )
 
 // fakeStore records what it is given.

@@ -1,14 +1,14 @@
 package host_test
 
 import (
-	"hubwatch/handlers/host"
-
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"hubwatch/handlers/host"
 )
 
 // kept is an event that is expected in the quarantine.

@@ -1,8 +1,6 @@
 package host_test
 
 import (
-	"hubwatch/handlers/host"
-
 	"bufio"
 	"context"
 	"errors"
@@ -17,6 +15,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"hubwatch/handlers/host"
 )
 
 // The tests of this file that need no network run in a bubble of synctest: its

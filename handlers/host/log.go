@@ -1,10 +1,11 @@
 package host
 
 import (
-	"hubwatch/handlers/secret"
 	"io"
 	"log/slog"
 	"strings"
+
+	"hubwatch/handlers/secret"
 )
 
 // NewLogger returns the log of a handler: one JSON object a line. The host takes

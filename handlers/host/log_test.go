@@ -1,13 +1,13 @@
 package host_test
 
 import (
-	"hubwatch/handlers/host"
-
 	"errors"
 	"fmt"
 	"net/url"
 	"strings"
 	"testing"
+
+	"hubwatch/handlers/host"
 )
 
 // marker stands for what a payload may hold and no log may.

@@ -1,8 +1,6 @@
 package host_test
 
 import (
-	"hubwatch/handlers/host"
-
 	"bufio"
 	"context"
 	"errors"
@@ -13,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"hubwatch/handlers/host"
 )
 
 // freePort returns a port that nobody listens on.

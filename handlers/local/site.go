@@ -20,12 +20,13 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"hubwatch/handlers/alert"
+	"hubwatch/handlers/app"
 	"hubwatch/handlers/detector"
-	"hubwatch/handlers/host"
+	"hubwatch/handlers/judge"
 	"hubwatch/handlers/local/azurite"
 	"hubwatch/handlers/local/eventgrid"
 	"hubwatch/handlers/local/functions"
-	"hubwatch/handlers/table"
 )
 
 // Where the local commands find what make puts there, below the root of the
@@ -52,7 +53,7 @@ type site struct {
 	hub       *functions.EventHub
 	server    *http.Server
 	url       string
-	store     *table.Store
+	store     alert.Reader
 }
 
 // siteOptions say how a site differs from the usual.
@@ -88,11 +89,12 @@ func startSite(ctx context.Context, o siteOptions) (s *site, err error) {
 	if s.azurite, err = azurite.Start(ctx, azurite.Options{Main: script}); err != nil {
 		return nil, err
 	}
-	if s.store, err = table.Open(table.Settings{
-		ConnectionString: s.azurite.ConnectionString(), AlertsTable: "alerts", QuarantineTable: "quarantine",
-	}); err != nil {
+	settings := map[string]string{storageSetting: s.azurite.ConnectionString()}
+	a, err := app.Open(func(name string) string { return settings[name] })
+	if err != nil {
 		return nil, err
 	}
+	s.store = a.Alerts
 	if s.functions, err = functions.Start(context.WithoutCancel(ctx), functions.Options{
 		ScriptRoot: appFolder, Env: []string{storageSetting + "=" + s.azurite.ConnectionString()},
 		Topics: map[string]string{"ConnectionEvents": s.url + "/relayed/api/events"}, Output: o.output, Logger: o.log,
@@ -110,7 +112,7 @@ func startSite(ctx context.Context, o siteOptions) (s *site, err error) {
 		return nil, err
 	}
 	if s.hub, err = functions.NewEventHub(functions.EventHubOptions{
-		Host: s.functions, Function: host.RelayName, TimeScale: localRetryTimeScale, Logger: o.log,
+		Host: s.functions, Function: judge.RelayName, TimeScale: localRetryTimeScale, Logger: o.log,
 	}); err != nil {
 		return nil, err
 	}
@@ -214,15 +216,15 @@ func (s *site) post(ctx context.Context, path string, body []byte) error {
 }
 
 // alerts returns the alerts in the table.
-func (s *site) alerts(ctx context.Context) ([]table.Row, error) {
-	var rows []table.Row
-	for row, err := range s.store.List(ctx, "") {
+func (s *site) alerts(ctx context.Context) ([]alert.Alert, error) {
+	var list []alert.Alert
+	for a, err := range s.store.List(ctx, alert.Query{}) {
 		if err != nil {
 			return nil, err
 		}
-		rows = append(rows, row)
+		list = append(list, a)
 	}
-	return rows, nil
+	return list, nil
 }
 
 // samples returns what is in the files of a folder of samples.
@@ -276,12 +278,12 @@ func demo(ctx context.Context, stdout io.Writer, log *slog.Logger) error {
 	if err := s.publish(ctx, shuffled(events, demoDeliveries), shuffled(messages, demoDeliveries)); err != nil {
 		return err
 	}
-	rows, err := s.alerts(ctx)
+	alerts, err := s.alerts(ctx)
 	if err != nil {
 		return err
 	}
-	show(stdout, rows)
-	if err := eachOnce(rows); err != nil {
+	show(stdout, alerts)
+	if err := eachOnce(alerts); err != nil {
 		return err
 	}
 	dead, err := filepath.Glob(filepath.Join(deadLetterFolder, "*"))
@@ -291,18 +293,18 @@ func demo(ctx context.Context, stdout io.Writer, log *slog.Logger) error {
 	if len(dead) > 0 || s.hub.Lost() > 0 {
 		return fmt.Errorf("lost: %d log messages, and the events in %q", s.hub.Lost(), dead)
 	}
-	fmt.Fprintf(stdout, "\nEach of the %d alerts is there once.\n", len(rows))
+	fmt.Fprintf(stdout, "\nEach of the %d alerts is there once.\n", len(alerts))
 	return nil
 }
 
-// eachOnce returns an error unless rows have one alert of each detector, of one
+// eachOnce returns an error unless alerts are one of each detector, of one
 // occurrence each.
-func eachOnce(rows []table.Row) error {
+func eachOnce(alerts []alert.Alert) error {
 	found := map[string]int{}
-	for _, row := range rows {
-		found[row.AlertType]++
-		if row.Occurrences != 1 {
-			return fmt.Errorf("%s has %d occurrences, want 1", row.AlertType, row.Occurrences)
+	for _, a := range alerts {
+		found[a.Type]++
+		if a.Occurrences != 1 {
+			return fmt.Errorf("%s has %d occurrences, want 1", a.Type, a.Occurrences)
 		}
 	}
 	for _, d := range detector.All {
@@ -310,8 +312,8 @@ func eachOnce(rows []table.Row) error {
 			return fmt.Errorf("%d alerts of type %s, want 1", found[d.AlertType], d.AlertType)
 		}
 	}
-	if len(rows) != len(detector.All) {
-		return fmt.Errorf("%d alerts, want %d", len(rows), len(detector.All))
+	if len(alerts) != len(detector.All) {
+		return fmt.Errorf("%d alerts, want %d", len(alerts), len(detector.All))
 	}
 	return nil
 }
@@ -333,12 +335,12 @@ func tryOut(ctx context.Context, stdout io.Writer, log *slog.Logger) error {
 	if err := s.publish(ctx, events, messages); err != nil {
 		return err
 	}
-	rows, err := s.alerts(ctx)
+	alerts, err := s.alerts(ctx)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(stdout, "\nThe table alerts now has:\n\n")
-	show(stdout, rows)
+	show(stdout, alerts)
 	fmt.Fprintf(stdout, `
 Send an event of your own, in Event Grid or CloudEvents schema, or a message of the Connections log:
 
@@ -360,18 +362,16 @@ Ctrl-C ends it.
 }
 
 // show prints alerts, as a list and with the whole of the first.
-func show(w io.Writer, rows []table.Row) {
-	rows = slices.Clone(rows)
-	slices.SortFunc(rows, func(a, b table.Row) int { return strings.Compare(b.EndTimeUtc, a.EndTimeUtc) })
+func show(w io.Writer, alerts []alert.Alert) {
 	list := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(list, "WHEN\tSEVERITY\tALERT TYPE\tHUB\tENTITY\tACTOR\tOCCURRENCES")
-	for _, r := range rows {
-		fmt.Fprintf(list, "%s\t%s\t%s\t%s\t%s\t%s\t%d\n", r.EndTimeUtc[:19], r.Severity, r.AlertType, r.HubName, r.CompromisedEntity, r.Actor, r.Occurrences)
+	for _, a := range alerts {
+		fmt.Fprintf(list, "%s\t%s\t%s\t%s\t%s\t%s\t%d\n", a.End.Format("2006-01-02T15:04:05"), a.Severity, a.Type, a.Hub.Name, a.Entity.Name, a.Actor, a.Occurrences)
 	}
 	_ = list.Flush() // as the lines above, it fails if nobody reads them
-	if len(rows) == 0 {
+	if len(alerts) == 0 {
 		return
 	}
-	r := rows[len(rows)-1]
-	fmt.Fprintf(w, "\n%s (%s)\n  %s\n  What to do:\n    %s\n", r.AlertDisplayName, r.Severity, r.Description, strings.ReplaceAll(r.RemediationSteps, "\n", "\n    "))
+	a := alerts[len(alerts)-1]
+	fmt.Fprintf(w, "\n%s (%s)\n  %s\n  What to do:\n    %s\n", a.DisplayName, a.Severity, a.Message, strings.ReplaceAll(a.Remediation, "\n", "\n    "))
 }

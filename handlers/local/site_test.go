@@ -10,9 +10,9 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"hubwatch/handlers/alert"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/local/azurite"
-	"hubwatch/handlers/table"
 )
 
 // atRoot runs the rest of a test in the root of the repository, with what make
@@ -22,7 +22,7 @@ func atRoot(t *testing.T) {
 	t.Chdir("../..")
 	_, err := azurite.Find(".")
 	if err == nil {
-		_, err = os.Stat(appFolder + "/hubwatch")
+		_, err = os.Stat(appFolder + "/handler")
 	}
 	if err != nil {
 		if os.Getenv("HUBWATCH_AZURITE") != "required" {
@@ -50,18 +50,18 @@ func TestDemo(t *testing.T) {
 // TestEachOnce holds the demo to failing when an alert is missing, doubled or
 // counted twice.
 func TestEachOnce(t *testing.T) {
-	var rows []table.Row
+	var rows []alert.Alert
 	for _, d := range detector.All {
-		rows = append(rows, table.Row{AlertType: d.AlertType, Occurrences: 1})
+		rows = append(rows, alert.Alert{Type: d.AlertType, Occurrences: 1})
 	}
 	if err := eachOnce(rows); err != nil {
 		t.Error(err)
 	}
-	twice := append([]table.Row{}, rows...)
+	twice := append([]alert.Alert{}, rows...)
 	twice[0].Occurrences = 2
-	for name, wrong := range map[string][]table.Row{
+	for name, wrong := range map[string][]alert.Alert{
 		"missing": rows[1:], "doubled": append(rows[:len(rows):len(rows)], rows[0]), "counted twice": twice,
-		"of another kind": append(rows[:len(rows):len(rows)], table.Row{AlertType: "IoT_Bruteforce_Fail", Occurrences: 1}),
+		"of another kind": append(rows[:len(rows):len(rows)], alert.Alert{Type: "IoT_Bruteforce_Fail", Occurrences: 1}),
 	} {
 		if eachOnce(wrong) == nil {
 			t.Errorf("an alert that is %s goes unnoticed", name)
@@ -102,11 +102,11 @@ func TestFailingTopicLosesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found := map[string]int32{}
+	found := map[string]int{}
 	for _, row := range rows {
 		found[row.Detector] += row.Occurrences
 	}
-	want := map[string]int32{"DeviceTokenExpired": 1, "DeviceTokenInvalid": 1, "DeviceCertificateExpired": 1, "DeviceCertificateMismatch": 1}
+	want := map[string]int{"DeviceTokenExpired": 1, "DeviceTokenInvalid": 1, "DeviceCertificateExpired": 1, "DeviceCertificateMismatch": 1}
 	if !maps.Equal(found, want) || s.hub.Lost() != 0 || refused.Load() <= 5 {
 		t.Errorf("occurrences %v after %d requests, %d messages lost; want one of each and none lost", found, refused.Load(), s.hub.Lost())
 	}

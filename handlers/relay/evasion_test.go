@@ -12,7 +12,6 @@ import (
 
 	"hubwatch/handlers/connection"
 	"hubwatch/handlers/detector"
-	"hubwatch/handlers/event"
 )
 
 // other is a record that has nothing to do with the one that matters.
@@ -95,15 +94,11 @@ func TestNoWrapperHelps(t *testing.T) {
 					variants++
 					var ids []string
 					for _, raw := range Relay([][]byte{[]byte(wrap(record))}).Events {
-						e, err := event.Decode(raw)
-						if err != nil {
-							t.Fatal(err)
+						v := d.Judge(raw)
+						if v.Err != nil {
+							t.Errorf("%s, %s, %s: %v", file, form, wrapper, v.Err)
 						}
-						alerts, err := d.Judge(e)
-						if err != nil {
-							t.Errorf("%s, %s, %s: %v", file, form, wrapper, err)
-						}
-						for _, a := range alerts {
+						for _, a := range v.Occurrences {
 							ids = append(ids, a.ID)
 						}
 					}

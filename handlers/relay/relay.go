@@ -7,11 +7,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"hubwatch/handlers/connection"
-	"hubwatch/handlers/secret"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"hubwatch/handlers/connection"
+	"hubwatch/handlers/secret"
 )
 
 // mostBytes is the largest event that Event Grid takes

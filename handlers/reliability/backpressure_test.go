@@ -73,7 +73,7 @@ func TestStorageIsDown(t *testing.T) {
 		}
 		e := renamed(t, list[len(p.events)%len(list)], fmt.Sprintf("event-%d", len(p.events)))
 		p.events = append(p.events, e)
-		alerts, _ := judge(e)
+		alerts, _ := verdictOf(e)
 		for _, a := range alerts {
 			p.occurrences[a.id]++
 		}

@@ -20,7 +20,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
 
-	"hubwatch/handlers/host"
+	"hubwatch/handlers/judge"
 	"hubwatch/handlers/local/azurite"
 	"hubwatch/handlers/local/eventgrid"
 	"hubwatch/handlers/local/functions"
@@ -132,7 +132,7 @@ func startMeter(t testing.TB) *meter {
 		}
 	}
 	m.start(t, options, 1, senders, 1)
-	if m.hub, err = functions.NewEventHub(functions.EventHubOptions{Host: m.instances[0].current.Load(), Function: host.RelayName}); err != nil {
+	if m.hub, err = functions.NewEventHub(functions.EventHubOptions{Host: m.instances[0].current.Load(), Function: judge.RelayName}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(m.hub.Close)

@@ -13,7 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"hubwatch/handlers/host"
+	"hubwatch/handlers/judge"
 	"hubwatch/handlers/local/azurite"
 	"hubwatch/handlers/local/functions"
 )
@@ -58,9 +58,9 @@ func scenarios(t testing.TB) map[string]scenario {
 		id, strings.Replace(id, "8000", "8009", 1), at, strings.Replace(at, "T08", "T07", 1))}
 	unreadable := delivery{"CertificateAdded", sample(t, "certificate-added.json", read, `"other": {`)}
 	large := delivery{"CertificateAdded", sample(t, "certificate-added.json", read, `"text": "`+strings.Repeat("long ", 120<<10)+`", "other": {`)}
-	night := delivery{host.RelayName, sample(t, "logs/night-shift.json")}
+	night := delivery{judge.RelayName, sample(t, "logs/night-shift.json")}
 	// The first record keeps its place and loses its sense.
-	broken := delivery{host.RelayName, sample(t, "logs/night-shift.json",
+	broken := delivery{judge.RelayName, sample(t, "logs/night-shift.json",
 		`"time": "2026-02-01T09:00:00Z"`, `"time": "2026-02-01T09:00:00Z and a half"`)}
 	return map[string]scenario{
 		"a new alert":                         {crash: added},
@@ -93,7 +93,7 @@ func startProcess(t testing.TB, withTables bool) process {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.functions.Close)
-	if p.hub, err = functions.NewEventHub(functions.EventHubOptions{Host: p.functions, Function: host.RelayName, TimeScale: 0.001}); err != nil {
+	if p.hub, err = functions.NewEventHub(functions.EventHubOptions{Host: p.functions, Function: judge.RelayName, TimeScale: 0.001}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.hub.Close)
@@ -113,7 +113,7 @@ func (p process) deliver(t testing.TB, d delivery) int {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	if d.function == host.RelayName {
+	if d.function == judge.RelayName {
 		if err := p.hub.Send(d.body); err != nil {
 			t.Fatal(err)
 		}
@@ -169,7 +169,7 @@ func TestFailureAtEveryStep(t *testing.T) {
 					}
 					return azurite.Pass
 				})
-				if s.crash.function != host.RelayName && deliveries != 2 {
+				if s.crash.function != judge.RelayName && deliveries != 2 {
 					t.Errorf("step %d: done after %d deliveries, want 2: the one that failed and another", n, deliveries)
 				}
 				if diff := cmp.Diff(want, got); diff != "" {
@@ -216,7 +216,7 @@ func TestCrashAtEveryStep(t *testing.T) {
 						if !crashed.Load() {
 							t.Fatalf("there was no step %d", n)
 						}
-						if s.crash.function != host.RelayName && deliveries != 2 {
+						if s.crash.function != judge.RelayName && deliveries != 2 {
 							t.Errorf("done after %d deliveries, want 2: the one that crashed and another", deliveries)
 						}
 						if diff := cmp.Diff(want, got); diff != "" {

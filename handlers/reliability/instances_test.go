@@ -24,7 +24,7 @@ func TestOneDeviceFailsFourHundredTimesOnTwoInstances(t *testing.T) {
 	var indexes []int
 	for i := range failures {
 		e := renamed(t, allCases(t).fires[hotDetector][0], fmt.Sprintf("failure-%d", i))
-		alerts, _ := judge(e)
+		alerts, _ := verdictOf(e)
 		p.occurrences[alerts[0].id]++
 		p.events = append(p.events, e)
 		indexes = append(indexes, i)

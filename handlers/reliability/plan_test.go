@@ -16,7 +16,6 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"hubwatch/handlers/detector"
-	"hubwatch/handlers/event"
 	"hubwatch/handlers/local/eventgrid"
 )
 
@@ -70,7 +69,7 @@ func loadPool(t testing.TB) pool {
 		if publish(topic, c.Event) != http.StatusOK {
 			continue
 		}
-		switch alerts, refused := judge(c.Event); {
+		switch alerts, refused := verdictOf(c.Event); {
 		case refused:
 			p.refused = append(p.refused, c.Event)
 		case len(alerts) == 0:
@@ -88,27 +87,16 @@ func loadPool(t testing.TB) pool {
 // found is an alert that a detector raises on an event.
 type found struct{ detector, id string }
 
-// judge says what all detectors make of an event: the alerts that have to be
+// verdictOf says what all detectors make of an event: the alerts that have to be
 // there in the end, worked out without host and table.
-func judge(raw jsontext.Value) (alerts []found, refused bool) {
-	e, err := event.Decode(raw)
-	if err != nil {
-		return nil, true
-	}
+func verdictOf(raw jsontext.Value) (alerts []found, refused bool) {
 	for _, d := range detector.All {
-		matches, err := d.On.Matches(e)
-		if err != nil {
+		v := d.Judge(raw)
+		if v.Err != nil {
 			refused = true
 		}
-		if !matches {
-			continue
-		}
-		list, err := d.Judge(e)
-		if err != nil {
-			refused = true
-		}
-		for _, a := range list {
-			alerts = append(alerts, found{d.Name, a.ID})
+		for _, o := range v.Occurrences {
+			alerts = append(alerts, found{d.Name, o.ID})
 		}
 	}
 	return alerts, refused
@@ -152,7 +140,7 @@ func newPlan(t testing.TB, seed uint64, n int) plan {
 		}
 		e = renamed(t, e, fmt.Sprintf("event-%d", i))
 		p.events = append(p.events, e)
-		alerts, _ := judge(e)
+		alerts, _ := verdictOf(e)
 		for _, a := range alerts {
 			p.occurrences[a.id]++
 		}

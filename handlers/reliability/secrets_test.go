@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"hubwatch/handlers/detector"
-	"hubwatch/handlers/host"
+	"hubwatch/handlers/judge"
 	"hubwatch/handlers/local/functions"
 )
 
@@ -114,7 +114,7 @@ func TestNoSecretIsKept(t *testing.T) {
 	if err := json.Unmarshal(firstRecord(t), &record); err != nil {
 		t.Fatal(err)
 	}
-	hub, err := functions.NewEventHub(functions.EventHubOptions{Host: app, Function: host.RelayName, Partitions: 16})
+	hub, err := functions.NewEventHub(functions.EventHubOptions{Host: app, Function: judge.RelayName, Partitions: 16})
 	if err != nil {
 		t.Fatal(err)
 	}

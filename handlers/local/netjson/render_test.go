@@ -3,8 +3,9 @@ package netjson
 import (
 	"bytes"
 	"fmt"
-	"github.com/go-json-experiment/json/jsontext"
 	"testing"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // TestRender holds values that the host was seen to rewrite, and .NET's number

@@ -1,28 +1,28 @@
-// Command generate writes every file that is derived from Go values: from the
-// list of detectors a folder for each function, the filters of the event
-// subscriptions and the catalogue of alerts; the names of event types; and the
-// bill of a deployment. Run it in the root of the repository; -check writes
-// nothing and names the files that are not up to date.
+// Command generate writes every file that is derived from Go values: a
+// function.json for each function, the filters of the event subscriptions, the
+// catalogue of alerts and the bill of a deployment. Run it in the root of the
+// repository. With -check it writes nothing and names the files that are not up
+// to date.
 package main
 
 import (
 	"bytes"
 	"flag"
 	"fmt"
-	"go/format"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/messaging/eventgrid/azsystemevents"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"hubwatch/handlers/app"
 	"hubwatch/handlers/connection"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/event"
-	"hubwatch/handlers/host"
+	"hubwatch/handlers/judge"
+	"hubwatch/handlers/tools/cost"
 )
 
 func main() {
@@ -70,10 +70,11 @@ func run(root string, check bool) error {
 // derive returns the generated files by their paths below root.
 func derive(root string) (files map[string][]byte, err error) {
 	files = map[string][]byte{}
-	for _, d := range detector.All {
-		files[functionFile(d.Name)] = functionJSON()
+	for _, f := range app.Functions(detector.All, judge.Judge{}) {
+		if files[functionFile(f.Name)], err = f.JSON(); err != nil {
+			return nil, err
+		}
 	}
-	files[functionFile(host.RelayName)] = relayJSON()
 	files["infra/subscriptions.json"], err = subscriptionsJSON()
 	if err != nil {
 		return nil, err
@@ -83,14 +84,9 @@ func derive(root string) (files map[string][]byte, err error) {
 		return nil, err
 	}
 	files["docs/alerts.md"] = catalogue
-	if files["docs/cost.md"], err = costPage(); err != nil {
+	if files["docs/cost.md"], err = cost.Page(); err != nil {
 		return nil, err
 	}
-	types, err := eventTypes()
-	if err != nil {
-		return nil, err
-	}
-	files["handlers/event/types_gen.go"] = types
 	return files, nil
 }
 
@@ -114,54 +110,6 @@ func strays(root string, files map[string][]byte) ([]string, error) {
 		}
 	}
 	return stray, nil
-}
-
-// binding is a binding of a function, in the words of function.json
-// (https://learn.microsoft.com/azure/azure-functions/functions-triggers-bindings).
-type binding struct {
-	Type          string `json:"type"`
-	Direction     string `json:"direction"`
-	Name          string `json:"name"`
-	Connection    string `json:"connection,omitzero"`
-	EventHubName  string `json:"eventHubName,omitzero"`
-	ConsumerGroup string `json:"consumerGroup,omitzero"`
-	Cardinality   string `json:"cardinality,omitzero"`
-	DataType      string `json:"dataType,omitzero"`
-}
-
-// retry is what the host does with a batch that failed
-// (https://learn.microsoft.com/azure/azure-functions/functions-bindings-error-pages#retry-policies).
-type retry struct {
-	Strategy        string `json:"strategy"`
-	MaxRetryCount   int    `json:"maxRetryCount"`
-	MinimumInterval string `json:"minimumInterval"`
-	MaximumInterval string `json:"maximumInterval"`
-}
-
-// functionJSON declares a function that Event Grid invokes
-// (https://learn.microsoft.com/azure/azure-functions/functions-bindings-event-grid-trigger).
-func functionJSON() []byte {
-	return indent(struct {
-		Bindings []binding `json:"bindings"`
-	}{[]binding{{Type: "eventGridTrigger", Direction: "in", Name: host.Binding}}})
-}
-
-// relayJSON declares the relay: messages of an event hub come in, events for a
-// topic of Event Grid go out. A batch that fails is tried again for ever, since
-// otherwise the host would count it as done
-// (https://learn.microsoft.com/azure/azure-functions/functions-reliable-event-processing).
-func relayJSON() []byte {
-	bindings := []binding{{
-		Type: "eventHubTrigger", Direction: "in", Name: "messages", Connection: "HubLogs",
-		EventHubName: "%HubLogsEventHub%", ConsumerGroup: "$Default", Cardinality: "many", DataType: "string",
-	}}
-	for _, name := range host.RelayOutputs {
-		bindings = append(bindings, binding{Type: "eventGrid", Direction: "out", Name: name, Connection: "ConnectionEvents"})
-	}
-	return indent(struct {
-		Bindings []binding `json:"bindings"`
-		Retry    retry     `json:"retry"`
-	}{bindings, retry{"exponentialBackoff", -1, "00:00:05", "00:05:00"}})
 }
 
 // subscription is what infra needs to know of an event subscription.
@@ -189,7 +137,7 @@ func subscriptionsJSON() ([]byte, error) {
 // that the relay publishes to.
 func source(t detector.Trigger) (string, error) {
 	sources := map[string]string{connection.Failed: "connections"}
-	for _, kind := range []string{event.ResourceWriteSuccess, event.ResourceWriteFailure, event.ResourceDeleteSuccess, event.ResourceDeleteFailure} {
+	for _, kind := range event.OperationTypes {
 		sources[kind] = "controlPlane"
 	}
 	found := map[string]bool{}
@@ -208,29 +156,4 @@ func indent(v any) []byte {
 		panic(err)
 	}
 	return append(b, '\n')
-}
-
-// eventTypes returns a Go file with the event types that detectors name, as the
-// Azure SDK spells them. The event package itself must not import the SDK,
-// which brings an HTTP client.
-func eventTypes() ([]byte, error) {
-	var b bytes.Buffer
-	b.WriteString(`// Code generated by handlers/tools/generate from azsystemevents v1.0.0. DO NOT EDIT.
-
-package event
-
-// Event types of Azure Resource Manager
-// (https://learn.microsoft.com/azure/event-grid/event-schema-resource-groups).
-const (
-`)
-	for _, t := range []struct{ name, value string }{
-		{"ResourceWriteSuccess", azsystemevents.TypeResourceWriteSuccess},
-		{"ResourceWriteFailure", azsystemevents.TypeResourceWriteFailure},
-		{"ResourceDeleteSuccess", azsystemevents.TypeResourceDeleteSuccess},
-		{"ResourceDeleteFailure", azsystemevents.TypeResourceDeleteFailure},
-	} {
-		fmt.Fprintf(&b, "%s = %q\n", t.name, t.value)
-	}
-	b.WriteString(")\n")
-	return format.Source(b.Bytes())
 }

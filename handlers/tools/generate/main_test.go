@@ -1,11 +1,127 @@
 package main
 
-import "testing"
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"hubwatch/handlers/connection"
+	"hubwatch/handlers/detector"
+	"hubwatch/handlers/event"
+)
 
 // TestUpToDate fails if somebody changed a detector, a case or a generated file
 // and did not run make generate.
 func TestUpToDate(t *testing.T) {
 	if err := run("../../..", true); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// generated returns a folder with the cases of the detectors, which the catalogue
+// lists, and with all that run writes from there.
+func generated(t *testing.T) string {
+	t.Helper()
+	root := t.TempDir()
+	const cases = "handlers/detector/testdata"
+	if err := os.CopyFS(filepath.Join(root, cases), os.DirFS(filepath.Join("../../..", cases))); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(root, false); err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+// TestCheck changes what run wrote, and wants -check to name the file and to
+// leave it as it is, and run to write it again.
+func TestCheck(t *testing.T) {
+	root := generated(t)
+	if err := run(root, true); err != nil {
+		t.Fatalf("right after it was written: %v", err)
+	}
+	for _, name := range []string{"functions/CertificateAdded/function.json", "functions/RelayResourceLogs/function.json", "infra/subscriptions.json", "docs/alerts.md", "docs/cost.md"} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(root, name)
+			before, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for what, damage := range map[string]func() error{
+				"changed": func() error { return os.WriteFile(file, []byte("by hand"), 0o600) },
+				"removed": func() error { return os.Remove(file) },
+			} {
+				if err := damage(); err != nil {
+					t.Fatal(err)
+				}
+				damaged, _ := os.ReadFile(file)
+				if err := run(root, true); err == nil || !strings.Contains(err.Error(), name) {
+					t.Errorf("%s: -check says %v, want it to name %s", what, err, name)
+				}
+				if after, _ := os.ReadFile(file); string(after) != string(damaged) {
+					t.Errorf("%s: -check wrote the file", what)
+				}
+				if err := run(root, false); err != nil {
+					t.Errorf("%s: %v", what, err)
+				}
+				if after, err := os.ReadFile(file); string(after) != string(before) {
+					t.Errorf("%s: it is not written again: %v", what, err)
+				}
+			}
+		})
+	}
+}
+
+// TestStrays leaves the function of a detector that is gone: neither run removes
+// it, and both say so.
+func TestStrays(t *testing.T) {
+	root := generated(t)
+	if err := os.CopyFS(filepath.Join(root, "functions/Gone"), os.DirFS(filepath.Join(root, "functions/CertificateAdded"))); err != nil {
+		t.Fatal(err)
+	}
+	for _, check := range []bool{true, false} {
+		if err := run(root, check); err == nil || !strings.Contains(err.Error(), "functions/Gone/function.json") {
+			t.Errorf("-check=%t: %v, want it to name the function that is not generated", check, err)
+		}
+	}
+}
+
+// TestCasesAreRead holds that the catalogue is not written without a case that
+// cannot be read.
+func TestCasesAreRead(t *testing.T) {
+	root := generated(t)
+	if err := os.WriteFile(filepath.Join(root, "handlers/detector/testdata/CertificateAdded/fires-half.json"), []byte(`{"about": "`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(root, false); err == nil || !strings.Contains(err.Error(), "fires-half.json") {
+		t.Errorf("%v, want it to name the case", err)
+	}
+}
+
+// TestSource holds which topic has which events: any of Azure Resource Manager's,
+// so that a detector of one that no detector has a use for yet needs no change
+// here.
+func TestSource(t *testing.T) {
+	for _, kind := range event.OperationTypes {
+		if got, err := source(detector.Trigger{EventTypes: []string{kind}}); got != "controlPlane" || err != nil {
+			t.Errorf("%s is of %q, %v", kind, got, err)
+		}
+	}
+	if got, err := source(detector.Trigger{EventTypes: event.OperationTypes}); got != "controlPlane" || err != nil {
+		t.Errorf("all together are of %q, %v", got, err)
+	}
+	if got, err := source(detector.Trigger{EventTypes: []string{connection.Failed}}); got != "connections" || err != nil {
+		t.Errorf("%s is of %q, %v", connection.Failed, got, err)
+	}
+	for name, kinds := range map[string][]string{
+		"none":      nil,
+		"two":       {connection.Failed, event.ResourceWriteSuccess},
+		"not known": {"Microsoft.Devices.DeviceConnected"},
+		"one known": {event.ResourceWriteSuccess, "Microsoft.Devices.DeviceConnected"},
+	} {
+		if got, err := source(detector.Trigger{EventTypes: kinds}); err == nil {
+			t.Errorf("%s: the events are of %q", name, got)
+		}
 	}
 }

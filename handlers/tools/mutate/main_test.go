@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-
 	"go/types"
 	"os/exec"
 	"slices"

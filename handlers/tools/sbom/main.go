@@ -12,7 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"go/version"
+	goversion "go/version"
 	"io"
 	"os"
 	"os/exec"
@@ -20,6 +20,8 @@ import (
 	"regexp"
 	"runtime/debug"
 	"strings"
+
+	"hubwatch/handlers/version"
 )
 
 func main() {
@@ -63,7 +65,7 @@ func run(args []string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if wanted := toolchain.FindSubmatch(module); wanted != nil && version.Compare(info.GoVersion, string(wanted[1])) < 0 {
+	if wanted := toolchain.FindSubmatch(module); wanted != nil && goversion.Compare(info.GoVersion, string(wanted[1])) < 0 {
 		fmt.Fprintf(stdout, "built with %s, and go.mod asks for %s, which has fixed vulnerabilities since: do not deploy it (make audit names them)\n", info.GoVersion, wanted[1])
 	}
 	return nil
@@ -147,8 +149,8 @@ type property struct {
 	Value string `json:"value"`
 }
 
-// list returns what a binary is made of. The binary has no version of its own:
-// its hash says which it is. folders has the sources of its modules. It is an
+// list returns what a binary is made of. Its version is that of these sources;
+// which build of them it is, its hash says. folders has the sources of its modules. It is an
 // error if one of them has no licence that is known here, or is replaced by
 // something else.
 func list(binary []byte, info *buildinfo.BuildInfo, folders map[string]string) (bom, error) {
@@ -163,9 +165,9 @@ func list(binary []byte, info *buildinfo.BuildInfo, folders map[string]string) (
 	if err != nil {
 		return bom{}, err
 	}
-	name := "pkg:golang/" + info.Main.Path
+	name := "pkg:golang/" + info.Main.Path + "@v" + version.Version
 	b.Metadata.Component = component{
-		Type: "application", Ref: name, Name: info.Main.Path, PURL: name,
+		Type: "application", Ref: name, Name: info.Main.Path, Version: version.Version, PURL: name,
 		Hashes: []hash{{"SHA-256", fmt.Sprintf("%x", sum)}}, Licences: own,
 	}
 	for _, s := range info.Settings {

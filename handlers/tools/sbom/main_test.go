@@ -9,6 +9,8 @@ import (
 	"runtime/debug"
 	"strings"
 	"testing"
+
+	"hubwatch/handlers/version"
 )
 
 const (
@@ -77,7 +79,8 @@ func TestList(t *testing.T) {
 	for _, want := range []string{
 		`"purl":"pkg:golang/example.com/Module@v2.0.0%2Bincompatible"`, `"content":"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"`,
 		`"licenses":[{"license":{"id":"Apache-2.0"}}]`, `"purl":"pkg:golang/stdlib@1.26.0"`, `{"name":"go:build:GOOS","value":"linux"}`,
-		`{"ref":"pkg:golang/hubwatch","dependsOn":["pkg:golang/example.com/Module@v2.0.0%2Bincompatible","pkg:golang/stdlib@1.26.0"]}`,
+		`"name":"hubwatch","version":"` + version.Version + `"`,
+		`{"ref":"pkg:golang/hubwatch@v` + version.Version + `","dependsOn":["pkg:golang/example.com/Module@v2.0.0%2Bincompatible","pkg:golang/stdlib@1.26.0"]}`,
 	} {
 		if !bytes.Contains(text, []byte(want)) {
 			t.Errorf("%s is not in %s", want, text)

@@ -1,6 +1,7 @@
-package main
+package infra
 
 import (
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -9,6 +10,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"mvdan.cc/sh/v3/expand"
+	"mvdan.cc/sh/v3/syntax"
 
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/table"
@@ -103,120 +107,119 @@ func newScript(t *testing.T, defined ...string) *script {
 	if err != nil {
 		t.Fatal(err)
 	}
-	makefile, err := os.ReadFile(filepath.Join(root, "Makefile"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	s := &script{templates: templates, targets: map[string]bool{}, defined: map[string]bool{}, files: map[string]bool{}, stacks: map[string]string{}}
-	for _, m := range regexp.MustCompile(`(?m)^([a-z]+):(?:[^=]|$)`).FindAllStringSubmatch(string(makefile), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^([a-z]+):(?:[^=]|$)`).FindAllStringSubmatch(readFile(t, "Makefile"), -1) {
 		s.targets[m[1]] = true
 	}
 	for _, name := range defined {
 		s.defined[name] = true
 	}
 	doctor := manuals["go run ./handlers/doctor"]
-	source, err := os.ReadFile(filepath.Join(root, doctor.url))
-	if err != nil {
-		t.Fatal(err)
-	}
 	doctor.flags = ""
-	for _, m := range regexp.MustCompile(`flags\.\w+\((?:&[\w.]+, )?"([a-z-]+)"`).FindAllSubmatch(source, -1) {
-		doctor.flags += " -" + string(m[1])
+	for _, m := range regexp.MustCompile(`flags\.\w+\((?:&[\w.]+, )?"([a-z-]+)"`).FindAllStringSubmatch(readFile(t, doctor.url), -1) {
+		doctor.flags += " -" + m[1]
 	}
 	manuals["go run ./handlers/doctor"] = doctor
 	return s
 }
 
-// run follows lines of a shell script, as far as they are in use here: words,
-// quotes, $variables, $(commands), continued lines, comments.
+// run follows a shell script of commands with their arguments, and of variables
+// that are set. Anything else is a fault: a user is to see what runs.
 func (s *script) run(text string) {
-	for line := range strings.Lines(strings.ReplaceAll(text, "\\\n", " ")) {
-		if words := s.split(strings.TrimSpace(line)); len(words) > 0 {
-			s.command(words, true)
+	file, err := parseShell(text, "", syntax.LangBash)
+	if err != nil {
+		s.add("this is not shell: %v: %s", err, text)
+		return
+	}
+	s.statements(file.Stmts, true)
+}
+
+// statements follows what stands at the top of a script, or in a substitution.
+func (s *script) statements(list []*syntax.Stmt, top bool) {
+	for _, statement := range list {
+		call, ok := statement.Cmd.(*syntax.CallExpr)
+		if !ok || statement.Negated || statement.Background {
+			s.add("this is more than a command with its arguments: %s", shellText(statement))
+			continue
+		}
+		s.substitutions(statement)
+		words, err := expand.Fields(s.shell(), call.Args...)
+		if err != nil {
+			s.add("%v: %s", err, shellText(statement))
+			continue
+		}
+		for _, assign := range call.Assigns {
+			if _, err := expand.Literal(s.shell(), assign.Value); err != nil {
+				s.add("%v: %s", err, shellText(statement))
+			}
+			s.defined[assign.Name.Value] = true
+		}
+		if len(words) > 0 {
+			s.command(words, top)
 		}
 	}
 }
 
-var variable = regexp.MustCompile(`^\$(?:([A-Za-z_]+)|\{([A-Za-z_]+)\})`)
-
-// split makes words of a line, without their quotes, and follows the commands
-// within it. What is substituted stays in the words as $NAME or $(...).
-func (s *script) split(line string) []string {
-	var words []string
-	var current strings.Builder
-	begun := false
-	quote := byte(0)
-	for line != "" {
-		c := line[0]
-		switch {
-		case c == '\\' && quote != '\'' && len(line) > 1:
-			current.WriteByte(line[1])
-			line, begun = line[2:], true
-			continue
-		case c == '$' && quote != '\'' && strings.HasPrefix(line, "$("):
-			end, depth := 2, 1
-			for ; end < len(line) && depth > 0; end++ {
-				depth += map[byte]int{'(': 1, ')': -1}[line[end]]
+// shell returns how words are made: a variable stays in them as $NAME, a
+// substitution as $(...), once what is in it is followed.
+func (s *script) shell() *expand.Config {
+	return &expand.Config{
+		Env: expand.FuncEnviron(func(name string) string {
+			if !s.defined[name] {
+				return ""
 			}
-			if depth > 0 {
-				s.add("%q does not end", line)
-				return nil
-			}
-			s.command(s.split(line[2:end-1]), false)
-			if quote == 0 && !strings.HasSuffix(current.String(), "=") {
-				s.add("%s is not in quotes: the shell makes words of it", line[:end])
-			}
-			current.WriteString("$(...)")
-			line, begun = line[end:], true
-			continue
-		case c == '$' && quote != '\'':
-			m := variable.FindStringSubmatch(line)
-			if m == nil {
-				s.add("%q is not understood", line)
-				return nil
-			}
-			if name := m[1] + m[2]; !s.defined[name] {
-				s.add("$%s is used and not defined before", name)
-			}
-			current.WriteString(m[0])
-			line, begun = line[len(m[0]):], true
-			continue
-		case c == quote:
-			quote = 0
-		case quote == 0 && (c == '\'' || c == '"'):
-			quote, begun = c, true
-		case quote == 0 && c == '#' && !begun:
-			line = ""
-			continue
-		case quote == 0 && (c == ' ' || c == '\t' || c == '\n'):
-			if begun {
-				words = append(words, current.String())
-			}
-			current.Reset()
-			begun = false
-		default:
-			current.WriteByte(c)
-			begun = true
-		}
-		line = line[1:]
+			return "$" + name
+		}),
+		CmdSubst: func(w io.Writer, c *syntax.CmdSubst) error {
+			s.statements(c.Stmts, false)
+			_, err := io.WriteString(w, "$(...)")
+			return err
+		},
 	}
-	if quote != 0 {
-		s.add("a quote does not end in %q", words)
-	}
-	if begun {
-		words = append(words, current.String())
-	}
-	return words
 }
 
-var assignment = regexp.MustCompile(`^([A-Z_]+)=`)
+// substitutions looks at what the shell puts into a statement: variables that
+// have a value, and commands between quotes, where what they print stays one word.
+func (s *script) substitutions(statement *syntax.Stmt) {
+	var outer []syntax.Node
+	syntax.Walk(statement, func(node syntax.Node) bool {
+		switch n := node.(type) {
+		case nil:
+			outer = outer[:len(outer)-1]
+			return true
+		case *syntax.ParamExp:
+			if !s.defined[n.Param.Value] {
+				s.add("$%s is used and not defined before", n.Param.Value)
+			}
+		case *syntax.CmdSubst:
+			quoted := slices.ContainsFunc(outer, func(o syntax.Node) bool {
+				switch o.(type) {
+				case *syntax.DblQuoted, *syntax.Assign:
+					return true
+				}
+				return false
+			})
+			if !quoted {
+				s.add("%s is not in quotes: the shell makes words of it", shellText(n))
+			}
+			return false // its statements are followed by themselves
+		}
+		outer = append(outer, node)
+		return true
+	})
+}
+
+// shellText returns the text of a part of a script.
+func shellText(node syntax.Node) string {
+	var b strings.Builder
+	if err := syntax.NewPrinter().Print(&b, node); err != nil {
+		return err.Error()
+	}
+	return b.String()
+}
 
 // command follows one command.
 func (s *script) command(words []string, top bool) {
-	if m := assignment.FindStringSubmatch(words[0]); m != nil && len(words) == 1 {
-		s.defined[m[1]] = true
-		return
-	}
 	name := ""
 	for i := len(words); i > 0 && name == ""; i-- {
 		if _, ok := manuals[strings.Join(words[:i], " ")]; ok {
@@ -266,12 +269,7 @@ func (s *script) flags(name string, words []string) map[string][]string {
 	known := manuals[name]
 	values := map[string][]string{}
 	flag := ""
-	for i := 0; i < len(words); i++ {
-		word := words[i]
-		if word == ">" {
-			i++ // and the file
-			continue
-		}
+	for _, word := range words {
 		if !strings.HasPrefix(word, "-") {
 			values[flag] = append(values[flag], word)
 			continue
@@ -402,20 +400,12 @@ func (s *script) queries(values map[string][]string) {
 // deploySection returns the blocks of commands in the README's section Deploy.
 func deploySection(t *testing.T) []string {
 	t.Helper()
-	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, section, ok := strings.Cut(string(readme), "\n## Deploy\n")
+	_, section, ok := strings.Cut(readFile(t, "README.md"), "\n## Deploy\n")
 	if !ok {
 		t.Fatal("README.md has no section Deploy")
 	}
 	section, _, _ = strings.Cut(section, "\n## ")
-	var blocks []string
-	for _, m := range regexp.MustCompile("(?s)\n```sh\n(.*?)```").FindAllStringSubmatch(section, -1) {
-		blocks = append(blocks, m[1])
-	}
-	return blocks
+	return shellBlocks(section)
 }
 
 // TestDeploySection follows the README from top to bottom.
@@ -445,10 +435,6 @@ func TestDeploySection(t *testing.T) {
 // subscription has to know to those that the templates need. Two of all are known
 // to every subscription.
 func TestProvidersAreNamed(t *testing.T) {
-	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	templates, err := readTemplates(filepath.Join(root, "infra"))
 	if err != nil {
 		t.Fatal(err)
@@ -463,7 +449,7 @@ func TestProvidersAreNamed(t *testing.T) {
 	delete(need, "Microsoft.Authorization")
 	delete(need, "Microsoft.Devices") // there are IoT hubs
 	named := map[string]bool{}
-	_, text, _ := strings.Cut(string(readme), "resource providers")
+	_, text, _ := strings.Cut(readFile(t, "README.md"), "resource providers")
 	text, _, _ = strings.Cut(text, ";")
 	for _, m := range regexp.MustCompile("`(Microsoft\\.\\w+)`").FindAllStringSubmatch(text, -1) {
 		named[m[1]] = true
@@ -492,8 +478,8 @@ func TestDeploySectionFollowed(t *testing.T) {
 		{"file that is not there", "--path build/hubwatch-test.pem", "--path test.pem", "no file [test.pem]"},
 		{"publishing left out", "make publish APP=$APP", "", "before the functions are there"},
 		{"one stack for two templates", "hubwatch-subscriptions", "hubwatch", "two templates"},
-		{"substitution without quotes", `--etag "$(az`, `--etag $(az`, "not in quotes"},
-		{"quote that does not end", "--query items", "--query 'items", "quote does not end"},
+		{"substitution without quotes", `"$(az account show --query id --output tsv)"`, `$(az account show --query id --output tsv)`, "not in quotes"},
+		{"quote that does not end", "--query items", "--query 'items", "without closing quote"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			changed := strings.ReplaceAll(text, test.old, test.new)

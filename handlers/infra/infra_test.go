@@ -1,4 +1,4 @@
-package main
+package infra
 
 import (
 	"encoding/json"
@@ -23,7 +23,7 @@ import (
 // must be so, and the other way round.
 
 // root is where the repository is, seen from this package.
-const root = "../../.."
+const root = "../.."
 
 // site is what the tests compare: templates, generated files and settings.
 type site struct {
@@ -406,6 +406,26 @@ var sources = map[string]struct {
 	"connections":  {"Microsoft.EventGrid/topics/eventSubscriptions", "connections", true},
 }
 
+// sourceOf says which of the sources has the events of a trigger, "" if not one
+// of them has them all.
+func sourceOf(t detector.Trigger) string {
+	found := map[string]bool{}
+	for _, kind := range t.EventTypes {
+		switch {
+		case strings.HasPrefix(kind, "Microsoft.Resources."):
+			found["controlPlane"] = true
+		case kind == connection.Failed:
+			found["connections"] = true
+		default:
+			return ""
+		}
+	}
+	if len(found) != 1 {
+		return ""
+	}
+	return slices.Collect(maps.Keys(found))[0]
+}
+
 func (s site) checkSubscriptions(f *faults) {
 	// The list is that of the detectors.
 	entries := map[string]catalogueEntry{}
@@ -420,7 +440,7 @@ func (s site) checkSubscriptions(f *faults) {
 		delete(entries, d.Name)
 		have, _ := json.Marshal(e.Filter)
 		want, _ := json.Marshal(d.On.Filter())
-		source, _ := source(d.On)
+		source := sourceOf(d.On)
 		switch {
 		case !ok:
 			f.add("subscriptions.json has no %s", d.Name)

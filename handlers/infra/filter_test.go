@@ -1,4 +1,4 @@
-package main
+package infra
 
 import (
 	"os"
@@ -16,12 +16,12 @@ import (
 // narrow is a silent miss that no other tool can see; one that is too wide is a
 // bill.
 func TestFiltersLetThroughWhatDetectorsReport(t *testing.T) {
-	subscriptions, err := eventgrid.LoadSubscriptions("../../../infra/subscriptions.json")
+	subscriptions, err := eventgrid.LoadSubscriptions(filepath.Join(root, "infra/subscriptions.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range subscriptions {
-		files, err := filepath.Glob(filepath.Join("../../detector/testdata", s.Function, "*.json"))
+		files, err := filepath.Glob(filepath.Join(root, "handlers/detector/testdata", s.Function, "*.json"))
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s has %d cases: %v", s.Function, len(files), err)
 		}

@@ -1,4 +1,4 @@
-package main
+package cost
 
 import (
 	"os"
@@ -22,7 +22,7 @@ func TestCostAssumptions(t *testing.T) {
 		{"infra/main.bicep", `(?m)^    metric: '`, metricAlerts},
 		{"infra/main.bicep", `capacity: (\d+)`, 1}, // throughput units without load
 	} {
-		text, err := os.ReadFile(filepath.Join(root, test.file))
+		text, err := os.ReadFile(filepath.Join("../../..", test.file))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,7 @@
-package main
+// Package cost works out what a deployment is billed for, from what each event
+// makes the services do and from list prices, and writes the page docs/cost.md
+// of it.
+package cost
 
 import (
 	"bytes"
@@ -193,11 +196,11 @@ var fleets = []load{
 }
 
 //go:embed cost.md.tmpl
-var costTemplate string
+var page string
 
-// costPage returns docs/cost.md: what a deployment is billed for.
-func costPage() ([]byte, error) {
-	t, err := text.New("cost.md.tmpl").Parse(costTemplate)
+// Page returns docs/cost.md: what a deployment is billed for.
+func Page() ([]byte, error) {
+	t, err := text.New("cost.md.tmpl").Parse(page)
 	if err != nil {
 		return nil, err
 	}
@@ -207,8 +210,8 @@ func costPage() ([]byte, error) {
 		}
 		return list
 	}
-	var page bytes.Buffer
-	err = t.Execute(&page, map[string]any{
+	var b bytes.Buffer
+	err = t.Execute(&b, map[string]any{
 		"Events": []struct {
 			What string
 			operations
@@ -230,5 +233,5 @@ func costPage() ([]byte, error) {
 		"RenewalRate":      amount(fleets[2].failures / (daysInMonth * 24 * 3600)),
 		"InstanceGB":       instanceGB, "BusyPerSecond": amount(busyPerSecond), "Peak": peak,
 	})
-	return page.Bytes(), err
+	return b.Bytes(), err
 }

@@ -1,4 +1,4 @@
-package main
+package infra
 
 import (
 	"archive/zip"
@@ -34,6 +34,7 @@ import (
 	"hubwatch/handlers/local/azurite"
 	"hubwatch/handlers/local/eventgrid"
 	"hubwatch/handlers/local/functions"
+	"hubwatch/handlers/version"
 )
 
 // makePackage runs make package into a folder of its own, so that it is in the
@@ -206,9 +207,9 @@ func checkBill(t *testing.T, binary, file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	version := strings.Fields(string(out))[1]
-	want := map[string]string{"stdlib": version}
-	purls := map[string]string{"stdlib": "pkg:golang/stdlib@" + strings.TrimPrefix(version, "go")}
+	toolchain := strings.Fields(string(out))[1]
+	want := map[string]string{"stdlib": toolchain}
+	purls := map[string]string{"stdlib": "pkg:golang/stdlib@" + strings.TrimPrefix(toolchain, "go")}
 	for _, m := range regexp.MustCompile(`(?m)^\tdep\t(\S+)\t(\S+)\t`).FindAllStringSubmatch(string(out), -1) {
 		want[m[1]], purls[m[1]] = m[2], "pkg:golang/"+m[1]+"@"+m[2]
 	}
@@ -236,8 +237,8 @@ func checkBill(t *testing.T, binary, file string) {
 		t.Fatal(err)
 	}
 	sum := fmt.Sprintf("%x", sha256.Sum256(content))
-	if c := bill.Metadata.Component; c.Name != "hubwatch" || len(c.Hashes) != 1 || c.Hashes[0].Content != sum {
-		t.Errorf("the bill is of %s %v, want of the binary with the SHA-256 %s", c.Name, c.Hashes, sum)
+	if c := bill.Metadata.Component; c.Name != "hubwatch" || c.Version != version.Version || len(c.Hashes) != 1 || c.Hashes[0].Content != sum {
+		t.Errorf("the bill is of %s %s %v, want of %s and of the binary with the SHA-256 %s", c.Name, c.Version, c.Hashes, version.Version, sum)
 	}
 	have := map[string]string{}
 	for _, c := range bill.Components {
@@ -337,7 +338,7 @@ func TestPublish(t *testing.T) {
 		command.Dir, command.Env = root, append(os.Environ(), "PATH="+folder+string(os.PathListSeparator)+os.Getenv("PATH"))
 		out, err := command.CombinedOutput()
 		want := fmt.Sprintf("func in %s: azure functionapp publish hubwatch-contoso --custom --no-build\n", filepath.Join(folder, "app"))
-		if err != nil || !strings.Contains(string(out), want) || !strings.Contains(string(out), "\nhost.json\nhubwatch\n") {
+		if err != nil || !strings.Contains(string(out), want) || !strings.Contains(string(out), "\nhandler\nhost.json\n") {
 			t.Errorf("%v, want %q:\n%s", err, want, out)
 		}
 		// What is run here is what the README's commands are held to.

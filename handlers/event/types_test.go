@@ -1,0 +1,21 @@
+package event
+
+import (
+	"testing"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/eventgrid/azsystemevents"
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestOperationTypes compares the event types with those of the Azure SDK. Only
+// this test imports the SDK: it brings an HTTP client along.
+func TestOperationTypes(t *testing.T) {
+	want := []string{
+		azsystemevents.TypeResourceWriteSuccess, azsystemevents.TypeResourceWriteFailure, azsystemevents.TypeResourceWriteCancel,
+		azsystemevents.TypeResourceDeleteSuccess, azsystemevents.TypeResourceDeleteFailure, azsystemevents.TypeResourceDeleteCancel,
+		azsystemevents.TypeResourceActionSuccess, azsystemevents.TypeResourceActionFailure, azsystemevents.TypeResourceActionCancel,
+	}
+	if diff := cmp.Diff(want, OperationTypes); diff != "" {
+		t.Errorf("the event types differ from those of the Azure SDK (-SDK +event):\n%s", diff)
+	}
+}
