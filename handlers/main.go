@@ -47,8 +47,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	return exitFailed
 }
 
-const usage = `This is the custom handler of hubwatch, a function app. The Functions host starts it without arguments
-and says in %s where to listen. By hand, in the root of the repository:
+const usage = `This is the custom handler of hubwatch, a function app. The Functions host starts it without
+arguments and says in %s where to listen.
+By hand, in the root of the repository:
 
   make run                      shows events becoming alerts on this machine
   go run ./handlers/hubwatch    is the command for people: alerts, quarantine, doctor

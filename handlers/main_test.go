@@ -319,24 +319,24 @@ func TestRun(t *testing.T) {
 		code   int
 		stderr []string // parts
 	}{
-		{name: "by hand", noPort: true, code: 2, stderr: []string{"Functions host", host.PortVariable, "hubwatch quarantine"}},
-		{name: "by hand with settings", noPort: true, env: []string{settingStorage, connection}, code: 2, stderr: []string{host.PortVariable}},
+		{name: "by hand", noPort: true, code: 2, stderr: []string{"Functions host", host.PortVariable, "go run ./handlers/hubwatch"}},
+		{name: "by hand with settings", noPort: true, env: []string{"AlertsStorage", connection}, code: 2, stderr: []string{host.PortVariable}},
 		{name: "unknown command", noPort: true, args: []string{"serve"}, code: 2, stderr: []string{host.PortVariable}},
-		{name: "help", noPort: true, args: []string{"--help"}, code: 2, stderr: []string{"hubwatch quarantine"}},
-		{name: "argument from the host", args: []string{"serve"}, env: []string{settingStorage, connection}, code: 2, stderr: []string{"without\narguments"}},
-		{name: "empty argument", args: []string{""}, env: []string{settingStorage, connection}, code: 2, stderr: []string{host.PortVariable}},
-		{name: "two arguments", args: []string{"quarantine", "demo"}, env: []string{settingStorage, connection}, code: 2, stderr: []string{host.PortVariable}},
+		{name: "help", noPort: true, args: []string{"--help"}, code: 2, stderr: []string{"go run ./handlers/hubwatch"}},
+		{name: "argument from the host", args: []string{"serve"}, env: []string{"AlertsStorage", connection}, code: 2, stderr: []string{"without\narguments"}},
+		{name: "empty argument", args: []string{""}, env: []string{"AlertsStorage", connection}, code: 2, stderr: []string{host.PortVariable}},
+		{name: "two arguments", args: []string{"quarantine", "demo"}, env: []string{"AlertsStorage", connection}, code: 2, stderr: []string{host.PortVariable}},
 
 		{name: "no storage", code: 1, stderr: []string{"settings AlertsStorage and AlertsStorage__tableServiceUri: want one, have none"}},
-		{name: "both storages", env: []string{settingStorage, connection, settingTableServiceURI, uri}, code: 1, stderr: []string{"settings AlertsStorage and AlertsStorage__tableServiceUri: want one, have both"}},
-		{name: "connection string without an endpoint", env: []string{settingStorage, "AccountKey=U0VDUkVU"}, code: 1, stderr: []string{"setting AlertsStorage: "}},
-		{name: "connection string that is none", env: []string{settingStorage, "U0VDUkVU"}, code: 1, stderr: []string{"setting AlertsStorage: "}},
-		{name: "alerts table", env: []string{settingStorage, connection, settingAlertsTable, "my-alerts"}, code: 1, stderr: []string{"setting AlertsTable: ", `"my-alerts"`}},
-		{name: "quarantine table", env: []string{settingStorage, connection, settingQuarantineTable, "1"}, code: 1, stderr: []string{"setting QuarantineTable: ", `"1"`}},
-		{name: "one table for both", env: []string{settingStorage, connection, settingQuarantineTable, "Alerts"}, code: 1, stderr: []string{"AlertsTable and QuarantineTable"}},
-		{name: "inferred alerts", env: []string{settingStorage, connection, settingInferredAlerts, "maybe"}, code: 1, stderr: []string{`setting InferredAlerts: want true or false, have "maybe"`}},
-		{name: "port in use", env: []string{settingStorage, connection, host.PortVariable, inUse}, code: 1, stderr: []string{"listen: ", "address already in use"}},
-		{name: "port that is none", env: []string{settingStorage, connection, host.PortVariable, "65536"}, code: 1, stderr: []string{"listen: ", "65536"}},
+		{name: "both storages", env: []string{"AlertsStorage", connection, "AlertsStorage__tableServiceUri", uri}, code: 1, stderr: []string{"settings AlertsStorage and AlertsStorage__tableServiceUri: want one, have both"}},
+		{name: "connection string without an endpoint", env: []string{"AlertsStorage", "AccountKey=U0VDUkVU"}, code: 1, stderr: []string{"setting AlertsStorage: "}},
+		{name: "connection string that is none", env: []string{"AlertsStorage", "U0VDUkVU"}, code: 1, stderr: []string{"setting AlertsStorage: "}},
+		{name: "alerts table", env: []string{"AlertsStorage", connection, "AlertsTable", "my-alerts"}, code: 1, stderr: []string{"setting AlertsTable: ", `"my-alerts"`}},
+		{name: "quarantine table", env: []string{"AlertsStorage", connection, "QuarantineTable", "1"}, code: 1, stderr: []string{"setting QuarantineTable: ", `"1"`}},
+		{name: "one table for both", env: []string{"AlertsStorage", connection, "QuarantineTable", "Alerts"}, code: 1, stderr: []string{"AlertsTable and QuarantineTable"}},
+		{name: "inferred alerts", env: []string{"AlertsStorage", connection, "InferredAlerts", "maybe"}, code: 1, stderr: []string{`setting InferredAlerts: want true or false, have "maybe"`}},
+		{name: "port in use", env: []string{"AlertsStorage", connection, host.PortVariable, inUse}, code: 1, stderr: []string{"listen: ", "address already in use"}},
+		{name: "port that is none", env: []string{"AlertsStorage", connection, host.PortVariable, "65536"}, code: 1, stderr: []string{"listen: ", "65536"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			env := append([]string{host.PortVariable, "0"}, test.env...)
@@ -374,7 +374,7 @@ func TestRunUntilSignal(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	code := make(chan int, 1)
 	go func() {
-		code <- run(ctx, nil, environment(host.PortVariable, port, settingStorage, "UseDevelopmentStorage=true"), &stdout, &stderr)
+		code <- run(ctx, nil, environment(host.PortVariable, port, "AlertsStorage", "UseDevelopmentStorage=true"), &stdout, &stderr)
 	}()
 	eventually(t, "an answer to GET /", func() bool { return answers(port) })
 	signal(errors.New("a signal"))

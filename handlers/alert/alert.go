@@ -8,6 +8,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -90,11 +92,10 @@ type Entity struct {
 // are compared regardless of case; the ids of devices and modules are not
 // (https://learn.microsoft.com/azure/iot-hub/iot-hub-devguide-identity-registry).
 func (e Entity) key() string {
-	name := secret.RedactString(e.Name)
 	if e.Type == Device || e.Type == Module {
-		return name
+		return e.Name
 	}
-	return strings.ToLower(name)
+	return strings.ToLower(e.Name)
 }
 
 // Hub is the IoT hub that an alert belongs to.
@@ -104,9 +105,9 @@ type Hub struct {
 	SubscriptionID string
 }
 
-// Key is the hub's name as table keys hold it, without secrets. Hub names are
+// Key is the hub's name as table keys hold it. Hub names are
 // unique in all of Azure, whatever their case, because each is a host name.
-func (h Hub) Key() string { return strings.ToLower(secret.RedactString(h.Name)) }
+func (h Hub) Key() string { return strings.ToLower(h.Name) }
 
 // Finding is what a detector saw in one event: the particulars, without the
 // texts that are the same for every alert of its kind.
@@ -140,6 +141,34 @@ type Event struct {
 	ID     string    // unique within Source (CloudEvents 1.0, section 3.1.1)
 	Time   time.Time // when it happened, UTC
 	Raw    []byte    // the event as it was delivered: JSON
+}
+
+// Redact takes the secrets out of every text of the occurrence but Event.Raw, in
+// one pass. It comes before ID, so that an event that comes back from the
+// quarantine, which keeps no secret, gives the alert that it gave at first.
+func (o *Occurrence) Redact() {
+	texts := []*string{
+		&o.Hub.Name, &o.Hub.ResourceID, &o.Hub.SubscriptionID, &o.Entity.Name, &o.Actor, &o.ActorIPAddress,
+		&o.CorrelationID, &o.Message, &o.Event.Source, &o.Event.ID,
+	}
+	names := slices.Sorted(maps.Keys(o.Properties))
+	list := make([]string, 0, len(texts)+len(names))
+	for _, text := range texts {
+		list = append(list, *text)
+	}
+	for _, name := range names {
+		list = append(list, o.Properties[name])
+	}
+	if !secret.RedactStrings(list) {
+		return
+	}
+	for i, text := range texts {
+		*text = list[i]
+	}
+	o.Properties = maps.Clone(o.Properties)
+	for i, name := range names {
+		o.Properties[name] = list[len(texts)+i]
+	}
 }
 
 // Day is the UTC day that an occurrence counts for: that of its event, so that
@@ -182,17 +211,14 @@ type Evidence struct {
 }
 
 // ID derives the SystemAlertId of an alert from what makes it one alert: its
-// type, the hub's resource id, the entity, the actor and the UTC day. Ids,
-// names and actors that differ in letter case alone are the same, but for the
-// ids of devices and modules, and so are such as differ in a secret alone, which
-// is not kept: an event that comes back from the quarantine has none any more.
-// The result is a UUID of version 8 (RFC 9562, section 5.8) that holds 122 bits
-// of a SHA-256.
+// type, the hub's resource id, the entity, the actor and the UTC day. Letter case
+// does not matter, except in the ids of devices and modules. The result is a UUID
+// of version 8 (RFC 9562, section 5.8) that holds 122 bits of a SHA-256.
 func ID(alertType string, hub Hub, entity Entity, actor string, day time.Time) string {
 	h := sha256.New()
 	for _, part := range []string{
-		alertType, strings.ToLower(secret.RedactString(hub.ResourceID)), string(entity.Type), entity.key(),
-		strings.ToLower(secret.RedactString(actor)), day.UTC().Format(time.DateOnly),
+		alertType, strings.ToLower(hub.ResourceID), string(entity.Type), entity.key(),
+		strings.ToLower(actor), day.UTC().Format(time.DateOnly),
 	} {
 		// The length keeps ("ab", "c") apart from ("a", "bc").
 		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))

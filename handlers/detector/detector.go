@@ -95,8 +95,7 @@ func (d Detector) detect(e event.Event) (occurrences []alert.Occurrence, err err
 		return nil, fmt.Errorf("detector %s: %w", d.Name, err)
 	}
 	for _, f := range findings {
-		occurrences = append(occurrences, alert.Occurrence{
-			ID:          alert.ID(d.AlertType, f.Hub, f.Entity, f.Actor, e.Time),
+		o := alert.Occurrence{
 			Detector:    d.Name,
 			Type:        d.AlertType,
 			DisplayName: d.Title,
@@ -104,7 +103,10 @@ func (d Detector) detect(e event.Event) (occurrences []alert.Occurrence, err err
 			Remediation: d.Remediation,
 			Finding:     f,
 			Event:       alert.Event{Source: e.Source, ID: e.ID, Time: e.Time, Raw: e.Raw},
-		})
+		}
+		o.Redact()
+		o.ID = alert.ID(o.Type, o.Hub, o.Entity, o.Actor, o.Event.Time)
+		occurrences = append(occurrences, o)
 	}
 	return occurrences, nil
 }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"regexp"
 	"slices"
+	"strings"
 )
 
 // Pieces of the expressions below. What surrounds a secret may be escaped, by
@@ -25,6 +26,17 @@ const (
 	escape = `\\+(?:/|u00(?:2[5bdf]|3[0-9d]|[46][1-9a-f]|[57][0-9af]))`
 )
 
+// form is a form in which credentials appear.
+type form struct {
+	words []string // one of which each secret of the form has, in lower case
+	form  *regexp.Regexp
+}
+
+// in reports whether a text in lower case has one of the words of f.
+func (f form) in(lower []byte) bool {
+	return slices.ContainsFunc(f.words, func(word string) bool { return bytes.Contains(lower, []byte(word)) })
+}
+
 // secrets are the forms in which credentials appear inside events and errors.
 // In each, group 1 is what is kept.
 //
@@ -34,10 +46,7 @@ const (
 //   - bearer tokens, and JSON web tokens by themselves (RFC 7519: the header of
 //     each begins with {" and so with eyJ), which have three parts, or five if
 //     they are encrypted
-var secrets = []struct {
-	words []string // one of which each secret of the form has, in lower case
-	form  *regexp.Regexp
-}{
+var secrets = []form{
 	{[]string{"sig"}, regexp.MustCompile(`(?i)(` + edge + `sig` + is + `)` + value)},
 	{
 		[]string{"accesskey", "accountkey", "primarykey", "secondarykey", "sharedaccesssignature"},
@@ -56,10 +65,9 @@ func Redact(b []byte) []byte {
 	// Most events have none of the words, and to look for words is far cheaper
 	// than to match forms.
 	lower := bytes.ToLower(b)
-	for _, s := range secrets {
-		has := func(word string) bool { return bytes.Contains(lower, []byte(word)) }
-		if slices.ContainsFunc(s.words, has) && s.form.Match(b) {
-			b = s.form.ReplaceAll(b, []byte("${1}REDACTED"))
+	for _, f := range secrets {
+		if f.in(lower) && f.form.Match(b) {
+			b = f.form.ReplaceAll(b, []byte("${1}REDACTED"))
 		}
 	}
 	return b
@@ -67,3 +75,18 @@ func Redact(b []byte) []byte {
 
 // RedactString is Redact for a string.
 func RedactString(s string) string { return string(Redact([]byte(s))) }
+
+// RedactStrings replaces the secrets in each of list, as Redact does, and reports
+// whether there were any. To look for the words of secrets is done once for all.
+func RedactStrings(list []string) (found bool) {
+	lower := []byte(strings.ToLower(strings.Join(list, "\x00")))
+	if !slices.ContainsFunc(secrets, func(f form) bool { return f.in(lower) }) {
+		return false
+	}
+	for i, s := range list {
+		if list[i] = RedactString(s); list[i] != s {
+			found = true
+		}
+	}
+	return found
+}

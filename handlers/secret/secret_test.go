@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -293,5 +294,16 @@ func BenchmarkRedact(b *testing.B) {
 				Redact(doc)
 			}
 		})
+	}
+}
+
+func TestRedactStrings(t *testing.T) {
+	plain := []string{"root-ca", "signature", "bearer", "", "AccountKey"}
+	if list := slices.Clone(plain); RedactStrings(list) || !slices.Equal(list, plain) {
+		t.Errorf("strings without secrets become %q", list)
+	}
+	list := []string{"root-ca", "?sig=abc", "bearer", "token", jwt}
+	if !RedactStrings(list) || !slices.Equal(list, []string{"root-ca", "?sig=REDACTED", "bearer", "token", "REDACTED"}) {
+		t.Errorf("strings with secrets become %q: want each by itself without its secrets", list)
 	}
 }
