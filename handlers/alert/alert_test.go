@@ -122,7 +122,7 @@ func TestDay(t *testing.T) {
 		{time.Date(1601, 1, 1, 12, 0, 0, 0, time.UTC), time.Date(1601, 1, 1, 0, 0, 0, 0, time.UTC)},
 		{time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC), time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)},
 	} {
-		if got := (Occurrence{Evidence: Evidence{Time: test.when}}).Day(); !got.Equal(test.want) || got.Location() != time.UTC {
+		if got := (Occurrence{Event: Event{Time: test.when}}).Day(); !got.Equal(test.want) || got.Location() != time.UTC {
 			t.Errorf("the day of %v is %v, want %v", test.when, got, test.want)
 		}
 	}
@@ -134,7 +134,7 @@ func TestWords(t *testing.T) {
 			t.Errorf("%q is valid: %v, want %v", severity, !want, want)
 		}
 	}
-	for status, want := range map[Status]bool{Active: false, InProgress: false, Resolved: true, Dismissed: true, "": false} {
+	for status, want := range map[Status]bool{Active: false, InProgress: false, Resolved: true, Dismissed: true, "resolved": true, "DISMISSED": true, "": false, "under review": false} {
 		if status.Closed() != want {
 			t.Errorf("%q is closed: %v, want %v", status, !want, want)
 		}

@@ -117,12 +117,15 @@ func decodeRow(entity []byte) (Row, error) {
 		return Row{}, err
 	}
 	// The service leaves out digits that are zero.
-	for name, t := range map[string]*string{"StartTimeUtc": &r.StartTimeUtc, "EndTimeUtc": &r.EndTimeUtc, "TimeGeneratedUtc": &r.TimeGeneratedUtc} {
-		parsed, err := r.time(name, *t)
+	for _, column := range []struct {
+		name  string
+		value *string
+	}{{"StartTimeUtc", &r.StartTimeUtc}, {"EndTimeUtc", &r.EndTimeUtc}, {"TimeGeneratedUtc", &r.TimeGeneratedUtc}} {
+		t, err := r.time(column.name, *column.value)
 		if err != nil {
 			return Row{}, err
 		}
-		*t = edmTime(parsed)
+		*column.value = edmTime(t)
 	}
 	return r, nil
 }
