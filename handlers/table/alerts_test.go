@@ -143,6 +143,31 @@ func prepared(t testing.TB, s *Alerts, occurrences ...alert.Occurrence) []occurr
 	return batch
 }
 
+// read returns the body of a request, which can be read once more.
+func read(t testing.TB, r *http.Request) string {
+	t.Helper()
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Error(err)
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return string(body)
+}
+
+// merge writes columns into the row of the alert that o is of, as a person may.
+func merge(t testing.TB, s *Alerts, o alert.Occurrence, columns map[string]any) {
+	t.Helper()
+	row := map[string]any{"PartitionKey": partitionKey(o), "RowKey": alertKey(o.ID)}
+	maps.Copy(row, columns)
+	entity, err := json.Marshal(row)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.table.client.UpdateEntity(t.Context(), entity, &aztables.UpdateEntityOptions{UpdateMode: aztables.UpdateModeMerge}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // refOf returns the reference of the alert that o is of.
 func refOf(o alert.Occurrence) alert.Ref { return alert.Ref{Hub: o.Hub.Name, Day: o.Day(), ID: o.ID} }
 
@@ -158,7 +183,7 @@ func errorOf[T any](seq iter.Seq2[T, error]) error {
 
 // answering returns a connection string for azurite through a proxy that answers
 // the requests whose body status gives a status for, and passes on the others.
-func answering(t testing.TB, status func(body []byte) int) string {
+func answering(t testing.TB, status func(body string) int) string {
 	t.Helper()
 	a := azurite(t)
 	target, _, _ := strings.Cut(a.Endpoint(), "/devstoreaccount1")
@@ -168,15 +193,10 @@ func answering(t testing.TB, status func(body []byte) int) string {
 	}
 	pass := httputil.NewSingleHostReverseProxy(service)
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			t.Error(err)
-		}
-		if code := status(body); code != 0 {
+		if code := status(read(t, r)); code != 0 {
 			w.WriteHeader(code)
 			return
 		}
-		r.Body = io.NopCloser(bytes.NewReader(body))
 		pass.ServeHTTP(w, r)
 	}))
 	t.Cleanup(proxy.Close)
@@ -362,10 +382,7 @@ func TestWhatAPersonSetStays(t *testing.T) {
 		s := open(t, azurite(t).ConnectionString())
 		first := occurred("contoso-hub", "1", noon)
 		put(t, s, first)
-		set := fmt.Sprintf(`{"PartitionKey":%q,"RowKey":%q,"Status":%q,"Owner":"bob"}`, partitionKey(first), alertKey(first.ID), status)
-		if _, err := s.table.client.UpdateEntity(t.Context(), []byte(set), &aztables.UpdateEntityOptions{UpdateMode: aztables.UpdateModeMerge}); err != nil {
-			t.Fatal(err)
-		}
+		merge(t, s, first, map[string]any{"Status": status, "Owner": "bob"})
 		put(t, s, first)
 		if a := list(t, s, alert.Query{})[0]; a.Status != status || a.Occurrences != 1 {
 			t.Errorf("a redelivery makes %s with 1 occurrence %s with %d", status, a.Status, a.Occurrences)
@@ -602,8 +619,8 @@ func TestRefused(t *testing.T) {
 // TestOneImpossibleOccurrence rejects every transaction that holds one of three
 // occurrences: the other two are stored.
 func TestOneImpossibleOccurrence(t *testing.T) {
-	connection := answering(t, func(body []byte) int {
-		if bytes.Contains(body, []byte("impossible")) {
+	connection := answering(t, func(body string) int {
+		if strings.Contains(body, "impossible") {
 			return http.StatusBadRequest
 		}
 		return 0
