@@ -134,7 +134,7 @@ func TestWords(t *testing.T) {
 			t.Errorf("%q is valid: %v, want %v", severity, !want, want)
 		}
 	}
-	for status, want := range map[Status]bool{Active: false, InProgress: false, Resolved: true, Dismissed: true, "": false} {
+	for status, want := range map[Status]bool{Active: false, InProgress: false, Resolved: true, Dismissed: true, "resolved": true, "DISMISSED": true, "": false, "under review": false} {
 		if status.Closed() != want {
 			t.Errorf("%q is closed: %v, want %v", status, !want, want)
 		}

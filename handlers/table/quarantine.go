@@ -70,10 +70,10 @@ func (q *Quarantine) Quarantine(ctx context.Context, e alert.Quarantined) error 
 	whole := secret.Redact(e.Body)
 	h := head{
 		key:            key{partition, id},
-		Function:       column(e.Function),
-		EventId:        column(e.EventID),
-		Reason:         column(e.Reason),
-		Body:           column(string(e.Body)),
+		Function:       clean(e.Function),
+		EventId:        clean(e.EventID),
+		Reason:         clean(e.Reason),
+		Body:           column(string(whole)),
 		BodySha256:     sha256Hex(e.Body),
 		Size:           fmt.Sprint(e.Size),
 		SizeType:       edmInt64,
@@ -96,6 +96,9 @@ func (q *Quarantine) Quarantine(ctx context.Context, e alert.Quarantined) error 
 	}
 	return q.insert(ctx, h)
 }
+
+// clean makes a foreign string fit to stand in a column: without secrets, too.
+func clean(s string) string { return column(secret.RedactString(s)) }
 
 // insert adds a row to the quarantine, unless it is there.
 func (q *Quarantine) insert(ctx context.Context, row any) error {
@@ -243,7 +246,7 @@ func (q *Quarantine) Redriven(ctx context.Context, held Held, outcome string) er
 		RedrivenUtc     string
 		RedrivenType    string `json:"RedrivenUtc@odata.type"`
 		RedrivenOutcome string
-	}{held.key, edmTime(q.now()), edmDateTime, column(outcome)})
+	}{held.key, edmTime(q.now()), edmDateTime, clean(outcome)})
 	if err != nil {
 		return fmt.Errorf("quarantine row %s: %w", held.ID, err)
 	}

@@ -13,10 +13,10 @@ import (
 )
 
 // quarantined returns the events in the quarantine whose ids begin with id.
-func quarantined(t *testing.T, s *Store, id string) []Held {
+func quarantined(t *testing.T, s *Quarantine, id string) []Held {
 	t.Helper()
 	var all []Held
-	for held, err := range s.Quarantined(t.Context(), id) {
+	for held, err := range s.List(t.Context(), id) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -29,7 +29,7 @@ func quarantined(t *testing.T, s *Store, id string) []Held {
 // quarantined with, however long it is, and is gone with all its rows once it is
 // deleted.
 func TestQuarantinedComesBack(t *testing.T) {
-	s, _ := open(t, emulator(t).ConnectionString())
+	s := openQuarantine(t, emulator(t).ConnectionString())
 	begin := time.Now().UTC().Truncate(time.Microsecond)
 	for _, q := range []alert.Quarantined{
 		{Function: "CertificateAdded", EventID: "event-1", Reason: "event: eventType: missing or empty", Body: []byte(`{"id":"event-1"}`), Size: 16},
@@ -92,7 +92,7 @@ func TestQuarantinedComesBack(t *testing.T) {
 		if err := s.Delete(t.Context(), again); err != nil {
 			t.Fatal(err)
 		}
-		if rows := dump(t, s.quarantine); len(rows) > 0 {
+		if rows := dump(t, s.table); len(rows) > 0 {
 			t.Errorf("%s: %d rows are left", q.Reason, len(rows))
 		}
 		for what, err := range map[string]error{
@@ -112,11 +112,11 @@ func TestQuarantinedComesBack(t *testing.T) {
 // without its body.
 func TestQuarantineFaults(t *testing.T) {
 	long := alert.Quarantined{Function: "CertificateAdded", Reason: "long", Body: []byte(strings.Repeat("x", 2*partColumn*partColumns)), Size: 1}
-	for method, use := range map[string]func(*Store, Held) error{
-		"list":   func(s *Store, h Held) error { return errorOf(s.Quarantined(t.Context(), "")) },
-		"read":   func(s *Store, h Held) error { _, err := s.Whole(t.Context(), h); return err },
-		"mark":   func(s *Store, h Held) error { return s.Redriven(t.Context(), h, "") },
-		"delete": func(s *Store, h Held) error { return s.Delete(t.Context(), h) },
+	for method, use := range map[string]func(*Quarantine, Held) error{
+		"list":   func(s *Quarantine, h Held) error { return errorOf(s.List(t.Context(), "")) },
+		"read":   func(s *Quarantine, h Held) error { _, err := s.Whole(t.Context(), h); return err },
+		"mark":   func(s *Quarantine, h Held) error { return s.Redriven(t.Context(), h, "") },
+		"delete": func(s *Quarantine, h Held) error { return s.Delete(t.Context(), h) },
 	} {
 		for _, part := range []string{"", "%7C00", "%7C01"} {
 			t.Run(method+part, func(t *testing.T) {
@@ -124,7 +124,7 @@ func TestQuarantineFaults(t *testing.T) {
 				if part != "" && (method == "list" || method == "mark") {
 					return // touches the head alone
 				}
-				clean, settings := open(t, emulator(t).ConnectionString())
+				clean := openQuarantine(t, emulator(t).ConnectionString())
 				if err := clean.Quarantine(t.Context(), long); err != nil {
 					t.Fatal(err)
 				}
@@ -132,13 +132,13 @@ func TestQuarantineFaults(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				settings.ConnectionString, _ = through(t, func(_ int, r *http.Request) azurite.Fault {
+				connection, _ := through(t, func(_ int, r *http.Request) azurite.Fault {
 					if strings.Contains(r.URL.RequestURI(), part) {
 						return azurite.Drop
 					}
 					return azurite.Pass
 				})
-				if err := use(reopen(t, settings), held); err == nil || !strings.HasPrefix(err.Error(), `table "`+settings.QuarantineTable) {
+				if err := use(account(t, connection).Quarantine(clean.table.name), held); err == nil || !strings.HasPrefix(err.Error(), `table "`+clean.table.name) {
 					t.Errorf("error %v, want one that names the table", err)
 				}
 				for _, left := range quarantined(t, clean, "") {
@@ -149,9 +149,4 @@ func TestQuarantineFaults(t *testing.T) {
 			})
 		}
 	}
-}
-
-func errorOf(seq func(func(Held, error) bool)) (err error) {
-	seq(func(_ Held, e error) bool { err = e; return true })
-	return err
 }

@@ -110,10 +110,10 @@ func (a *Alerts) get(ctx context.Context, p partition, id string) (*stored, erro
 // decode returns the alert of a row.
 func (a *Alerts) decode(entity []byte) (*stored, error) {
 	row, err := decodeRow(entity)
-	if err != nil {
-		return nil, fmt.Errorf("table %q: %w", a.table.name, err)
+	var found alert.Alert
+	if err == nil {
+		found, err = row.alert()
 	}
-	found, err := row.alert()
 	if err != nil {
 		return nil, fmt.Errorf("table %q: %w", a.table.name, err)
 	}

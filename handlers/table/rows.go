@@ -14,6 +14,7 @@ import (
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/secret"
+	"hubwatch/handlers/version"
 )
 
 // Row is the row of an alert. Its columns have the names of Microsoft's
@@ -32,6 +33,7 @@ type Row struct {
 	Detector         string
 	VendorName       string
 	ProductName      string
+	ProductVersion   string // of the handler that wrote last
 
 	EndTimeUtc       string // of the last occurrence
 	TimeGeneratedUtc string `json:",omitzero"` // when the row was made
@@ -103,6 +105,7 @@ func newRow(a alert.Occurrence, generated time.Time) Row {
 		Detector:         a.Detector,
 		VendorName:       "hubwatch",
 		ProductName:      "hubwatch",
+		ProductVersion:   version.Version,
 		EndTimeUtc:       at,
 		TimeGeneratedUtc: edmTime(generated),
 		Status:           string(alert.Active),
@@ -117,12 +120,15 @@ func decodeRow(entity []byte) (Row, error) {
 		return Row{}, err
 	}
 	// The service leaves out digits that are zero.
-	for name, t := range map[string]*string{"StartTimeUtc": &r.StartTimeUtc, "EndTimeUtc": &r.EndTimeUtc, "TimeGeneratedUtc": &r.TimeGeneratedUtc} {
-		parsed, err := r.time(name, *t)
+	for _, column := range []struct {
+		name  string
+		value *string
+	}{{"StartTimeUtc", &r.StartTimeUtc}, {"EndTimeUtc", &r.EndTimeUtc}, {"TimeGeneratedUtc", &r.TimeGeneratedUtc}} {
+		t, err := r.time(column.name, *column.value)
 		if err != nil {
 			return Row{}, err
 		}
-		*t = edmTime(parsed)
+		*column.value = edmTime(t)
 	}
 	return r, nil
 }
@@ -273,7 +279,7 @@ func newEvidence(a alert.Occurrence) evidence {
 		ActorIpAddress: column(a.ActorIPAddress),
 		CorrelationId:  column(a.CorrelationID),
 		Properties:     properties(a.Properties),
-		RawEvent:       column(string(a.Event.Raw)),
+		RawEvent:       column(string(secret.Redact(a.Event.Raw))),
 		RawEventSha256: sha256Hex(a.Event.Raw),
 	}
 }
@@ -331,10 +337,11 @@ func parseProperties(column, text string) map[string]string {
 // (64 KiB, https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model).
 const maxText = 32000
 
-// column makes a foreign string fit to stand in a column: without secrets, valid
-// UTF-8, and of at most maxText UTF-16 units.
+// column makes a foreign string fit to stand in a column: valid UTF-8, and of at
+// most maxText UTF-16 units. The string has no secret any more, since a secret that
+// is cut cannot be recognized.
 func column(s string) string {
-	s = strings.ToValidUTF8(secret.RedactString(s), string(utf8.RuneError))
+	s = strings.ToValidUTF8(s, string(utf8.RuneError))
 	if len(s) <= maxText {
 		return s
 	}

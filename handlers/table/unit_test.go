@@ -96,7 +96,6 @@ func TestColumn(t *testing.T) {
 		"too long":        {strings.Repeat("x", maxText+1), strings.Repeat("x", maxText)},
 		"surrogate pairs": {emoji, emoji[:maxText/2*4]},
 		"not UTF-8":       {"a\xffb", "a\uFFFDb"},
-		"secret":          {"https://contoso.example/?sig=abc%3D&x=1", "https://contoso.example/?sig=REDACTED&x=1"},
 	} {
 		got := column(test.in)
 		if got != test.want {
@@ -228,21 +227,17 @@ func TestLimiterRespectsDeadline(t *testing.T) {
 }
 
 func TestSettings(t *testing.T) {
-	valid := Settings{ConnectionString: "UseDevelopmentStorage=true", AlertsTable: "alerts", QuarantineTable: "quarantine"}
+	valid := Settings{ConnectionString: "UseDevelopmentStorage=true"}
 	for name, test := range map[string]struct {
 		change func(*Settings)
 		want   string // part of the error, "" if there is none
 	}{
-		"development storage":                  {func(*Settings) {}, ""},
-		"development storage, other spelling":  {func(s *Settings) { s.ConnectionString = "usedevelopmentstorage=TRUE;" }, ""},
-		"neither":                              {func(s *Settings) { s.ConnectionString = "" }, "AlertsStorage__tableServiceUri: want one, have none"},
-		"both":                                 {func(s *Settings) { s.ServiceURI = "https://contoso.table.core.windows.net" }, "want one, have both"},
-		"not a connection string":              {func(s *Settings) { s.ConnectionString = "contoso" }, "setting AlertsStorage"},
-		"connection string without a key":      {func(s *Settings) { s.ConnectionString = "AccountName=contoso" }, "setting AlertsStorage"},
-		"alerts table with a hyphen":           {func(s *Settings) { s.AlertsTable = "hub-alerts" }, "setting AlertsTable"},
-		"alerts table of 64 letters":           {func(s *Settings) { s.AlertsTable = strings.Repeat("a", 64) }, "setting AlertsTable"},
-		"quarantine table that is empty":       {func(s *Settings) { s.QuarantineTable = "" }, "setting QuarantineTable"},
-		"one table for both, in other letters": {func(s *Settings) { s.QuarantineTable = "Alerts" }, "want two tables"},
+		"development storage":                 {func(*Settings) {}, ""},
+		"development storage, other spelling": {func(s *Settings) { s.ConnectionString = "usedevelopmentstorage=TRUE;" }, ""},
+		"neither":                             {func(s *Settings) { s.ConnectionString = "" }, "AlertsStorage__tableServiceUri: want one, have none"},
+		"both":                                {func(s *Settings) { s.ServiceURI = "https://contoso.table.core.windows.net" }, "want one, have both"},
+		"not a connection string":             {func(s *Settings) { s.ConnectionString = "contoso" }, "setting AlertsStorage"},
+		"connection string without a key":     {func(s *Settings) { s.ConnectionString = "AccountName=contoso" }, "setting AlertsStorage"},
 		"identity": {func(s *Settings) {
 			s.ConnectionString, s.ServiceURI, s.ManagedIdentity = "", "https://contoso.table.core.windows.net", true
 		}, ""},
@@ -255,8 +250,20 @@ func TestSettings(t *testing.T) {
 		}
 	}
 	secret := "0123456789abcdef"
-	_, err := Open(Settings{ConnectionString: "AccountKey=" + secret, AlertsTable: "alerts", QuarantineTable: "quarantine"})
+	_, err := Open(Settings{ConnectionString: "AccountKey=" + secret})
 	if err == nil || strings.Contains(err.Error(), secret) {
 		t.Errorf("the error of a broken connection string is %v: want one without its key", err)
+	}
+}
+
+func TestCheckName(t *testing.T) {
+	for name, ok := range map[string]bool{
+		"alerts": true, "Alerts2": true, "abc": true, strings.Repeat("a", 63): true,
+		"": false, "ab": false, "hub-alerts": false, "2alerts": false, strings.Repeat("a", 64): false, "alerts\n": false, "älerts": false,
+	} {
+		err := CheckName(name)
+		if (err == nil) != ok || err != nil && !strings.Contains(err.Error(), fmt.Sprintf("%q", name)) {
+			t.Errorf("%q: error %v, want it to be a name for a table: %v", name, err, ok)
+		}
 	}
 }

@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log"
 	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"slices"
@@ -29,6 +31,7 @@ import (
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/local/azurite"
 	"hubwatch/handlers/secret"
+	"hubwatch/handlers/version"
 )
 
 // TestMain makes the test binary also the process that TestKeyless starts:
@@ -74,22 +77,33 @@ func emulator(t testing.TB) *azurite.Service {
 
 var tables atomic.Int64
 
-// open returns a store with two tables of its own on the service at a
-// connection string, and the settings to open it once more.
-func open(t testing.TB, connection string) (*Store, Settings) {
+// account returns the service at a connection string.
+func account(t testing.TB, connection string) *Account {
 	t.Helper()
-	n := tables.Add(1)
-	settings := Settings{ConnectionString: connection, AlertsTable: fmt.Sprintf("alerts%d", n), QuarantineTable: fmt.Sprintf("quarantine%d", n)}
-	return reopen(t, settings), settings
-}
-
-func reopen(t testing.TB, settings Settings) *Store {
-	t.Helper()
-	s, err := Open(settings)
+	a, err := Open(Settings{ConnectionString: connection})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s
+	return a
+}
+
+// open returns a table of alerts of its own on the service at a connection string.
+func open(t testing.TB, connection string) *Alerts {
+	t.Helper()
+	return account(t, connection).Alerts(fmt.Sprintf("alerts%d", tables.Add(1)))
+}
+
+// again returns the table of s once more, as another process has it.
+func again(t testing.TB, s *Alerts, connection string) *Alerts {
+	t.Helper()
+	return account(t, connection).Alerts(s.table.name)
+}
+
+// openQuarantine returns a quarantine of its own on the service at a connection
+// string.
+func openQuarantine(t testing.TB, connection string) *Quarantine {
+	t.Helper()
+	return account(t, connection).Quarantine(fmt.Sprintf("quarantine%d", tables.Add(1)))
 }
 
 // through returns a connection string for azurite through a proxy that makes
@@ -103,11 +117,91 @@ func through(t testing.TB, fault func(n int, r *http.Request) azurite.Fault) (st
 	return strings.Replace(a.ConnectionString(), target, p.URL, 1), p
 }
 
-func put(t testing.TB, s *Store, alerts ...alert.Occurrence) {
+// put records occurrences and returns what became of each.
+func put(t testing.TB, s *Alerts, occurrences ...alert.Occurrence) []alert.Outcome {
 	t.Helper()
-	if err := s.Put(t.Context(), alerts...); err != nil {
+	recorded, err := s.Record(t.Context(), occurrences...)
+	if err != nil {
 		t.Fatal(err)
 	}
+	outcomes := make([]alert.Outcome, len(recorded))
+	for i, r := range recorded {
+		outcomes[i] = r.Outcome
+	}
+	return outcomes
+}
+
+// prepared returns occurrences on their way into the table.
+func prepared(t testing.TB, s *Alerts, occurrences ...alert.Occurrence) []occurrence {
+	t.Helper()
+	batch := make([]occurrence, len(occurrences))
+	for i, o := range occurrences {
+		var err error
+		if batch[i], err = s.prepare(o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return batch
+}
+
+// read returns the body of a request, which can be read once more.
+func read(t testing.TB, r *http.Request) string {
+	t.Helper()
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Error(err)
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return string(body)
+}
+
+// merge writes columns into the row of the alert that o is of, as a person may.
+func merge(t testing.TB, s *Alerts, o alert.Occurrence, columns map[string]any) {
+	t.Helper()
+	row := map[string]any{"PartitionKey": partitionKey(o), "RowKey": alertKey(o.ID)}
+	maps.Copy(row, columns)
+	entity, err := json.Marshal(row)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.table.client.UpdateEntity(t.Context(), entity, &aztables.UpdateEntityOptions{UpdateMode: aztables.UpdateModeMerge}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// refOf returns the reference of the alert that o is of.
+func refOf(o alert.Occurrence) alert.Ref { return alert.Ref{Hub: o.Hub.Name, Day: o.Day(), ID: o.ID} }
+
+// errorOf draws everything and returns the error at the end.
+func errorOf[T any](seq iter.Seq2[T, error]) error {
+	for _, err := range seq {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// answering returns a connection string for azurite through a proxy that answers
+// the requests whose body status gives a status for, and passes on the others.
+func answering(t testing.TB, status func(body string) int) string {
+	t.Helper()
+	a := emulator(t)
+	target, _, _ := strings.Cut(a.Endpoint(), "/devstoreaccount1")
+	service, err := url.Parse(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pass := httputil.NewSingleHostReverseProxy(service)
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if code := status(read(t, r)); code != 0 {
+			w.WriteHeader(code)
+			return
+		}
+		pass.ServeHTTP(w, r)
+	}))
+	t.Cleanup(proxy.Close)
+	return strings.Replace(a.ConnectionString(), target, proxy.URL, 1)
 }
 
 // dump returns every row of a table by its key, without what differs between
@@ -137,21 +231,22 @@ func dump(t testing.TB, table table) map[string]map[string]any {
 	return rows
 }
 
-func list(t testing.TB, s *Store, hub string) []Row {
+// list returns the alerts that q asks for.
+func list(t testing.TB, s *Alerts, q alert.Query) []alert.Alert {
 	t.Helper()
-	var rows []Row
-	for row, err := range s.List(t.Context(), hub) {
+	var alerts []alert.Alert
+	for a, err := range s.List(t.Context(), q) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rows = append(rows, row)
+		alerts = append(alerts, a)
 	}
-	return rows
+	return alerts
 }
 
 // TestColumns holds the two kinds of rows to the columns that are documented.
 func TestColumns(t *testing.T) {
-	s, _ := open(t, emulator(t).ConnectionString())
+	s := open(t, emulator(t).ConnectionString())
 	put(t, s, occurred("Contoso-Hub", "event-1", noon))
 	id := occurred("contoso-hub", "event-1", noon).ID
 	hubID := "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-iot/providers/Microsoft.Devices/IotHubs/Contoso-Hub"
@@ -166,7 +261,7 @@ func TestColumns(t *testing.T) {
 		"StartTimeUtc": "2026-02-01T12:00:00.1234567Z", "StartTimeUtc@odata.type": "Edm.DateTime",
 		"EndTimeUtc": "2026-02-01T12:00:00.1234567Z", "EndTimeUtc@odata.type": "Edm.DateTime",
 		"Status": "Active", "Occurrences": 1.0, "ExtendedProperties": `{"ChangeKind":"created"}`,
-		"Detector": "CertificateAdded", "VendorName": "hubwatch", "ProductName": "hubwatch",
+		"Detector": "CertificateAdded", "VendorName": "hubwatch", "ProductName": "hubwatch", "ProductVersion": version.Version,
 	}, {
 		"PartitionKey": "contoso-hub|79739798", "RowKey": evidenceKey(occurred("contoso-hub", "event-1", noon)),
 		"SystemAlertId": id, "EventId": "event-1", "EventTimeUtc": "2026-02-01T12:00:00.1234567Z", "EventTimeUtc@odata.type": "Edm.DateTime",
@@ -176,11 +271,11 @@ func TestColumns(t *testing.T) {
 	}} {
 		want[fmt.Sprint(row["PartitionKey"], " ", row["RowKey"])] = row
 	}
-	if diff := cmp.Diff(want, dump(t, s.alerts)); diff != "" {
+	if diff := cmp.Diff(want, dump(t, s.table)); diff != "" {
 		t.Errorf("rows (-want +got):\n%s", diff)
 	}
-	if made := list(t, s, "")[0].TimeGeneratedUtc; made == "" {
-		t.Error("TimeGeneratedUtc is empty")
+	if made := list(t, s, alert.Query{})[0].Generated; time.Since(made).Abs() > time.Minute {
+		t.Errorf("TimeGeneratedUtc is %v", made)
 	}
 }
 
@@ -193,14 +288,14 @@ func TestRedeliveryChangesNothing(t *testing.T) {
 		at := noon.Add(time.Duration(i%7) * time.Minute)
 		alerts = append(alerts, occurred([]string{"contoso-hub", "contoso-hub-west"}[i%2], fmt.Sprint("event-", i), at))
 	}
-	clean, _ := open(t, emulator(t).ConnectionString())
+	clean := open(t, emulator(t).ConnectionString())
 	for _, a := range alerts {
 		put(t, clean, a)
 	}
-	want := dump(t, clean.alerts)
+	want := dump(t, clean.table)
 
-	s, settings := open(t, emulator(t).ConnectionString())
-	instances := []*Store{s, reopen(t, settings)}
+	s := open(t, emulator(t).ConnectionString())
+	instances := []*Alerts{s, again(t, s, emulator(t).ConnectionString())}
 	var deliveries []alert.Occurrence
 	for range 3 {
 		deliveries = append(deliveries, alerts...)
@@ -209,13 +304,13 @@ func TestRedeliveryChangesNothing(t *testing.T) {
 	var wait sync.WaitGroup
 	for i, a := range deliveries {
 		wait.Go(func() {
-			if err := instances[i%2].Put(t.Context(), a); err != nil {
+			if _, err := instances[i%2].Record(t.Context(), a); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	wait.Wait()
-	if diff := cmp.Diff(want, dump(t, s.alerts)); diff != "" {
+	if diff := cmp.Diff(want, dump(t, s.table)); diff != "" {
 		t.Errorf("rows of a clean run and of three deliveries (-want +got):\n%s", diff)
 	}
 }
@@ -224,7 +319,7 @@ func TestRedeliveryChangesNothing(t *testing.T) {
 // of than one answer of the service holds, together with what is new.
 func TestRedeliveryOfMany(t *testing.T) {
 	connection, proxy := through(t, func(int, *http.Request) azurite.Fault { return azurite.Pass })
-	s, _ := open(t, connection)
+	s := open(t, connection)
 	const many = 1_100 // an answer has 1,000 rows at most
 	var alerts []alert.Occurrence
 	for i := range many {
@@ -232,14 +327,10 @@ func TestRedeliveryOfMany(t *testing.T) {
 	}
 	slices.SortFunc(alerts, func(a, b alert.Occurrence) int { return strings.Compare(evidenceKey(a), evidenceKey(b)) })
 	commit := func(alerts ...alert.Occurrence) (requests int) {
-		var batch []occurrence
-		for _, a := range alerts {
-			batch = append(batch, occurrence{Occurrence: a})
-		}
 		ctx, cancel := context.WithTimeout(t.Context(), commitTimeout)
 		defer cancel()
 		before := proxy.Requests()
-		if err := s.commit(ctx, batch); err != nil {
+		if _, err := s.commit(ctx, prepared(t, s, alerts...)); err != nil {
 			t.Fatal(err)
 		}
 		return proxy.Requests() - before
@@ -251,11 +342,11 @@ func TestRedeliveryOfMany(t *testing.T) {
 	}
 	put(t, s, alerts[1:]...)
 	commit(alerts[0], alerts[1], alerts[many-1]) // the new one comes first, the last is behind the end of the answer
-	rows := list(t, s, "contoso-hub")
+	rows := list(t, s, alert.Query{Hub: "contoso-hub"})
 	if len(rows) != 1 || rows[0].Occurrences != many {
 		t.Fatalf("%d alerts, want 1 with %d occurrences: %+v", len(rows), many, rows)
 	}
-	if evidence := len(dump(t, s.alerts)) - 1; evidence != many {
+	if evidence := len(dump(t, s.table)) - 1; evidence != many {
 		t.Errorf("%d rows of evidence, want %d", evidence, many)
 	}
 }
@@ -263,22 +354,22 @@ func TestRedeliveryOfMany(t *testing.T) {
 // TestOneDeviceFailsFourHundredTimesAtOnce is the worst case for a counter: all
 // occurrences belong to one row, and two instances write it.
 func TestOneDeviceFailsFourHundredTimesAtOnce(t *testing.T) {
-	s, settings := open(t, emulator(t).ConnectionString())
-	instances := []*Store{s, reopen(t, settings)}
+	s := open(t, emulator(t).ConnectionString())
+	instances := []*Alerts{s, again(t, s, emulator(t).ConnectionString())}
 	var wait sync.WaitGroup
 	for i := range 400 {
 		wait.Go(func() {
-			if err := instances[i%2].Put(t.Context(), occurred("contoso-hub", fmt.Sprint(i), noon.Add(time.Duration(i)*time.Millisecond))); err != nil {
+			if _, err := instances[i%2].Record(t.Context(), occurred("contoso-hub", fmt.Sprint(i), noon.Add(time.Duration(i)*time.Millisecond))); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	wait.Wait()
-	rows := list(t, s, "contoso-hub")
+	rows := list(t, s, alert.Query{Hub: "contoso-hub"})
 	if len(rows) != 1 || rows[0].Occurrences != 400 {
 		t.Fatalf("%d alerts, want 1 with 400 occurrences: %+v", len(rows), rows)
 	}
-	if evidence := len(dump(t, s.alerts)) - 1; evidence != 400 {
+	if evidence := len(dump(t, s.table)) - 1; evidence != 400 {
 		t.Errorf("%d rows of evidence, want 400", evidence)
 	}
 }
@@ -287,25 +378,22 @@ func TestOneDeviceFailsFourHundredTimesAtOnce(t *testing.T) {
 // would, and then redelivers and adds occurrences.
 func TestWhatAPersonSetStays(t *testing.T) {
 	for status, after := range map[alert.Status]alert.Status{
-		alert.InProgress: alert.InProgress, alert.Resolved: alert.Active, alert.Dismissed: alert.Active,
+		alert.InProgress: alert.InProgress, alert.Resolved: alert.Active, alert.Dismissed: alert.Active, "under review": "under review",
 	} {
-		s, _ := open(t, emulator(t).ConnectionString())
+		s := open(t, emulator(t).ConnectionString())
 		first := occurred("contoso-hub", "1", noon)
 		put(t, s, first)
-		set := fmt.Sprintf(`{"PartitionKey":%q,"RowKey":%q,"Status":%q,"Owner":"bob"}`, partitionKey(first), alertKey(first.ID), status)
-		if _, err := s.alerts.client.UpdateEntity(t.Context(), []byte(set), &aztables.UpdateEntityOptions{UpdateMode: aztables.UpdateModeMerge}); err != nil {
-			t.Fatal(err)
-		}
+		merge(t, s, first, map[string]any{"Status": status, "Owner": "bob"})
 		put(t, s, first)
-		if row := list(t, s, "")[0]; row.Status != string(status) || row.Occurrences != 1 {
-			t.Errorf("a redelivery makes %s with 1 occurrence %s with %d", status, row.Status, row.Occurrences)
+		if a := list(t, s, alert.Query{})[0]; a.Status != status || a.Occurrences != 1 {
+			t.Errorf("a redelivery makes %s with 1 occurrence %s with %d", status, a.Status, a.Occurrences)
 		}
 		put(t, s, occurred("contoso-hub", "2", noon.Add(-time.Hour)))
-		row := list(t, s, "")[0]
-		if row.Status != string(after) || row.Occurrences != 2 {
-			t.Errorf("another occurrence makes %s %s with %d occurrences, want %s with 2", status, row.Status, row.Occurrences, after)
+		a := list(t, s, alert.Query{})[0]
+		if a.Status != after || a.Occurrences != 2 {
+			t.Errorf("another occurrence makes %s %s with %d occurrences, want %s with 2", status, a.Status, a.Occurrences, after)
 		}
-		if !strings.Contains(fmt.Sprint(dump(t, s.alerts)), "Owner:bob") {
+		if !strings.Contains(fmt.Sprint(dump(t, s.table)), "Owner:bob") {
 			t.Error("a column that a person added is gone")
 		}
 	}
@@ -314,44 +402,44 @@ func TestWhatAPersonSetStays(t *testing.T) {
 // TestAlertThatWasDeleted takes the alert's row away, as a person may: the same
 // event does not bring it back, another one does.
 func TestAlertThatWasDeleted(t *testing.T) {
-	s, _ := open(t, emulator(t).ConnectionString())
+	s := open(t, emulator(t).ConnectionString())
 	first := occurred("contoso-hub", "1", noon)
 	put(t, s, first)
-	if _, err := s.alerts.client.DeleteEntity(t.Context(), partitionKey(first), alertKey(first.ID), nil); err != nil {
+	if _, err := s.table.client.DeleteEntity(t.Context(), partitionKey(first), alertKey(first.ID), nil); err != nil {
 		t.Fatal(err)
 	}
 	put(t, s, first)
-	if rows := list(t, s, ""); len(rows) != 0 {
+	if rows := list(t, s, alert.Query{}); len(rows) != 0 {
 		t.Errorf("a redelivery brought %d deleted alerts back", len(rows))
 	}
 	put(t, s, occurred("contoso-hub", "2", noon))
-	if rows := list(t, s, ""); len(rows) != 1 || rows[0].Occurrences != 1 {
+	if rows := list(t, s, alert.Query{}); len(rows) != 1 || rows[0].Occurrences != 1 {
 		t.Errorf("another event gives %+v, want one alert of one occurrence", rows)
 	}
 }
 
 func TestListNewestDayFirst(t *testing.T) {
-	s, _ := open(t, emulator(t).ConnectionString())
+	s := open(t, emulator(t).ConnectionString())
 	for i, hub := range []string{"hub1", "hub10", "hub2", "HUB1", "hub-1"} {
 		for day := range 4 {
 			put(t, s, occurred(hub, fmt.Sprint(i, day), noon.AddDate(0, 0, (day*3)%4)))
 		}
 	}
 	var days []string
-	for _, row := range list(t, s, "Hub1") {
-		if !strings.EqualFold(row.HubName, "hub1") {
-			t.Errorf("an alert of %s among those of hub1", row.HubName)
+	for _, a := range list(t, s, alert.Query{Hub: "Hub1"}) {
+		if !strings.EqualFold(a.Hub.Name, "hub1") {
+			t.Errorf("an alert of %s among those of hub1", a.Hub.Name)
 		}
-		days = append(days, row.StartTimeUtc[:10])
+		days = append(days, a.Start.Format(time.DateOnly))
 	}
 	want := []string{"2026-02-04", "2026-02-03", "2026-02-02", "2026-02-01"}
 	if diff := cmp.Diff(want, days); diff != "" {
 		t.Errorf("days of hub1's alerts (-want +got):\n%s", diff)
 	}
-	if n := len(list(t, s, "")); n != 16 {
+	if n := len(list(t, s, alert.Query{})); n != 16 {
 		t.Errorf("%d alerts on all hubs, want 16", n)
 	}
-	if n := len(list(t, s, "x' or PartitionKey ne 'zzz")); n != 0 {
+	if n := len(list(t, s, alert.Query{Hub: "x' or PartitionKey ne 'zzz"})); n != 0 {
 		t.Errorf("a hub that is no name but a query lists %d alerts", n)
 	}
 }
@@ -359,7 +447,7 @@ func TestListNewestDayFirst(t *testing.T) {
 // TestNamesThatKeysForbid stores names with everything that Table Storage and
 // OData do not take in keys.
 func TestNamesThatKeysForbid(t *testing.T) {
-	s, _ := open(t, emulator(t).ConnectionString())
+	s := open(t, emulator(t).ConnectionString())
 	names := []string{
 		"o'brien", "a/b", `a\b`, "a#b", "a?b", "a%b", "100%", "a+b", "a b", "a|b", "a}b", "a\x00b", "a\tb\nc", "a\u0085b", "ü€😀",
 		"a''b", strings.Repeat("n", 1000), strings.Repeat("😀", 40000), "not\xffUTF-8",
@@ -370,15 +458,18 @@ func TestNamesThatKeysForbid(t *testing.T) {
 		a.ID = alert.ID(a.Type, a.Hub, a.Entity, a.Actor, noon)
 		put(t, s, a)
 		put(t, s, a)
-		rows := list(t, s, name)
-		if len(rows) != 1 || rows[0].CompromisedEntity != column(name) || rows[0].Occurrences != 1 {
-			t.Errorf("the entity %.40q comes back as %d rows: %.200v", name, len(rows), rows)
+		found := list(t, s, alert.Query{Hub: name})
+		if len(found) != 1 || found[0].Entity.Name != column(name) || found[0].Occurrences != 1 {
+			t.Errorf("the entity %.40q comes back as %d alerts: %.200v", name, len(found), found)
+		}
+		if _, _, err := s.Find(t.Context(), alert.Ref{Hub: name, Day: noon, ID: a.ID}); err != nil {
+			t.Errorf("the alert of %.40q: %v", name, err)
 		}
 	}
 }
 
 func TestEvidenceOfOneMegabyte(t *testing.T) {
-	s, _ := open(t, emulator(t).ConnectionString())
+	s := open(t, emulator(t).ConnectionString())
 	var alerts []alert.Occurrence
 	for i := range 5 { // more than one transaction takes
 		a := occurred("contoso-hub", fmt.Sprint(i), noon)
@@ -386,7 +477,7 @@ func TestEvidenceOfOneMegabyte(t *testing.T) {
 		alerts = append(alerts, a)
 	}
 	put(t, s, alerts...)
-	rows := dump(t, s.alerts)
+	rows := dump(t, s.table)
 	row := rows[partitionKey(alerts[0])+" "+evidenceKey(alerts[0])]
 	if n := len([]rune(row["RawEvent"].(string))); n != maxText || row["RawEventSha256"] != sha256Hex(alerts[0].Event.Raw) {
 		t.Errorf("evidence has %d characters and the hash %v", n, row["RawEventSha256"])
@@ -400,10 +491,10 @@ func TestEvidenceOfOneMegabyte(t *testing.T) {
 // rows with those of a write without faults.
 func TestFaults(t *testing.T) {
 	first, second := occurred("contoso-hub", "1", noon), occurred("contoso-hub", "2", noon.Add(time.Minute))
-	clean, _ := open(t, emulator(t).ConnectionString())
+	clean := open(t, emulator(t).ConnectionString())
 	put(t, clean, first)
 	put(t, clean, second)
-	want := dump(t, clean.alerts)
+	want := dump(t, clean.table)
 
 	for fault, name := range map[azurite.Fault]string{
 		azurite.Drop: "connection breaks", azurite.Lose: "answer is lost", azurite.Busy: "throttled", azurite.Broken: "internal error", azurite.LoseBroken: "internal error after the write",
@@ -418,14 +509,14 @@ func TestFaults(t *testing.T) {
 					}
 					return azurite.Pass
 				})
-				s, _ := open(t, connection)
+				s := open(t, connection)
 				put(t, s, first)
 				put(t, s, second)
 				put(t, s, first)
 				if !made.Load() {
 					return // every request of the writes has had the fault
 				}
-				if diff := cmp.Diff(want, dump(t, s.alerts)); diff != "" {
+				if diff := cmp.Diff(want, dump(t, s.table)); diff != "" {
 					t.Errorf("fault in request %d: rows (-want +got):\n%s", at, diff)
 				}
 			}
@@ -433,7 +524,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestUnreachable holds Put and Quarantine to the caller's deadline whatever the
+// TestUnreachable holds each call to the caller's deadline whatever the
 // service does, and to an error that says what is wrong.
 func TestUnreachable(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -448,16 +539,28 @@ func TestUnreachable(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			connection, _ := through(t, func(int, *http.Request) azurite.Fault { return test.fault })
-			s, _ := open(t, connection)
+			s, q := open(t, connection), openQuarantine(t, connection)
 			for what, call := range map[string]func(context.Context) error{
-				"Put":        func(ctx context.Context) error { return s.Put(ctx, occurred("contoso-hub", "1", noon)) },
-				"Quarantine": func(ctx context.Context) error { return s.Quarantine(ctx, alert.Quarantined{Function: "F"}) },
+				"Record": func(ctx context.Context) error {
+					_, err := s.Record(ctx, occurred("contoso-hub", "1", noon))
+					return err
+				},
+				"Quarantine": func(ctx context.Context) error { return q.Quarantine(ctx, alert.Quarantined{Function: "F"}) },
+				"List":       func(ctx context.Context) error { return errorOf(s.List(ctx, alert.Query{})) },
+				"Find": func(ctx context.Context) error {
+					_, _, err := s.Find(ctx, refOf(occurred("contoso-hub", "1", noon)))
+					return err
+				},
+				"Change": func(ctx context.Context) error {
+					_, err := s.Change(ctx, refOf(occurred("contoso-hub", "1", noon)), alert.Change{Status: alert.Resolved})
+					return err
+				},
 			} {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
 				start := time.Now()
 				err := call(ctx)
-				if err == nil || !strings.Contains(err.Error(), "table ") || errors.Is(err, alert.ErrRejected) {
+				if err == nil || !strings.Contains(err.Error(), "table ") || errors.Is(err, errRejected) || errors.Is(err, alert.ErrNotFound) {
 					t.Errorf("%s: error %v, want one that names the table and is to be tried again", what, err)
 				}
 				if took := time.Since(start); took > 5*time.Second {
@@ -492,12 +595,21 @@ func TestRefused(t *testing.T) {
 				fmt.Fprintf(w, `{"odata.error":{"code":%q,"message":{"lang":"en-US","value":"no sig=abcdef"}}}`, test.code)
 			}))
 			defer server.Close()
-			s, _ := open(t, strings.Replace(developmentStorage, "http://127.0.0.1:10002", server.URL, 1))
+			connection := strings.Replace(developmentStorage, "http://127.0.0.1:10002", server.URL, 1)
+			s := open(t, connection)
+			// What will never be taken is said as an outcome, and is not an error.
+			recorded, err := s.Record(t.Context(), occurred("contoso-hub", "1", noon))
+			if rejected := recorded[0].Outcome == alert.Rejected; rejected != test.rejected || (err == nil) != test.rejected {
+				t.Errorf("Record: outcome %v, error %v, want it rejected: %v", recorded[0].Outcome, err, test.rejected)
+			}
+			if test.rejected {
+				err = recorded[0].Err
+			}
 			for what, err := range map[string]error{
-				"Put":        s.Put(t.Context(), occurred("contoso-hub", "1", noon)),
-				"Quarantine": s.Quarantine(t.Context(), alert.Quarantined{Function: "F"}),
+				"Record":     err,
+				"Quarantine": openQuarantine(t, connection).Quarantine(t.Context(), alert.Quarantined{Function: "F"}),
 			} {
-				if err == nil || !strings.Contains(err.Error(), test.want) || errors.Is(err, alert.ErrRejected) != test.rejected || strings.Contains(err.Error(), "abcdef") {
+				if err == nil || !strings.Contains(err.Error(), test.want) || errors.Is(err, errRejected) != test.rejected || strings.Contains(err.Error(), "abcdef") {
 					t.Errorf("%s: error %v, want %q in it, rejected %v, no signature", what, err, test.want, test.rejected)
 				}
 			}
@@ -508,37 +620,36 @@ func TestRefused(t *testing.T) {
 // TestOneImpossibleOccurrence rejects every transaction that holds one of three
 // occurrences: the other two are stored.
 func TestOneImpossibleOccurrence(t *testing.T) {
-	a := emulator(t)
-	target, _, _ := strings.Cut(a.Endpoint(), "/devstoreaccount1")
-	proxy := httptest.NewServer(&httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) {
-			body, err := io.ReadAll(r.In.Body)
-			if err != nil {
+	connection := answering(t, func(body string) int {
+		if strings.Contains(body, "impossible") {
+			return http.StatusBadRequest
+		}
+		return 0
+	})
+	s := open(t, connection)
+	batch := prepared(t, s, occurred("contoso-hub", "1", noon), occurred("contoso-hub", "impossible", noon), occurred("contoso-hub", "3", noon))
+	recorded := make([]alert.Recorded, len(batch))
+	for i := range batch {
+		batch[i].tell = func(r alert.Recorded, err error) {
+			if recorded[i] = r; err != nil {
 				t.Error(err)
 			}
-			r.Out.Body = io.NopCloser(bytes.NewReader(body))
-			r.Out.URL.Scheme, r.Out.URL.Host = "http", strings.TrimPrefix(target, "http://")
-			if bytes.Contains(body, []byte("impossible")) {
-				r.Out.Method = "BOGUS" // which Azurite answers with 400
-			}
-		},
-	})
-	defer proxy.Close()
-	s, _ := open(t, strings.Replace(a.ConnectionString(), target, proxy.URL, 1))
-	done := make(chan error, 3)
-	batch := []occurrence{{occurred("contoso-hub", "1", noon), done}, {occurred("contoso-hub", "impossible", noon), done}, {occurred("contoso-hub", "3", noon), done}}
-	s.settle(batch)
-	errs := []error{<-done, <-done, <-done}
-	if errs[0] != nil || !errors.Is(errs[1], alert.ErrRejected) || errs[2] != nil {
-		t.Errorf("outcomes %v, want the second rejected alone", errs)
+		}
 	}
-	if rows := list(t, s, ""); len(rows) != 1 || rows[0].Occurrences != 2 {
-		t.Errorf("rows %+v, want one alert of two occurrences", rows)
+	s.settle(batch)
+	want := []alert.Outcome{alert.New, alert.Rejected, alert.Counted}
+	for i, r := range recorded {
+		if r.Outcome != want[i] || (r.Err != nil) != (r.Outcome == alert.Rejected) {
+			t.Errorf("occurrence %d is %v, %v, want it %v", i, r.Outcome, r.Err, want[i])
+		}
+	}
+	if alerts := list(t, s, alert.Query{}); len(alerts) != 1 || alerts[0].Occurrences != 2 {
+		t.Errorf("%+v, want one alert of two occurrences", alerts)
 	}
 }
 
 func TestQuarantine(t *testing.T) {
-	s, _ := open(t, emulator(t).ConnectionString())
+	s := openQuarantine(t, emulator(t).ConnectionString())
 	for _, q := range []alert.Quarantined{
 		{Function: "CertificateAdded", EventID: "event-1", Reason: "event: eventType: missing or empty", Body: []byte(`{"id":"event-1"}`), Size: 16},
 		{Function: "CertificateAdded", Reason: "the request is no invocation", Body: []byte("not\xffJSON"), Size: 9},
@@ -556,7 +667,7 @@ func TestQuarantine(t *testing.T) {
 		}
 	}
 	heads := 0
-	for _, row := range dump(t, s.quarantine) {
+	for _, row := range dump(t, s.table) {
 		if row["Reason"] != nil {
 			heads++
 		}
@@ -570,9 +681,9 @@ func TestQuarantine(t *testing.T) {
 }
 
 // quarantinedBody puts the body of a quarantined event together again.
-func quarantinedBody(t *testing.T, s *Store, q alert.Quarantined) string {
+func quarantinedBody(t *testing.T, s *Quarantine, q alert.Quarantined) string {
 	t.Helper()
-	rows := dump(t, s.quarantine)
+	rows := dump(t, s.table)
 	k := escape(q.Function) + " " + hash(q.Function, string(q.Body))
 	h, ok := rows[k]
 	if !ok || h["Function"] != q.Function || h["EventId"] != q.EventID || h["Reason"] != q.Reason || h["BodySha256"] != sha256Hex(q.Body) || h["Size"] != fmt.Sprint(q.Size) {
@@ -599,8 +710,8 @@ func quarantinedBody(t *testing.T, s *Store, q alert.Quarantined) string {
 // of the design.
 func TestRequestsOfAWrite(t *testing.T) {
 	connection, proxy := through(t, func(int, *http.Request) azurite.Fault { return azurite.Pass })
-	s, _ := open(t, connection)
-	if _, err := s.alerts.client.CreateTable(t.Context(), nil); err != nil {
+	s := open(t, connection)
+	if _, err := s.table.client.CreateTable(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, step := range []struct {
@@ -623,14 +734,11 @@ func TestRequestsOfAWrite(t *testing.T) {
 // keyless is the process of TestKeyless: it writes an alert with the identity
 // that its environment gives and prints the error, if any.
 func keyless(uri string) {
-	s, err := Open(Settings{
-		ServiceURI: uri, ManagedIdentity: true, ClientID: os.Getenv("TEST_KEYLESS_CLIENT"),
-		AlertsTable: os.Getenv("TEST_KEYLESS_TABLE"), QuarantineTable: "quarantine",
-	})
+	a, err := Open(Settings{ServiceURI: uri, ManagedIdentity: true, ClientID: os.Getenv("TEST_KEYLESS_CLIENT")})
 	if err == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		err = s.Put(ctx, occurred("contoso-hub", "1", noon))
+		_, err = a.Alerts(os.Getenv("TEST_KEYLESS_TABLE")).Record(ctx, occurred("contoso-hub", "1", noon))
 	}
 	if err != nil {
 		fmt.Println(err)
