@@ -32,7 +32,7 @@ func main() {
 	}
 }
 
-// folder is that of the detectors, below the root.
+// folder has the detectors. It is a path below the root.
 const folder = "handlers/detector"
 
 // run writes the files of the detector that args name, below root. It writes
@@ -63,8 +63,8 @@ func run(root string, args []string, stdout io.Writer) error {
 	return nil
 }
 
-// form is that of a name: a Go identifier that other packages may use, and the
-// name of an event subscription, which has 3 to 64 characters.
+// form says what a name looks like. The name is an exported Go identifier and
+// the name of an event subscription, which has 3 to 64 characters.
 var form = regexp.MustCompile(`^[A-Z][A-Za-z]{2,63}$`)
 
 // allowed returns why a new detector cannot have a name, nil if it can.
@@ -80,7 +80,7 @@ func allowed(root, name string) error {
 	if everywhere, err := nowhere.MatchFile("", file); err != nil || !everywhere || strings.HasSuffix(file, "_test.go") {
 		return fmt.Errorf("%s would be in %s, which Go does not read always (https://pkg.go.dev/cmd/go#hdr-Build_constraints)", name, file)
 	}
-	// Some of what has the name does not know letter case.
+	// Some file systems, and the paths of functions, ignore letter case.
 	for _, names := range []string{folder + "/*.go", folder + "/testdata/*", "functions/*"} {
 		found, err := filepath.Glob(filepath.Join(root, names))
 		if err != nil {

@@ -15,7 +15,7 @@ import (
 
 const repository = "../../.."
 
-// copied returns a copy of the sources, of which a test may make what it likes.
+// copied returns a copy of the sources, which a test may change.
 func copied(t *testing.T) string {
 	t.Helper()
 	root := t.TempDir()
