@@ -495,7 +495,7 @@ func TestDeploySectionFollowed(t *testing.T) {
 	}
 }
 
-// columns are those of an alert's row.
+// columns are the columns of an alert's row.
 var columns = func() map[string]bool {
 	columns := map[string]bool{}
 	for _, field := range reflect.VisibleFields(reflect.TypeFor[table.Row]()) {

@@ -384,7 +384,7 @@ func (s site) checkTables(f *faults) {
 		if !ok || !names[value] {
 			f.add("main.bicep: %s is %q, and the tables are %q", setting, value, slices.Sorted(maps.Keys(names)))
 		}
-		// The code's own default is that of the sample, which a test in handlers holds.
+		// A test in handlers compares the code's own default with the sample.
 		if want := strings.ToLower(strings.TrimSuffix(setting, "Table")); value != want {
 			f.add("main.bicep: %s is %q, and the default of handlers/settings.go is %q", setting, value, want)
 		}
@@ -427,7 +427,7 @@ func sourceOf(t detector.Trigger) string {
 }
 
 func (s site) checkSubscriptions(f *faults) {
-	// The list is that of the detectors.
+	// Every detector is in the list, and nothing else.
 	entries := map[string]catalogueEntry{}
 	for _, e := range s.catalogue {
 		entries[e.Name] = e

@@ -77,7 +77,8 @@ func (w workflow) scripts() (scripts []string) {
 	return scripts
 }
 
-// words reports all keys and all values of a tree that are no trees, as text.
+// words reports all keys of a tree, and all values that are not trees themselves,
+// as text.
 func words(tree any, visit func(string)) {
 	switch node := tree.(type) {
 	case map[string]any:
@@ -103,8 +104,8 @@ var (
 )
 
 // followWorkflow follows the commands of a workflow and looks at what it may do.
-// actions has the actions that were seen before, and gets those of this one: one
-// action is pinned in one way.
+// actions has the actions that other workflows use; those of this one are added.
+// All workflows pin an action in the same way.
 func (s *script) followWorkflow(w workflow, actions map[string]string) {
 	if permissions, _ := w.Permissions.(map[string]any); len(permissions) != 1 || permissions["contents"] != "read" {
 		s.add("it may do %v: want it to begin with reading only", w.Permissions)

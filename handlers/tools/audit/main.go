@@ -1,7 +1,7 @@
 // Command audit judges what govulncheck found. A vulnerability that this code
-// can reach is an error, unless Explained says why it is none here; so is an
-// explanation that nothing needs any more. Of the standard library, only what
-// the Go that go.mod asks for has not fixed counts.
+// can reach is an error, unless explained says why it harms nobody here. An
+// explanation that nothing needs any more is an error too. A vulnerability of the
+// standard library counts only if the Go that go.mod asks for has not fixed it.
 package main
 
 import (
@@ -110,8 +110,8 @@ func read(in io.Reader) (report, error) {
 		if o := message.OSV; o != nil {
 			r.known[o.ID] = o.Summary
 		}
-		// A finding without a function is of a module or package that is there,
-		// and of which the code does not call what is vulnerable.
+		// A finding without a function is about a module or package that is there,
+		// but the code does not call what is vulnerable in it.
 		if f := message.Finding; f != nil && len(f.Trace) > 0 && f.Trace[0].Function != "" {
 			if _, again := r.findings[f.ID]; !again {
 				r.findings[f.ID] = *f

@@ -1,8 +1,9 @@
-// Command mutate changes each condition and each constant of the detectors, and
-// of the classifier of failed connections, one at a time, and runs the cases: a
-// change that they do not notice is a mistake that somebody can make unnoticed.
-// Run it in the root of the repository, in which it changes nothing. It fails if
-// less than 95 % are noticed, or if one that is not has no reason in reasons.go.
+// Command mutate changes each condition and each constant of the detectors and of
+// the classifier of failed connections, one at a time, and runs the cases. A
+// change that no case notices is a mistake that somebody can make unnoticed. Run
+// the command in the root of the repository; it changes nothing there. It fails
+// if the cases notice less than 95 % of the changes, or if reasons.go does not
+// say why a change stays unnoticed.
 package main
 
 import (
@@ -36,12 +37,12 @@ const (
 	connectionFolder = "handlers/connection"
 )
 
-// classifier is the name of what tells why a connection failed: connection.Classify,
-// and connection.DecodeRecord, which gives it what it looks at.
+// classifier is the name for connection.Classify, which tells why a connection
+// failed, and connection.DecodeRecord, which reads the record for it.
 const classifier = "classifier"
 
-// classifierFiles are the files of the classifier; the others of their package
-// read what any event has.
+// classifierFiles are the files of the classifier. The other files of their
+// package read what any event has.
 var classifierFiles = []string{connectionFolder + "/cause.go", connectionFolder + "/record.go"}
 
 // least is the smallest share of mutants that the cases of a detector, or of the
@@ -51,11 +52,12 @@ const least = 0.95
 // mutant is the source with one expression changed.
 type mutant struct {
 	declaration   *declaration
-	number, first int // its own, by which the binary knows it, and that of the first of its expression
+	number, first int // number of the mutant, by which the binary knows it, and of the first mutant of its expression
 	line          int
 	before, after string // the lines in which the expression stands, joined into one
-	// detectors are those whose cases are run. Of a detector's code the cases of
-	// each of them have to kill the mutant; of the classifier's those of one.
+	// detectors are those whose cases are run. In the code of a detector, the cases
+	// of each of them have to kill the mutant. In the classifier, it is enough that
+	// the cases of one of them do.
 	detectors []string
 	// survives names the detectors whose cases do not kill it, or the classifier.
 	survives []string

@@ -122,8 +122,8 @@ func TestMutants(t *testing.T) {
 	}
 }
 
-// TestRewrite holds that one file has all mutants, each evaluated only if it is
-// the chosen one, and that those of a part stand inside the original.
+// TestRewrite holds that one file has all mutants, that only the chosen mutant is
+// evaluated, and that the mutants of a part stand inside the original.
 func TestRewrite(t *testing.T) {
 	p := parse(t, "type k string\nfunc f(a bool, b k) bool { return a && b == `x` }")
 	_, got := mutateAll(p)

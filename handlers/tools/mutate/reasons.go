@@ -19,8 +19,8 @@ type reason struct {
 // change is a mutant as the report shows it.
 type change struct{ before, after string }
 
-// reasons are all mutants that may survive. One that does not is an error, so
-// that the list is never longer than it must be.
+// reasons are all mutants that may survive. An entry whose mutant is killed is an
+// error, so that the list is never longer than it must be.
 var reasons = []reason{
 	{
 		function: "detector.Detector.Judge",

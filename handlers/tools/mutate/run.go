@@ -71,8 +71,8 @@ func rewrite(text string, sites []site, first int) string {
 // binary is the compiled tests of the detectors.
 type binary struct{ path, folder string }
 
-// compile compiles the tests of the detectors with files, by path below root, in
-// place of those of the source. Nothing below root changes.
+// compile compiles the tests of the detectors. files are read instead of the
+// source files with the same paths below root. Nothing below root changes.
 func compile(root, temporary string, files map[string]string) (binary, error) {
 	for _, folder := range []string{detectorFolder, connectionFolder} {
 		files[folder+"/mutated.go"] = fmt.Sprintf(selector, filepath.Base(folder))

@@ -18,13 +18,13 @@ type site struct {
 // sites returns what can be mutated in a declaration, an expression before those
 // inside it:
 //
-//	condition       negated; dropped, which is true and false, but true alone for
-//	                an operand of &&, and false alone for one of ||
+//	condition       negated; true and false, but only true for an operand of &&,
+//	                and only false for an operand of ||
 //	true, false     the other
-//	named constant  the next of its type in the file that declares it, after the
-//	                last the first; as a literal if there is no other
-//	string          ""; the next one that stands in such a place, as behind return,
-//	                in the same declaration, or "mutant" if there is no other
+//	named constant  the next one of its type in the file that declares it (the
+//	                first after the last); a literal if there is no other
+//	string          ""; the next string of the declaration in the same kind of
+//	                place, for example behind return, or "mutant" without one
 //	number          one more; one less
 func (p *program) sites(d *declaration) (sites []site) {
 	var literals []literal
@@ -94,9 +94,9 @@ func isProse(n ast.Node, stack []ast.Node) bool {
 	return ok && types.ExprString(of.Type) == "Detector" && slices.Contains(prose, types.ExprString(member.Key))
 }
 
-// counts reports whether x has a value of its own that somebody looks at. What is
-// assigned to has none, that of a negation's operand is the negation's, and what
-// is returned beside an error is nobody's.
+// counts reports whether x has a value of its own that somebody looks at. It is
+// false for the left side of an assignment, for the operand of a negation (the
+// negation is mutated instead) and for results returned beside an error.
 func (p *program) counts(x ast.Expr, stack []ast.Node) bool {
 	if _, isParen := x.(*ast.ParenExpr); isParen {
 		return false

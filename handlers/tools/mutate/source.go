@@ -49,8 +49,8 @@ func (f *file) change(s site, other string) (line int, before, after string) {
 		join(f.text[start:s.start] + other + rest)
 }
 
-// load reads the packages in folders below root, each of which may import those
-// before it.
+// load reads the packages in folders below root. A package may import the
+// packages before it.
 func load(root string, folders ...string) (*program, error) {
 	p := newProgram()
 	known, err := p.imports(root, folders)

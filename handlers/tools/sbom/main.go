@@ -149,10 +149,10 @@ type property struct {
 	Value string `json:"value"`
 }
 
-// list returns what a binary is made of. Its version is that of these sources;
-// which build of them it is, its hash says. folders has the sources of its modules. It is an
-// error if one of them has no licence that is known here, or is replaced by
-// something else.
+// list returns what a binary is made of. The version of the binary is the version
+// of these sources; its hash says which build of them it is. folders has the
+// sources of its modules. It is an error if a module has no licence that is known
+// here, or is replaced by something else.
 func list(binary []byte, info *buildinfo.BuildInfo, folders map[string]string) (bom, error) {
 	sum := sha256.Sum256(binary)
 	id := bytes.Clone(sum[:16])
@@ -199,7 +199,7 @@ func list(binary []byte, info *buildinfo.BuildInfo, folders map[string]string) (
 			Hashes: []hash{{"SHA-256", fmt.Sprintf("%x", content)}}, Licences: licences,
 		})
 	}
-	// Go does not bring its licence along everywhere. It is that of https://go.dev/LICENSE.
+	// Not every installation of Go has its licence: see https://go.dev/LICENSE.
 	add(component{
 		Name: "stdlib", Version: info.GoVersion, PURL: "pkg:golang/stdlib@" + strings.TrimPrefix(info.GoVersion, "go"), Licences: licenced("BSD-3-Clause"),
 	})
