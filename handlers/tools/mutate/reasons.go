@@ -23,11 +23,11 @@ type change struct{ before, after string }
 // error, so that the list is never longer than it must be.
 var reasons = []reason{
 	{
-		function: "detector.Detector.Judge",
+		function: "detector.Detector.detect",
 		changes: []change{
 			{`if p := recover(); p != nil {`, `if p := recover(); false {`},
-			{`alerts, err = nil, fmt.Errorf("detector %s: panic: %v\n%s", d.Name, p, debug.Stack())`, `alerts, err = nil, fmt.Errorf("", d.Name, p, debug.Stack())`},
-			{`alerts, err = nil, fmt.Errorf("detector %s: panic: %v\n%s", d.Name, p, debug.Stack())`, `alerts, err = nil, fmt.Errorf("detector %s: %w", d.Name, p, debug.Stack())`},
+			{`occurrences, err = nil, fmt.Errorf("detector %s: panic: %v\n%s", d.Name, p, debug.Stack())`, `occurrences, err = nil, fmt.Errorf("", d.Name, p, debug.Stack())`},
+			{`occurrences, err = nil, fmt.Errorf("detector %s: panic: %v\n%s", d.Name, p, debug.Stack())`, `occurrences, err = nil, fmt.Errorf("detector %s: %w", d.Name, p, debug.Stack())`},
 		},
 		because: "No event is known on which a detector panics. TestJudgePanic holds what would become of it.",
 	},
