@@ -12,6 +12,7 @@ package table
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"

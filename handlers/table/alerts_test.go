@@ -692,7 +692,7 @@ func TestRequestsOfAWrite(t *testing.T) {
 // keyless is the process of TestKeyless: it writes an alert with the identity
 // that its environment gives and prints the error, if any.
 func keyless(uri string) {
-	a, err := Open(Settings{ServiceURI: uri, ManagedIdentity: true, ClientID: os.Getenv("TEST_KEYLESS_CLIENT")})
+	a, err := Open(Settings{ServiceURI: uri, ManagedIdentity: true, ClientID: os.Getenv("TEST_KEYLESS_CLIENT"), ResourceID: os.Getenv("TEST_KEYLESS_RESOURCE")})
 	if err == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()

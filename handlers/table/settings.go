@@ -233,6 +233,7 @@ func parseConnectionString(s string) (connection, error) {
 		return parseDevelopment(parts)
 	}
 	var errs problems
+	httpsOnly := false // the SAS is
 	c := connection{protocol: strings.ToLower(cmp.Or(parts[nameProtocol], "https")), account: parts[nameAccount], key: parts[nameKey]}
 	if c.protocol != "https" && c.protocol != "http" {
 		errs.add("%s: want https or http", nameProtocol)
@@ -244,8 +245,9 @@ func parseConnectionString(s string) (connection, error) {
 	case c.key != "" && sas != "":
 		errs.add("%s and %s: want one, have both", nameKey, nameSAS)
 	case sas != "":
-		c.sas, err = parseSAS(sas, time.Now())
+		query, err := parseSAS(sas, time.Now())
 		errs.join(nameSAS, err)
+		c.sas, httpsOnly = query.Encode(), query.Get("spr") == "https"
 		if parts[nameEndpoint] == "" && parts[nameSuffix] == "" {
 			errs.add("%s: want %s or %s too, so that the signature goes nowhere else", nameSAS, nameEndpoint, nameSuffix)
 		}
@@ -262,8 +264,8 @@ func parseConnectionString(s string) (connection, error) {
 		if err == nil {
 			c.endpoint = u.String()
 		}
-		if err == nil && c.sas != "" && u.Scheme == "http" && !loopback(u.Hostname()) {
-			errs.add("%s is http, and everybody on the way could read the signature: want https", nameEndpoint)
+		if err == nil && c.sas != "" && u.Scheme == "http" && (httpsOnly || !loopback(u.Hostname())) {
+			errs.add("%s is http, and the SAS is for https alone (spr) or everybody on the way could read its signature: want https", nameEndpoint)
 		}
 		if c.account == "" && c.sas == "" {
 			errs.add("%s is missing", nameAccount)
@@ -281,7 +283,7 @@ func parseConnectionString(s string) (connection, error) {
 			errs.add("%s: want the end of a host name, core.windows.net or that of your cloud", nameSuffix)
 		}
 		if c.sas != "" && c.protocol == "http" {
-			errs.add("%s is http, and everybody on the way could read the signature: want https", nameProtocol)
+			errs.add("%s is http, and everybody on the way could read the signature of the SAS: want https", nameProtocol)
 		}
 		c.endpoint = fmt.Sprintf("%s://%s.table.%s/", c.protocol, c.account, suffix)
 	}
@@ -320,23 +322,26 @@ func parseDevelopment(parts map[string]string) (connection, error) {
 
 // parseSAS returns a shared access signature as the query of a URL. Its error has
 // nothing of the signature.
-func parseSAS(s string, now time.Time) (string, error) {
+func parseSAS(s string, now time.Time) (url.Values, error) {
 	q, err := url.ParseQuery(strings.TrimPrefix(s, "?"))
 	if err != nil || q.Get("sig") == "" {
-		return "", errors.New("want a SAS as Azure makes them, with sv, sp, se and sig")
+		return nil, errors.New("want a SAS as Azure makes them, with sv, sp, se and sig")
 	}
 	if services := q.Get("ss"); services != "" && !strings.Contains(services, "t") {
-		return "", errors.New("is not for tables: want ss=t")
+		return nil, errors.New("is not for tables: want ss=t")
 	}
 	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04Z07:00", time.DateOnly} {
 		if end, err := time.Parse(layout, q.Get("se")); err == nil && end.Before(now) {
-			return "", fmt.Errorf("has expired (se is %s)", q.Get("se"))
+			return nil, fmt.Errorf("has expired (se is %s)", q.Get("se"))
 		}
 	}
 	// Base64 has no spaces: such a signature came with + where %2B belongs.
 	q.Set("sig", strings.ReplaceAll(q.Get("sig"), " ", "+"))
-	return q.Encode(), nil
+	return q, nil
 }
+
+// hostName is what can be the name of a host or its address, unlike <account>.
+var hostName = regexp.MustCompile(`^[A-Za-z0-9._:-]+$`)
 
 // parseEndpoint returns the URL of a table service. Its error does not say the URL,
 // since that may hold what it should not.
@@ -346,7 +351,7 @@ func parseEndpoint(s string) (*url.URL, error) {
 		return nil, errors.New("is not a URL: want one that begins with https://")
 	}
 	switch {
-	case err != nil || u.Hostname() == "":
+	case err != nil || !hostName.MatchString(u.Hostname()):
 		return nil, errors.New("is not a URL with a host: want https://<account>.table.<suffix of the cloud>")
 	case u.Scheme != "https" && u.Scheme != "http":
 		return nil, errors.New("want a URL that begins with https://")
