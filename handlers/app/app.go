@@ -5,6 +5,7 @@ package app
 
 import (
 	"errors"
+	"fmt"
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/detector"
@@ -27,12 +28,18 @@ type App struct {
 }
 
 // Open returns the app of the settings. It does not connect: a storage account that
-// cannot be reached shows at the first request. The error names each setting that
-// is missing or wrong.
+// cannot be reached shows at the first request. The error says all that is missing
+// or wrong, each in a line that names the setting.
 func Open(getenv func(string) string) (*App, error) {
 	c, err := Read(getenv)
-	account, accountErr := table.Open(c.Storage)
-	if err := errors.Join(err, accountErr); err != nil {
+	if c.Storage.ConnectionString == "" && c.Storage.ServiceURI == "" {
+		err = errors.Join(err, fmt.Errorf("settings %s and %s: want one, have none", settingStorage, settingTableServiceURI))
+	}
+	if err != nil {
+		return nil, err
+	}
+	account, err := table.Open(c.Storage)
+	if err != nil {
 		return nil, err
 	}
 	return &App{c.detectors(), account.Alerts(c.AlertsTable), account.Quarantine(c.QuarantineTable)}, nil
