@@ -183,6 +183,45 @@ func TestCheckConnectionString(t *testing.T) {
 	}
 }
 
+// FuzzConnectionString reads any connection string, and once more with blanks,
+// semicolons, a line end and large letters where they do no harm: both are the same.
+// No error has a key, and a signature goes to no host that the string does not name.
+func FuzzConnectionString(f *testing.F) {
+	for _, s := range []string{
+		developmentStorage, "UseDevelopmentStorage=true", "UseDevelopmentStorage=true;DevelopmentStorageProxyUri=http://azurite",
+		"AccountName=contoso;AccountKey=" + testKey, "AccountName=contoso;AccountKey=" + testKey + ";EndpointSuffix=core.windows.net",
+		"AccountName=contoso;EndpointSuffix=core.windows.net;SharedAccessSignature=" + testSAS,
+		"TableEndpoint=https://contoso.example/;SharedAccessSignature=?" + testSAS, "AccountName=" + testKey + ";" + testKey, "=;==;;", testKey,
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		c, err := parseConnectionString(s)
+		if err != nil && (strings.Contains(err.Error(), testKey[:9]) || strings.Contains(err.Error(), testSig[:9])) {
+			t.Errorf("the error has a secret: %v", err)
+		}
+		if u, _ := url.Parse(c.endpoint); err == nil && c.sas != "" && !strings.HasSuffix(u.Host, "."+suffixOf(s)) && !strings.Contains(s, u.Host) {
+			t.Errorf("the signature goes to %s", u.Host)
+		}
+		var spelled strings.Builder
+		for piece := range strings.SplitSeq(s, ";") {
+			if name, value, ok := strings.Cut(piece, "="); ok {
+				piece = strings.ToUpper(name) + " =\t" + value
+			}
+			spelled.WriteString(" " + piece + " ;; ")
+		}
+		if got, gotErr := parseConnectionString(spelled.String() + "\r\n"); got != c && err == nil || (gotErr == nil) != (err == nil) {
+			t.Errorf("with other spelling it is %+v, %v, want %+v, %v", got, gotErr, c, err)
+		}
+	})
+}
+
+// suffixOf returns the EndpointSuffix of a connection string.
+func suffixOf(s string) string {
+	parts, _ := splitConnectionString(s)
+	return parts[nameSuffix]
+}
+
 func TestCheckServiceURI(t *testing.T) {
 	for uri, want := range map[string]string{ // part of the error, "" if there is none
 		"https://contoso.table.core.windows.net":              "",
