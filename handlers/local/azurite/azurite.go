@@ -1,6 +1,7 @@
 // Package azurite runs Azurite's table service, which stands for Azure Table
-// Storage, and what belongs to it: a managed identity whose tokens it takes, a
-// certificate without which it takes none, and a proxy that makes faults.
+// Storage. Beside it are a managed identity whose tokens Azurite accepts, a
+// certificate for HTTPS, without which it accepts no token, and a proxy that makes
+// faults.
 package azurite
 
 import (
