@@ -68,9 +68,13 @@ func TestTryOut(t *testing.T) {
 	screen := &terminal{more: make(chan struct{}, 1)}
 	var stderr bytes.Buffer
 	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
-	code := make(chan int, 1)
+	code, ended := make(chan int, 1), make(chan struct{})
+	t.Cleanup(func() { // even if the test has failed, so that no process is left
+		stop()
+		<-ended
+	})
 	go func() {
+		defer close(ended)
 		code <- run(ctx, nil, func(name string) string { return map[string]string{portSetting: "0"}[name] }, screen, &stderr)
 	}()
 	found, end := screen.await(t, 0, `(?s)curl (http://127\.0\.0\.1:\d+)/api/events.*export AlertsStorage='(\S+)'\n  go run ./handlers/hubwatch alerts list.*Ctrl-C ends it all\.\n`)
