@@ -31,8 +31,17 @@ type App struct {
 // is missing or wrong.
 func Open(getenv func(string) string) (*App, error) {
 	c, err := Read(getenv)
-	account, accountErr := table.Open(c.Storage)
-	if err := errors.Join(err, accountErr); err != nil {
+	a, openErr := c.Open()
+	if err := errors.Join(err, openErr); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// Open is Open of settings that have been read.
+func (c Config) Open() (*App, error) {
+	account, err := table.Open(c.Storage)
+	if err != nil {
 		return nil, err
 	}
 	return &App{c.detectors(), account.Alerts(c.AlertsTable), account.Quarantine(c.QuarantineTable)}, nil

@@ -254,17 +254,29 @@ func (t table) explain(verb string, err error) error {
 	if code == "" {
 		code = http.StatusText(status)
 	}
+	answer := &ServiceError{status, code}
 	switch {
 	case status == http.StatusForbidden || status == http.StatusUnauthorized:
-		return fmt.Errorf("table %q: %s: %d %s: the identity needs the role Storage Table Data Contributor on the table, or the key is wrong", t.name, verb, status, code)
+		return fmt.Errorf("table %q: %s: %w: the identity needs the role Storage Table Data Contributor on the table, or the key is wrong", t.name, verb, answer)
 	case code == string(aztables.TableNotFound):
-		return fmt.Errorf("table %q: %s: %d %s: there is no such table and it could not be created", t.name, verb, status, code)
+		return fmt.Errorf("table %q: %s: %w: there is no such table and it could not be created", t.name, verb, answer)
 	case rejects(status, code):
-		return fmt.Errorf("table %q: %s: %w: %d %s", t.name, verb, errRejected, status, code)
+		return fmt.Errorf("table %q: %s: %w: %w", t.name, verb, errRejected, answer)
 	default:
-		return fmt.Errorf("table %q: %s: %d %s", t.name, verb, status, code)
+		return fmt.Errorf("table %q: %s: %w", t.name, verb, answer)
 	}
 }
+
+// ServiceError is wrapped by the errors of requests that the service answered with
+// an error. Any other error means that the service could not be asked, or that a
+// row is not as it should be.
+type ServiceError struct {
+	Status int    // of HTTP; 202 for one entity of a transaction
+	Code   string // of Table Storage, https://learn.microsoft.com/rest/api/storageservices/table-service-error-codes
+}
+
+// Error implements error.
+func (e *ServiceError) Error() string { return fmt.Sprintf("%d %s", e.Status, e.Code) }
 
 // rejects reports whether an answer means that the service will never take
 // these entities. The code of an entity inside a transaction comes with the
