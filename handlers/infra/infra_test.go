@@ -3,18 +3,15 @@ package infra
 import (
 	"encoding/json"
 	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
+	"hubwatch/handlers/app"
 	"hubwatch/handlers/connection"
 	"hubwatch/handlers/detector"
 )
@@ -30,7 +27,7 @@ type site struct {
 	main, hub, subscriptions template
 	text                     string // of all templates
 	catalogue                []catalogueEntry
-	code                     map[string]bool     // settings that settings.go reads
+	code                     map[string]bool     // settings that the handler reads
 	functions                map[string][]string // settings that function.json files refer to, and who does
 }
 
@@ -57,8 +54,11 @@ func read(root string) (s site, err error) {
 	if err := readJSON(filepath.Join(root, "infra/subscriptions.json"), &s.catalogue); err != nil {
 		return s, err
 	}
-	if s.code, err = codeSettings(filepath.Join(root, "handlers/settings.go")); err != nil {
-		return s, err
+	s.code = map[string]bool{}
+	for _, setting := range app.Settings {
+		if !setting.HostOnly {
+			s.code[setting.Name] = true
+		}
 	}
 	s.functions, err = functionSettings(filepath.Join(root, "functions"))
 	return s, err
@@ -73,33 +73,6 @@ func readJSON(path string, into any) error {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return nil
-}
-
-// codeSettings returns the names of settings in settings.go: the constants whose
-// own name begins with setting.
-func codeSettings(path string) (map[string]bool, error) {
-	file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
-	if err != nil {
-		return nil, err
-	}
-	settings := map[string]bool{}
-	ast.Inspect(file, func(n ast.Node) bool {
-		spec, ok := n.(*ast.ValueSpec)
-		if !ok {
-			return true
-		}
-		for i, name := range spec.Names {
-			if !strings.HasPrefix(name.Name, "setting") || i >= len(spec.Values) {
-				continue
-			}
-			if value, ok := spec.Values[i].(*ast.BasicLit); ok && value.Kind == token.STRING {
-				text, _ := strconv.Unquote(value.Value)
-				settings[text] = true
-			}
-		}
-		return true
-	})
-	return settings, nil
 }
 
 // connectionProperties are the settings that a binding with an identity-based
@@ -326,7 +299,7 @@ func (s site) checkSettings(f *faults) {
 	for name := range s.code {
 		known[name] = true
 		if _, ok := set[name]; !ok && notDeployed[name] == "" {
-			f.add("main.bicep does not set %s, which handlers/settings.go reads", name)
+			f.add("main.bicep does not set %s, which the handler reads", name)
 		}
 	}
 	for name, by := range s.functions {
@@ -384,9 +357,9 @@ func (s site) checkTables(f *faults) {
 		if !ok || !names[value] {
 			f.add("main.bicep: %s is %q, and the tables are %q", setting, value, slices.Sorted(maps.Keys(names)))
 		}
-		// A test in handlers compares the code's own default with the sample.
-		if want := strings.ToLower(strings.TrimSuffix(setting, "Table")); value != want {
-			f.add("main.bicep: %s is %q, and the default of handlers/settings.go is %q", setting, value, want)
+		i := slices.IndexFunc(app.Settings, func(s app.Setting) bool { return s.Name == setting })
+		if want := app.Settings[i].Default; value != want {
+			f.add("main.bicep: %s is %q, and the default of the handler is %q", setting, value, want)
 		}
 		delete(names, value)
 	}
@@ -710,6 +683,23 @@ func TestLocalSettings(t *testing.T) {
 	}
 }
 
+// TestSettingOfTheCode plants a setting that the handler reads and main.bicep does
+// not set.
+func TestSettingOfTheCode(t *testing.T) {
+	s, err := read(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	delete(s.code, "InferredAlerts")
+	s.code["Inferred"] = true
+	found := check(s)
+	for _, want := range []string{"does not set Inferred,", "sets InferredAlerts, which nothing reads"} {
+		if !slices.ContainsFunc(found, func(fault string) bool { return strings.Contains(fault, want) }) {
+			t.Errorf("want a complaint with %q, have %q", want, found)
+		}
+	}
+}
+
 // TestPlantedErrors changes one thing on one side, and wants it to be noticed.
 func TestPlantedErrors(t *testing.T) {
 	for _, test := range []struct {
@@ -728,7 +718,6 @@ func TestPlantedErrors(t *testing.T) {
 		{"local auth of the topic", "infra/main.bicep", "inputSchema: 'CloudEventSchemaV1_0'\n    disableLocalAuth: true", "inputSchema: 'CloudEventSchemaV1_0'\n    disableLocalAuth: false", "disableLocalAuth of connections"},
 		{"a setting removed", "infra/main.bicep", "{ name: 'AlertsStorage__tableServiceUri', value: storage.properties.primaryEndpoints.table }", "", "does not set AlertsStorage__tableServiceUri"},
 		{"a setting that nothing reads", "infra/main.bicep", "'InferredAlerts', value", "'InferedAlerts', value", "sets InferedAlerts, which nothing reads"},
-		{"a setting renamed in the code", "handlers/settings.go", `"InferredAlerts"`, `"Inferred"`, "does not set Inferred,"},
 		{"a connection renamed in a function", "functions/RelayResourceLogs/function.json", `"HubLogs"`, `"ResourceLogs"`, "ResourceLogs__fullyQualifiedNamespace"},
 		{"a connection string", "infra/main.bicep", "{ name: 'AlertsTable'", "{ name: 'AlertsStorage', value: 'x' }\n{ name: 'AlertsTable'", "for Azurite only"},
 		{"a table renamed", "infra/main.bicep", "name: 'alerts'\n", "name: 'alert'\n", `AlertsTable is "alert"`},
@@ -756,16 +745,6 @@ func TestPlantedErrors(t *testing.T) {
 				if err := os.CopyFS(filepath.Join(dir, part), os.DirFS(filepath.Join(root, part))); err != nil {
 					t.Fatal(err)
 				}
-			}
-			settings, err := os.ReadFile(filepath.Join(root, "handlers/settings.go"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := os.Mkdir(filepath.Join(dir, "handlers"), 0o755); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(filepath.Join(dir, "handlers/settings.go"), settings, 0o644); err != nil {
-				t.Fatal(err)
 			}
 			path := filepath.Join(dir, test.file)
 			before, err := os.ReadFile(path)
