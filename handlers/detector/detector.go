@@ -13,16 +13,24 @@ import (
 	"hubwatch/handlers/event"
 )
 
-// Detector looks for one thing in one kind of event. Everything derived from
-// the detectors (function.json, Event Grid filters, the catalogue) is generated
-// from these values.
+// Detector looks for one thing in one kind of event. It is a variable of this
+// package, one in a file, and an element of All. From All the function of the
+// detector, its event subscription and its page of the catalogue are generated.
+// Event Grid delivers the events that On matches, Judge runs Detect on each, and
+// what Detect finds becomes an alert.
+//
+// README.md, "Add a detector", has the steps. resource.go has what a detector of
+// an operation on an IoT hub is made of, connection.go what a detector of failed
+// connections is made of.
 type Detector struct {
 	// Name is the Go identifier of the value, the name of its function and of
 	// the function's folder, the path that the Functions host posts to, the
 	// folder of its cases, its heading in the catalogue and the name of its event
 	// subscription, which allows 3 to 64 letters, digits and hyphens.
 	Name string
-	// AlertType is Microsoft's published id, verbatim. The prefixes are irregular
+	// AlertType is what rules, queries and dashboards compare, letter by letter, so
+	// it stays what it is. An alert that Microsoft has too has Microsoft's published
+	// id, verbatim; the prefixes are irregular
 	// (https://learn.microsoft.com/azure/defender-for-iot/device-builders/concept-security-alerts).
 	AlertType string
 	Severity  alert.Severity

@@ -12,9 +12,9 @@ import (
 // as a child of it too
 // (https://learn.microsoft.com/azure/role-based-access-control/permissions/internet-of-things#microsoftdevices).
 var hubDiagnosticSetting = target{
-	entity:     alert.DiagnosticSetting,
-	childTypes: []string{"Microsoft.Insights/diagnosticSettings", "diagnosticSettings"},
-	noun:       "diagnostic setting",
+	entity: alert.DiagnosticSetting,
+	types:  []string{"Microsoft.Insights/diagnosticSettings", "diagnosticSettings"},
+	what:   "a diagnostic setting of an IoT hub",
 }
 
 // detectDiagnosticSetting returns a Detect that reports every event as an
