@@ -1,6 +1,7 @@
 package cases
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -8,7 +9,6 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
-	"github.com/google/go-cmp/cmp"
 
 	"hubwatch/handlers/connection"
 	"hubwatch/handlers/detector"
@@ -20,10 +20,17 @@ import (
 type Variant struct {
 	Name  string // the name of the case, and what the rule changed
 	Event jsontext.Value
-	// Outcome is one of the four kinds. Alert means the alert of the case: its texts
-	// may differ in letter case.
-	Outcome string
-	ids     []string // of the alerts of the case
+	want  want
+}
+
+// want is what has to become of a variant.
+type want struct {
+	outcome string   // one of the four kinds
+	ids     []string // of the alerts; nil if they are not those of the case
+	// reason is what the reason of the quarantine begins with, behind the name of the
+	// detector; "" if the detector is not run.
+	reason string
+	has    string // a part of the reason, or of the alerts as a case has them
 }
 
 // Variants returns what the rules make of the cases of one detector. The detector
@@ -53,11 +60,27 @@ func Variants(list []Case, operations []string) ([]Variant, error) {
 // instead.
 func (v Variant) Run(d detector.Detector) error {
 	got := Judge(d, v.Event)
-	if got.Outcome != v.Outcome {
-		return fmt.Errorf("%s: the outcome is %q, want %q %s", v.Name, got.Outcome, v.Outcome, got.Error)
+	text := got.Error
+	if got.Outcome == Alert {
+		data, err := json.Marshal(got.Alerts, json.Deterministic(true), options)
+		if err != nil {
+			return err
+		}
+		text = string(data)
 	}
-	if diff := cmp.Diff(v.ids, ids(got)); diff != "" && v.Outcome == Alert {
-		return fmt.Errorf("%s: it is another alert than that of the case (-want +got):\n%s", v.Name, diff)
+	reason := v.want.reason
+	if reason != "" {
+		reason = "detector " + d.Name + ": " + reason
+	}
+	switch {
+	case got.Outcome != v.want.outcome:
+		return fmt.Errorf("%s: the outcome is %q, want %q\n%s", v.Name, got.Outcome, v.want.outcome, text)
+	case !strings.HasPrefix(got.Error, reason):
+		return fmt.Errorf("%s: the reason is %q, want one that begins with %q", v.Name, got.Error, reason)
+	case !strings.Contains(text, v.want.has):
+		return fmt.Errorf("%s: the outcome lacks %q:\n%s", v.Name, v.want.has, text)
+	case v.want.ids != nil && !slices.Equal(ids(got), v.want.ids):
+		return fmt.Errorf("%s: the alerts are %q, want those of the case, %q", v.Name, ids(got), v.want.ids)
 	}
 	return nil
 }
@@ -69,17 +92,21 @@ func ids(o Outcome) (ids []string) {
 	return ids
 }
 
-// facts are the members of an event that decide whether it is for a detector.
+// facts are the members of an event that the rules change.
 type facts struct {
 	Subject   string `json:"subject"`
 	EventType string `json:"eventType"` // of the Event Grid schema
 	Type      string `json:"type"`      // of CloudEvents
 	Data      struct {
-		OperationName string `json:"operationName"`
-		ResourceURI   string `json:"resourceUri"`
+		OperationName string         `json:"operationName"`
+		ResourceURI   string         `json:"resourceUri"`
+		Authorization jsontext.Value `json:"authorization"`
+		Claims        jsontext.Value `json:"claims"`
+		HTTPRequest   jsontext.Value `json:"httpRequest"`
 	} `json:"data"`
 }
 
+// eventType returns the event type, which only one of the members has.
 func (f facts) eventType() string { return f.EventType + f.Type }
 
 // resource returns what the event is on, if subject and resourceUri agree on it.
@@ -113,6 +140,129 @@ func scopeOf(list []Case) (scope, error) {
 	return s, nil
 }
 
+// maker makes the variants of one case.
+type maker struct {
+	scope
+	facts
+	source Case
+	made   []Variant
+	err    error
+}
+
+// The members that the rules change, by their paths. The event type has another
+// name in each schema.
+const (
+	id            = "id"
+	subject       = "subject"
+	operationName = "data.operationName"
+	resourceURI   = "data.resourceUri"
+	authorization = "data.authorization"
+	claims        = "data.claims"
+	httpRequest   = "data.httpRequest"
+)
+
+// member is a member of an event, by its path, and what it becomes.
+type member struct {
+	path  string
+	value any
+}
+
+// add makes a variant with other members.
+func (m *maker) add(w want, what string, members ...member) {
+	raw := m.source.Event
+	for _, change := range members {
+		if m.err == nil {
+			raw, m.err = Replace(raw, strings.Split(change.path, "."), change.value)
+		}
+	}
+	m.made = append(m.made, Variant{m.source.Name + ": " + what, raw, w})
+}
+
+// same wants the alerts of the case.
+func (m *maker) same() want { return want{outcome: Alert, ids: ids(m.source.Want)} }
+
+var (
+	notDelivered = want{outcome: NotDelivered}
+	refused      = want{outcome: Refused}
+)
+
+// letterCases are the letters that Azure may use where it does not care.
+var letterCases = []struct {
+	name  string
+	apply func(string) string
+}{{"upper case", strings.ToUpper}, {"lower case", strings.ToLower}}
+
+// variants returns what the rules make of a case.
+func (s scope) variants(c Case, operations []string) ([]Variant, error) {
+	m := maker{scope: s, source: c}
+	if err := json.Unmarshal(c.Event, &m.facts, options); err != nil {
+		return nil, err
+	}
+	m.envelope()
+	if slices.ContainsFunc(event.OperationTypes, func(t string) bool { return strings.EqualFold(t, m.eventType()) }) {
+		m.operation(operations)
+		m.actor()
+		if on, ok := m.resource(); ok { // another case has a plain subject
+			m.on(on)
+		}
+	}
+	return m.made, m.err
+}
+
+// envelope changes what every event has.
+func (m *maker) envelope() {
+	eventType := "eventType"
+	if m.Type != "" {
+		eventType = "type"
+	}
+	for _, other := range append([]string{connection.Failed}, event.OperationTypes...) {
+		if !m.eventTypes[strings.ToLower(other)] {
+			m.add(notDelivered, "the event type "+other, member{eventType, other})
+		}
+	}
+	for _, letters := range letterCases {
+		m.add(m.same(), "the event type in "+letters.name, member{eventType, letters.apply(m.eventType())})
+	}
+	m.add(refused, "without an id", member{id, ""})
+}
+
+// operation changes which operation it was.
+func (m *maker) operation(operations []string) {
+	for _, other := range operations {
+		if !m.operations[strings.ToLower(other)] {
+			m.add(notDelivered, "the operation "+other, member{operationName, other})
+		}
+	}
+	for _, letters := range letterCases {
+		m.add(m.same(), "the operation in "+letters.name, member{operationName, letters.apply(m.Data.OperationName)})
+	}
+	m.add(refused, "without an operation", member{operationName, ""})
+	if m.Data.ResourceURI != "" {
+		m.add(want{outcome: Refused, reason: "event: data: "}, "a number as resourceUri", member{resourceURI, 1})
+		m.add(notDelivered, "another operation, and a number as resourceUri", member{operationName, m.Data.OperationName + "/other"}, member{resourceURI, 1})
+	}
+}
+
+// actor takes away who asked for the operation, in two ways.
+func (m *maker) actor() {
+	var without, unreadable []member
+	var names []string
+	for _, part := range []struct {
+		path  string
+		value jsontext.Value
+	}{{authorization, m.Data.Authorization}, {claims, m.Data.Claims}, {httpRequest, m.Data.HTTPRequest}} {
+		if part.value != nil {
+			without = append(without, member{part.path, nil})
+			unreadable = append(unreadable, member{part.path, 1})
+			names = append(names, strings.TrimPrefix(part.path, "data."))
+		}
+	}
+	m.add(want{outcome: Alert, has: ` by an unknown actor."`}, "without an actor", without...)
+	if len(names) > 0 {
+		m.add(want{outcome: Alert, has: fmt.Sprintf(`"UnreadableMembers":%q`, strings.Join(names, ", "))}, "unreadable members", unreadable...)
+	}
+}
+
 // below are resources of an IoT hub, by what their ids have behind the hub's. The
 // first is the hub itself.
 var below = []string{
@@ -128,81 +278,55 @@ var below = []string{
 	"/eventHubEndpoints/events/ConsumerGroups/other",
 }
 
-// variants returns what the rules make of a case.
-func (s scope) variants(c Case, operations []string) (list []Variant, err error) {
-	var f facts
-	if err := json.Unmarshal(c.Event, &f, options); err != nil {
-		return nil, err
+// on changes what the operation was on.
+func (m *maker) on(r event.ResourceID) {
+	for _, letters := range letterCases {
+		m.add(m.same(), "the ids in "+letters.name, member{subject, letters.apply(m.Subject)}, member{resourceURI, letters.apply(m.Data.ResourceURI)})
 	}
-	// add makes a variant by changing members, each a path and its new value.
-	add := func(outcome, what string, members ...[2]string) {
-		raw := c.Event
-		for _, m := range members {
-			if err == nil {
-				raw, err = Replace(raw, strings.Split(m[0], "."), m[1])
-			}
-		}
-		list = append(list, Variant{c.Name + ": " + what, raw, outcome, ids(c.Want)})
-	}
-	typeMember := "eventType"
-	if f.Type != "" {
-		typeMember = "type"
-	}
-	for _, other := range append([]string{connection.Failed}, event.OperationTypes...) {
-		if !s.eventTypes[strings.ToLower(other)] {
-			add(NotDelivered, "the event type "+other, [2]string{typeMember, other})
-		}
-	}
-	letters := map[string]func(string) string{"upper": strings.ToUpper, "lower": strings.ToLower}
-	for _, name := range slices.Sorted(maps.Keys(letters)) {
-		add(Alert, "the event type in "+name+" case", [2]string{typeMember, letters[name](f.eventType())})
-	}
-	if !slices.ContainsFunc(event.OperationTypes, func(t string) bool { return strings.EqualFold(t, f.eventType()) }) {
-		return list, err
-	}
+	// A word behind a name is half of a child: the name of an action, for example.
+	m.add(m.same(), "a subject that is not an id", member{subject, m.Subject + "/word"})
+	m.add(m.same(), "a resourceUri that is not an id", member{resourceURI, m.Data.ResourceURI + "/word"})
+	m.add(want{outcome: Refused, reason: "subject: resource id ", has: "; data.resourceUri: resource id "},
+		"neither is an id", member{subject, m.Subject + "/word"}, member{resourceURI, m.Data.ResourceURI + "/word"})
 
-	const operation, subject, uri = "data.operationName", "subject", "data.resourceUri"
-	for _, other := range operations {
-		if !s.operations[strings.ToLower(other)] {
-			add(NotDelivered, "the operation "+other, [2]string{operation, other})
-		}
+	hub := r.Resource()
+	provisioning := r
+	provisioning.Type = "Microsoft.Devices/provisioningServices"
+	other := provisioning.Resource()
+	if parts := strings.SplitN(m.Subject, "/", 10); len(parts) > 9 { // behind the hub's name
+		other += "/" + parts[9]
 	}
-	add(Refused, "no operation", [2]string{operation, ""})
-	for _, name := range slices.Sorted(maps.Keys(letters)) {
-		add(Alert, "the operation in "+name+" case", [2]string{operation, letters[name](f.Data.OperationName)})
+	m.add(notDelivered, "on a provisioning service", member{subject, other})
+	m.add(want{outcome: Refused, reason: "subject: resource id ", has: "; data.resourceUri: " + isNot(r.ChildType, provisioning.Type)},
+		"a provisioning service as resourceUri", member{subject, m.Subject + "/word"}, member{resourceURI, other})
+
+	if !m.types[""] {
+		m.add(m.same(), "the hub as the subject", member{subject, hub})
+		m.add(want{outcome: Refused, reason: "subject: " + isNot("", r.Type), has: "; data.resourceUri names another resource, "},
+			"another hub as the subject", member{subject, hub + "-other"})
 	}
-	id, ok := f.resource()
-	if !ok {
-		return list, err // other cases have a plain one
-	}
-	for _, name := range slices.Sorted(maps.Keys(letters)) {
-		add(Alert, "the ids in "+name+" case", [2]string{subject, letters[name](f.Subject)}, [2]string{uri, letters[name](f.Data.ResourceURI)})
-	}
-	elsewhere := id
-	elsewhere.Type = "Microsoft.Devices/provisioningServices"
-	add(NotDelivered, "on a provisioning service", [2]string{subject, elsewhere.Resource() + "/certificates/other"})
-	add(Alert, "a subject that is not an id", [2]string{subject, f.Subject + "/name"})
-	add(Alert, "a resourceUri that is not an id", [2]string{uri, f.Data.ResourceURI + "/name"})
-	hub := id.Resource()
 	for _, rest := range below {
 		other, err := event.ParseResourceID(hub + rest)
 		if err != nil {
-			return nil, err
+			m.err = err
+			return
 		}
-		if s.types[strings.ToLower(other.ChildType)] {
+		if m.types[strings.ToLower(other.ChildType)] {
 			continue
 		}
-		what := "on " + other.ChildType
-		if rest == "" {
-			what = "on the hub itself"
-			add(Alert, "the hub as the subject", [2]string{subject, hub})
-			add(Refused, "another hub as the subject", [2]string{subject, hub + "-other"})
-		} else {
-			add(Refused, what+", by the subject", [2]string{subject, hub + rest})
+		reason := isNot(other.ChildType, other.Type)
+		m.add(want{outcome: Refused, reason: "subject: " + reason, has: "; data.resourceUri: " + reason},
+			"on the hub"+rest, member{subject, hub + rest}, member{resourceURI, hub + rest})
+		if rest != "" {
+			m.add(want{outcome: Refused, reason: "subject: " + reason, has: "; data.resourceUri names another resource, "},
+				"the hub"+rest+" as the subject", member{subject, hub + rest})
 		}
-		add(Refused, what, [2]string{subject, hub + rest}, [2]string{uri, hub + rest})
 	}
-	return list, err
+}
+
+// isNot is how a detector says that it is not for a resource.
+func isNot(childType, resourceType string) string {
+	return cmp.Or(childType, "the resource itself") + " of " + resourceType + " is not "
 }
 
 // Operations returns what a detector could mistake for operations of its own:

@@ -49,12 +49,15 @@ type Detector struct {
 // Trigger says which events a detector is run on. It gives the filter of the
 // event subscription and the handler's own check.
 type Trigger struct {
-	EventTypes []string // any of them
-	// Operations are values of data.operationName, any of them, compared
-	// regardless of case, as Event Grid compares strings
-	// (https://learn.microsoft.com/azure/event-grid/event-filtering).
+	// EventTypes are those of handlers/event, or connection.Failed; any of them.
+	EventTypes []string
+	// Operations are values of data.operationName, any of them, and nil for all. They
+	// are compared regardless of case, as Event Grid compares strings
+	// (https://learn.microsoft.com/azure/event-grid/event-filtering). Those of IoT hubs
+	// are in https://learn.microsoft.com/azure/role-based-access-control/permissions/internet-of-things#microsoftdevices.
 	Operations []string
-	// SubjectContains is a part of the subject, compared regardless of case.
+	// SubjectContains is a part of the subject, compared regardless of case, and ""
+	// for any subject. An operation on an IoT hub has onHub.
 	SubjectContains string
 }
 
@@ -82,10 +85,9 @@ func (d Detector) judge(e event.Event, err error) Verdict {
 	if v.Err == nil {
 		v.Matched, v.Err = d.On.Matches(e)
 	}
-	if v.Err != nil || !v.Matched {
-		return v
+	if v.Matched {
+		v.Occurrences, v.Err = d.detect(e)
 	}
-	v.Occurrences, v.Err = d.detect(e)
 	return v
 }
 

@@ -27,7 +27,7 @@ func detectDiagnosticSetting(what string) func(event.Event) ([]alert.Finding, er
 		if err != nil {
 			return nil, err
 		}
-		result := outcome(e.Type)
+		result := event.Outcome(e.Type)
 		message := fmt.Sprintf("An attempt to "+what+" %s; it was made", o.entity.Name, o.hub.Name, result)
 		return o.finding(message, map[string]string{"Outcome": result}), nil
 	}

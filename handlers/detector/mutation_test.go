@@ -49,7 +49,7 @@ func TestEveryConditionIsHeldByACase(t *testing.T) {
 			on.EventTypes = list
 			return on
 		})
-		if len(d.On.Operations) > 0 { // Otherwise it takes any. Without its only one it does, too.
+		if d.On.Operations != nil {
 			each("operation", d.On.Operations, operations, func(list []string) detector.Trigger {
 				on := d.On
 				on.Operations = list

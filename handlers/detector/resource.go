@@ -87,17 +87,16 @@ func (t target) decode(e event.Event) (operation, error) {
 // the t, or that is not a resource id. It is an error if neither is the id of a t,
 // or if the subject names something else.
 func (t target) find(subject, uri string) (event.ResourceID, error) {
-	id, err := t.parse(subject)
-	if err == nil {
+	id, subjectErr := t.parse(subject)
+	if subjectErr == nil {
 		return id, nil
 	}
-	id, uriErr := t.parse(uri)
-	if uriErr != nil {
-		return id, fmt.Errorf("subject: %w; data.resourceUri: %w", err, uriErr)
+	id, err := t.parse(uri)
+	if err != nil {
+		return id, fmt.Errorf("subject: %w; data.resourceUri: %w", subjectErr, err)
 	}
-	other, otherErr := event.ParseResourceID(subject)
-	if otherErr == nil && (other.ChildType != "" || !strings.EqualFold(other.Resource(), id.Resource())) {
-		return id, fmt.Errorf("subject: %w; data.resourceUri names another resource, which is %s", err, t.what)
+	if named, err := event.ParseResourceID(subject); err == nil && !named.Holds(id) {
+		return id, fmt.Errorf("subject: %w; data.resourceUri names another resource, which is %s", subjectErr, t.what)
 	}
 	return id, nil
 }
@@ -147,19 +146,4 @@ func (o operation) finding(what string, properties map[string]string) []alert.Fi
 		Confidence:     alert.Stated,
 		Properties:     p,
 	}}
-}
-
-// outcome is what an event type says of an operation: "succeeded", "failed" or
-// "was cancelled". The member data.status is no witness of it; Microsoft's own
-// samples of failures have Succeeded there
-// (github.com/Azure/azure-sdk-for-go, sdk/messaging/eventgrid/azsystemevents v1.0.0, system_events_test.go).
-func outcome(eventType string) string {
-	switch t := strings.ToLower(eventType); {
-	case strings.HasSuffix(t, "success"):
-		return "succeeded"
-	case strings.HasSuffix(t, "cancel"):
-		return "was cancelled"
-	default:
-		return "failed"
-	}
 }
