@@ -124,9 +124,8 @@ func TestImportsPointOneWay(t *testing.T) {
 				continue // Neighbours. The compiler refuses circles.
 			}
 			if other, ok := rank(folder); ok && other >= own {
-				t.Errorf("handlers/%s imports handlers/%s. Imports point one way, main -> host, custom, table, local -> "+
-					"detector, relay -> event, alert, so that each layer can be changed without those above it: "+
-					"what both need belongs further down, or main hands it over", file, folder)
+				t.Errorf("handlers/%s imports handlers/%s. Imports point down the list of docs/design.md, "+
+					"so that each room can be changed without those above it: what both need belongs further down, or app hands it over", file, folder)
 			}
 		}
 	}
@@ -137,11 +136,53 @@ func TestImportsPointOneWay(t *testing.T) {
 func TestDetectorsCannotTalk(t *testing.T) {
 	const why = "What decides about events is pure, so that a case file says all there is to know about what it does, " +
 		"and so that no event can make it reach out: the network is for host and table"
-	for _, name := range []string{"event", "alert", "detector", "relay"} {
+	for _, name := range []string{"event", "connection", "alert", "detector", "relay"} {
 		root := module + "/" + name
 		for dependency, chain := range dependencies(t, root) {
 			if dependency == "net/http" || strings.HasPrefix(dependency, "github.com/Azure/") || strings.HasPrefix(dependency, "github.com/AzureAD/") {
 				t.Errorf("handlers/%s depends on %s (%s). %s", name, dependency, strings.Join(chain, " -> "), why)
+			}
+		}
+	}
+}
+
+// TestHandlerLinksOnlyWhatItNeeds looks through everything that the deployed handler
+// is made of.
+func TestHandlerLinksOnlyWhatItNeeds(t *testing.T) {
+	forbidden := map[string]string{
+		module + "/local":              "a stand-in has no place in production",
+		module + "/cases":              "cases are for tests",
+		module + "/hubwatch":           "the command is a program of its own",
+		module + "/doctor":             "the doctor is a part of the command",
+		module + "/tools":              "tools are for make",
+		"net/http/httptest":            "it is for tests",
+		"testing":                      "it is for tests",
+		"github.com/spf13/cobra":       "the host starts the handler without arguments",
+		"github.com/google/go-cmp/cmp": "it is for tests",
+		"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager": "only the doctor asks Azure Resource Manager",
+	}
+	for dependency, chain := range dependencies(t, module) {
+		for library, why := range forbidden {
+			if dependency == library || strings.HasPrefix(dependency, library+"/") {
+				t.Errorf("the handler links %s (%s): %s", dependency, strings.Join(chain, " -> "), why)
+			}
+		}
+	}
+}
+
+// TestHostImportsLittle holds that the protocol of the Functions host knows nothing
+// of what hubwatch does with events.
+func TestHostImportsLittle(t *testing.T) {
+	for _, p := range tree(t) {
+		if p.folder != "host" {
+			continue
+		}
+		for imported, file := range p.imports() {
+			library := strings.Contains(strings.Split(imported, "/")[0], ".")
+			switch {
+			case imported == module+"/secret", strings.HasPrefix(imported, "github.com/go-json-experiment/json"):
+			case library, strings.HasPrefix(imported, module):
+				t.Errorf("handlers/%s imports %s: host imports the standard library, the JSON package and secret alone", file, imported)
 			}
 		}
 	}
@@ -197,11 +238,10 @@ func dependencies(t *testing.T, root string) map[string][]string {
 // when and where an event is judged.
 func TestDetectorsHaveNoSurroundings(t *testing.T) {
 	forbidden := map[string]string{
-		"os": "an environment", "os/exec": "processes", "net": "a network", "log": "a log", "log/slog": "a log",
 		"math/rand": "chance", "math/rand/v2": "chance", "crypto/rand": "chance",
 	}
 	for _, p := range tree(t) {
-		if !slices.Contains([]string{"event", "alert", "detector", "relay"}, p.folder) {
+		if !slices.Contains([]string{"secret", "event", "connection", "alert", "detector", "relay"}, p.folder) {
 			continue
 		}
 		for imported, file := range p.imports() {
@@ -229,14 +269,14 @@ func TestDetectorsHaveNoSurroundings(t *testing.T) {
 func TestWhoKnowsAzure(t *testing.T) {
 	const sdk = "github.com/Azure/azure-sdk-for-go/sdk/"
 	rules := []struct{ library, by, why string }{
-		{sdk + "data/aztables", "handlers/table", "all others know alert.Store, so that alerts can be kept elsewhere and tests need no Azure"},
+		{sdk + "data/aztables", "handlers/table", "all others know the interfaces of alert, so that alerts can be kept elsewhere and tests need no Azure"},
 		{sdk + "azidentity", "handlers/table", "credentials are handled in one place"},
 		{sdk + "azcore", "handlers/table", "its errors and retries are those of the table client"},
 		{sdk + "messaging/eventgrid/azsystemevents", "tests alone", "event types are constants of handlers/event, which a test compares with the library: it brings an HTTP client"},
 	}
 	for _, p := range tree(t) {
 		if p.folder == "doctor" {
-			continue // a command of its own that asks Azure Resource Manager and is not deployed
+			continue // It asks Azure Resource Manager, and is not deployed.
 		}
 		for imported, file := range p.imports() {
 			if !strings.HasPrefix(imported, "github.com/Azure") {

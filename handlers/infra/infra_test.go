@@ -299,7 +299,7 @@ func (s site) checkSettings(f *faults) {
 	for name := range s.code {
 		known[name] = true
 		if _, ok := set[name]; !ok && notDeployed[name] == "" {
-			f.add("main.bicep does not set %s, which the handler reads", name)
+			f.add("main.bicep does not set %s, which handlers/app reads", name)
 		}
 	}
 	for name, by := range s.functions {
@@ -345,6 +345,12 @@ func localSettings(root string) (map[string]string, error) {
 	return file.Values, err
 }
 
+// defaultOf returns the default of a setting that handlers/app has.
+func defaultOf(name string) string {
+	i := slices.IndexFunc(app.Settings, func(s app.Setting) bool { return s.Name == name })
+	return app.Settings[i].Default
+}
+
 func (s site) checkTables(f *faults) {
 	names := map[string]bool{}
 	for _, d := range s.main.of("resource", "Microsoft.Storage/storageAccounts/tableServices/tables") {
@@ -357,9 +363,8 @@ func (s site) checkTables(f *faults) {
 		if !ok || !names[value] {
 			f.add("main.bicep: %s is %q, and the tables are %q", setting, value, slices.Sorted(maps.Keys(names)))
 		}
-		i := slices.IndexFunc(app.Settings, func(s app.Setting) bool { return s.Name == setting })
-		if want := app.Settings[i].Default; value != want {
-			f.add("main.bicep: %s is %q, and the default of the handler is %q", setting, value, want)
+		if want := defaultOf(setting); value != want {
+			f.add("main.bicep: %s is %q, and the default of handlers/app is %q", setting, value, want)
 		}
 		delete(names, value)
 	}
@@ -680,23 +685,6 @@ func TestLocalSettings(t *testing.T) {
 	}
 	if values["AlertsStorage"] != "UseDevelopmentStorage=true" || values["AzureWebJobsStorage"] != "UseDevelopmentStorage=true" || values["FUNCTIONS_WORKER_RUNTIME"] != "custom" {
 		t.Errorf("local.settings.sample.json does not work with Azurite: %v", values)
-	}
-}
-
-// TestSettingOfTheCode plants a setting that the handler reads and main.bicep does
-// not set.
-func TestSettingOfTheCode(t *testing.T) {
-	s, err := read(root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	delete(s.code, "InferredAlerts")
-	s.code["Inferred"] = true
-	found := check(s)
-	for _, want := range []string{"does not set Inferred,", "sets InferredAlerts, which nothing reads"} {
-		if !slices.ContainsFunc(found, func(fault string) bool { return strings.Contains(fault, want) }) {
-			t.Errorf("want a complaint with %q, have %q", want, found)
-		}
 	}
 }
 

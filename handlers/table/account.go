@@ -174,10 +174,13 @@ func (t table) missing(ctx context.Context, err error) bool {
 	return err == nil || hasCode(err, aztables.TableAlreadyExists)
 }
 
+// ErrAbsent is wrapped by the errors of reading a table that does not exist.
+var ErrAbsent = errors.New("there is none")
+
 // absent returns the error of reading a table that does not exist, and what it
 // would mean that there is none.
 func (t table) absent(means string) error {
-	return fmt.Errorf("table %q: there is none: %s, or the settings name another storage account or table than those of the app", t.name, means)
+	return fmt.Errorf("table %q: %w: %s, or the settings name another storage account or table than those of the app", t.name, ErrAbsent, means)
 }
 
 // itemIndex finds the place of the failed entity in the error of a transaction,

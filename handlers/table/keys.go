@@ -13,8 +13,8 @@ import (
 )
 
 // Keys. A partition holds one hub's alerts of one UTC day, so that no partition
-// grows without end; the day is inverted, so that one range scan from "hub|" to
-// "hub}" lists a hub's days newest first. In it, alert rows and evidence rows
+// grows without end. The day is inverted, so that the days of a hub stand newest
+// first, between "hub|" and "hub}". In a partition, alert rows and evidence rows
 // are two ranges:
 //
 //	contoso-hub|79739798   a|<SystemAlertId>

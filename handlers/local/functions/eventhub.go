@@ -267,33 +267,10 @@ func (h *EventHub) batch(p *partition) []message {
 	return p.messages[:n:n]
 }
 
-// process invokes the function with messages, and again by its retry policy with
-// the same invocation id, until that succeeds or is given up. The error is that
-// of the last attempt. It returns early when the hub is closed.
+// process invokes the function with messages, and again by its retry policy. It
+// returns early when the hub is closed.
 func (h *EventHub) process(p *partition, batch []message) error {
-	c := eventHubCall(h.function, p.id, batch)
-	c.id = newUUID()
-	var err error
-	for retries := 0; ; retries++ {
-		c.retryContext = h.function.retry.context(h.function.name, c.id, retries, err)
-		verdict := make(chan error, 1)
-		go func(c call) { verdict <- h.options.Host.invoke(c) }(c)
-		select {
-		case err = <-verdict:
-		case <-h.ctx.Done():
-			return h.ctx.Err()
-		}
-		if err == nil || h.function.retry.exhausted(retries) {
-			return err
-		}
-		timer := time.NewTimer(time.Duration(float64(h.function.retry.delay(retries+1)) * h.options.TimeScale))
-		select {
-		case <-timer.C:
-		case <-h.ctx.Done():
-			timer.Stop()
-			return h.ctx.Err()
-		}
-	}
+	return h.options.Host.persist(h.ctx, eventHubCall(h.function, p.id, batch), h.options.TimeScale)
 }
 
 // pass moves the checkpoint behind messages. The error is why they are lost.

@@ -1,6 +1,7 @@
 package functions
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -14,10 +15,13 @@ import (
 const (
 	eventGridTrigger = "eventgridtrigger"
 	eventHubTrigger  = "eventhubtrigger"
+	httpTrigger      = "httptrigger"
+	timerTrigger     = "timertrigger"
 	eventGridOutput  = "eventgrid"
+	httpOutput       = "http"
 )
 
-var bindingTypes = []string{eventGridTrigger, eventHubTrigger, eventGridOutput}
+var bindingTypes = []string{eventGridTrigger, eventHubTrigger, httpTrigger, timerTrigger, eventGridOutput, httpOutput}
 
 // functionFile is the part of function.json that matters here.
 type functionFile struct {
@@ -28,14 +32,23 @@ type functionFile struct {
 // binding is one entry of function.json. Names of settings in EventHubName and
 // Connection stay as they are written: nothing is connected to.
 type binding struct {
-	Type          string `json:"type"`
-	Direction     string `json:"direction"`
-	Name          string `json:"name"`
+	Type      string `json:"type"`
+	Direction string `json:"direction"`
+	Name      string `json:"name"`
+
 	Cardinality   string `json:"cardinality"`
 	DataType      string `json:"dataType"`
 	EventHubName  string `json:"eventHubName"`
 	ConsumerGroup string `json:"consumerGroup"`
 	Connection    string `json:"connection"`
+
+	AuthLevel string   `json:"authLevel"`
+	Methods   []string `json:"methods"`
+	Route     string   `json:"route"`
+
+	Schedule     string `json:"schedule"`
+	RunOnStartup bool   `json:"runOnStartup"`
+	UseMonitor   *bool  `json:"useMonitor"`
 }
 
 // is reports whether the binding has a type, which is given in lower case.
@@ -43,14 +56,32 @@ func (b binding) is(bindingType string) bool { return strings.EqualFold(b.Type, 
 
 // function is a loaded function.
 type function struct {
-	name    string
-	trigger binding
-	outputs []binding
-	retry   *retryPolicy // of an Event Hubs function; nil means that nothing is tried again
+	name     string
+	trigger  binding
+	outputs  []binding
+	retry    *retryPolicy // of an Event Hubs or timer function; nil means that nothing is tried again
+	route    route        // of an HTTP function
+	schedule schedule     // of a timer function
 }
 
 // many reports whether one invocation takes several events.
 func (f function) many() bool { return strings.EqualFold(f.trigger.Cardinality, "many") }
+
+// httpOutput returns the binding of the answer to an HTTP request.
+func (f function) httpOutput() (b binding, ok bool) {
+	i := slices.IndexFunc(f.outputs, func(b binding) bool { return b.is(httpOutput) })
+	if i < 0 {
+		return binding{}, false
+	}
+	return f.outputs[i], true
+}
+
+// httpInAndOut reports whether an HTTP request is all that goes in and its answer
+// all that comes out. Only then can the request be forwarded
+// (Azure/azure-functions-host, FunctionMetadataExtensions.IsHttpInAndOutFunction).
+func (f function) httpInAndOut() bool {
+	return f.trigger.is(httpTrigger) && len(f.outputs) == 1 && f.outputs[0].is(httpOutput)
+}
 
 var (
 	functionName = regexp.MustCompile(`^(?i)[a-z][a-z0-9_\-]{0,127}$`)
@@ -60,21 +91,27 @@ var (
 // loadFunctions reads the functions of an app: the direct child folders of root
 // that hold a function.json, and no deeper ones (Azure/azure-functions-host,
 // HostFunctionMetadataProvider.ReadFunctionsMetadata). A function that cannot
-// be served is left out and named in errs; err is set if root cannot be read.
-func loadFunctions(root string) (functions map[string]function, errs []error, err error) {
+// be served is left out, and errs names the function and its file; err is set if
+// root cannot be read.
+func loadFunctions(root string, app command) (functions map[string]function, errs []error, err error) {
 	entries, err := os.ReadDir(root)
 	if err != nil {
 		return nil, nil, err
 	}
 	functions = map[string]function{}
+	var routes []function
 	for _, entry := range entries {
 		file := filepath.Join(root, entry.Name(), "function.json")
 		if !isFile(file) {
 			continue
 		}
-		f, err := loadFunction(entry.Name(), file)
+		f, err := loadFunction(entry.Name(), file, app)
+		if err == nil && f.trigger.is(httpTrigger) {
+			err = f.route.conflicts(routes)
+			routes = append(routes, f)
+		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("the '%s' function is in error: %w", entry.Name(), err))
+			errs = append(errs, fmt.Errorf("the '%s' function is in error: %s: %w", entry.Name(), file, err))
 			continue
 		}
 		functions[f.name] = f
@@ -82,9 +119,10 @@ func loadFunctions(root string) (functions map[string]function, errs []error, er
 	return functions, errs, nil
 }
 
-func loadFunction(name, file string) (function, error) {
+// loadFunction reads one function. The error does not name the file.
+func loadFunction(name, file string, app command) (function, error) {
 	if !functionName.MatchString(name) || strings.EqualFold(name, "host") {
-		return function{}, errors.New("its name is not allowed")
+		return function{}, errors.New("the name of the folder is not allowed")
 	}
 	var content functionFile
 	if err := readJSON(file, &content); err != nil {
@@ -102,8 +140,8 @@ func loadFunction(name, file string) (function, error) {
 		}
 		if !slices.ContainsFunc(bindingTypes, b.is) {
 			unknown = append(unknown, "'"+b.Type+"'")
-		} else if member, err := b.check(); err != nil {
-			return function{}, fmt.Errorf("%s: bindings[%d].%s: %w", file, i, member, err)
+		} else if member, err := f.bind(b, app); err != nil {
+			return function{}, fmt.Errorf("bindings[%d].%s: %w", i, member, err)
 		}
 		if strings.HasSuffix(strings.ToLower(b.Type), "trigger") {
 			triggers = append(triggers, b)
@@ -118,10 +156,13 @@ func loadFunction(name, file string) (function, error) {
 		return function{}, fmt.Errorf("it has %d triggers instead of one", len(triggers))
 	}
 	f.trigger = triggers[0]
-	if content.Retry != nil && f.trigger.is(eventHubTrigger) {
+	if answer, ok := f.httpOutput(); ok && !f.trigger.is(httpTrigger) {
+		return function{}, fmt.Errorf("the binding %s is an answer, and the function has no httpTrigger", answer.Name)
+	}
+	if content.Retry != nil && (f.trigger.is(eventHubTrigger) || f.trigger.is(timerTrigger)) {
 		policy, member, err := content.Retry.policy()
 		if err != nil {
-			return function{}, fmt.Errorf("%s: retry.%s: %w", file, member, err)
+			return function{}, fmt.Errorf("retry.%s: %w", member, err)
 		}
 		f.retry = &policy
 	}
@@ -130,13 +171,18 @@ func loadFunction(name, file string) (function, error) {
 
 var errMissing = errors.New("it is missing")
 
-// check returns the first member whose value this host cannot serve, and why.
-// Messages of an event hub are only passed as text, and with cardinality many
-// the real host needs to be told so.
-func (b binding) check() (member string, err error) {
+// bind takes over what a binding says of its function. The error is about the
+// named member, whose value this host cannot serve. Messages of an event hub are
+// only passed as text, and with cardinality many the real host needs to be told
+// so.
+func (f *function) bind(b binding, app command) (member string, err error) {
+	direction := "in"
+	if b.is(eventGridOutput) || b.is(httpOutput) {
+		direction = "out"
+	}
 	switch {
-	case b.is(eventGridOutput) && !strings.EqualFold(b.Direction, "out"):
-		return "direction", fmt.Errorf("%q is not out", b.Direction)
+	case !strings.EqualFold(b.Direction, direction) && (b.Direction != "" || direction == "out"):
+		return "direction", fmt.Errorf("%q is not %s", b.Direction, direction)
 	case b.is(eventGridOutput):
 		if b.Connection == "" {
 			return "connection", errMissing
@@ -144,9 +190,43 @@ func (b binding) check() (member string, err error) {
 		if b.Name == "$return" {
 			return "name", errors.New("only what is in Outputs is published, under a name")
 		}
-		return "", nil
-	case b.Direction != "" && !strings.EqualFold(b.Direction, "in"):
-		return "direction", fmt.Errorf("%q is not in", b.Direction)
+	case b.is(httpOutput):
+		if _, ok := f.httpOutput(); ok {
+			return "type", errors.New("there is one answer to a request already")
+		}
+	case b.is(httpTrigger):
+		if member, err = b.checkHTTP(); err != nil {
+			return member, err
+		}
+		if f.route, err = newRoute(app.routePrefix, cmp.Or(b.Route, f.name), b.Methods); err != nil {
+			return "route", err
+		}
+	case b.is(timerTrigger):
+		if b.Schedule == "" {
+			return "schedule", errMissing
+		}
+		if f.schedule, err = newSchedule(b.Schedule, app.environment); err != nil {
+			return "schedule", err
+		}
+	default:
+		return b.checkEvents()
+	}
+	return "", nil
+}
+
+// checkHTTP returns the first member of an HTTP trigger that cannot be served.
+func (b binding) checkHTTP() (member string, err error) {
+	levels := []string{"", "anonymous", "function", "admin"}
+	if !slices.Contains(levels, strings.ToLower(b.AuthLevel)) {
+		return "authLevel", fmt.Errorf("%q is none of anonymous, function and admin", b.AuthLevel)
+	}
+	return "", nil
+}
+
+// checkEvents returns the first member of a trigger of events or messages that
+// cannot be served.
+func (b binding) checkEvents() (member string, err error) {
+	switch {
 	case b.Cardinality != "" && !strings.EqualFold(b.Cardinality, "one") && !strings.EqualFold(b.Cardinality, "many"):
 		return "cardinality", fmt.Errorf("%q is neither one nor many", b.Cardinality)
 	case b.is(eventGridTrigger):

@@ -1,9 +1,10 @@
 // Package functions is a stand-in for the Azure Functions host on one machine.
 // [Host] starts the custom handler of a function app and invokes it as the
-// Functions host does: for deliveries to its Event Grid webhook and, with
-// [EventHub], for messages of an event hub. What the handler answers it takes as
-// the Functions host does, and publishes its outputs. It knows nothing of the
-// handler beyond the public protocol.
+// Functions host does: for deliveries to its Event Grid webhook, for HTTP
+// requests, by the schedules of timers and, with [EventHub], for messages of an
+// event hub. What the handler answers it takes as the Functions host does, and
+// publishes its outputs. It knows nothing of the handler beyond the public
+// protocol.
 package functions
 
 import (
@@ -54,14 +55,27 @@ type Options struct {
 	// name. An output for any other connection fails its invocation.
 	Topics map[string]string
 
+	// Key, if not empty, is asked for by every HTTP function whose authLevel is
+	// not anonymous, and by POST /admin/functions/<name>: as the query parameter
+	// code or the header x-functions-key. It stands for the master key of an app.
+	// Without it no key is asked for, as under func start. The webhook of Event
+	// Grid never asks for one.
+	Key string
+	// Strict makes a function that cannot be served an error of Start. Without it
+	// the function is logged and left out, as the real host does.
+	Strict bool
+	// TimerScale multiplies the waits of timers and of their retries; 0 means 1.
+	TimerScale float64
+
 	// killGrace is the time from a timeout to the kill; 0 means the host's 2 s.
 	killGrace time.Duration
 }
 
 // Host runs a function app as the Functions host does: one handler
 // process, started, watched and restarted by the host's rules, which gets one
-// HTTP request per invocation. As an [http.Handler] it is the host's Event Grid
-// webhook.
+// HTTP request per invocation. As an [http.Handler] it is what the host is to the
+// outside: the Event Grid webhook, and the routes of HTTP functions. Timers run
+// from the start on.
 //
 // It differs from the host in what would only cost time: an answer that makes
 // the host hang fails at once with [ErrHang], a handler that cannot be started
@@ -72,7 +86,10 @@ type Host struct {
 	functions map[string]function
 	port      int
 	killGrace time.Duration
+	key       string
 	topics    map[string]string
+	timers    map[string]*timer // by the name of the function
+	clock     timerClock
 	client    *http.Client
 	logger    *slog.Logger
 	console   *console
@@ -80,6 +97,7 @@ type Host struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	done   chan struct{}
+	timing sync.WaitGroup // of the timers
 
 	mu     sync.Mutex
 	worker *worker
@@ -98,22 +116,25 @@ func Start(ctx context.Context, options Options) (*Host, error) {
 		return nil, fmt.Errorf("script root: %w", err)
 	}
 	logger := cmp.Or(options.Logger, slog.New(slog.DiscardHandler))
-	command, err := loadCommand(root, variables(append(os.Environ(), options.Env...)))
+	command, err := loadCommand(options.ScriptRoot, variables(append(os.Environ(), options.Env...)))
 	if err != nil {
 		return nil, fmt.Errorf("host configuration: %w", err)
 	}
 	if options.FunctionTimeout > 0 {
 		command.functionTimeout = options.FunctionTimeout
 	}
-	functions, faults, err := loadFunctions(root)
+	functions, faults, err := loadFunctions(options.ScriptRoot, command)
 	if err != nil {
 		return nil, fmt.Errorf("functions: %w", err)
+	}
+	if options.Strict && len(faults) > 0 {
+		return nil, errors.Join(faults...)
 	}
 	for _, fault := range faults {
 		logger.Error(fault.Error())
 	}
 	if len(functions) == 0 {
-		return nil, fmt.Errorf("no functions found in %s: %w", root, errors.Join(append(faults, errNoFunctions)...))
+		return nil, fmt.Errorf("no functions found in %s: %w", options.ScriptRoot, errors.Join(append(faults, errNoFunctions)...))
 	}
 	port := command.port
 	if port == 0 {
@@ -127,7 +148,10 @@ func Start(ctx context.Context, options Options) (*Host, error) {
 		functions: functions,
 		port:      port,
 		killGrace: cmp.Or(options.killGrace, 2*time.Second),
+		key:       options.Key,
 		topics:    maps.Clone(options.Topics),
+		timers:    map[string]*timer{},
+		clock:     timerClock{time.Now(), cmp.Or(options.TimerScale, 1)},
 		client:    &http.Client{Transport: &http.Transport{IdleConnTimeout: idleLimit}},
 		logger:    logger,
 		console:   &console{logger: logger, copy: options.Output, errorsOnly: command.stderrIsErrorOnly},
@@ -137,6 +161,13 @@ func Start(ctx context.Context, options Options) (*Host, error) {
 	if h.worker, err = h.start(); err != nil {
 		h.cancel()
 		return nil, fmt.Errorf("handler: %w", err)
+	}
+	for _, f := range functions {
+		if f.trigger.is(timerTrigger) {
+			t := newTimer(f, h.clock.now())
+			h.timers[f.name] = t
+			h.timing.Go(func() { h.runTimer(t) })
+		}
 	}
 	go h.supervise(h.worker)
 	return h, nil
@@ -199,8 +230,9 @@ func (h *Host) start() (*worker, error) {
 // supervise watches the handler process and restarts it until the app stops.
 func (h *Host) supervise(w *worker) {
 	defer close(h.done)
+	defer h.timing.Wait()
 	for {
-		restart, err := h.outcome(w)
+		restart, err := h.ended(w)
 		if !restart {
 			h.stop(w, err)
 			return
@@ -218,9 +250,9 @@ func (h *Host) supervise(w *worker) {
 	}
 }
 
-// outcome waits for the end of a handler process and says whether the host
+// ended waits for the end of a handler process and says whether the host
 // starts another one. The error is set if the host gives up.
-func (h *Host) outcome(w *worker) (restart bool, err error) {
+func (h *Host) ended(w *worker) (restart bool, err error) {
 	select {
 	case <-h.ctx.Done():
 		return false, nil
@@ -321,6 +353,7 @@ type call struct {
 	metadata     []netjson.Member
 	retryContext []byte
 	traceparent  string
+	forwarded    *forwarded // is sent instead, and what comes back is not judged
 }
 
 // InvocationError is the failure of one invocation.
@@ -343,21 +376,27 @@ var errTimeout = errors.New("timeout value exceeded by function")
 // functionTimeout, or the end of the handler. The wait for readiness counts
 // against the timeout.
 func (h *Host) invoke(c call) error {
+	_, err := h.run(c)
+	return err
+}
+
+// run is invoke with the answer to the caller of an HTTP function.
+func (h *Host) run(c call) (httpAnswer, error) {
 	if c.id == "" {
 		c.id = newUUID()
 	}
 	begun := time.Now()
-	err := h.attempt(c)
+	got, err := h.attempt(c)
 	log := h.logger.With("function", c.function.name, "invocationId", c.id, "duration", time.Since(begun))
 	if err != nil {
 		log.Error("invocation failed", "error", err)
-		return &InvocationError{c.function.name, c.id, err}
+		return httpAnswer{}, &InvocationError{c.function.name, c.id, err}
 	}
 	log.Info("invocation succeeded")
-	return nil
+	return got, nil
 }
 
-func (h *Host) attempt(c call) error {
+func (h *Host) attempt(c call) (httpAnswer, error) {
 	ctx, cancel := h.ctx, context.CancelFunc(func() {})
 	if h.command.functionTimeout > 0 {
 		ctx, cancel = context.WithTimeout(ctx, h.command.functionTimeout)
@@ -366,9 +405,15 @@ func (h *Host) attempt(c call) error {
 	w, err := h.readyWorker(ctx)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return h.timedOut(h.current())
+		return httpAnswer{}, h.timedOut(h.current())
 	case err != nil:
-		return err
+		return httpAnswer{}, err
+	}
+	method, out := http.MethodPost, []byte(nil)
+	if c.forwarded != nil {
+		method, out = c.forwarded.request.Method, c.forwarded.bytes(c)
+	} else {
+		out = request(c, w.wire.address)
 	}
 	type reply struct {
 		answer answer
@@ -376,7 +421,7 @@ func (h *Host) attempt(c call) error {
 	}
 	replies := make(chan reply, 1)
 	go func() {
-		a, err := w.wire.do("POST", request(c, w.wire.address))
+		a, err := w.wire.do(method, out)
 		replies <- reply{a, err}
 	}()
 	var got reply
@@ -384,12 +429,15 @@ func (h *Host) attempt(c call) error {
 	case got = <-replies:
 	case <-ctx.Done():
 		if h.ctx.Err() == nil {
-			return h.timedOut(w)
+			return httpAnswer{}, h.timedOut(w)
 		}
 		got = <-replies
 	}
 	if got.err != nil {
-		return fmt.Errorf("request to the handler: %w", got.err)
+		return httpAnswer{}, fmt.Errorf("request to the handler: %w", got.err)
+	}
+	if c.forwarded != nil {
+		return httpAnswer{got.answer.status, got.answer.header, got.answer.body}, nil
 	}
 	result, err := judge(got.answer)
 	if errors.Is(err, ErrHang) {
@@ -399,13 +447,16 @@ func (h *Host) attempt(c call) error {
 		h.logger.Info(line, "category", "Function."+c.function.name+".User", "invocationId", c.id)
 	}
 	if err != nil {
-		return err
+		return httpAnswer{}, err
 	}
 	err = h.publish(ctx, c, result.Outputs)
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) && h.ctx.Err() == nil {
-		return h.timedOut(w)
+		return httpAnswer{}, h.timedOut(w)
 	}
-	return err
+	if err != nil {
+		return httpAnswer{}, err
+	}
+	return answerOf(c.function, result)
 }
 
 // timedOut fails an invocation and lets the handler be killed a little later,

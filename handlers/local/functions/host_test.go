@@ -99,7 +99,7 @@ func TestDiscovery(t *testing.T) {
 	write(t, filepath.Join(root, "Hub", "function.json"), `{"bindings":[{"type":"fancyTrigger","name":"messages"}]}`)
 	write(t, filepath.Join(root, "Under", "function.json"), `{"bindings":[{"type":"eventGridTrigger","name":"my_event"}]}`)
 	write(t, filepath.Join(root, "Upper", "function.json"), `{"bindings":[{"type":"EVENTGRIDTRIGGER","name":"event"}]}`)
-	functions, faults, err := loadFunctions(root)
+	functions, faults, err := loadFunctions(root, command{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func TestDiscovery(t *testing.T) {
 	}
 	report := fmt.Sprint(faults)
 	for _, want := range []string{
-		"the 'Hub' function is in error: the binding type(s) 'fancyTrigger' are not registered",
+		"the 'Hub' function is in error: " + filepath.Join(root, "Hub", "function.json") + ": the binding type(s) 'fancyTrigger' are not registered",
 		"'host' function", "'9digit' function", "'bad name' function", "'NoBinding' function", "'Under' function",
 	} {
 		if !strings.Contains(report, want) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -31,8 +32,13 @@ type hostFile struct {
 		} `json:"description"`
 		Port                  int    `json:"port"`
 		InitializationTimeout string `json:"initializationTimeout"`
+		Forwarding            bool   `json:"enableForwardingHttpRequest"`
+		Proxying              bool   `json:"enableProxyingHttpRequest"`
 	} `json:"customHandler"`
 	Extensions struct {
+		HTTP struct {
+			RoutePrefix *string `json:"routePrefix"`
+		} `json:"http"`
 		EventHubs struct {
 			MaxEventBatchSize *int `json:"maxEventBatchSize"`
 		} `json:"eventHubs"`
@@ -50,6 +56,10 @@ const (
 // where host.json says nothing (Azure/azure-sdk-for-net, EventHubOptions).
 const defaultEventBatch = 100
 
+// defaultRoutePrefix stands before every route of an HTTP function where
+// host.json says nothing (Azure/azure-webjobs-sdk-extensions, HttpOptions).
+const defaultRoutePrefix = "api"
+
 // command says how to start the handler and how long the host waits for it.
 type command struct {
 	path, dir         string
@@ -60,6 +70,8 @@ type command struct {
 	functionTimeout   time.Duration // of one invocation; 0 means none
 	stderrIsErrorOnly bool          // every line on stderr is an error
 	maxEventBatch     int           // messages of an event hub in one invocation, at least 1
+	routePrefix       string        // of every HTTP function; may be empty
+	forwardHTTP       bool          // a request is handed on as it came, if nothing else goes in or out
 }
 
 // loadCommand reads host.json and local.settings.json under root. Variables
@@ -69,14 +81,21 @@ func loadCommand(root string, env map[string]string) (command, error) {
 	var file hostFile
 	path := filepath.Join(root, "host.json")
 	if err := readJSON(path, &file); err != nil {
-		return command{}, err
+		return command{}, fmt.Errorf("%s: %w", path, err)
 	}
 	if file.CustomHandler == nil || file.CustomHandler.Description == nil {
 		return command{}, fmt.Errorf("%s: no customHandler.description", path)
 	}
+	folder, err := filepath.Abs(root)
+	if err != nil {
+		return command{}, err
+	}
 	description := file.CustomHandler.Description
 	if description.Executable == "" {
 		return command{}, fmt.Errorf("%s: no customHandler.description.defaultExecutablePath", path)
+	}
+	if file.CustomHandler.Proxying {
+		return command{}, fmt.Errorf("%s: customHandler.enableProxyingHttpRequest is not supported here: use enableForwardingHttpRequest", path)
 	}
 	environment, err := withLocalSettings(root, env)
 	if err != nil {
@@ -85,18 +104,23 @@ func loadCommand(root string, env map[string]string) (command, error) {
 	cmd := command{
 		path:              expand(description.Executable, environment),
 		arguments:         strings.Fields(expand(strings.Join(description.Arguments, " "), environment)),
-		dir:               under(root, expand(description.WorkingDirectory, environment)),
+		dir:               under(folder, expand(description.WorkingDirectory, environment)),
 		environment:       environment,
 		port:              file.CustomHandler.Port,
 		stderrIsErrorOnly: description.ErrorsOnly == nil || *description.ErrorsOnly,
 		maxEventBatch:     defaultEventBatch,
+		routePrefix:       defaultRoutePrefix,
+		forwardHTTP:       file.CustomHandler.Forwarding,
+	}
+	if prefix := file.Extensions.HTTP.RoutePrefix; prefix != nil {
+		cmd.routePrefix = strings.Trim(*prefix, "/")
 	}
 	if size := file.Extensions.EventHubs.MaxEventBatchSize; size != nil {
 		if cmd.maxEventBatch = *size; *size < 1 {
 			return command{}, fmt.Errorf("%s: extensions.eventHubs.maxEventBatchSize: %d is less than 1", path, *size)
 		}
 	}
-	if inRoot := under(root, cmd.path); isFile(inRoot) {
+	if inRoot := under(folder, cmd.path); isFile(inRoot) {
 		cmd.path = inRoot
 	}
 	if cmd.initTimeout, err = parseTimeSpan(file.CustomHandler.InitializationTimeout, defaultInitTimeout); err != nil {
@@ -116,7 +140,7 @@ func withLocalSettings(root string, env map[string]string) (map[string]string, e
 	}
 	err := readJSON(path, &file)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if file.IsEncrypted {
 		return nil, fmt.Errorf("%s: encrypted settings cannot be read", path)
@@ -138,16 +162,17 @@ func withLocalSettings(root string, env map[string]string) (map[string]string, e
 	return environment, nil
 }
 
+// readJSON reads a file of the app. The error does not name the file.
 func readJSON(path string, target any) error {
 	raw, err := os.ReadFile(path)
+	if pathError, ok := errors.AsType[*fs.PathError](err); ok {
+		return pathError.Err
+	}
 	if err != nil {
 		return err
 	}
 	raw = []byte(strings.TrimPrefix(string(raw), "\ufeff"))
-	if err := json.Unmarshal(raw, target, json.MatchCaseInsensitiveNames(true)); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return nil
+	return json.Unmarshal(raw, target, json.MatchCaseInsensitiveNames(true))
 }
 
 var variable = regexp.MustCompile(`%[^%]+%`)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -89,7 +90,7 @@ func serve() {
 			w.WriteHeader(http.StatusNotFound)
 			return
 		}
-		if strings.HasPrefix(name, "Asking") {
+		if strings.HasPrefix(name, "Asking") || strings.HasPrefix(name, "api/") {
 			ask(w, r)
 			return
 		}
@@ -119,19 +120,24 @@ func serve() {
 	}))
 }
 
-// ask passes an invocation to the test's own server ASK and answers as it does.
+// ask passes an invocation to the test's own server ASK and answers as it does: to
+// a forwarded request with the same header fields, otherwise with JSON.
 func ask(w http.ResponseWriter, r *http.Request) {
-	out, err := http.NewRequest(r.Method, os.Getenv("ASK")+r.URL.Path, r.Body)
+	out, err := http.NewRequest(r.Method, os.Getenv("ASK")+r.URL.RequestURI(), r.Body)
 	if err != nil {
 		panic(err)
 	}
-	out.Header = r.Header
+	out.Header, out.Host = r.Header, r.Host
 	answer, err := http.DefaultClient.Do(out)
 	if err != nil {
 		panic(err)
 	}
 	defer answer.Body.Close()
-	w.Header().Set("Content-Type", "application/json")
+	if strings.HasPrefix(r.URL.Path, "/api/") {
+		maps.Copy(w.Header(), answer.Header)
+	} else {
+		w.Header().Set("Content-Type", "application/json")
+	}
 	w.WriteHeader(answer.StatusCode)
 	io.Copy(w, answer.Body)
 }
@@ -180,7 +186,9 @@ func capture() {
 				io.CopyN(&raw, in, int64(length))
 				mu.Lock()
 				n++
-				os.WriteFile(filepath.Join(os.Getenv("CAPTURE"), fmt.Sprintf("%03d.http", n)), []byte(raw.String()), 0o644)
+				file := filepath.Join(os.Getenv("CAPTURE"), fmt.Sprintf("%03d.http", n))
+				os.WriteFile(file+".part", []byte(raw.String()), 0o644)
+				os.Rename(file+".part", file)
 				mu.Unlock()
 				io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
 			}

@@ -2,13 +2,17 @@ package functions
 
 import (
 	"bytes"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -25,7 +29,8 @@ func TestProtocol(t *testing.T) {
 		{"in_cloudevent.json", "eg1", []string{"06_eg1.http"}},
 		{"in_two_events.json", "egmany", []string{"07_egmany.http"}},
 	}
-	root := app(t, nil, "eg1", `egmany={"type":"eventGridTrigger","name":"events","direction":"in","cardinality":"many"}`)
+	root := app(t, nil, "eg1", `egmany={"type":"eventGridTrigger","name":"events","direction":"in","cardinality":"many"}`,
+		`timer1={"type":"timerTrigger","name":"myTimer","direction":"in","schedule":"0 0 0 1 1 *"}`)
 	captured := t.TempDir()
 	f := start(t, root, Options{Env: []string{behaviour + "=capture", "CAPTURE=" + captured}})
 	if err := f.Ready(within(t)); err != nil {
@@ -43,6 +48,47 @@ func TestProtocol(t *testing.T) {
 			}
 			compareCaptured(t, captured, test.golden)
 		})
+	}
+	t.Run("timer", func(t *testing.T) {
+		if err := f.Fire(within(t), "timer1"); err != nil {
+			t.Fatal(err)
+		}
+		compareCaptured(t, captured, []string{"11_timer1.http"})
+	})
+	for name, byHand := range map[string]struct{ function, input, golden string }{
+		"timer by hand": {"TIMER1", "", "11_timer1.http"},
+		"event by hand": {"eg1", `{"id":"via-admin","data":{"a":1}}`, "13_eg1.http"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			body, err := json.Marshal(map[string]string{"input": byHand.input})
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := httptest.NewRecorder()
+			f.ServeHTTP(w, httptest.NewRequest("POST", "/admin/functions/"+byHand.function, bytes.NewReader(body)))
+			if w.Code != http.StatusAccepted || w.Body.Len() > 0 {
+				t.Errorf("answered %d %s, want 202", w.Code, w.Body)
+			}
+			awaitFile(t, captured)
+			compareCaptured(t, captured, []string{byHand.golden})
+		})
+	}
+}
+
+// awaitFile returns once a request has been captured.
+func awaitFile(t *testing.T, dir string) {
+	t.Helper()
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for end := within(t).Done(); ; {
+		if files, _ := filepath.Glob(filepath.Join(dir, "*.http")); len(files) > 0 {
+			return
+		}
+		select {
+		case <-poll.C:
+		case <-end:
+			t.Fatal("nothing was captured")
+		}
 	}
 }
 
@@ -91,14 +137,16 @@ var traceparent = regexp.MustCompile(`traceparent: 00-([0-9a-f]{32})-[0-9a-f]{16
 // normalise replaces what differs from run to run, if it has the right shape.
 func normalise(raw []byte) string {
 	for pattern, replacement := range map[string]string{
-		`Host: 127\.0\.0\.1:\d+\r`:                                          "Host: HOST\r",
-		`InvocationId: [0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\r`:         "InvocationId: ID\r",
-		`traceparent: 00-[0-9a-f]{32}-[0-9a-f]{16}-00\r`:                    "traceparent: TRACE\r",
-		`Content-Length: \d+\r`:                                             "Content-Length: N\r",
-		`"UtcNow":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{0,6}[1-9])?Z"`:       `"UtcNow":"NOW"`,
-		`"RandGuid":"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"`:            `"RandGuid":"ID"`,
-		`HostVersion: ` + regexp.QuoteMeta(hostVersion) + `\r`:              "HostVersion: V\r",
-		`User-Agent: Azure-Functions-Host/` + regexp.QuoteMeta(hostVersion): "User-Agent: V",
+		`Host: 127\.0\.0\.1:\d+\r`:                                               "Host: HOST\r",
+		`InvocationId: [0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\r`:              "InvocationId: ID\r",
+		`traceparent: 00-[0-9a-f]{32}-[0-9a-f]{16}-00\r`:                         "traceparent: TRACE\r",
+		`Content-Length: \d+\r`:                                                  "Content-Length: N\r",
+		`"UtcNow":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{0,6}[1-9])?Z"`:            `"UtcNow":"NOW"`,
+		`"RandGuid":"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"`:                 `"RandGuid":"ID"`,
+		`"Next":"\d{4}-01-01T00:00:00\+00:00"`:                                   `"Next":"NEXT"`,
+		`"LastUpdated":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{0,6}[1-9])?\+00:00"`: `"LastUpdated":"UPDATED"`,
+		`HostVersion: ` + regexp.QuoteMeta(hostVersion) + `\r`:                   "HostVersion: V\r",
+		`User-Agent: Azure-Functions-Host/` + regexp.QuoteMeta(hostVersion):      "User-Agent: V",
 	} {
 		raw = regexp.MustCompile(pattern).ReplaceAll(raw, []byte(replacement))
 	}

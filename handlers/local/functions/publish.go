@@ -23,9 +23,9 @@ import (
 // WorkerFunctionInvoker.BindOutputsAsync). The Azure SDK's own attempts to repeat
 // a request are left out. Values for what is no output binding are logged.
 func (h *Host) publish(ctx context.Context, c call, outputs map[string]jsontext.Value) error {
-	bindings := c.function.outputs
+	bindings := slices.DeleteFunc(slices.Clone(c.function.outputs), func(b binding) bool { return !b.is(eventGridOutput) })
 	for _, name := range slices.Sorted(maps.Keys(outputs)) {
-		if !slices.ContainsFunc(bindings, func(b binding) bool { return b.Name == name }) {
+		if !slices.ContainsFunc(c.function.outputs, func(b binding) bool { return b.Name == name }) {
 			h.logger.Warn("output ignored: the function has no such output binding",
 				"output", name, "function", c.function.name, "invocationId", c.id)
 		}

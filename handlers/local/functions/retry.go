@@ -1,6 +1,7 @@
 package functions
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -71,6 +72,37 @@ func interval(s string) (time.Duration, error) {
 // without a policy has none at all.
 func (p *retryPolicy) exhausted(retries int) bool {
 	return p == nil || p.most != -1 && retries >= p.most
+}
+
+// persist runs an invocation, and again by the retry policy of its function, with
+// the same invocation id, until one succeeds or no retry is left. The waits are
+// multiplied by timeScale. The error is that of the last attempt. When ctx ends,
+// persist returns at once.
+func (h *Host) persist(ctx context.Context, c call, timeScale float64) error {
+	policy := c.function.retry
+	c.id = newUUID()
+	var err error
+	for retries := 0; ; retries++ {
+		c.retryContext = policy.context(c.function.name, c.id, retries, err)
+		if err = waitFor(ctx, func() error { return h.invoke(c) }); err == nil || ctx.Err() != nil || policy.exhausted(retries) {
+			return err
+		}
+		if !sleep(ctx, time.Duration(float64(policy.delay(retries+1))*timeScale)) {
+			return ctx.Err()
+		}
+	}
+}
+
+// waitFor returns the result of work, or the error of ctx if that ends before.
+func waitFor(ctx context.Context, work func() error) error {
+	result := make(chan error, 1)
+	go func() { result <- work() }()
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // delay is the wait before a retry, counted from 1: the minimum, and from then

@@ -19,9 +19,9 @@ import (
 	"hubwatch/handlers/local/netjson"
 )
 
-// webhookLimit is the host's limit of a request body in bytes
+// requestLimit is the host's limit of a request body in bytes
 // (Azure/azure-functions-host, DefaultMaxRequestBodySize).
-const webhookLimit = 104857600
+const requestLimit = 104857600
 
 // validOrigins are the Event Grid origins that the extension confirms in the
 // CloudEvents handshake.
@@ -30,20 +30,31 @@ var validOrigins = []string{
 	"eventgrid.azure.eaglex.ic.gov", "eventgrid.azure.microsoft.scloud",
 }
 
-// ServeHTTP is the webhook of the Event Grid extension
+// ServeHTTP answers what comes to the app from outside: deliveries to the webhook
+// of the Event Grid extension, requests for HTTP functions, and
+// POST /admin/functions/<name>, which invokes a function by hand. Anything else is
+// answered 404, and everything 503 once the app has stopped.
+//
+// Keys are not asked for, as under func start, unless the options name one.
+func (h *Host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	name, byHand := strings.CutPrefix(r.URL.Path, "/admin/functions/")
+	switch {
+	case h.ctx.Err() != nil:
+		http.Error(w, errStopped.Error(), http.StatusServiceUnavailable)
+	case strings.EqualFold(r.URL.Path, eventgrid.WebhookPath):
+		h.serveWebhook(w, r)
+	case byHand:
+		h.invokeByHand(w, r, name)
+	default:
+		h.serveFunction(w, r)
+	}
+}
+
+// serveWebhook is the webhook of the Event Grid extension
 // (Azure/azure-sdk-for-net, Microsoft.Azure.WebJobs.Extensions.EventGrid,
 // HttpRequestProcessor): it answers 202 after every event of a delivery
-// succeeded, and 500 if one failed. Anything but the webhook is answered 404,
-// and everything 503 once the app has stopped.
-func (h *Host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if h.ctx.Err() != nil {
-		http.Error(w, errStopped.Error(), http.StatusServiceUnavailable)
-		return
-	}
-	if !strings.EqualFold(r.URL.Path, eventgrid.WebhookPath) {
-		http.NotFound(w, r)
-		return
-	}
+// succeeded, and 500 if one failed.
+func (h *Host) serveWebhook(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost && r.Method != http.MethodOptions {
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 		return
@@ -58,7 +69,7 @@ func (h *Host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Webhook-Allowed-Origin", allowedOrigin(r.Header.Get("WebHook-Request-Origin")))
 		return
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, webhookLimit))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, requestLimit))
 	if err != nil {
 		answerText(w, http.StatusRequestEntityTooLarge, err.Error())
 		return
@@ -93,14 +104,7 @@ func (h *Host) Invoke(ctx context.Context, functionName string, delivery []byte)
 	if !ok || !target.trigger.is(eventGridTrigger) {
 		return fmt.Errorf("cannot find function: '%s'", functionName)
 	}
-	verdict := make(chan error, 1)
-	go func() { verdict <- h.deliver(target, delivery) }()
-	select {
-	case err := <-verdict:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return waitFor(ctx, func() error { return h.deliver(target, delivery) })
 }
 
 // deliver invokes a function with the events of one delivery: all of them in
@@ -170,7 +174,6 @@ func parseGridEvent(raw []byte) (gridEvent, error) {
 // ScriptInvocationContextExtensions). All calls of a delivery share a trace id.
 func eventGridCalls(target function, events []gridEvent) []call {
 	trace := randomHex(16)
-	traceparent := func() string { return "00-" + trace + "-" + randomHex(8) + "-00" }
 	if target.many() {
 		texts, datas := make([][]byte, len(events)), make([][]byte, len(events))
 		for i, event := range events {
@@ -183,12 +186,12 @@ func eventGridCalls(target function, events []gridEvent) []call {
 			function:    target,
 			data:        netjson.Stringified(netjson.AppendArray(nil, texts)),
 			metadata:    []netjson.Member{{Name: "data", Value: netjson.Stringified(netjson.AppendArray(nil, datas))}},
-			traceparent: traceparent(),
+			traceparent: newTraceparent(trace),
 		}}
 	}
 	calls := make([]call, len(events))
 	for i, event := range events {
-		calls[i] = call{function: target, data: event.text, traceparent: traceparent()}
+		calls[i] = call{function: target, data: event.text, traceparent: newTraceparent(trace)}
 		switch {
 		case event.data == nil:
 		case event.data[0] == '{':
@@ -199,6 +202,10 @@ func eventGridCalls(target function, events []gridEvent) []call {
 	}
 	return calls
 }
+
+// newTraceparent returns the trace header of a new span in a trace, which is not
+// recorded.
+func newTraceparent(trace string) string { return "00-" + trace + "-" + randomHex(8) + "-00" }
 
 func randomHex(n int) string {
 	b := make([]byte, n)
@@ -260,6 +267,15 @@ func answerText(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
 	io.WriteString(w, text)
+}
+
+// unmarshalBody reads a JSON object of a few members.
+func unmarshalBody(w http.ResponseWriter, r *http.Request, target any) error {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, requestLimit))
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(body, target, json.MatchCaseInsensitiveNames(true))
 }
 
 // queryValue returns a query parameter whose name may have any case.

@@ -1,0 +1,72 @@
+package host
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestBound holds what is made of a request: the value of the binding and its
+// members, as parts of the body, so that nothing is copied and nobody has to look
+// for them again.
+func TestBound(t *testing.T) {
+	for name, test := range map[string]struct {
+		body    string
+		data    string
+		members []string // nil if they are not told
+		err     string   // part of the error
+	}{
+		"an object":                {`{"Data":{"event":{"id":"1", "data" : {"a":[1,{}]}}},"Metadata":{"a":1}}`, `{"id":"1", "data" : {"a":[1,{}]}}`, []string{"data", "id"}, ""},
+		"white space":              {"{ \"Data\" : {\n\"event\" :\t{ \"id\" : 1 } } }", `{ "id" : 1 }`, []string{"id"}, ""},
+		"an empty object":          {`{"Data":{"event":{}}}`, `{}`, []string{}, ""},
+		"an escaped name":          {`{"Data":{"event":{"\u0069d":1}}}`, `{"\u0069d":1}`, []string{"id"}, ""},
+		"another name":             {`{"Data":{"timer":{"IsPastDue":false}}}`, `{"IsPastDue":false}`, []string{"IsPastDue"}, ""},
+		"event among others":       {`{"Data":{"a":1,"event":{"id":1}}}`, `{"id":1}`, []string{"id"}, ""},
+		"a string":                 {`{"Data":{"event":"[{}]"}}`, `"[{}]"`, nil, ""},
+		"an array":                 {`{"Data":{"event":[{"id":1}]}}`, `[{"id":1}]`, nil, ""},
+		"a member twice":           {`{"Data":{"event":{"id":1,"id":2}}}`, `{"id":1,"id":2}`, nil, ""},
+		"a member twice below":     {`{"Data":{"event":{"data":{"a":1,"a":2}}}}`, `{"data":{"a":1,"a":2}}`, nil, ""},
+		"no event":                 {`{"Data":{"a":1,"b":{}}}`, "", nil, "no Data.event"},
+		"no data":                  {`{}`, "", nil, "no Data.event"},
+		"not JSON":                 {`{"Data":{"event":{}}`, "", nil, "no invocation"},
+		"broken behind the event":  {`{"Data":{"event":{}},"Metadata":{"a"}}`, "", nil, "no invocation"},
+		"broken within the event":  {`{"Data":{"event":{"a":01}}}`, "", nil, "no invocation"},
+		"larger than what is read": {`{"Data":`, "", nil, "at most 8 are taken"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			body := []byte(test.body)
+			size := int64(len(body))
+			if strings.HasPrefix(name, "larger") {
+				size++
+			}
+			data, members, err := bound(body, size)
+			if (err == nil) != (test.err == "") || err != nil && !strings.Contains(err.Error(), test.err) {
+				t.Fatalf("error %v, want %q", err, test.err)
+			}
+			if string(data) != test.data || (members == nil) != (test.members == nil) {
+				t.Errorf("data %s, members told: %v; want %s", data, members != nil, test.data)
+			}
+			if members == nil {
+				return
+			}
+			if diff := cmp.Diff(test.members, slices.Sorted(maps.Keys(members)), cmp.Transformer("", func(s []string) []string { return append([]string{}, s...) })); diff != "" {
+				t.Errorf("members (-want +got):\n%s", diff)
+			}
+			// What is a part of the body changes with the body.
+			for i := range body {
+				body[i] = '_'
+			}
+			for name, value := range members {
+				if strings.Trim(string(value), "_") != "" {
+					t.Errorf("member %s is not a part of the body", name)
+				}
+			}
+			if strings.Trim(string(data), "_") != "" {
+				t.Error("the data is not a part of the body")
+			}
+		})
+	}
+}
