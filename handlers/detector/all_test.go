@@ -56,14 +56,10 @@ func TestPublishedNames(t *testing.T) {
 // path and the name of an event subscription, some of which ignore case.
 func TestNames(t *testing.T) {
 	form := regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]{2,63}$`)
-	alertType := regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.]{2,127}$`) // nothing that a query has to escape
 	names, alertTypes := map[string]bool{}, map[string]bool{}
 	for _, d := range All {
 		if !form.MatchString(d.Name) {
 			t.Errorf("%q is not a name that matches %s", d.Name, form)
-		}
-		if !alertType.MatchString(d.AlertType) {
-			t.Errorf("%s: %q is not an alert type that matches %s", d.Name, d.AlertType, alertType)
 		}
 		if names[strings.ToLower(d.Name)] {
 			t.Errorf("two detectors are called %s", d.Name)
@@ -81,10 +77,14 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestTexts holds that what people read is written: a title like a heading, and
-// the rest in full sentences.
+// TestTexts holds that what people read is written: an alert type that no query has
+// to escape, a title like a heading, and the rest in full sentences.
 func TestTexts(t *testing.T) {
+	alertType := regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.]{2,127}$`)
 	for _, d := range All {
+		if !alertType.MatchString(d.AlertType) {
+			t.Errorf("%s: AlertType %q: want one that matches %s", d.Name, d.AlertType, alertType)
+		}
 		if !beginsUpper(d.Title) || strings.HasSuffix(d.Title, ".") || strings.TrimSpace(d.Title) != d.Title {
 			t.Errorf("%s: Title %q: want a heading: a capital first and no full stop", d.Name, d.Title)
 		}
