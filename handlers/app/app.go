@@ -5,6 +5,7 @@ package app
 
 import (
 	"errors"
+	"fmt"
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/detector"
@@ -27,18 +28,25 @@ type App struct {
 }
 
 // Open returns the app of the settings. It does not connect: a storage account that
-// cannot be reached shows at the first request. The error names each setting that
-// is missing or wrong.
+// cannot be reached shows at the first request. The error says all that is missing
+// or wrong, each in a line that names the setting.
 func Open(getenv func(string) string) (*App, error) {
 	c, err := Read(getenv)
-	a, openErr := c.Open()
-	if err := errors.Join(err, openErr); err != nil {
+	if err := errors.Join(err, c.Missing()); err != nil {
 		return nil, err
 	}
-	return a, nil
+	return c.Open()
 }
 
-// Open is Open of settings that have been read.
+// Missing returns an error if the settings name no storage account.
+func (c Config) Missing() error {
+	if c.Storage.ConnectionString == "" && c.Storage.ServiceURI == "" {
+		return fmt.Errorf("settings %s and %s: want one, have none", settingStorage, settingTableServiceURI)
+	}
+	return nil
+}
+
+// Open is Open of settings that Read has found right and nothing is missing of.
 func (c Config) Open() (*App, error) {
 	account, err := table.Open(c.Storage)
 	if err != nil {

@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"hubwatch/handlers/detector"
+	"hubwatch/handlers/secret"
 	"hubwatch/handlers/table"
 )
 
@@ -20,17 +22,23 @@ type Setting struct {
 	Name    string
 	Meaning string // in Markdown, for docs/design.md and the operator
 	Default string // "" for none
-	Example string // a value that works
+	Example string // a value that works, in Markdown if HostOnly
 	// HostOnly says that the Functions host reads the setting, and the handler does
 	// not.
 	HostOnly bool
+	// Check returns what is wrong with a value, by itself and without a look at
+	// anything else, in words that follow the name of the setting. It is not asked
+	// about an empty value. Nil means that the handler takes any value, or HostOnly.
+	Check func(value string) error
 }
 
 // Names of the settings that the handler reads.
 const (
 	settingStorage         = "AlertsStorage"
 	settingTableServiceURI = "AlertsStorage__tableServiceUri"
+	settingServiceURI      = "AlertsStorage__serviceUri"
 	settingClientID        = "AlertsStorage__clientId"
+	settingResourceID      = "AlertsStorage__managedIdentityResourceId"
 	settingCredential      = "AlertsStorage__credential" // #nosec G101 -- the name of the setting that says which kind of identity
 	settingAlertsTable     = "AlertsTable"
 	settingQuarantineTable = "QuarantineTable"
@@ -50,39 +58,58 @@ var Settings = []Setting{
 		Name:    settingStorage,
 		Meaning: "connection string of the storage account; `UseDevelopmentStorage=true` for Azurite",
 		Example: "UseDevelopmentStorage=true",
+		Check:   table.CheckConnectionString,
 	},
 	{
 		Name:    settingTableServiceURI,
 		Meaning: "instead of a connection string: the table endpoint, used with a Microsoft Entra identity",
 		Example: "https://contoso.table.core.windows.net",
+		Check:   table.CheckServiceURI,
+	},
+	{
+		Name:    settingServiceURI,
+		Meaning: "another name of `AlertsStorage__tableServiceUri`, which comes first if both are there",
+		Example: "https://contoso.table.core.windows.net",
+		Check:   table.CheckServiceURI,
 	},
 	{
 		Name:    settingCredential,
 		Meaning: "`managedidentity`: use the identity of the app alone, which is the default in Azure. Elsewhere the credential is the Azure CLI's and its like",
 		Example: "managedidentity",
+		Check:   checkCredential,
 	},
 	{
 		Name:    settingClientID,
-		Meaning: "client id of a user-assigned identity",
+		Meaning: "client id of a user-assigned identity; without it `AZURE_CLIENT_ID` if that is set",
 		Example: "00000000-0000-0000-0000-0000000000c1",
+		Check:   checkClientID,
+	},
+	{
+		Name:    settingResourceID,
+		Meaning: "instead of the client id: resource id of a user-assigned identity",
+		Example: "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-hubwatch/providers/Microsoft.ManagedIdentity/userAssignedIdentities/hubwatch",
+		Check:   checkResourceID,
 	},
 	{
 		Name:    settingAlertsTable,
 		Meaning: "table of alerts and evidence",
 		Default: "alerts",
 		Example: "alerts",
+		Check:   table.CheckName,
 	},
 	{
 		Name:    settingQuarantineTable,
 		Meaning: "table of what could not be judged",
 		Default: "quarantine",
 		Example: "quarantine",
+		Check:   table.CheckName,
 	},
 	{
 		Name:    settingInferredAlerts,
 		Meaning: "`false`: of failed connections, alert only on those whose cause the service states",
 		Default: "true",
 		Example: "false",
+		Check:   checkBool,
 	},
 	{
 		Name:     settingHubLogs,
@@ -104,6 +131,82 @@ var Settings = []Setting{
 	},
 }
 
+// refused are the settings of the convention that hubwatch does not know, and what
+// to do instead: to ignore one would be to use another account or identity than the
+// one that somebody named. The convention is in the Functions reference, in the
+// bindings of tables
+// (https://learn.microsoft.com/azure/azure-functions/functions-bindings-storage-table-output#connections)
+// and in Azure/azure-sdk-for-net, Microsoft.Extensions.Azure, ClientFactory.CreateCredential.
+var refused = []struct{ name, instead string }{
+	{"accountName", "works for AzureWebJobsStorage alone: say " + settingTableServiceURI},
+	{"endpoint", "say " + settingTableServiceURI},
+	{"connectionString", "say " + settingStorage},
+	{"blobServiceUri", "is of another service of the storage account: say " + settingTableServiceURI},
+	{"queueServiceUri", "is of another service of the storage account: say " + settingTableServiceURI},
+	{"managedIdentityClientId", "say " + settingClientID},
+	{"managedIdentityObjectId", "say " + settingClientID + " or " + settingResourceID},
+	{"tenantId", anotherIdentity},
+	{"clientSecret", anotherIdentity},
+	{"clientCertificate", anotherIdentity},
+	{"clientCertificateStoreName", anotherIdentity},
+	{"clientCertificateStoreLocation", anotherIdentity},
+	{"tokenFilePath", anotherIdentity},
+	{"additionallyAllowedTenants", anotherIdentity},
+	{"azureCloud", anotherIdentity},
+	{"serviceConnectionId", anotherIdentity},
+	{"systemAccessToken", anotherIdentity},
+}
+
+const anotherIdentity = "hubwatch knows managed identities in its own tenant; on another machine leave it out and use az login, or the environment variables AZURE_TENANT_ID, AZURE_CLIENT_ID and so on of the Azure SDK"
+
+// guid is the form of a client id.
+var guid = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
+
+// identityID is the resource id of a user-assigned identity.
+var identityID = regexp.MustCompile(`(?i)^/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.ManagedIdentity/userAssignedIdentities/[^/]+$`)
+
+func checkCredential(value string) error {
+	switch strings.ToLower(value) {
+	case managedIdentity:
+		return nil
+	case "managedidentityasfederatedidentity":
+		return errors.New("is for tables in another tenant, which hubwatch does not know: want managedidentity")
+	case "workloadidentity", "azurepipelines":
+		return errors.New("leave it out: without it hubwatch finds such an identity by the environment variables of the Azure SDK")
+	}
+	return errors.New("is not known: want managedidentity, or leave it out")
+}
+
+// managedIdentity is the value of AlertsStorage__credential, in any letters.
+const managedIdentity = "managedidentity"
+
+func checkClientID(value string) error {
+	switch {
+	case guid.MatchString(value):
+		return nil
+	case identityID.MatchString(value):
+		return errors.New("is a resource id: say " + settingResourceID)
+	}
+	return errors.New("want the client id of the identity, a GUID, and not its name")
+}
+
+func checkResourceID(value string) error {
+	switch {
+	case identityID.MatchString(value):
+		return nil
+	case guid.MatchString(value):
+		return errors.New("is a client id: say " + settingClientID)
+	}
+	return errors.New("want the resource id of a user-assigned identity")
+}
+
+func checkBool(value string) error {
+	if _, err := strconv.ParseBool(value); err != nil {
+		return fmt.Errorf("want true or false, have %q", value)
+	}
+	return nil
+}
+
 // Config is what the settings say.
 type Config struct {
 	Storage         table.Settings
@@ -112,41 +215,116 @@ type Config struct {
 	InferredAlerts  bool
 }
 
-// Read reads the settings that the handler has a use for. Its error names each
-// setting that is wrong.
+// Read reads the settings that the handler has a use for. Its error says all that
+// is wrong with them, each in a line that names the setting, and nothing of a key or
+// a signature. That the storage account is missing is Open's to say.
 func Read(getenv func(string) string) (Config, error) {
 	var errs []error
-	value := func(name string) string {
-		i := slices.IndexFunc(Settings, func(s Setting) bool { return s.Name == name })
-		return cmp.Or(getenv(name), Settings[i].Default)
-	}
-	tableName := func(setting string) string {
-		name := value(setting)
-		if err := table.CheckName(name); err != nil {
-			errs = append(errs, fmt.Errorf("setting %s: %w", setting, err))
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	values := map[string]string{}
+	for _, s := range Settings {
+		if s.HostOnly {
+			continue
 		}
-		return name
+		// Blanks and line ends come with copying, and with secrets that echo wrote.
+		value := cmp.Or(strings.TrimSpace(getenv(s.Name)), s.Default)
+		values[s.Name] = value
+		if err := s.check(value); err != nil {
+			wrong("setting %s: %s; for example %s=%s", s.Name, secret.RedactString(err.Error()), s.Name, s.Example)
+		}
+		for _, name := range misspelled(s.Name) {
+			if getenv(name) != "" {
+				wrong("setting %s: is spelled %s", name, s.Name)
+			}
+		}
+	}
+	for _, r := range refused {
+		if name := settingStorage + "__" + r.name; strings.TrimSpace(getenv(name)) != "" {
+			wrong("setting %s: is not supported: %s", name, r.instead)
+		}
 	}
 	c := Config{
 		Storage: table.Settings{
-			ConnectionString: value(settingStorage),
-			ServiceURI:       value(settingTableServiceURI),
+			ConnectionString: values[settingStorage],
+			ServiceURI:       cmp.Or(values[settingTableServiceURI], values[settingServiceURI]),
 			// Azure sets IDENTITY_ENDPOINT where an app has a managed identity
 			// (https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference).
-			ManagedIdentity: value(settingCredential) == "managedidentity" || getenv("IDENTITY_ENDPOINT") != "",
-			ClientID:        value(settingClientID),
+			ManagedIdentity: strings.EqualFold(values[settingCredential], managedIdentity) || getenv("IDENTITY_ENDPOINT") != "",
+			ClientID:        values[settingClientID],
+			ResourceID:      values[settingResourceID],
 		},
-		AlertsTable:     tableName(settingAlertsTable),
-		QuarantineTable: tableName(settingQuarantineTable),
+		AlertsTable:     values[settingAlertsTable],
+		QuarantineTable: values[settingQuarantineTable],
 	}
+	c.InferredAlerts, _ = strconv.ParseBool(values[settingInferredAlerts]) // checkBool has said what is wrong
 	if strings.EqualFold(c.AlertsTable, c.QuarantineTable) {
-		errs = append(errs, fmt.Errorf("settings %s and %s: both are %q, want two tables", settingAlertsTable, settingQuarantineTable, c.AlertsTable))
+		wrong("settings %s and %s: both are %q, want two tables", settingAlertsTable, settingQuarantineTable, secret.RedactString(c.AlertsTable))
 	}
-	var err error
-	if c.InferredAlerts, err = strconv.ParseBool(value(settingInferredAlerts)); err != nil {
-		errs = append(errs, fmt.Errorf("setting %s: want true or false, have %q", settingInferredAlerts, value(settingInferredAlerts)))
-	}
+	errs = append(errs, c.identity(values, getenv)...)
 	return c, errors.Join(errs...)
+}
+
+// identity completes the identity of c, and returns what is wrong with the settings
+// of an identity beside each other and beside a connection string.
+func (c *Config) identity(values map[string]string, getenv func(string) string) (errs []error) {
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	for _, name := range []string{settingTableServiceURI, settingServiceURI, settingCredential, settingClientID, settingResourceID} {
+		if c.Storage.ConnectionString != "" && values[name] != "" {
+			wrong("settings %s and %s: want one, have both: an identity is not used with a connection string", settingStorage, name)
+		}
+	}
+	user := cmp.Or(values[settingClientID], values[settingResourceID])
+	switch {
+	case values[settingClientID] != "" && values[settingResourceID] != "":
+		wrong("settings %s and %s: want one, have both", settingClientID, settingResourceID)
+	case user != "" && !c.Storage.ManagedIdentity:
+		name := settingClientID
+		if values[name] == "" {
+			name = settingResourceID
+		}
+		wrong("setting %s: names a managed identity, which is used with %s=%s alone", name, settingCredential, managedIdentity)
+	case user == "" && c.Storage.ManagedIdentity && c.Storage.ConnectionString == "":
+		// As if it were the client id of each connection
+		// (https://learn.microsoft.com/azure/azure-functions/functions-reference#azure-sdk-environment-variables).
+		c.Storage.ClientID = strings.TrimSpace(getenv("AZURE_CLIENT_ID"))
+		if c.Storage.ClientID != "" {
+			if err := checkClientID(c.Storage.ClientID); err != nil {
+				wrong("setting AZURE_CLIENT_ID: %w", err)
+			}
+		}
+	}
+	return errs
+}
+
+// check returns what is wrong with a value of s, or nil. Nothing is wrong with none.
+func (s Setting) check(value string) error {
+	// What such a reference stands for is not there if Azure could not read it
+	// (https://learn.microsoft.com/azure/app-service/app-service-key-vault-references#troubleshoot-key-vault-references).
+	if strings.HasPrefix(value, "@Microsoft.") {
+		return errors.New("is a reference that Azure could not resolve: see the status of the setting in the portal")
+	}
+	if value == "" || s.Check == nil {
+		return nil
+	}
+	return s.Check(value)
+}
+
+// misspelled returns spellings of the name of a setting of the convention that look
+// right and are not: .NET does not mind letter case, and documentation has clientID
+// and one form with a colon, but in the name of an environment variable each
+// character matters.
+func misspelled(name string) (others []string) {
+	connection, property, ok := strings.Cut(name, "__")
+	if !ok {
+		return nil
+	}
+	capital := strings.ToUpper(property[:1]) + property[1:]
+	for _, p := range []string{strings.ToLower(property), capital, strings.TrimSuffix(property, "Id") + "ID", strings.TrimSuffix(property, "Uri") + "URI"} {
+		if strings.EqualFold(p, property) && p != property {
+			others = append(others, connection+"__"+p)
+		}
+	}
+	return append(others, connection+"_"+property, connection+":"+property)
 }
 
 // detectors returns the detectors as the settings want them.

@@ -12,35 +12,49 @@ import (
 	"hubwatch/handlers/table"
 )
 
-// FuzzSettings gives the handler any settings. Opening the tables never panics, a
-// mistake is an error that names the setting, and no error has a key in it.
+// FuzzSettings gives the handler any settings. Opening the tables never panics,
+// each line of an error names a setting, and what should be a connection string, a
+// URL or an identity is not repeated, whatever it holds.
 func FuzzSettings(f *testing.F) {
 	const key = "UExBTlRFRC1LRVk"
-	for _, s := range [][6]string{
+	for _, s := range [][7]string{
 		{"UseDevelopmentStorage=true"},
-		{"usedevelopmentstorage=TRUE;", "", "", "", "alerts", "quarantine"},
+		{"usedevelopmentstorage=TRUE;", "", "", "", "", "alerts", "quarantine"},
+		{"UseDevelopmentStorage=true;DevelopmentStorageProxyUri=http://" + key},
 		{"DefaultEndpointsProtocol=https;AccountName=contoso;AccountKey=" + key + "==;EndpointSuffix=core.windows.net"},
+		{" DefaultEndpointsProtocol = ftp ;; AccountKey = " + key + "; AccountName=" + key + ";\n"},
 		{"AccountName=contoso;SharedAccessSignature=sv=2022-11-02&sig=" + key + "%3D"},
+		{"AccountName=contoso;EndpointSuffix=core.windows.net;SharedAccessSignature=?sv=2022-11-02&sig=" + key + "%3D"},
+		{"TableEndpoint=https://contoso.example/;SharedAccessSignature=sv=2022-11-02&se=" + key + "&sig=" + key},
 		{"TableEndpoint=https://contoso.example/?sv=2022-11-02&sig=" + key},
-		{"AccountKey=" + key, "", "", "", "a", "1"},
-		{";;=;==;AccountName", "https://contoso.table.core.windows.net", "default", "", "alerts", "ALERTS"},
-		{"", "https://contoso.table.core.windows.net", "managedidentity", "00000000-0000-0000-0000-0000000000c1", "alerts", "quarantine"},
+		{"TableEndpoint=https://" + key + ".blob." + key + ";AccountName=contoso"},
+		{"AccountKey=" + key, "", "", "", "", "a", "1"},
+		{key}, {key + "==;" + key}, {"https://contoso.example/?sig=" + key},
+		{";;=;==;AccountName", "https://contoso.table.core.windows.net", "default", "", "", "alerts", "ALERTS"},
+		{"", "https://contoso.table.core.windows.net", "managedidentity", "00000000-0000-0000-0000-0000000000c1", "", "alerts", "quarantine"},
+		{"", "https://contoso.table.core.windows.net", key, key, "/subscriptions/" + key},
 		{"", "https://contoso.table.core.windows.net/?sig=" + key, "managedidentity"},
+		{"", "https://me:" + key + "@contoso.example", "managedidentity"},
 		{"", "contoso:\x00//%zz?sig=" + key, "managedidentity"},
-		{"\xff=\xff", "", "", "", "\xff", "quarantine"},
+		{"@Microsoft.KeyVault(SecretUri=https://contoso.example/" + key + ")"},
+		{"\xff=\xff", "", "", "", "", "\xff", "quarantine"},
 	} {
-		f.Add(s[0], s[1], s[2], s[3], s[4], s[5], "maybe")
+		f.Add(s[0], s[1], s[2], s[3], s[4], s[5], s[6], "maybe")
 	}
-	f.Fuzz(func(t *testing.T, storage, uri, credential, clientID, alerts, quarantine, inferred string) {
-		getenv := environment(settingStorage, storage, settingTableServiceURI, uri, settingCredential, credential,
-			settingClientID, clientID, settingAlertsTable, alerts, settingQuarantineTable, quarantine, settingInferredAlerts, inferred)
-		_, err := Open(getenv)
-		if err != nil && !strings.HasPrefix(err.Error(), "setting") {
-			t.Errorf("the error names no setting: %v", err)
+	f.Fuzz(func(t *testing.T, storage, uri, credential, clientID, resourceID, alerts, quarantine, inferred string) {
+		_, err := Open(environment(settingStorage, storage, settingTableServiceURI, uri, settingCredential, credential, settingClientID, clientID,
+			settingResourceID, resourceID, settingAlertsTable, alerts, settingQuarantineTable, quarantine, settingInferredAlerts, inferred))
+		if err == nil {
+			return
+		}
+		for line := range strings.Lines(err.Error()) {
+			if !strings.HasPrefix(line, "setting") {
+				t.Errorf("a line of the error names no setting: %v", err)
+			}
 		}
 		// A key in a place that nobody would take for that of a key is none.
-		secret := !strings.Contains(secret.RedactString(strings.Join([]string{storage, uri, alerts, quarantine}, "\n")), key)
-		if err != nil && secret && strings.Contains(err.Error(), key) {
+		shown := strings.Join([]string{alerts, quarantine, inferred}, "\n")
+		if strings.Contains(err.Error(), key) && !strings.Contains(secret.RedactString(shown), key) {
 			t.Errorf("the error has the key: %v", err)
 		}
 	})
@@ -55,6 +69,8 @@ func environment(pairs ...string) func(string) string {
 	return func(name string) string { return values[name] }
 }
 
+const resourceID = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg/providers/Microsoft.ManagedIdentity/userAssignedIdentities/id1"
+
 func TestRead(t *testing.T) {
 	for _, test := range []struct {
 		name string
@@ -68,7 +84,12 @@ func TestRead(t *testing.T) {
 		{"identity of the app, by the setting", []string{"AlertsStorage__credential", "managedidentity"}, Config{Storage: table.Settings{ManagedIdentity: true}, AlertsTable: "alerts", QuarantineTable: "quarantine", InferredAlerts: true}},
 		{"identity of the app, by what Azure sets", []string{"IDENTITY_ENDPOINT", "http://127.0.0.1:1/token"}, Config{Storage: table.Settings{ManagedIdentity: true}, AlertsTable: "alerts", QuarantineTable: "quarantine", InferredAlerts: true}},
 		{"user-assigned identity", []string{"AlertsStorage__credential", "managedidentity", "AlertsStorage__clientId", "00000000-0000-0000-0000-0000000000c1"}, Config{Storage: table.Settings{ManagedIdentity: true, ClientID: "00000000-0000-0000-0000-0000000000c1"}, AlertsTable: "alerts", QuarantineTable: "quarantine", InferredAlerts: true}},
-		{"another credential", []string{"AlertsStorage__credential", "default"}, Config{AlertsTable: "alerts", QuarantineTable: "quarantine", InferredAlerts: true}},
+		{"identity by the convention's other names", []string{"AlertsStorage__serviceUri", " https://contoso.table.core.windows.net\n", "AlertsStorage__credential", "ManagedIdentity", "AlertsStorage__managedIdentityResourceId", resourceID}, Config{Storage: table.Settings{ServiceURI: "https://contoso.table.core.windows.net", ManagedIdentity: true, ResourceID: resourceID}, AlertsTable: "alerts", QuarantineTable: "quarantine", InferredAlerts: true}},
+		{"the name of the tables comes first", []string{"AlertsStorage__serviceUri", "https://fabrikam.example", "AlertsStorage__tableServiceUri", "https://contoso.table.core.windows.net"}, Config{Storage: table.Settings{ServiceURI: "https://contoso.table.core.windows.net"}, AlertsTable: "alerts", QuarantineTable: "quarantine", InferredAlerts: true}},
+		{"client id of the SDK", []string{"IDENTITY_ENDPOINT", "http://127.0.0.1:1/token", "AZURE_CLIENT_ID", "00000000-0000-0000-0000-0000000000c2"}, Config{Storage: table.Settings{ManagedIdentity: true, ClientID: "00000000-0000-0000-0000-0000000000c2"}, AlertsTable: "alerts", QuarantineTable: "quarantine", InferredAlerts: true}},
+		{"client id before that of the SDK", []string{"IDENTITY_ENDPOINT", "http://127.0.0.1:1/token", "AlertsStorage__clientId", "00000000-0000-0000-0000-0000000000c1", "AZURE_CLIENT_ID", "00000000-0000-0000-0000-0000000000c2"}, Config{Storage: table.Settings{ManagedIdentity: true, ClientID: "00000000-0000-0000-0000-0000000000c1"}, AlertsTable: "alerts", QuarantineTable: "quarantine", InferredAlerts: true}},
+		{"the SDK's own identities", []string{"AlertsStorage__tableServiceUri", "https://contoso.table.core.windows.net", "AZURE_CLIENT_ID", "c2"}, Config{Storage: table.Settings{ServiceURI: "https://contoso.table.core.windows.net"}, AlertsTable: "alerts", QuarantineTable: "quarantine", InferredAlerts: true}},
+		{"blanks around", []string{"AlertsStorage", "\tUseDevelopmentStorage=true\r\n", "AlertsTable", " a1b ", "QuarantineTable", "\n", "InferredAlerts", " false\n"}, Config{Storage: table.Settings{ConnectionString: "UseDevelopmentStorage=true"}, AlertsTable: "a1b", QuarantineTable: "quarantine"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, err := Read(environment(test.env...))
@@ -79,6 +100,111 @@ func TestRead(t *testing.T) {
 				t.Errorf("settings (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestExamples holds that what the settings give as an example or as a default
+// works, and that the handler checks each.
+func TestExamples(t *testing.T) {
+	for _, s := range Settings {
+		if (s.Check == nil) != s.HostOnly {
+			t.Errorf("%s: read by the host alone: %v, has a check: %v", s.Name, s.HostOnly, s.Check != nil)
+		}
+		for _, value := range []string{s.Example, s.Default} {
+			if value == "" || s.HostOnly {
+				continue
+			}
+			if err := s.check(value); err != nil {
+				t.Errorf("%s=%s: %v", s.Name, value, err)
+			}
+		}
+		if s.Example == "" || s.Meaning == "" {
+			t.Errorf("%s has no example or no meaning", s.Name)
+		}
+	}
+}
+
+// TestMistakes holds that settings which cannot work are told at the start: each in
+// a line that names it and says what is wrong.
+func TestMistakes(t *testing.T) {
+	const (
+		uri    = "https://contoso.table.core.windows.net"
+		client = "00000000-0000-0000-0000-0000000000c1"
+		key    = "cGxhbnRlZCBrZXkgb2YgdGhlIHRlc3Q="
+	)
+	type mistakes = [][2]string // the name in the line, and another part of it
+	for name, test := range map[string]struct {
+		env  []string
+		want mistakes
+	}{
+		"no scheme":                       {[]string{"AlertsStorage__tableServiceUri", "contoso.table.core.windows.net"}, mistakes{{"setting AlertsStorage__tableServiceUri: ", "for example AlertsStorage__tableServiceUri=" + uri}}},
+		"account name":                    {[]string{"AlertsStorage__tableServiceUri", "contoso"}, mistakes{{"setting AlertsStorage__tableServiceUri: ", uri}}},
+		"token over http":                 {[]string{"AlertsStorage__tableServiceUri", "http://127.0.0.1:10002/devstoreaccount1"}, mistakes{{"setting AlertsStorage__tableServiceUri: ", uri}}},
+		"service URI":                     {[]string{"AlertsStorage__serviceUri", "contoso"}, mistakes{{"setting AlertsStorage__serviceUri: ", uri}}},
+		"reserved":                        {[]string{"AlertsStorage", "UseDevelopmentStorage=true", "AlertsTable", "tables"}, mistakes{{"setting AlertsTable: ", "reserved"}}},
+		"reserved, others":                {[]string{"AlertsStorage", "UseDevelopmentStorage=true", "QuarantineTable", "Tables"}, mistakes{{"setting QuarantineTable: ", "reserved"}}},
+		"the part of a connection string": {[]string{"AlertsStorage", "AccountName=contoso;AccountKey=" + key + ";AccountKeyy=" + key}, mistakes{{"setting AlertsStorage: ", "part 3 of 3"}}},
+		"all at once": {
+			[]string{"AlertsStorage__tableServiceUri", "contoso", "AlertsStorage__credential", "secret", "AlertsStorage__clientId", "contoso-identity", "AlertsStorage__accountName", "contoso", "AlertsTable", "a", "QuarantineTable", "A", "InferredAlerts", "maybe"},
+			mistakes{
+				{"setting AlertsStorage__tableServiceUri: ", "is not a URL"}, {"setting AlertsStorage__credential: ", "want managedidentity"}, {"setting AlertsStorage__clientId: ", "a GUID"},
+				{"setting AlertsTable: ", "is not a name"}, {"setting QuarantineTable: ", "is not a name"}, {"setting InferredAlerts: ", `want true or false, have "maybe"`},
+				{"setting AlertsStorage__accountName: ", "is not supported"}, {"settings AlertsTable and QuarantineTable: ", "both"}, {"setting AlertsStorage__clientId: ", "names a managed identity"},
+			},
+		},
+		"nothing but other mistakes":          {[]string{"AlertsTable", "a"}, mistakes{{"setting AlertsTable: ", ""}, {"settings AlertsStorage and AlertsStorage__tableServiceUri: want one, have none", ""}}},
+		"both storages":                       {[]string{"AlertsStorage", "UseDevelopmentStorage=true", "AlertsStorage__tableServiceUri", uri}, mistakes{{"settings AlertsStorage and AlertsStorage__tableServiceUri: want one, have both", ""}}},
+		"an identity and a connection string": {[]string{"AlertsStorage", "UseDevelopmentStorage=true", "AlertsStorage__credential", "managedidentity", "AlertsStorage__clientId", client}, mistakes{{"settings AlertsStorage and AlertsStorage__credential: ", ""}, {"settings AlertsStorage and AlertsStorage__clientId: ", ""}}},
+		"two identities":                      {[]string{"AlertsStorage__tableServiceUri", uri, "AlertsStorage__credential", "managedidentity", "AlertsStorage__clientId", client, "AlertsStorage__managedIdentityResourceId", resourceID}, mistakes{{"settings AlertsStorage__clientId and AlertsStorage__managedIdentityResourceId: want one, have both", ""}}},
+		"an identity that nobody would use":   {[]string{"AlertsStorage__tableServiceUri", uri, "AlertsStorage__managedIdentityResourceId", resourceID}, mistakes{{"setting AlertsStorage__managedIdentityResourceId: ", "AlertsStorage__credential=managedidentity"}}},
+		"a resource id as client id":          {[]string{"AlertsStorage__tableServiceUri", uri, "AlertsStorage__credential", "managedidentity", "AlertsStorage__clientId", resourceID}, mistakes{{"setting AlertsStorage__clientId: ", "say AlertsStorage__managedIdentityResourceId"}}},
+		"a client id as resource id":          {[]string{"AlertsStorage__tableServiceUri", uri, "AlertsStorage__credential", "managedidentity", "AlertsStorage__managedIdentityResourceId", client}, mistakes{{"setting AlertsStorage__managedIdentityResourceId: ", "say AlertsStorage__clientId"}}},
+		"a name as resource id":               {[]string{"AlertsStorage__tableServiceUri", uri, "AlertsStorage__credential", "managedidentity", "AlertsStorage__managedIdentityResourceId", "id1"}, mistakes{{"setting AlertsStorage__managedIdentityResourceId: ", "want the resource id"}}},
+		"client id of the SDK":                {[]string{"AlertsStorage__tableServiceUri", uri, "IDENTITY_ENDPOINT", "http://127.0.0.1:1", "AZURE_CLIENT_ID", "id1"}, mistakes{{"setting AZURE_CLIENT_ID: ", "a GUID"}}},
+		"another tenant":                      {[]string{"AlertsStorage__tableServiceUri", uri, "AlertsStorage__credential", "managedIdentityAsFederatedIdentity"}, mistakes{{"setting AlertsStorage__credential: ", "another tenant"}}},
+		"workload identity":                   {[]string{"AlertsStorage__tableServiceUri", uri, "AlertsStorage__credential", "workloadidentity"}, mistakes{{"setting AlertsStorage__credential: ", "leave it out"}}},
+		"Key Vault":                           {[]string{"AlertsStorage", "@Microsoft.KeyVault(SecretUri=https://contoso.example/secrets/x)"}, mistakes{{"setting AlertsStorage: ", "could not resolve"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Open(environment(test.env...))
+			if err == nil {
+				t.Fatal("no error")
+			}
+			lines := strings.Split(err.Error(), "\n")
+			for i, line := range lines {
+				if i >= len(test.want) || !strings.HasPrefix(line, test.want[i][0]) || !strings.Contains(line, test.want[i][1]) {
+					t.Errorf("line %d is %s", i, line)
+				}
+				if strings.Contains(line, key) || secret.RedactString(line) != line {
+					t.Errorf("line %d has a secret, or what the log takes for one: %s", i, line)
+				}
+			}
+			if len(lines) != len(test.want) {
+				t.Errorf("%d lines, want %d:\n%v", len(lines), len(test.want), err)
+			}
+		})
+	}
+}
+
+// TestConvention holds that every setting of the convention either works or is
+// refused by its name, in spellings that look right too.
+func TestConvention(t *testing.T) {
+	for _, name := range []string{
+		"accountName", "endpoint", "connectionString", "blobServiceUri", "queueServiceUri", "managedIdentityClientId", "managedIdentityObjectId", "tenantId",
+		"clientSecret", "clientCertificate", "clientCertificateStoreName", "clientCertificateStoreLocation", "tokenFilePath", "additionallyAllowedTenants",
+		"azureCloud", "serviceConnectionId", "systemAccessToken",
+		"clientID", "clientid", "ClientId", "Credential", "TableServiceUri", "tableServiceURI", "tableserviceuri", "ServiceUri", "serviceURI", "managedIdentityResourceID",
+	} {
+		name = "AlertsStorage__" + name
+		_, err := Read(environment(name, "U0VDUkVU"))
+		if err == nil || !strings.HasPrefix(err.Error(), "setting "+name+": ") || strings.Contains(err.Error(), "U0VDUkVU") || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: error %v, want one line that names it and does not have its value", name, err)
+		}
+	}
+	for _, name := range []string{"AlertsStorage_tableServiceUri", "AlertsStorage:clientId"} {
+		if _, err := Read(environment(name, "x")); err == nil || !strings.HasPrefix(err.Error(), "setting "+name+": ") {
+			t.Errorf("%s: error %v, want one that names it", name, err)
+		}
 	}
 }
 

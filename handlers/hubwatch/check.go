@@ -52,8 +52,7 @@ wrong. It shows no keys, and ends with 1 if a setting is wrong.`,
 // width characters, and returns how many are wrong.
 func (o *operator) checkSettings(w io.Writer, width int) int {
 	c, err := o.config()
-	_, openErr := c.Open()
-	faults := faultsOf(errors.Join(err, openErr))
+	faults := faultsOf(errors.Join(err, c.Missing()))
 	const indent = "         "
 	for _, s := range app.Settings {
 		value, verdict, from := o.getenv(s.Name), "ok", ""

@@ -106,11 +106,10 @@ func (o *operator) config() (app.Config, error) {
 // open returns the app as the settings want it.
 func (o *operator) open() (*app.App, error) {
 	c, err := o.config()
-	a, openErr := c.Open()
-	if err := errors.Join(err, openErr); err != nil {
+	if err := errors.Join(err, c.Missing()); err != nil {
 		return nil, err
 	}
-	return a, nil
+	return c.Open()
 }
 
 // newRoot returns the command with all its verbs.

@@ -283,7 +283,9 @@ func (s site) checkKeys(f *faults) {
 
 // notDeployed are settings that the code reads and a deployment does not set.
 var notDeployed = map[string]string{
-	"AlertsStorage": "a connection string, for Azurite only: in Azure there are no keys",
+	"AlertsStorage":                            "a connection string, for Azurite only: in Azure there are no keys",
+	"AlertsStorage__serviceUri":                "another name of AlertsStorage__tableServiceUri",
+	"AlertsStorage__managedIdentityResourceId": "the identity is named by its client id",
 }
 
 // hostSettings are settings for the Functions host itself

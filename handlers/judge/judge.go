@@ -26,19 +26,20 @@ type Judge struct {
 
 // settle records what a detector found in an event. reason says why the event, or
 // an occurrence in it, belongs into the quarantine; it is nil if neither does. err
-// means that the event has to be judged again.
+// means that the event has to be judged again; it says too which occurrences the
+// store rejected.
 func settle(ctx context.Context, alerts alert.Recorder, v detector.Verdict) (reason, err error) {
 	if v.Err != nil || len(v.Occurrences) == 0 {
 		return v.Err, nil
 	}
 	recorded, err := alerts.Record(ctx, v.Occurrences...)
-	if err != nil {
-		return nil, err
-	}
 	for _, r := range recorded {
 		if r.Outcome == alert.Rejected {
 			reason = errors.Join(reason, r.Err)
 		}
+	}
+	if err != nil {
+		return nil, errors.Join(reason, err)
 	}
 	return reason, nil
 }
@@ -96,13 +97,16 @@ func (j Judge) event(ctx context.Context, out *host.Outcome, in host.Invocation,
 
 // quarantine keeps an event that can never be judged, because of reason.
 func (j Judge) quarantine(ctx context.Context, out *host.Outcome, in host.Invocation, eventID string, raw jsontext.Value, reason error) error {
-	return j.keep(ctx, out, alert.Quarantined{Function: in.Function, EventID: eventID, Reason: reason.Error(), Body: raw, Size: int64(len(raw))})
+	return j.keep(ctx, out, alert.Quarantined{Function: in.Function, EventID: eventID, Body: raw, Size: int64(len(raw))}, reason)
 }
 
-// keep puts q into the quarantine and adds that to out.
-func (j Judge) keep(ctx context.Context, out *host.Outcome, q alert.Quarantined) error {
+// keep puts q into the quarantine because of reason, and adds that to out. If the
+// quarantine fails, the error says first why the event belongs there: a reader who
+// mends the quarantine alone would otherwise not hear of it.
+func (j Judge) keep(ctx context.Context, out *host.Outcome, q alert.Quarantined, reason error) error {
+	q.Reason = reason.Error()
 	if err := j.Quarantine.Quarantine(ctx, q); err != nil {
-		return err
+		return errors.Join(reason, err)
 	}
 	out.Quarantined++
 	out.Notes = append(out.Notes, "quarantined: "+q.Reason)
@@ -112,7 +116,7 @@ func (j Judge) keep(ctx context.Context, out *host.Outcome, q alert.Quarantined)
 // Broken quarantines a request that is not an invocation. It is a host.Broken.
 func (j Judge) Broken(ctx context.Context, in host.Invocation, size int64, reason error) (host.Outcome, error) {
 	out := host.Outcome{Events: 1}
-	err := j.keep(ctx, &out, alert.Quarantined{Function: in.Function, Reason: event.JSONError(reason).Error(), Body: in.Data, Size: size})
+	err := j.keep(ctx, &out, alert.Quarantined{Function: in.Function, Body: in.Data, Size: size}, event.JSONError(reason))
 	return out, err
 }
 

@@ -223,7 +223,10 @@ func (a *Alerts) read(ctx context.Context, partition, id string) (Row, azcore.ET
 		return Row{}, "", a.table.explain("read", err)
 	}
 	row, err := decodeRow(response.Value)
-	return row, response.ETag, err
+	if err != nil { // the row of a person, or no row at all but the page of something on the way
+		return Row{}, "", fmt.Errorf("table %q: read: %w", a.table.name, err)
+	}
+	return row, response.ETag, nil
 }
 
 // transaction returns what records the pending occurrences: first the alert's
