@@ -38,7 +38,8 @@ type want struct {
 // on no others: another event type or operation is not delivered, a subject that
 // is not on an IoT hub neither, and another resource of a hub cannot be judged.
 // Letter case decides nothing. operations are those that a detector could mistake
-// for its own. Its error names a case whose event cannot be changed.
+// for its own. Of the cases with one event type and operation, the first is given
+// others. Its error names a case whose event cannot be changed.
 func Variants(list []Case, operations []string) ([]Variant, error) {
 	list = slices.DeleteFunc(slices.Clone(list), func(c Case) bool { return c.Want.Outcome != Alert })
 	own, err := scopeOf(list)
@@ -46,12 +47,21 @@ func Variants(list []Case, operations []string) ([]Variant, error) {
 		return nil, err
 	}
 	var variants []Variant
+	done := map[[2]string]bool{}
 	for _, c := range list {
-		made, err := own.variants(c, operations)
-		if err != nil {
-			return nil, fmt.Errorf("case %s: %w", c.Name, err)
+		m := maker{scope: own, source: c}
+		if m.err = json.Unmarshal(c.Event, &m.facts, options); m.err == nil {
+			kind := [2]string{strings.ToLower(m.eventType()), strings.ToLower(m.Data.OperationName)}
+			if !done[kind] {
+				m.others(operations)
+			}
+			done[kind] = true
+			m.same()
 		}
-		variants = append(variants, made...)
+		if m.err != nil {
+			return nil, fmt.Errorf("case %s: %w", c.Name, m.err)
+		}
+		variants = append(variants, m.made...)
 	}
 	return variants, nil
 }
@@ -178,8 +188,8 @@ func (m *maker) add(w want, what string, members ...member) {
 	m.made = append(m.made, Variant{m.source.Name + ": " + what, raw, w})
 }
 
-// same wants the alerts of the case.
-func (m *maker) same() want { return want{outcome: Alert, ids: ids(m.source.Want)} }
+// unchanged wants the alerts of the case.
+func (m *maker) unchanged() want { return want{outcome: Alert, ids: ids(m.source.Want)} }
 
 var (
 	notDelivered = want{outcome: NotDelivered}
@@ -192,49 +202,53 @@ var letterCases = []struct {
 	apply func(string) string
 }{{"upper case", strings.ToUpper}, {"lower case", strings.ToLower}}
 
-// variants returns what the rules make of a case.
-func (s scope) variants(c Case, operations []string) ([]Variant, error) {
-	m := maker{scope: s, source: c}
-	if err := json.Unmarshal(c.Event, &m.facts, options); err != nil {
-		return nil, err
+// typeMember returns the path of the event type.
+func (m *maker) typeMember() string {
+	if m.Type != "" {
+		return "type"
 	}
-	m.envelope()
-	if slices.ContainsFunc(event.OperationTypes, func(t string) bool { return strings.EqualFold(t, m.eventType()) }) {
-		m.operation(operations)
-		m.actor()
-		if on, ok := m.resource(); ok { // another case has a plain subject
-			m.on(on)
-		}
-	}
-	return m.made, m.err
+	return "eventType"
 }
 
-// envelope changes what every event has.
-func (m *maker) envelope() {
-	eventType := "eventType"
-	if m.Type != "" {
-		eventType = "type"
-	}
+// ofOperation reports whether the event is of Azure Resource Manager.
+func (m *maker) ofOperation() bool {
+	return slices.ContainsFunc(event.OperationTypes, func(t string) bool { return strings.EqualFold(t, m.eventType()) })
+}
+
+// others makes it an event that the detector is not for.
+func (m *maker) others(operations []string) {
 	for _, other := range append([]string{connection.Failed}, event.OperationTypes...) {
 		if !m.eventTypes[strings.ToLower(other)] {
-			m.add(notDelivered, "the event type "+other, member{eventType, other})
+			m.add(notDelivered, "the event type "+other, member{m.typeMember(), other})
 		}
 	}
-	for _, letters := range letterCases {
-		m.add(m.same(), "the event type in "+letters.name, member{eventType, letters.apply(m.eventType())})
-	}
-	m.add(refused, "without an id", member{id, ""})
-}
-
-// operation changes which operation it was.
-func (m *maker) operation(operations []string) {
 	for _, other := range operations {
-		if !m.operations[strings.ToLower(other)] {
+		if m.ofOperation() && !m.operations[strings.ToLower(other)] {
 			m.add(notDelivered, "the operation "+other, member{operationName, other})
 		}
 	}
+}
+
+// same leaves it an event that the detector is for, as it is or broken.
+func (m *maker) same() {
 	for _, letters := range letterCases {
-		m.add(m.same(), "the operation in "+letters.name, member{operationName, letters.apply(m.Data.OperationName)})
+		m.add(m.unchanged(), "the event type in "+letters.name, member{m.typeMember(), letters.apply(m.eventType())})
+	}
+	m.add(refused, "without an id", member{id, ""})
+	if !m.ofOperation() {
+		return
+	}
+	m.operation()
+	m.actor()
+	if on, ok := m.resource(); ok { // another case has a plain subject
+		m.on(on)
+	}
+}
+
+// operation changes how the operation is written.
+func (m *maker) operation() {
+	for _, letters := range letterCases {
+		m.add(m.unchanged(), "the operation in "+letters.name, member{operationName, letters.apply(m.Data.OperationName)})
 	}
 	m.add(refused, "without an operation", member{operationName, ""})
 	if m.Data.ResourceURI != "" {
@@ -281,11 +295,11 @@ var below = []string{
 // on changes what the operation was on.
 func (m *maker) on(r event.ResourceID) {
 	for _, letters := range letterCases {
-		m.add(m.same(), "the ids in "+letters.name, member{subject, letters.apply(m.Subject)}, member{resourceURI, letters.apply(m.Data.ResourceURI)})
+		m.add(m.unchanged(), "the ids in "+letters.name, member{subject, letters.apply(m.Subject)}, member{resourceURI, letters.apply(m.Data.ResourceURI)})
 	}
 	// A word behind a name is half of a child: the name of an action, for example.
-	m.add(m.same(), "a subject that is not an id", member{subject, m.Subject + "/word"})
-	m.add(m.same(), "a resourceUri that is not an id", member{resourceURI, m.Data.ResourceURI + "/word"})
+	m.add(m.unchanged(), "a subject that is not an id", member{subject, m.Subject + "/word"})
+	m.add(m.unchanged(), "a resourceUri that is not an id", member{resourceURI, m.Data.ResourceURI + "/word"})
 	m.add(want{outcome: Refused, reason: "subject: resource id ", has: "; data.resourceUri: resource id "},
 		"neither is an id", member{subject, m.Subject + "/word"}, member{resourceURI, m.Data.ResourceURI + "/word"})
 
@@ -301,7 +315,7 @@ func (m *maker) on(r event.ResourceID) {
 		"a provisioning service as resourceUri", member{subject, m.Subject + "/word"}, member{resourceURI, other})
 
 	if !m.types[""] {
-		m.add(m.same(), "the hub as the subject", member{subject, hub})
+		m.add(m.unchanged(), "the hub as the subject", member{subject, hub})
 		m.add(want{outcome: Refused, reason: "subject: " + isNot("", r.Type), has: "; data.resourceUri names another resource, "},
 			"another hub as the subject", member{subject, hub + "-other"})
 	}

@@ -30,7 +30,7 @@ func TestEveryConditionIsHeldByACase(t *testing.T) {
 			mutants++
 			mutant := d
 			mutant.On = on
-			if !noticed(t, mutant, list) && !slices.ContainsFunc(derived, func(v cases.Variant) bool { return v.Run(mutant) != nil }) {
+			if !slices.ContainsFunc(derived, func(v cases.Variant) bool { return v.Run(mutant) != nil }) && !noticed(t, mutant, list) {
 				t.Errorf("%s: %s: all cases of the detector still pass; add one that does not", d.Name, fmt.Sprintf(what, args...))
 			}
 		}
