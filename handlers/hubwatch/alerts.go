@@ -22,7 +22,7 @@ func newAlerts(o *operator) *cobra.Command {
 		Use:   "alerts",
 		Short: "List alerts, and show all there is of one",
 		Example: `  hubwatch alerts list --severity medium --status active
-  hubwatch alerts show contoso-hub/2026-02-01/41d31d3b-1f3f-8d41-9f1b-4a8d1c2b3e4f`,
+  hubwatch alerts show plant-hub/2026-02-01/41d31d3b-1f3f-8d41-9f1b-4a8d1c2b3e4f`,
 	}, newAlertsList(o), newAlertsShow(o))
 }
 

@@ -29,7 +29,7 @@ line for each event, the newest first.
 
 A reference is <hub>/<yyyy-mm-dd>/<id>, as "hubwatch alerts list" shows it. An
 id alone will do; it is looked for day by day, which takes longer.`,
-		Example: `  hubwatch alerts show contoso-hub/2026-02-01/41d31d3b-1f3f-8d41-9f1b-4a8d1c2b3e4f
+		Example: `  hubwatch alerts show plant-hub/2026-02-01/41d31d3b-1f3f-8d41-9f1b-4a8d1c2b3e4f
   hubwatch alerts show 41d31d3b-1f3f-8d41-9f1b-4a8d1c2b3e4f -o json`,
 		Args: one("reference"),
 		RunE: func(command *cobra.Command, args []string) error {
@@ -118,7 +118,8 @@ func evidenceFields(evidence []alert.Evidence) [][]field {
 // pieces in all.
 func writeAlert(w io.Writer, width int, a alert.Alert, evidence []alert.Evidence, n int) error {
 	fmt.Fprintln(w, wrap(printable(a.DisplayName), width, ""))
-	fmt.Fprintf(w, "%s, %s, %s\n\n", a.Severity, printable(string(a.Status)), seen(a))
+	fmt.Fprintln(w, wrap(fmt.Sprintf("%s, %s, %s", a.Severity, printable(string(a.Status)), seen(a)), width, ""))
+	fmt.Fprintln(w)
 	fmt.Fprintln(w, wrap(printable(a.Message), width, ""))
 	fmt.Fprintln(w)
 

@@ -99,12 +99,12 @@ const storageSetting = "AlertsStorage"
 func openly(connectionString string) string {
 	parts := strings.Split(connectionString, ";")
 	for i, part := range parts {
-		switch name, value, _ := strings.Cut(part, "="); strings.ToLower(strings.TrimSpace(name)) {
+		switch name, _, _ := strings.Cut(part, "="); strings.ToLower(strings.TrimSpace(name)) {
 		case "", "usedevelopmentstorage", "defaultendpointsprotocol", "accountname", "endpointsuffix", "tableendpoint":
 		case "accountkey", "sharedaccesssignature":
-			parts[i] = name + "=" + strings.Repeat("*", min(len(value), 3))
+			parts[i] = name + "=REDACTED"
 		default:
-			parts[i] = "***"
+			parts[i] = "REDACTED"
 		}
 	}
 	return strings.Join(parts, ";")

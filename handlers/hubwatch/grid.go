@@ -45,8 +45,11 @@ func (g grid) write(w io.Writer, width int) error {
 	}
 	for _, row := range append([][]string{titles}, g.rows...) {
 		for i, line := range lines {
-			indent := strings.Repeat(gap, i)
-			if _, err := fmt.Fprintln(w, indent+g.line(row, widths, line[0], line[1])); err != nil {
+			text := g.line(row, widths, line[0], line[1])
+			if i > 0 && text == "" {
+				continue
+			}
+			if _, err := fmt.Fprintln(w, strings.Repeat(gap, i)+text); err != nil {
 				return err
 			}
 		}

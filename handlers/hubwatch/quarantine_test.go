@@ -27,12 +27,12 @@ import (
 )
 
 // startAzurite returns an Azurite for one test.
-func startAzurite(t *testing.T) *azurite.Service {
+func startAzurite(t *testing.T, options azurite.Options) *azurite.Service {
 	t.Helper()
-	script, err := azurite.Find("../..")
+	var err error
 	var tables *azurite.Service
-	if err == nil {
-		tables, err = azurite.Start(context.Background(), azurite.Options{Main: script})
+	if options.Main, err = azurite.Find("../.."); err == nil {
+		tables, err = azurite.Start(context.Background(), options)
 	}
 	if err != nil {
 		if os.Getenv("HUBWATCH_AZURITE") != "required" {
@@ -158,7 +158,7 @@ func sample(t testing.TB, name string) string {
 // TestRedrive holds that what an older version could not judge becomes the very
 // alert that a live event would have become, once, whichever comes first.
 func TestRedrive(t *testing.T) {
-	tables := startAzurite(t)
+	tables := startAzurite(t, azurite.Options{})
 	added := sample(t, "certificate-added.json")
 	clean := newBench(t, tables)
 	clean.deliver(t, "CertificateAdded", added)
@@ -204,7 +204,7 @@ func TestRedrive(t *testing.T) {
 // TestRedriveWhatCannotBeJudged holds that such an event stays as it is, that its
 // reason is said, and that nothing is quarantined a second time.
 func TestRedriveWhatCannotBeJudged(t *testing.T) {
-	b := newBench(t, startAzurite(t))
+	b := newBench(t, startAzurite(t, azurite.Options{}))
 	added := sample(t, "certificate-added.json")
 	long := strings.Replace(added, `"eventTime"`, `"padding":"`+strings.Repeat(`é`, 600<<10)+`","at"`, 1)
 	b.quarantine(t, "CertificateAdded", "first", strings.Replace(added, `"eventTime"`, `"at"`, 1))
@@ -244,7 +244,7 @@ func TestRedriveWhatCannotBeJudged(t *testing.T) {
 // could not read becomes the alerts that the live way would have made, over host,
 // topic and filters.
 func TestRedriveRelay(t *testing.T) {
-	tables := startAzurite(t)
+	tables := startAzurite(t, azurite.Options{})
 	for _, name := range []string{"logs/day-shift.json", "logs/night-shift.json"} {
 		message := sample(t, name)
 		quoted, err := json.Marshal([]string{message})
@@ -289,7 +289,7 @@ func TestRedriveRelay(t *testing.T) {
 // TestRedriveTwiceAtOnce holds that of two people who redrive an event the second
 // is told, and that nothing is counted twice.
 func TestRedriveTwiceAtOnce(t *testing.T) {
-	b := newBench(t, startAzurite(t))
+	b := newBench(t, startAzurite(t, azurite.Options{}))
 	b.quarantine(t, "CertificateAdded", "a mistake", sample(t, "certificate-added.json"))
 	held, err := b.Quarantine.Whole(t.Context(), b.held(t)[0])
 	if err != nil {
@@ -310,7 +310,7 @@ func TestRedriveTwiceAtOnce(t *testing.T) {
 // TestRedriveWithoutStorage holds that an event whose alert is not stored is not
 // marked.
 func TestRedriveWithoutStorage(t *testing.T) {
-	tables := startAzurite(t)
+	tables := startAzurite(t, azurite.Options{})
 	b := newBench(t, tables)
 	b.quarantine(t, "CertificateAdded", "a mistake", sample(t, "certificate-added.json"))
 	azuriteTarget, _, _ := strings.Cut(tables.Endpoint(), "/devstoreaccount1")
@@ -344,7 +344,7 @@ func TestQuarantineUsage(t *testing.T) {
 			t.Errorf("hubwatch %s: exit code %d, %s", args, code, stderr.String())
 		}
 	}
-	newBench(t, startAzurite(t)).expect(t, 1, "quarantine list", "there is none: nothing was ever quarantined here")
+	newBench(t, startAzurite(t, azurite.Options{})).expect(t, 1, "quarantine list", "there is none: nothing was ever quarantined here")
 	var stdout, stderr bytes.Buffer
 	if code := run(t.Context(), []string{"quarantine", "list"}, environment(), &stdout, &stderr); code != exitFailed || !strings.Contains(stderr.String(), "AlertsStorage") {
 		t.Errorf("without settings: exit code %d, %s", code, stderr.String())
@@ -356,7 +356,7 @@ func TestQuarantineUsage(t *testing.T) {
 
 // TestAmbiguousID holds that a beginning of two ids is not taken for one of them.
 func TestAmbiguousID(t *testing.T) {
-	b := newBench(t, startAzurite(t))
+	b := newBench(t, startAzurite(t, azurite.Options{}))
 	for i := range 17 {
 		b.quarantine(t, "CertificateAdded", "a mistake", fmt.Sprint(i))
 	}
