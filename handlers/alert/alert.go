@@ -76,6 +76,9 @@ type EntityType string
 
 // The kinds of entity that alerts are about.
 const (
+	// IoTHub is the hub itself: its existence, its settings, its keys. The name of
+	// the entity is the name of the hub.
+	IoTHub            EntityType = "IoTHub"
 	Certificate       EntityType = "Certificate"
 	DiagnosticSetting EntityType = "DiagnosticSetting"
 	Device            EntityType = "Device"

@@ -32,12 +32,22 @@ type App struct {
 // or wrong, each in a line that names the setting.
 func Open(getenv func(string) string) (*App, error) {
 	c, err := Read(getenv)
-	if c.Storage.ConnectionString == "" && c.Storage.ServiceURI == "" {
-		err = errors.Join(err, fmt.Errorf("settings %s and %s: want one, have none", settingStorage, settingTableServiceURI))
-	}
-	if err != nil {
+	if err := errors.Join(err, c.Missing()); err != nil {
 		return nil, err
 	}
+	return c.Open()
+}
+
+// Missing returns an error if the settings name no storage account.
+func (c Config) Missing() error {
+	if c.Storage.ConnectionString == "" && c.Storage.ServiceURI == "" {
+		return fmt.Errorf("settings %s and %s: want one, have none", settingStorage, settingTableServiceURI)
+	}
+	return nil
+}
+
+// Open is Open of settings that Read has found right and nothing is missing of.
+func (c Config) Open() (*App, error) {
 	account, err := table.Open(c.Storage)
 	if err != nil {
 		return nil, err

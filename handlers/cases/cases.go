@@ -14,6 +14,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
 
+	"hubwatch/handlers/alert"
 	"hubwatch/handlers/connection"
 	"hubwatch/handlers/detector"
 )
@@ -125,9 +126,9 @@ func (c Case) Events() (map[string]jsontext.Value, error) {
 	return events, nil
 }
 
-// Replace returns object with the string value in place of the member at path,
+// Replace returns object with value, as JSON, in place of the member at path,
 // which has to be there.
-func Replace(object jsontext.Value, path []string, value string) (jsontext.Value, error) {
+func Replace(object jsontext.Value, path []string, value any) (jsontext.Value, error) {
 	var members map[string]jsontext.Value
 	if err := json.Unmarshal(object, &members); err != nil {
 		return nil, err
@@ -179,13 +180,18 @@ func Judge(d detector.Detector, raw jsontext.Value) Outcome {
 	switch {
 	case v.Err != nil:
 		return Outcome{Outcome: Refused, Error: v.Err.Error()}
+	case len(v.Occurrences) > 0:
+		return alerts(v.Occurrences)
 	case !v.Matched:
 		return Outcome{Outcome: NotDelivered}
-	case len(v.Occurrences) == 0:
+	default:
 		return Outcome{Outcome: Silent, Because: because(v.Event.Data)}
 	}
+}
+
+func alerts(occurrences []alert.Occurrence) Outcome {
 	out := Outcome{Outcome: Alert}
-	for _, o := range v.Occurrences {
+	for _, o := range occurrences {
 		out.Alerts = append(out.Alerts, Occurrence{
 			SystemAlertID: o.ID, AlertType: o.Type, Severity: string(o.Severity),
 			Hub: o.Hub.Name, HubResourceID: o.Hub.ResourceID,

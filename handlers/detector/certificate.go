@@ -10,9 +10,9 @@ import (
 // hubCertificate is a certificate directly below an IoT hub. Those of
 // provisioning services, web apps and key vaults have operations of their own.
 var hubCertificate = target{
-	entity:     alert.Certificate,
-	childTypes: []string{"certificates"},
-	noun:       "certificate",
+	entity: alert.Certificate,
+	types:  []string{"certificates"},
+	what:   "a certificate of an IoT hub",
 }
 
 // The operations on certificates of IoT hubs. Verifying one and making a

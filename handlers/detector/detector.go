@@ -13,16 +13,24 @@ import (
 	"hubwatch/handlers/event"
 )
 
-// Detector looks for one thing in one kind of event. Everything derived from
-// the detectors (function.json, Event Grid filters, the catalogue) is generated
-// from these values.
+// Detector looks for one thing in one kind of event. It is a variable of this
+// package, one in a file, and an element of All. From All the function of the
+// detector, its event subscription and its page of the catalogue are generated.
+// Event Grid delivers the events that On matches, Judge runs Detect on each, and
+// what Detect finds becomes an alert.
+//
+// README.md, "Add a detector", has the steps. resource.go has what a detector of
+// an operation on an IoT hub is made of, connection.go what a detector of failed
+// connections is made of.
 type Detector struct {
 	// Name is the Go identifier of the value, the name of its function and of
 	// the function's folder, the path that the Functions host posts to, the
 	// folder of its cases, its heading in the catalogue and the name of its event
 	// subscription, which allows 3 to 64 letters, digits and hyphens.
 	Name string
-	// AlertType is Microsoft's published id, verbatim. The prefixes are irregular
+	// AlertType is what rules, queries and dashboards compare, letter by letter, so
+	// it stays what it is. An alert that Microsoft has too has Microsoft's published
+	// id, verbatim; the prefixes are irregular
 	// (https://learn.microsoft.com/azure/defender-for-iot/device-builders/concept-security-alerts).
 	AlertType string
 	Severity  alert.Severity
@@ -41,12 +49,15 @@ type Detector struct {
 // Trigger says which events a detector is run on. It gives the filter of the
 // event subscription and the handler's own check.
 type Trigger struct {
-	EventTypes []string // any of them
-	// Operations are values of data.operationName, any of them, compared
-	// regardless of case, as Event Grid compares strings
-	// (https://learn.microsoft.com/azure/event-grid/event-filtering).
+	// EventTypes are those of handlers/event, or connection.Failed; any of them.
+	EventTypes []string
+	// Operations are values of data.operationName, any of them, and nil for all. They
+	// are compared regardless of case, as Event Grid compares strings
+	// (https://learn.microsoft.com/azure/event-grid/event-filtering). Those of IoT hubs
+	// are in https://learn.microsoft.com/azure/role-based-access-control/permissions/internet-of-things#microsoftdevices.
 	Operations []string
-	// SubjectContains is a part of the subject, compared regardless of case.
+	// SubjectContains is a part of the subject, compared regardless of case, and ""
+	// for any subject. An operation on an IoT hub has onHub.
 	SubjectContains string
 }
 
@@ -74,10 +85,9 @@ func (d Detector) judge(e event.Event, err error) Verdict {
 	if v.Err == nil {
 		v.Matched, v.Err = d.On.Matches(e)
 	}
-	if v.Err != nil || !v.Matched {
-		return v
+	if v.Matched {
+		v.Occurrences, v.Err = d.detect(e)
 	}
-	v.Occurrences, v.Err = d.detect(e)
 	return v
 }
 

@@ -12,9 +12,9 @@ import (
 // as a child of it too
 // (https://learn.microsoft.com/azure/role-based-access-control/permissions/internet-of-things#microsoftdevices).
 var hubDiagnosticSetting = target{
-	entity:     alert.DiagnosticSetting,
-	childTypes: []string{"Microsoft.Insights/diagnosticSettings", "diagnosticSettings"},
-	noun:       "diagnostic setting",
+	entity: alert.DiagnosticSetting,
+	types:  []string{"Microsoft.Insights/diagnosticSettings", "diagnosticSettings"},
+	what:   "a diagnostic setting of an IoT hub",
 }
 
 // detectDiagnosticSetting returns a Detect that reports every event as an
@@ -27,7 +27,7 @@ func detectDiagnosticSetting(what string) func(event.Event) ([]alert.Finding, er
 		if err != nil {
 			return nil, err
 		}
-		result := outcome(e.Type)
+		result := event.Outcome(e.Type)
 		message := fmt.Sprintf("An attempt to "+what+" %s; it was made", o.entity.Name, o.hub.Name, result)
 		return o.finding(message, map[string]string{"Outcome": result}), nil
 	}

@@ -9,46 +9,96 @@ import (
 	"hubwatch/handlers/event"
 )
 
-// onHub is the part that the subject of every operation on an IoT hub has, or
-// on something below one.
+// This file is what a detector of an operation on an IoT hub is made of. Such a
+// detector is run on events of Azure Resource Manager, one for each operation that
+// ended: a write, a deletion or an action, as the listing of keys is
+// (https://learn.microsoft.com/azure/event-grid/event-schema-resource-groups).
+//
+// Its Trigger has the event types of handlers/event, the operations, and onHub as
+// the subject. Its Detect decodes the operation with a target, which says on what
+// the operation has to be, and makes it a finding:
+//
+//	o, err := iotHub.decode(e)
+//	if err != nil {
+//		return nil, err
+//	}
+//	return o.finding(fmt.Sprintf("The keys of IoT hub %q were read", o.hub.Name), nil), nil
+//
+// There are the targets iotHub, hubCertificate and hubDiagnosticSetting. A
+// detector of something else below a hub declares its own.
+
+// onHub is in the subject of every operation on an IoT hub, or on something below
+// one: the SubjectContains of a Trigger.
 const onHub = "/providers/Microsoft.Devices/IotHubs/"
 
-// target is a kind of resource that lies directly below an IoT hub.
+// target is what an operation is on: an IoT hub itself, or a kind of thing below
+// one.
 type target struct {
-	entity     alert.EntityType
-	childTypes []string // of its resource id; any of them
-	noun       string   // what people call it
+	entity alert.EntityType // what findings are about
+	// types are what the resource id has behind the name of the hub, without names;
+	// any of them. It is certificates for a child of the hub,
+	// Microsoft.Insights/diagnosticSettings for an extension, a/b for a b of an a,
+	// and empty for the hub itself. Letter case does not matter.
+	types []string
+	what  string // what people call it, with an article: "a certificate of an IoT hub"
 }
 
-// operation is an operation on a target, ready to be made a finding.
+// iotHub is an IoT hub itself: its settings, its keys, its existence.
+var iotHub = target{
+	entity: alert.IoTHub,
+	types:  []string{""},
+	what:   "an IoT hub itself",
+}
+
+// operation is what Azure Resource Manager did, or refused to do, to a target.
 type operation struct {
-	event.Operation
+	event.Operation // its name, who asked for it, and from where
+	// entity is what the operation was on, by its name as spelled in the event. For
+	// iotHub it has the name of the hub, and for something deeper than a child of the
+	// hub all names, joined by /.
 	entity alert.Entity
-	hub    alert.Hub
+	hub    alert.Hub // the hub, as spelled in the event
 }
 
-// decode reads an operation on t. The subject is "the resource ID of the
-// resource that is the target of the operation"
-// (https://learn.microsoft.com/azure/event-grid/event-schema-resource-groups);
-// data.resourceUri stands in for it where it names more. It returns an error if
-// neither is the id of a t, since the operation says that it was one.
+// decode reads an operation on t. It returns an error if the event does not name
+// one thing that is a t: the operation says that it was a t, so the event is kept
+// for a person to read.
 func (t target) decode(e event.Event) (operation, error) {
 	o, err := e.Operation()
 	if err != nil {
 		return operation{}, err
 	}
-	id, err := t.parse(e.Subject)
+	id, err := t.find(e.Subject, o.ResourceURI)
 	if err != nil {
-		var uriErr error
-		if id, uriErr = t.parse(o.ResourceURI); uriErr != nil {
-			return operation{}, fmt.Errorf("subject: %w; data.resourceUri: %w", err, uriErr)
-		}
+		return operation{}, err
 	}
 	return operation{
 		Operation: o,
-		entity:    alert.Entity{Type: t.entity, Name: id.ChildName},
+		entity:    alert.Entity{Type: t.entity, Name: cmp.Or(id.ChildName, id.Name)},
 		hub:       alert.Hub{Name: id.Name, ResourceID: id.Resource(), SubscriptionID: id.SubscriptionID},
 	}, nil
+}
+
+// find returns the id of the t that the subject names. The subject is "the
+// resource ID of the resource that is the target of the operation", for an action
+// without the name of the action
+// (https://learn.microsoft.com/azure/event-grid/event-schema-resource-groups).
+// data.resourceUri stands in for a subject that names less, which is the hub of
+// the t, or that is not a resource id. It is an error if neither is the id of a t,
+// or if the subject names something else.
+func (t target) find(subject, uri string) (event.ResourceID, error) {
+	id, subjectErr := t.parse(subject)
+	if subjectErr == nil {
+		return id, nil
+	}
+	id, err := t.parse(uri)
+	if err != nil {
+		return id, fmt.Errorf("subject: %w; data.resourceUri: %w", subjectErr, err)
+	}
+	if named, err := event.ParseResourceID(subject); err == nil && !named.Holds(id) {
+		return id, fmt.Errorf("subject: %w; data.resourceUri names another resource, which is %s", subjectErr, t.what)
+	}
+	return id, nil
 }
 
 // parse reads the id of a t.
@@ -57,14 +107,16 @@ func (t target) parse(id string) (event.ResourceID, error) {
 	if err != nil {
 		return r, err
 	}
-	if !r.OnHub() || !containsFold(t.childTypes, r.ChildType) {
-		return r, fmt.Errorf("%s of %s is not a %s of an IoT hub", cmp.Or(r.ChildType, "the resource itself"), r.Type, t.noun)
+	if !r.OnHub() || !containsFold(t.types, r.ChildType) {
+		return r, fmt.Errorf("%s of %s is not %s", cmp.Or(r.ChildType, "the resource itself"), r.Type, t.what)
 	}
 	return r, nil
 }
 
-// finding makes the operation a finding. what says what happened to what, and
-// finding adds who asked for it and from where.
+// finding makes the operation the one finding of its event. what says what
+// happened to what, without a full stop at its end; finding goes on with who did
+// that and from where. properties are particulars beside those that any operation
+// has, by names in PascalCase; nil if there are none.
 func (o operation) finding(what string, properties map[string]string) []alert.Finding {
 	who := " by " + cmp.Or(o.Actor.Name, "an unknown actor")
 	if o.ClientAddress != "" {
@@ -94,15 +146,4 @@ func (o operation) finding(what string, properties map[string]string) []alert.Fi
 		Confidence:     alert.Stated,
 		Properties:     p,
 	}}
-}
-
-// outcome is what an event type says of an operation: "succeeded" or "failed".
-// The member data.status is no witness of it; Microsoft's own samples of
-// failures have Succeeded there
-// (github.com/Azure/azure-sdk-for-go, sdk/messaging/eventgrid/azsystemevents v1.0.0, system_events_test.go).
-func outcome(eventType string) string {
-	if strings.HasSuffix(strings.ToLower(eventType), "success") {
-		return "succeeded"
-	}
-	return "failed"
 }

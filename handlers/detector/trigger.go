@@ -18,14 +18,10 @@ func (t Trigger) Matches(e event.Event) (bool, error) {
 	if !strings.Contains(strings.ToLower(e.Subject), strings.ToLower(t.SubjectContains)) {
 		return false, nil
 	}
-	if len(t.Operations) == 0 {
+	if t.Operations == nil {
 		return true, nil
 	}
-	if o, err := e.Operation(); err == nil {
-		return containsFold(t.Operations, o.Name), nil
-	}
-	// A member that only Detect looks at may be broken.
-	name, err := event.OperationName(e.Data)
+	name, err := e.OperationName()
 	if err != nil {
 		return false, err
 	}
@@ -55,7 +51,7 @@ type AdvancedFilter struct {
 // matches. Its keys mean the same in both delivery schemas.
 func (t Trigger) Filter() Filter {
 	f := Filter{IncludedEventTypes: t.EventTypes}
-	if len(t.Operations) > 0 {
+	if t.Operations != nil {
 		f.AdvancedFilters = append(f.AdvancedFilters, AdvancedFilter{"StringIn", "data.operationName", t.Operations})
 	}
 	if t.SubjectContains != "" {
@@ -67,7 +63,7 @@ func (t Trigger) Filter() Filter {
 // String says in words which events t matches.
 func (t Trigger) String() string {
 	s := strings.Join(t.EventTypes, " or ")
-	if len(t.Operations) > 0 {
+	if t.Operations != nil {
 		s += fmt.Sprintf(" of the operation %s", strings.Join(t.Operations, " or "))
 	}
 	if t.SubjectContains != "" {

@@ -1,4 +1,4 @@
-package main
+package doctor
 
 import (
 	"context"
@@ -22,7 +22,7 @@ const (
 // came. That none came is not wrong by itself, so it is never more than unknown.
 // Metrics: https://learn.microsoft.com/azure/event-grid/monitor-push-reference#metrics and
 // https://learn.microsoft.com/azure/event-hubs/monitor-event-hubs-reference#metrics
-func checkArrivals(d deployment, a azure) []check {
+func checkArrivals(d Deployment, a azure) []check {
 	sources := []struct{ what, resource, metric, quiet string }{
 		{"last change of a resource", d.changesID(), "PublishSuccessCount",
 			"change something that is watched, such as a certificate (README, Deploy), and ask again in five minutes"},
@@ -33,7 +33,7 @@ func checkArrivals(d deployment, a azure) []check {
 	}
 	var checks []check
 	for _, s := range sources {
-		checks = append(checks, check{s.what, func(ctx context.Context) result {
+		checks = append(checks, check{s.what, func(ctx context.Context) Result {
 			hour, err := a.lastHour(ctx, s.resource, s.metric, time.Now())
 			switch {
 			case err != nil:

@@ -1,4 +1,4 @@
-package main
+package doctor
 
 import (
 	"context"
@@ -91,8 +91,8 @@ type site struct {
 // site asks for the function app. The package of an app is in the same storage
 // account as the alerts, and unlike the settings of the app, which can hold
 // secrets, a reader may see where.
-func (a azure) site(ctx context.Context, d deployment) (site, error) {
-	response, err := a.apps.Get(ctx, d.group, d.app, nil)
+func (a azure) site(ctx context.Context, d Deployment) (site, error) {
+	response, err := a.apps.Get(ctx, d.ResourceGroup, d.App, nil)
 	if err != nil {
 		return site{}, err
 	}
@@ -126,8 +126,8 @@ type function struct {
 	disabled bool
 }
 
-func (a azure) functions(ctx context.Context, d deployment) ([]function, error) {
-	envelopes, err := all(ctx, a.apps.NewListFunctionsPager(d.group, d.app, nil),
+func (a azure) functions(ctx context.Context, d Deployment) ([]function, error) {
+	envelopes, err := all(ctx, a.apps.NewListFunctionsPager(d.ResourceGroup, d.App, nil),
 		func(page armappservice.WebAppsClientListFunctionsResponse) []*armappservice.FunctionEnvelope {
 			return page.Value
 		})
@@ -139,23 +139,23 @@ func (a azure) functions(ctx context.Context, d deployment) ([]function, error) 
 	return list, err
 }
 
-func (a azure) subscriptionsOfChanges(ctx context.Context, d deployment) ([]armeventgrid.EventSubscription, error) {
-	return all(ctx, a.systemEvents.NewListBySystemTopicPager(d.group, d.changesTopic, nil),
+func (a azure) subscriptionsOfChanges(ctx context.Context, d Deployment) ([]armeventgrid.EventSubscription, error) {
+	return all(ctx, a.systemEvents.NewListBySystemTopicPager(d.ResourceGroup, d.ControlPlaneTopic, nil),
 		func(page armeventgrid.SystemTopicEventSubscriptionsClientListBySystemTopicResponse) []*armeventgrid.EventSubscription {
 			return page.Value
 		})
 }
 
-func (a azure) subscriptionsOfConnections(ctx context.Context, d deployment) ([]armeventgrid.EventSubscription, error) {
-	return all(ctx, a.events.NewListPager(d.group, d.connectionsTopic(), nil),
+func (a azure) subscriptionsOfConnections(ctx context.Context, d Deployment) ([]armeventgrid.EventSubscription, error) {
+	return all(ctx, a.events.NewListPager(d.ResourceGroup, d.connectionsTopic(), nil),
 		func(page armeventgrid.TopicEventSubscriptionsClientListResponse) []*armeventgrid.EventSubscription {
 			return page.Value
 		})
 }
 
 // hubIDs returns the ids of all IoT hubs of the resource group.
-func (a azure) hubIDs(ctx context.Context, d deployment) ([]string, error) {
-	hubs, err := all(ctx, a.hubs.NewListByResourceGroupPager(d.group, nil),
+func (a azure) hubIDs(ctx context.Context, d Deployment) ([]string, error) {
+	hubs, err := all(ctx, a.hubs.NewListByResourceGroupPager(d.ResourceGroup, nil),
 		func(page armiothub.ResourceClientListByResourceGroupResponse) []*armiothub.Description {
 			return page.Value
 		})

@@ -1,10 +1,9 @@
-package main
+package doctor
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 
@@ -13,51 +12,58 @@ import (
 	"hubwatch/handlers/secret"
 )
 
-// verdict is what a check comes to.
-type verdict string
+// Verdict is what a check comes to.
+type Verdict string
 
+// The verdicts. What is unknown is not wrong.
 const (
-	isOK      verdict = "ok"
-	isWrong   verdict = "wrong"
-	isUnknown verdict = "unknown"
+	OK      Verdict = "ok"
+	Wrong   Verdict = "wrong"
+	Unknown Verdict = "unknown"
 )
 
-// result is the outcome of a check. Its text says what was found if that is ok,
-// what to do if it is wrong, and why if it is unknown.
-type result struct {
-	verdict verdict
-	text    string
+// Result is the outcome of a check.
+type Result struct {
+	Check   string // what was looked at
+	Verdict Verdict
+	// Text says what was found if that is ok, what to do if it is wrong, and why if
+	// it is unknown. It is one line, without secrets.
+	Text string
 }
 
-func ok(format string, args ...any) result    { return result{isOK, fmt.Sprintf(format, args...)} }
-func wrong(format string, args ...any) result { return result{isWrong, fmt.Sprintf(format, args...)} }
-func unknown(format string, args ...any) result {
-	return result{isUnknown, fmt.Sprintf(format, args...)}
+// String returns the result in one line.
+func (r Result) String() string { return fmt.Sprintf("%-8s %s: %s", r.Verdict, r.Check, r.Text) }
+
+func ok(format string, args ...any) Result    { return result(OK, format, args) }
+func wrong(format string, args ...any) Result { return result(Wrong, format, args) }
+func unknown(format string, args ...any) Result {
+	return result(Unknown, format, args)
 }
 
-// check is one thing that can be wrong with a deployment. It has one line.
+// result is a result without its check.
+func result(v Verdict, format string, args []any) Result {
+	text := secret.RedactString(fmt.Sprintf(format, args...))
+	return Result{Verdict: v, Text: strings.Join(strings.Fields(text), " ")}
+}
+
+// check is one thing that can be wrong with a deployment.
 type check struct {
 	name string
-	run  func(context.Context) result
+	run  func(context.Context) Result
 }
 
 // within runs the check within its time.
-func (c check) within(ctx context.Context) result {
+func (c check) within(ctx context.Context) Result {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	return c.run(ctx)
-}
-
-// report writes the line of a check, without secrets, and returns its verdict.
-func report(w io.Writer, name string, r result) verdict {
-	text := strings.Join(strings.Fields(secret.RedactString(r.text)), " ")
-	fmt.Fprintf(w, "%-8s %s: %s\n", r.verdict, name, text)
-	return r.verdict
+	r := c.run(ctx)
+	r.Check = c.name
+	return r
 }
 
 // failed is the result of a check that could not ask: wrong if Azure says that
 // there is no such thing, with what to do then, and otherwise unknown.
-func failed(err error, missing string) result {
+func failed(err error, missing string) Result {
 	if notFound(err) {
 		return wrong("%s (%s)", missing, reason(err))
 	}
@@ -108,7 +114,7 @@ func once[T any](fetch func(context.Context) (T, error)) func(context.Context) (
 }
 
 // inFull joins what is wrong with one thing into one result.
-func inFull(problems []string, fine string, args ...any) result {
+func inFull(problems []string, fine string, args ...any) Result {
 	if len(problems) > 0 {
 		return wrong("%s", strings.Join(problems, "; "))
 	}

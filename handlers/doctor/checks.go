@@ -1,4 +1,4 @@
-package main
+package doctor
 
 import (
 	"cmp"
@@ -11,6 +11,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/eventgrid/armeventgrid/v2"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/monitor/armmonitor"
 
+	"hubwatch/handlers/app"
 	"hubwatch/handlers/connection"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/judge"
@@ -25,30 +26,30 @@ const (
 
 // checks returns what is checked of a deployment, in the order of its parts. It
 // asks for the IoT hubs, unless d names them, since each has a check of its own.
-func checks(ctx context.Context, d deployment, a azure) []check {
-	app := once(func(ctx context.Context) (site, error) { return a.site(ctx, d) })
+func checks(ctx context.Context, d Deployment, a azure) []check {
+	deployed := once(func(ctx context.Context) (site, error) { return a.site(ctx, d) })
 	hubs := once(func(ctx context.Context) ([]string, error) {
-		if len(d.hubs) > 0 {
-			return d.hubs, nil
+		if len(d.Hubs) > 0 {
+			return d.Hubs, nil
 		}
 		return a.hubIDs(ctx, d)
 	})
 	list := []check{
-		{"app " + d.app, func(ctx context.Context) result { return checkApp(ctx, app) }},
-		{"functions", func(ctx context.Context) result { return checkFunctions(ctx, d, a) }},
-		{"table " + alertsTable, func(ctx context.Context) result { return checkTable(ctx, a, app, alertsTable) }},
-		{"table " + quarantineTable, func(ctx context.Context) result { return checkTable(ctx, a, app, quarantineTable) }},
-		{"system topic " + d.changesTopic, func(ctx context.Context) result { return checkChangesTopic(ctx, d, a, hubs) }},
+		{"app " + d.App, func(ctx context.Context) Result { return checkApp(ctx, deployed) }},
+		{"functions", func(ctx context.Context) Result { return checkFunctions(ctx, d, a) }},
+		{"table " + alertsTable, func(ctx context.Context) Result { return checkTable(ctx, a, deployed, alertsTable) }},
+		{"table " + quarantineTable, func(ctx context.Context) Result { return checkTable(ctx, a, deployed, quarantineTable) }},
+		{"system topic " + d.ControlPlaneTopic, func(ctx context.Context) Result { return checkChangesTopic(ctx, d, a, hubs) }},
 	}
 	list = append(list, checkSubscriptions(d, a)...)
 	list = append(list, checkHubs(ctx, d, a, hubs)...)
-	list = append(list, checkRoles(d, a, app)...)
+	list = append(list, checkRoles(d, a, deployed)...)
 	return append(list, checkArrivals(d, a)...)
 }
 
 // checkApp is about the app itself.
-func checkApp(ctx context.Context, app func(context.Context) (site, error)) result {
-	s, err := app(ctx)
+func checkApp(ctx context.Context, deployed func(context.Context) (site, error)) Result {
+	s, err := deployed(ctx)
 	if err != nil {
 		return failed(err, deployMain)
 	}
@@ -66,15 +67,15 @@ func checkApp(ctx context.Context, app func(context.Context) (site, error)) resu
 }
 
 // checkFunctions compares the functions of the app with those of this build.
-func checkFunctions(ctx context.Context, d deployment, a azure) result {
+func checkFunctions(ctx context.Context, d Deployment, a azure) Result {
 	functions, err := a.functions(ctx, d)
 	if err != nil {
 		return failed(err, deployMain)
 	}
 	var problems []string
-	missing := map[string]bool{judge.RelayName: true}
-	for _, each := range detector.All {
-		missing[each.Name] = true
+	missing := map[string]bool{}
+	for _, f := range app.Functions(detector.All, judge.Judge{}) {
+		missing[f.Name] = true
 	}
 	want := len(missing)
 	for _, f := range functions {
@@ -94,8 +95,8 @@ func checkFunctions(ctx context.Context, d deployment, a azure) result {
 }
 
 // checkTable reads from a table with the identity of whoever runs the doctor.
-func checkTable(ctx context.Context, a azure, app func(context.Context) (site, error), name string) result {
-	s, err := app(ctx)
+func checkTable(ctx context.Context, a azure, deployed func(context.Context) (site, error), name string) Result {
+	s, err := deployed(ctx)
 	if err != nil {
 		return unknown("the app does not tell its storage account: %s", reason(err))
 	}
@@ -106,10 +107,10 @@ func checkTable(ctx context.Context, a azure, app func(context.Context) (site, e
 }
 
 // checkChangesTopic is about where changes of resources come from.
-func checkChangesTopic(ctx context.Context, d deployment, a azure, hubs func(context.Context) ([]string, error)) result {
-	topic, err := a.systemTopics.Get(ctx, d.group, d.changesTopic, nil)
+func checkChangesTopic(ctx context.Context, d Deployment, a azure, hubs func(context.Context) ([]string, error)) Result {
+	topic, err := a.systemTopics.Get(ctx, d.ResourceGroup, d.ControlPlaneTopic, nil)
 	if err != nil {
-		return failed(err, deployMain+", or name the topic with -control-plane-topic")
+		return failed(err, deployMain+", or name the topic with --control-plane-topic")
 	}
 	ids, err := hubs(ctx)
 	if err != nil {
@@ -127,7 +128,7 @@ func checkChangesTopic(ctx context.Context, d deployment, a azure, hubs func(con
 
 // checkSubscriptions returns a check for the event subscription of each
 // detector, and one for each topic about those that are besides.
-func checkSubscriptions(d deployment, a azure) []check {
+func checkSubscriptions(d Deployment, a azure) []check {
 	type list = func(context.Context) ([]armeventgrid.EventSubscription, error)
 	changes := list(once(func(ctx context.Context) ([]armeventgrid.EventSubscription, error) {
 		return a.subscriptionsOfChanges(ctx, d)
@@ -136,14 +137,14 @@ func checkSubscriptions(d deployment, a azure) []check {
 		return a.subscriptionsOfConnections(ctx, d)
 	}))
 	var checks []check
-	of := map[string]map[string]bool{d.changesTopic: {}, d.connectionsTopic(): {}}
+	of := map[string]map[string]bool{d.ControlPlaneTopic: {}, d.connectionsTopic(): {}}
 	for _, each := range detector.All {
-		topic, subscriptions := d.changesTopic, changes
+		topic, subscriptions := d.ControlPlaneTopic, changes
 		if slices.Contains(each.On.EventTypes, connection.Failed) {
 			topic, subscriptions = d.connectionsTopic(), connections
 		}
 		of[topic][strings.ToLower(each.Name)] = true
-		checks = append(checks, check{"event subscription " + each.Name, func(ctx context.Context) result {
+		checks = append(checks, check{"event subscription " + each.Name, func(ctx context.Context) Result {
 			existing, err := subscriptions(ctx)
 			if err != nil {
 				return failed(err, deployMain)
@@ -158,8 +159,8 @@ func checkSubscriptions(d deployment, a azure) []check {
 	}
 	// A subscription that delivers to a function which is not there is billed for
 	// every attempt, and one that is not of this build makes a function judge twice.
-	for topic, subscriptions := range map[string]list{d.changesTopic: changes, d.connectionsTopic(): connections} {
-		checks = append(checks, check{"other event subscriptions on " + topic, func(ctx context.Context) result {
+	for topic, subscriptions := range map[string]list{d.ControlPlaneTopic: changes, d.connectionsTopic(): connections} {
+		checks = append(checks, check{"other event subscriptions on " + topic, func(ctx context.Context) Result {
 			existing, err := subscriptions(ctx)
 			if err != nil {
 				return failed(err, deployMain)
@@ -178,7 +179,7 @@ func checkSubscriptions(d deployment, a azure) []check {
 }
 
 // checkSubscription compares an event subscription with its detector.
-func checkSubscription(d deployment, want detector.Detector, have armeventgrid.EventSubscriptionProperties) result {
+func checkSubscription(d Deployment, want detector.Detector, have armeventgrid.EventSubscriptionProperties) Result {
 	problems := filterDifferences(want.On.Filter(), have.Filter)
 	for i, p := range problems {
 		problems[i] = "its filter " + p
@@ -188,7 +189,7 @@ func checkSubscription(d deployment, want detector.Detector, have armeventgrid.E
 		if to != "" {
 			where = "to " + to
 		}
-		problems = append(problems, fmt.Sprintf("it delivers %s, not to the function %s of %s", where, want.Name, d.app))
+		problems = append(problems, fmt.Sprintf("it delivers %s, not to the function %s of %s", where, want.Name, d.App))
 	}
 	if state := value(have.ProvisioningState); state != "" && state != armeventgrid.EventSubscriptionProvisioningStateSucceeded {
 		problems = append(problems, fmt.Sprintf("it is in the state %s", state))
@@ -213,19 +214,19 @@ func functionOf(s armeventgrid.EventSubscriptionProperties) string {
 }
 
 // checkHubs returns a check for each IoT hub.
-func checkHubs(ctx context.Context, d deployment, a azure, hubs func(context.Context) ([]string, error)) []check {
+func checkHubs(ctx context.Context, d Deployment, a azure, hubs func(context.Context) ([]string, error)) []check {
 	ids, err := hubs(ctx)
 	if err != nil {
-		return []check{{"IoT hubs", func(context.Context) result { return failed(err, "there is no resource group "+d.group) }}}
+		return []check{{"IoT hubs", func(context.Context) Result { return failed(err, "there is no resource group "+d.ResourceGroup) }}}
 	}
 	if len(ids) == 0 {
-		return []check{{"IoT hubs", func(context.Context) result {
-			return unknown("there is none in the resource group %s: name them with -hub", d.group)
+		return []check{{"IoT hubs", func(context.Context) Result {
+			return unknown("there is none in the resource group %s: name them with --hub", d.ResourceGroup)
 		}}}
 	}
 	var checks []check
 	for _, id := range ids {
-		checks = append(checks, check{"diagnostic settings of hub " + lastOf(id), func(ctx context.Context) result {
+		checks = append(checks, check{"diagnostic settings of hub " + lastOf(id), func(ctx context.Context) Result {
 			return checkDiagnostics(ctx, d, a, id)
 		}})
 	}
@@ -234,10 +235,10 @@ func checkHubs(ctx context.Context, d deployment, a azure, hubs func(context.Con
 
 // checkDiagnostics looks for the diagnostic setting by which a hub sends its
 // Connections log, and nothing besides, to the event hub of the relay.
-func checkDiagnostics(ctx context.Context, d deployment, a azure, hub string) result {
+func checkDiagnostics(ctx context.Context, d Deployment, a azure, hub string) Result {
 	settings, err := a.diagnosticSettings(ctx, hub)
 	if err != nil {
-		return failed(err, "there is no such hub: see -hub")
+		return failed(err, "there is no such hub: see --hub")
 	}
 	remedy := deployMain + " with this hub in iotHubs"
 	for _, setting := range settings {

@@ -1,18 +1,27 @@
-package main
+package doctor
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 )
 
-// deployment says which deployment is looked at: what infra/main.bicep was told.
-// Its methods are the names that main.bicep gives; a test compares them.
-type deployment struct {
-	subscription string   // id
-	group        string   // name of the resource group
-	app          string   // name of the function app, with which the other names begin
-	changesTopic string   // name of the system topic with the changes of resources
-	hubs         []string // resource ids of the IoT hubs; empty for all of the resource group
+// Deployment says which deployment to look at: what infra/main.bicep was told.
+type Deployment struct {
+	Subscription  string // id
+	ResourceGroup string // name
+	App           string // name of the function app, with which the other names begin
+	// ControlPlaneTopic is the name of the system topic with the changes of
+	// resources; "" for the one that main.bicep makes.
+	ControlPlaneTopic string
+	Hubs              []string // resource ids of the IoT hubs; empty for all of the resource group
+}
+
+// named returns d with all its names. Its further methods are the names that
+// main.bicep gives; a test compares them.
+func (d Deployment) named() Deployment {
+	d.ControlPlaneTopic = cmp.Or(d.ControlPlaneTopic, d.App+"-control-plane")
+	return d
 }
 
 // Names in main.bicep that do not begin with the name of the app.
@@ -29,33 +38,33 @@ const (
 const hubType = "Microsoft.Devices/IotHubs"
 
 // id returns the resource id of something in the resource group.
-func (d deployment) id(format string, args ...any) string {
-	return fmt.Sprintf("/subscriptions/%s/resourceGroups/%s/providers/", d.subscription, d.group) + fmt.Sprintf(format, args...)
+func (d Deployment) id(format string, args ...any) string {
+	return fmt.Sprintf("/subscriptions/%s/resourceGroups/%s/providers/", d.Subscription, d.ResourceGroup) + fmt.Sprintf(format, args...)
 }
 
-func (d deployment) appID() string            { return d.id("Microsoft.Web/sites/%s", d.app) }
-func (d deployment) insightsID() string       { return d.id("Microsoft.Insights/components/%s", d.app) }
-func (d deployment) connectionsTopic() string { return d.app + "-connections" }
-func (d deployment) connectionsID() string {
+func (d Deployment) appID() string            { return d.id("Microsoft.Web/sites/%s", d.App) }
+func (d Deployment) insightsID() string       { return d.id("Microsoft.Insights/components/%s", d.App) }
+func (d Deployment) connectionsTopic() string { return d.App + "-connections" }
+func (d Deployment) connectionsID() string {
 	return d.id("Microsoft.EventGrid/topics/%s", d.connectionsTopic())
 }
-func (d deployment) changesID() string {
-	return d.id("Microsoft.EventGrid/systemTopics/%s", d.changesTopic)
+func (d Deployment) changesID() string {
+	return d.id("Microsoft.EventGrid/systemTopics/%s", d.ControlPlaneTopic)
 }
-func (d deployment) namespaceID() string {
-	return d.id("Microsoft.EventHub/namespaces/%s-logs", d.app)
+func (d Deployment) namespaceID() string {
+	return d.id("Microsoft.EventHub/namespaces/%s-logs", d.App)
 }
-func (d deployment) eventHubID() string { return d.namespaceID() + "/eventhubs/" + logsEventHub }
-func (d deployment) sendRuleID() string {
+func (d Deployment) eventHubID() string { return d.namespaceID() + "/eventhubs/" + logsEventHub }
+func (d Deployment) sendRuleID() string {
 	return d.namespaceID() + "/authorizationRules/" + sendRule
 }
-func (d deployment) storageID(account string) string {
+func (d Deployment) storageID(account string) string {
 	return d.id("Microsoft.Storage/storageAccounts/%s", account)
 }
-func (d deployment) tableID(account, table string) string {
+func (d Deployment) tableID(account, table string) string {
 	return d.storageID(account) + "/tableServices/default/tables/" + table
 }
-func (d deployment) deadLettersID(account string) string {
+func (d Deployment) deadLettersID(account string) string {
 	return d.storageID(account) + "/blobServices/default/containers/" + deadLetters
 }
 

@@ -1,4 +1,4 @@
-package main
+package doctor
 
 import (
 	"context"
@@ -34,11 +34,11 @@ import (
 )
 
 // contoso is the deployment of the tests.
-var contoso = deployment{
-	subscription: "00000000-0000-0000-0000-000000000001",
-	group:        "rg-iot",
-	app:          "hubwatch-contoso",
-	changesTopic: "hubwatch-contoso-control-plane",
+var contoso = Deployment{
+	Subscription:      "00000000-0000-0000-0000-000000000001",
+	ResourceGroup:     "rg-iot",
+	App:               "hubwatch-contoso",
+	ControlPlaneTopic: "hubwatch-contoso-control-plane",
 }
 
 const (
@@ -77,14 +77,14 @@ type sky struct {
 func newSky(t *testing.T) *sky {
 	s := &sky{
 		t:        t,
-		source:   "/subscriptions/" + contoso.subscription + "/resourceGroups/RG-IOT",
+		source:   "/subscriptions/" + contoso.Subscription + "/resourceGroups/RG-IOT",
 		settings: map[string][]*armmonitor.DiagnosticSettingsResource{},
 		metrics:  map[string]*armmonitor.Metric{},
 		tables:   map[string]error{},
 		statuses: map[string]int{},
 	}
 	s.site.Identity = &armappservice.ManagedServiceIdentity{UserAssignedIdentities: map[string]*armappservice.UserAssignedIdentity{
-		contoso.id("Microsoft.ManagedIdentity/userAssignedIdentities/%s", contoso.app): {PrincipalID: to.Ptr(appPrincipal)},
+		contoso.id("Microsoft.ManagedIdentity/userAssignedIdentities/%s", contoso.App): {PrincipalID: to.Ptr(appPrincipal)},
 	}}
 	s.site.Properties = &armappservice.SiteProperties{
 		State: to.Ptr("Running"),
@@ -110,7 +110,7 @@ func newSky(t *testing.T) *sky {
 				WorkspaceID: to.Ptr(contoso.id("Microsoft.OperationalInsights/workspaces/theirs")),
 				Logs:        []*armmonitor.LogSettings{{CategoryGroup: to.Ptr("allLogs"), Enabled: to.Ptr(true)}},
 			}},
-			{Name: to.Ptr(contoso.app), Properties: &armmonitor.DiagnosticSettings{
+			{Name: to.Ptr(contoso.App), Properties: &armmonitor.DiagnosticSettings{
 				EventHubAuthorizationRuleID: to.Ptr(strings.ToLower(contoso.sendRuleID())),
 				EventHubName:                to.Ptr("connections"),
 				Logs: []*armmonitor.LogSettings{
@@ -133,7 +133,7 @@ func newSky(t *testing.T) *sky {
 
 func (s *sky) addFunction(name string) {
 	s.functions = append(s.functions, &armappservice.FunctionEnvelope{
-		Name: to.Ptr(contoso.app + "/" + name), Properties: &armappservice.FunctionEnvelopeProperties{IsDisabled: to.Ptr(false)},
+		Name: to.Ptr(contoso.App + "/" + name), Properties: &armappservice.FunctionEnvelopeProperties{IsDisabled: to.Ptr(false)},
 	})
 }
 
@@ -196,7 +196,7 @@ func roleOf(r role) *armauthorization.RoleAssignment {
 func assigned(id, scope string) *armauthorization.RoleAssignment {
 	return &armauthorization.RoleAssignment{Properties: &armauthorization.RoleAssignmentProperties{
 		PrincipalID:      to.Ptr(appPrincipal),
-		RoleDefinitionID: to.Ptr("/subscriptions/" + contoso.subscription + "/providers/Microsoft.Authorization/roleDefinitions/" + id),
+		RoleDefinitionID: to.Ptr("/subscriptions/" + contoso.Subscription + "/providers/Microsoft.Authorization/roleDefinitions/" + id),
 		Scope:            to.Ptr(scope),
 	}}
 }

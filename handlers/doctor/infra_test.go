@@ -1,4 +1,4 @@
-package main
+package doctor
 
 import (
 	"os"
@@ -29,7 +29,7 @@ func TestNamesOfMain(t *testing.T) {
 	for _, m := range bicepID.FindAllStringSubmatch(string(text), -1) {
 		roleIDs[m[1]] = m[2]
 	}
-	variables := map[string]string{"name": contoso.app, "storageName": account, "connectionsTopicName": contoso.app + "-connections"}
+	variables := map[string]string{"name": contoso.App, "storageName": account, "connectionsTopicName": contoso.App + "-connections"}
 	ids := map[string]string{} // of resources, by their symbols
 	var given []string         // roles: to whom, which, on what
 	for _, m := range bicepResource.FindAllStringSubmatch(string(text), -1) {
@@ -46,7 +46,7 @@ func TestNamesOfMain(t *testing.T) {
 		}
 		name, ok := variables[members["name"]]
 		if !ok {
-			name = strings.ReplaceAll(strings.Trim(members["name"], "'"), "${name}", contoso.app)
+			name = strings.ReplaceAll(strings.Trim(members["name"], "'"), "${name}", contoso.App)
 		}
 		if parent := members["parent"]; parent != "" {
 			ids[symbol] = ids[parent] + "/" + lastOf(kind) + "/" + name

@@ -1,4 +1,4 @@
-package main
+package doctor
 
 import (
 	"context"
@@ -14,31 +14,31 @@ import (
 type role struct {
 	name, id string
 	on       string // in words
-	scope    func(d deployment, account string) string
+	scope    func(d Deployment, account string) string
 }
 
 // appRoles are those of the app, and all of them.
 var appRoles = []role{
-	{"Storage Blob Data Owner", "b7e6dc6d-f1e8-4753-8033-0f276bb0955b", "the storage account", deployment.storageID},
+	{"Storage Blob Data Owner", "b7e6dc6d-f1e8-4753-8033-0f276bb0955b", "the storage account", Deployment.storageID},
 	{"Storage Table Data Contributor", "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3", "the table " + alertsTable,
-		func(d deployment, account string) string { return d.tableID(account, alertsTable) }},
+		func(d Deployment, account string) string { return d.tableID(account, alertsTable) }},
 	{"Storage Table Data Contributor", "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3", "the table " + quarantineTable,
-		func(d deployment, account string) string { return d.tableID(account, quarantineTable) }},
+		func(d Deployment, account string) string { return d.tableID(account, quarantineTable) }},
 	{"Monitoring Metrics Publisher", "3913510d-42f4-4e42-8a64-420c390055eb", "Application Insights",
-		func(d deployment, _ string) string { return d.insightsID() }},
+		func(d Deployment, _ string) string { return d.insightsID() }},
 	{"Azure Event Hubs Data Receiver", "a638d3c7-ab3a-418d-83e6-5f17a39d4fde", "the event hub",
-		func(d deployment, _ string) string { return d.eventHubID() }},
+		func(d Deployment, _ string) string { return d.eventHubID() }},
 	{"EventGrid Data Sender", "d5a91429-5739-47e2-a06b-3470a27159e7", "the custom topic",
-		func(d deployment, _ string) string { return d.connectionsID() }},
+		func(d Deployment, _ string) string { return d.connectionsID() }},
 }
 
 // topicRole is that of the custom topic, which writes its dead letters.
-var topicRole = role{"Storage Blob Data Contributor", "ba92f5b4-2d11-453d-a403-e96b0029c9fe", "the container " + deadLetters, deployment.deadLettersID}
+var topicRole = role{"Storage Blob Data Contributor", "ba92f5b4-2d11-453d-a403-e96b0029c9fe", "the container " + deadLetters, Deployment.deadLettersID}
 
 // assignment is a role that somebody has.
 type assignment struct{ role, scope string } // ids
 
-func (a assignment) is(d deployment, account string, r role) bool {
+func (a assignment) is(d Deployment, account string, r role) bool {
 	return strings.EqualFold(lastOf(a.role), r.id) && sameID(a.scope, r.scope(d, account))
 }
 
@@ -70,7 +70,7 @@ type held struct {
 
 // checkRoles returns a check for each role that must be there, and one for those
 // of the app that must not.
-func checkRoles(d deployment, a azure, app func(context.Context) (site, error)) []check {
+func checkRoles(d Deployment, a azure, app func(context.Context) (site, error)) []check {
 	ofApp := once(func(ctx context.Context) (held, error) {
 		s, err := app(ctx)
 		if err != nil {
@@ -91,7 +91,7 @@ func checkRoles(d deployment, a azure, app func(context.Context) (site, error)) 
 		if err != nil {
 			return held{}, err
 		}
-		topic, err := a.topics.Get(ctx, d.group, d.connectionsTopic(), nil)
+		topic, err := a.topics.Get(ctx, d.ResourceGroup, d.connectionsTopic(), nil)
 		if err != nil {
 			return held{}, err
 		}
@@ -106,7 +106,7 @@ func checkRoles(d deployment, a azure, app func(context.Context) (site, error)) 
 	for _, r := range appRoles {
 		checks = append(checks, checkRole(d, "the app", r, ofApp))
 	}
-	checks = append(checks, check{"other roles of the app", func(ctx context.Context) result {
+	checks = append(checks, check{"other roles of the app", func(ctx context.Context) Result {
 		h, err := ofApp(ctx)
 		if err != nil {
 			return unknown("%s", reason(err))
@@ -123,8 +123,8 @@ func checkRoles(d deployment, a azure, app func(context.Context) (site, error)) 
 }
 
 // checkRole looks for one role of a principal.
-func checkRole(d deployment, whose string, r role, of func(context.Context) (held, error)) check {
-	return check{fmt.Sprintf("role of %s: %s on %s", whose, r.name, r.on), func(ctx context.Context) result {
+func checkRole(d Deployment, whose string, r role, of func(context.Context) (held, error)) check {
+	return check{fmt.Sprintf("role of %s: %s on %s", whose, r.name, r.on), func(ctx context.Context) Result {
 		h, err := of(ctx)
 		if err != nil {
 			return unknown("%s", reason(err))
@@ -139,7 +139,7 @@ func checkRole(d deployment, whose string, r role, of func(context.Context) (hel
 }
 
 // expected reports whether the app should have a role.
-func (a assignment) expected(d deployment, account string) bool {
+func (a assignment) expected(d Deployment, account string) bool {
 	for _, r := range appRoles {
 		if a.is(d, account, r) {
 			return true

@@ -39,6 +39,16 @@ func (e Event) Operation() (Operation, error) {
 	return e.operation()
 }
 
+// OperationName is the name of the operation that the event is about. It can be
+// read even if another member of the data cannot. Its error means that the data is
+// not the payload of an operation.
+func (e Event) OperationName() (string, error) {
+	if o, err := e.Operation(); err == nil {
+		return o.Name, nil
+	}
+	return OperationName(e.Data)
+}
+
 // Lenient reads strings that are not valid UTF-8, or hold half of a surrogate
 // pair, as the replacement character. An event must not escape judgement
 // because somebody put such bytes in a name. A member that stands twice is

@@ -343,3 +343,20 @@ func FuzzDecodeOperation(f *testing.F) {
 		}
 	})
 }
+
+// TestEventOperationName holds that a broken member does not hide the name of the
+// operation.
+func TestEventOperationName(t *testing.T) {
+	for data, want := range map[string]string{
+		`{"operationName": "P/T/write"}`:                   "P/T/write",
+		`{"operationName": "P/T/write", "resourceUri": 1}`: "P/T/write",
+		`{"operationName": 1}`:                             "",
+		`{}`:                                               "",
+		`1`:                                                "",
+	} {
+		got, err := Event{Data: jsontext.Value(data)}.OperationName()
+		if got != want || (err == nil) != (want != "") {
+			t.Errorf("%s: have %q, %v; want %q", data, got, err, want)
+		}
+	}
+}

@@ -109,6 +109,12 @@ func parseResourceID(id string) (r ResourceID, err error) {
 // OnHub reports whether the resource is an IoT hub.
 func (r ResourceID) OnHub() bool { return strings.EqualFold(r.Type, iotHubs) }
 
+// Holds reports whether r is a resource itself, and other is that resource or lies
+// below it.
+func (r ResourceID) Holds(other ResourceID) bool {
+	return r.ChildType == "" && strings.EqualFold(r.Resource(), other.Resource())
+}
+
 // Resource returns the id of the resource itself, without what lies below it,
 // in Azure's own spelling of the fixed words.
 func (r ResourceID) Resource() string {

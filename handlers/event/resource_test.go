@@ -227,3 +227,31 @@ func FuzzParseResourceID(f *testing.F) {
 func escapePercent(id string) string {
 	return strings.ReplaceAll(id, "%", url.PathEscape("%"))
 }
+
+func TestHolds(t *testing.T) {
+	const hub = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Devices/IotHubs/h"
+	for _, test := range []struct {
+		id, other string
+		want      bool
+	}{
+		{hub, hub, true},
+		{hub, hub + "/certificates/c", true},
+		{hub, hub + "/providers/Microsoft.Insights/diagnosticSettings/d", true},
+		{strings.ToUpper(hub), hub + "/certificates/c", true},
+		{hub + "2", hub + "/certificates/c", false},
+		{hub + "/certificates/c", hub, false},
+		{hub + "/certificates/c", hub + "/certificates/c", false}, // not a resource itself
+	} {
+		id, err := ParseResourceID(test.id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other, err := ParseResourceID(test.other)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := id.Holds(other); got != test.want {
+			t.Errorf("%s holds %s: %t", test.id, test.other, got)
+		}
+	}
+}

@@ -1,5 +1,7 @@
 package event
 
+import "strings"
+
 // Types of the events that Azure Resource Manager publishes: each says which
 // kind of operation ended, and how
 // (https://learn.microsoft.com/azure/event-grid/event-schema-resource-groups).
@@ -21,4 +23,26 @@ var OperationTypes = []string{
 	ResourceWriteSuccess, ResourceWriteFailure, ResourceWriteCancel,
 	ResourceDeleteSuccess, ResourceDeleteFailure, ResourceDeleteCancel,
 	ResourceActionSuccess, ResourceActionFailure, ResourceActionCancel,
+}
+
+// Outcome is what an event type of Azure Resource Manager says of the operation:
+// "succeeded", "failed" or "was cancelled", and "" for any other type. The member
+// data.status is not a witness: Microsoft's own samples of failures have Succeeded
+// there
+// (github.com/Azure/azure-sdk-for-go, sdk/messaging/eventgrid/azsystemevents v1.0.0, system_events_test.go).
+func Outcome(eventType string) string {
+	for _, known := range OperationTypes {
+		if !strings.EqualFold(known, eventType) {
+			continue
+		}
+		switch {
+		case strings.HasSuffix(known, "Success"):
+			return "succeeded"
+		case strings.HasSuffix(known, "Failure"):
+			return "failed"
+		default:
+			return "was cancelled"
+		}
+	}
+	return ""
 }

@@ -19,3 +19,21 @@ func TestOperationTypes(t *testing.T) {
 		t.Errorf("the event types differ from those of the Azure SDK (-SDK +event):\n%s", diff)
 	}
 }
+
+func TestOutcome(t *testing.T) {
+	for eventType, want := range map[string]string{
+		ResourceWriteSuccess:                          "succeeded",
+		ResourceDeleteFailure:                         "failed",
+		ResourceActionSuccess:                         "succeeded",
+		ResourceActionFailure:                         "failed",
+		ResourceActionCancel:                          "was cancelled",
+		"microsoft.resources.RESOURCEACTIONFAILURE":   "failed",
+		"Microsoft.Storage.AsyncOperationSuccess":     "",
+		"Microsoft.Resources.ResourceActionSuccessed": "",
+		"": "",
+	} {
+		if got := Outcome(eventType); got != want {
+			t.Errorf("%q: have %q, want %q", eventType, got, want)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -12,21 +13,26 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/app"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/host"
+	"hubwatch/handlers/judge"
 	"hubwatch/handlers/local/azurite"
 	"hubwatch/handlers/table"
 )
 
 // startAzurite returns an Azurite for one test.
-func startAzurite(t *testing.T) *azurite.Service {
+func startAzurite(t *testing.T, options azurite.Options) *azurite.Service {
 	t.Helper()
-	script, err := azurite.Find("..")
+	var err error
 	var tables *azurite.Service
-	if err == nil {
-		tables, err = azurite.Start(context.Background(), azurite.Options{Main: script})
+	if options.Main, err = azurite.Find("../.."); err == nil {
+		tables, err = azurite.Start(context.Background(), options)
 	}
 	if err != nil {
 		if os.Getenv("HUBWATCH_AZURITE") != "required" {
@@ -43,49 +49,50 @@ var tables atomic.Int64
 
 // bench is a quarantine with its alerts, and hubwatch on it.
 type bench struct {
-	store  *table.Store
+	*app.App
 	getenv func(string) string
 }
 
 func newBench(t *testing.T, emulator *azurite.Service) bench {
 	t.Helper()
 	n := tables.Add(1)
-	getenv := environment(settingStorage, emulator.ConnectionString(),
-		settingAlertsTable, fmt.Sprint("alerts", n), settingQuarantineTable, fmt.Sprint("quarantine", n))
-	store, err := table.Open(tableSettings(getenv))
+	getenv := environment("AlertsStorage", emulator.ConnectionString(),
+		"AlertsTable", fmt.Sprint("alerts", n), "QuarantineTable", fmt.Sprint("quarantine", n))
+	a, err := app.Open(getenv)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return bench{store, getenv}
+	return bench{a, getenv}
 }
 
-// hubwatch runs hubwatch with arguments and returns what it says.
-func (b bench) hubwatch(t *testing.T, args ...string) (code int, stdout, stderr string) {
-	t.Helper()
-	var out, errs bytes.Buffer
-	code = run(t.Context(), args, b.getenv, &out, &errs)
-	return code, out.String(), errs.String()
+// environment returns a getenv of pairs of names and values.
+func environment(pairs ...string) func(string) string {
+	values := map[string]string{}
+	for pair := range slices.Chunk(pairs, 2) {
+		values[pair[0]] = pair[1]
+	}
+	return func(name string) string { return values[name] }
 }
 
 // expect runs hubwatch and holds its exit code and what it says, on either stream.
 func (b bench) expect(t *testing.T, code int, args string, parts ...string) string {
 	t.Helper()
-	got, stdout, stderr := b.hubwatch(t, strings.Fields(args)...)
-	if got != code {
-		t.Errorf("hubwatch %s: exit code %d, want %d:\n%s%s", args, got, code, stdout, stderr)
+	var stdout, stderr bytes.Buffer
+	if got := run(t.Context(), strings.Fields(args), b.getenv, &stdout, &stderr); got != code {
+		t.Errorf("hubwatch %s: exit code %d, want %d:\n%s%s", args, got, code, &stdout, &stderr)
 	}
 	for _, part := range parts {
-		if !strings.Contains(stdout+stderr, part) {
-			t.Errorf("hubwatch %s does not say %q:\n%s%s", args, part, stdout, stderr)
+		if !strings.Contains(stdout.String()+stderr.String(), part) {
+			t.Errorf("hubwatch %s does not say %q:\n%s%s", args, part, &stdout, &stderr)
 		}
 	}
-	return stdout
+	return stdout.String()
 }
 
 func (b bench) quarantine(t *testing.T, function, reason, body string) {
 	t.Helper()
 	q := alert.Quarantined{Function: function, EventID: "event-1", Reason: reason, Body: []byte(body), Size: int64(len(body))}
-	if err := b.store.Quarantine(t.Context(), q); err != nil {
+	if err := b.Quarantine.Quarantine(t.Context(), q); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -93,18 +100,25 @@ func (b bench) quarantine(t *testing.T, function, reason, body string) {
 // deliver invokes a function of the handler, as it is served.
 func (b bench) deliver(t *testing.T, function, data string) host.Outcome {
 	t.Helper()
-	out, err := functions(detector.All, b.store)[function](t.Context(), host.Invocation{Function: function, Data: []byte(data)})
-	if err != nil {
-		t.Fatal(err)
+	for _, f := range app.Functions(b.Detectors, b.Judge()) {
+		if f.Name != function {
+			continue
+		}
+		out, err := f.Run(t.Context(), host.Invocation{Function: function, Data: []byte(data)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
 	}
-	return out
+	t.Fatalf("there is no function %s", function)
+	return host.Outcome{}
 }
 
 // held returns what is in the quarantine, without bodies.
 func (b bench) held(t *testing.T) []table.Held {
 	t.Helper()
 	var all []table.Held
-	for held, err := range b.store.Quarantined(t.Context(), "") {
+	for held, err := range b.Quarantine.List(t.Context(), "") {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -113,28 +127,28 @@ func (b bench) held(t *testing.T) []table.Held {
 	return all
 }
 
-// alerts returns the alerts without when they were made, which is the one thing
+// alerts returns the alerts without when they were raised, which is the one thing
 // that differs between two runs over the same events.
-func (b bench) alerts(t *testing.T) []table.Row {
+func (b bench) alerts(t *testing.T) []alert.Alert {
 	t.Helper()
-	var rows []table.Row
-	for row, err := range b.store.List(t.Context(), "") {
-		if err != nil && strings.Contains(err.Error(), "TableNotFound") {
+	var alerts []alert.Alert
+	for a, err := range b.Alerts.List(t.Context(), alert.Query{}) {
+		if errors.Is(err, table.ErrAbsent) {
 			return nil // nothing was ever written
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		row.TimeGeneratedUtc = ""
-		rows = append(rows, row)
+		a.Generated = time.Time{}
+		alerts = append(alerts, a)
 	}
-	return rows
+	return alerts
 }
 
 // sample returns a sample event.
 func sample(t testing.TB, name string) string {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join("local/samples", name))
+	data, err := os.ReadFile(filepath.Join("../local/samples", name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +158,7 @@ func sample(t testing.TB, name string) string {
 // TestRedrive holds that what an older version could not judge becomes the very
 // alert that a live event would have become, once, whichever comes first.
 func TestRedrive(t *testing.T) {
-	tables := startAzurite(t)
+	tables := startAzurite(t, azurite.Options{})
 	added := sample(t, "certificate-added.json")
 	clean := newBench(t, tables)
 	clean.deliver(t, "CertificateAdded", added)
@@ -159,14 +173,14 @@ func TestRedrive(t *testing.T) {
 	b.expect(t, 0, "quarantine list", id, "CertificateAdded", "event-1", "a mistake of an older version", "1 event waiting, 0 redriven.")
 	b.expect(t, 0, "quarantine show "+id[:6], id, "a mistake of an older version", `"operationName"`, "Redriven     no")
 
-	b.expect(t, 0, "quarantine redrive --all --dry-run --delete", "1 alert", "Medium alert "+want[0].SystemAlertId, "1 event would be judged. Nothing was written.")
+	b.expect(t, 0, "quarantine redrive --all --dry-run --delete", "1 alert", "Medium alert "+want[0].ID, "1 event would be judged. Nothing was written.")
 	if n := len(b.alerts(t)); n != 0 || len(b.held(t)) != 1 || !b.held(t)[0].RedrivenAt.IsZero() {
 		t.Errorf("a dry run writes: %d alerts, and the quarantine has %+v", n, b.held(t))
 	}
 
 	b.expect(t, 0, "quarantine redrive "+id+" --dry-run=false", "1 alert", "1 event judged.")
-	if got := b.alerts(t); !slices.Equal(got, want) {
-		t.Errorf("redriven, the alert is %+v\nlive, it is %+v", got, want)
+	if diff := cmp.Diff(want, b.alerts(t)); diff != "" {
+		t.Errorf("the alert, live (-) and redriven (+):\n%s", diff)
 	}
 	if held := b.held(t); len(held) != 1 || held[0].RedrivenAt.IsZero() || held[0].Outcome != "1 alert" {
 		t.Errorf("the event is not marked: %+v", held)
@@ -178,8 +192,8 @@ func TestRedrive(t *testing.T) {
 
 	b.deliver(t, "CertificateAdded", added) // late
 	b.expect(t, 0, "quarantine redrive --delete "+id, "1 event judged and deleted.")
-	if got := b.alerts(t); !slices.Equal(got, want) {
-		t.Errorf("after a late delivery and once more, the alert is %+v\nwant %+v", got, want)
+	if diff := cmp.Diff(want, b.alerts(t)); diff != "" {
+		t.Errorf("the alert, live (-) and after a late delivery and once more (+):\n%s", diff)
 	}
 	if held := b.held(t); len(held) != 0 {
 		t.Errorf("not deleted: %+v", held)
@@ -190,7 +204,7 @@ func TestRedrive(t *testing.T) {
 // TestRedriveWhatCannotBeJudged holds that such an event stays as it is, that its
 // reason is said, and that nothing is quarantined a second time.
 func TestRedriveWhatCannotBeJudged(t *testing.T) {
-	b := newBench(t, startAzurite(t))
+	b := newBench(t, startAzurite(t, azurite.Options{}))
 	added := sample(t, "certificate-added.json")
 	long := strings.Replace(added, `"eventTime"`, `"padding":"`+strings.Repeat(`é`, 600<<10)+`","at"`, 1)
 	b.quarantine(t, "CertificateAdded", "first", strings.Replace(added, `"eventTime"`, `"at"`, 1))
@@ -198,9 +212,9 @@ func TestRedriveWhatCannotBeJudged(t *testing.T) {
 	b.quarantine(t, "CertificateAdded", "third", "\x1b[2Jno JSON at all?sig=U0VDUkVU")
 	b.quarantine(t, "Renamed", "fourth", added)
 	b.quarantine(t, "CertificateDeleted", "fifth", added)
-	b.quarantine(t, host.RelayName, "sixth", `{"category":"Connections"}`)
+	b.quarantine(t, judge.RelayName, "sixth", `{"category":"Connections"}`)
 	out := b.expect(t, 1, "quarantine redrive --all",
-		"event: eventTime: missing or empty", "binding event: ", "there is no function Renamed", "not for this function", "record: time: ",
+		"event: eventTime: missing or empty", "want a JSON object or an array of them", "there is no function Renamed", "not for this function", "record: time: ",
 		"1 event judged.", "cannot be judged still: 5 of 6 events, left in the quarantine")
 	if strings.Contains(out, "\x1b") || strings.Contains(out, "U0VDUkVU") {
 		t.Errorf("the terminal gets %q", out)
@@ -230,7 +244,7 @@ func TestRedriveWhatCannotBeJudged(t *testing.T) {
 // could not read becomes the alerts that the live way would have made, over host,
 // topic and filters.
 func TestRedriveRelay(t *testing.T) {
-	tables := startAzurite(t)
+	tables := startAzurite(t, azurite.Options{})
 	for _, name := range []string{"logs/day-shift.json", "logs/night-shift.json"} {
 		message := sample(t, name)
 		quoted, err := json.Marshal([]string{message})
@@ -239,7 +253,7 @@ func TestRedriveRelay(t *testing.T) {
 		}
 		live := newBench(t, tables)
 		var events []string
-		for _, output := range live.deliver(t, host.RelayName, string(quoted)).Outputs {
+		for _, output := range live.deliver(t, judge.RelayName, string(quoted)).Outputs {
 			var list []json.RawMessage
 			if err := json.Unmarshal(output, &list); err != nil {
 				t.Fatal(err)
@@ -261,12 +275,12 @@ func TestRedriveRelay(t *testing.T) {
 			"a message that is not Unicode": strings.Replace(message, `"`, "\"\xff\":1,\"", 1),
 		} {
 			b := newBench(t, tables)
-			b.quarantine(t, host.RelayName, "a mistake of an older version", body)
+			b.quarantine(t, judge.RelayName, "a mistake of an older version", body)
 			for range 2 {
 				b.expect(t, 0, "quarantine redrive "+b.held(t)[0].ID, "1 event judged.")
 			}
-			if got := b.alerts(t); !slices.Equal(got, want) {
-				t.Errorf("%s, %s: redriven, the alerts are %+v\nlive, they are %+v", name, form, got, want)
+			if diff := cmp.Diff(want, b.alerts(t)); diff != "" {
+				t.Errorf("%s, %s: the alerts, live (-) and redriven (+):\n%s", name, form, diff)
 			}
 		}
 	}
@@ -275,17 +289,17 @@ func TestRedriveRelay(t *testing.T) {
 // TestRedriveTwiceAtOnce holds that of two people who redrive an event the second
 // is told, and that nothing is counted twice.
 func TestRedriveTwiceAtOnce(t *testing.T) {
-	b := newBench(t, startAzurite(t))
+	b := newBench(t, startAzurite(t, azurite.Options{}))
 	b.quarantine(t, "CertificateAdded", "a mistake", sample(t, "certificate-added.json"))
-	held, err := b.store.Whole(t.Context(), b.held(t)[0])
+	held, err := b.Quarantine.Whole(t.Context(), b.held(t)[0])
 	if err != nil {
 		t.Fatal(err)
 	}
 	b.expect(t, 0, "quarantine redrive --all")
-	if err := b.store.Redriven(t.Context(), held, "1 alert"); err == nil || !strings.Contains(err.Error(), table.ErrChanged.Error()) {
+	if err := b.Quarantine.Redriven(t.Context(), held, "1 alert"); err == nil || !strings.Contains(err.Error(), table.ErrChanged.Error()) {
 		t.Errorf("marking it on the ground of what is no longer so: %v", err)
 	}
-	if err := b.store.Delete(t.Context(), held); err == nil || !strings.Contains(err.Error(), table.ErrChanged.Error()) {
+	if err := b.Quarantine.Delete(t.Context(), held); err == nil || !strings.Contains(err.Error(), table.ErrChanged.Error()) {
 		t.Errorf("deleting it on the ground of what is no longer so: %v", err)
 	}
 	if rows := b.alerts(t); len(rows) != 1 || rows[0].Occurrences != 1 {
@@ -296,14 +310,14 @@ func TestRedriveTwiceAtOnce(t *testing.T) {
 // TestRedriveWithoutStorage holds that an event whose alert is not stored is not
 // marked.
 func TestRedriveWithoutStorage(t *testing.T) {
-	tables := startAzurite(t)
+	tables := startAzurite(t, azurite.Options{})
 	b := newBench(t, tables)
 	b.quarantine(t, "CertificateAdded", "a mistake", sample(t, "certificate-added.json"))
 	azuriteTarget, _, _ := strings.Cut(tables.Endpoint(), "/devstoreaccount1")
 	proxy := azurite.StartFaultyProxy(azuriteTarget, failAlerts)
 	defer proxy.Close()
-	broken := bench{b.store, environment(settingStorage, strings.Replace(tables.ConnectionString(), azuriteTarget, proxy.URL, 1),
-		settingAlertsTable, b.getenv(settingAlertsTable), settingQuarantineTable, b.getenv(settingQuarantineTable))}
+	broken := bench{b.App, environment("AlertsStorage", strings.Replace(tables.ConnectionString(), azuriteTarget, proxy.URL, 1),
+		"AlertsTable", b.getenv("AlertsTable"), "QuarantineTable", b.getenv("QuarantineTable"))}
 	broken.expect(t, 1, "quarantine redrive --all --delete", "hubwatch: event "+b.held(t)[0].ID+": table ")
 	if held := b.held(t); len(held) != 1 || !held[0].RedrivenAt.IsZero() {
 		t.Errorf("the quarantine has %+v", held)
@@ -325,24 +339,24 @@ func TestQuarantineUsage(t *testing.T) {
 		"quarantine show '", "quarantine redrive " + strings.Repeat("a", 33),
 	} {
 		var stdout, stderr bytes.Buffer
-		code := run(t.Context(), strings.Fields(args), environment(settingStorage, "UseDevelopmentStorage=true"), &stdout, &stderr)
-		if code != exitUsage || !strings.Contains(stderr.String(), "hubwatch: usage: quarantine") || !strings.Contains(stderr.String(), "--dry-run") || stdout.Len() > 0 {
+		code := run(t.Context(), strings.Fields(args), environment("AlertsStorage", "UseDevelopmentStorage=true"), &stdout, &stderr)
+		if code != exitUsage || !strings.HasPrefix(stderr.String(), "hubwatch: quarantine") || !strings.Contains(stderr.String(), "\nUsage: hubwatch quarantine") || stdout.Len() > 0 {
 			t.Errorf("hubwatch %s: exit code %d, %s", args, code, stderr.String())
 		}
 	}
-	newBench(t, startAzurite(t)).expect(t, 1, "quarantine list", "there is none: nothing was ever quarantined here")
+	newBench(t, startAzurite(t, azurite.Options{})).expect(t, 1, "quarantine list", "there is none: nothing was ever quarantined here")
 	var stdout, stderr bytes.Buffer
 	if code := run(t.Context(), []string{"quarantine", "list"}, environment(), &stdout, &stderr); code != exitFailed || !strings.Contains(stderr.String(), "AlertsStorage") {
 		t.Errorf("without settings: exit code %d, %s", code, stderr.String())
 	}
-	if code := run(t.Context(), []string{"quarantine", "redrive", "--all"}, environment(settingStorage, "UseDevelopmentStorage=true", settingInferredAlerts, "maybe"), &stdout, &stderr); code != exitFailed || !strings.Contains(stderr.String(), settingInferredAlerts) {
+	if code := run(t.Context(), []string{"quarantine", "redrive", "--all"}, environment("AlertsStorage", "UseDevelopmentStorage=true", "InferredAlerts", "maybe"), &stdout, &stderr); code != exitFailed || !strings.Contains(stderr.String(), "InferredAlerts") {
 		t.Errorf("with a wrong setting: exit code %d, %s", code, stderr.String())
 	}
 }
 
 // TestAmbiguousID holds that a beginning of two ids is not taken for one of them.
 func TestAmbiguousID(t *testing.T) {
-	b := newBench(t, startAzurite(t))
+	b := newBench(t, startAzurite(t, azurite.Options{}))
 	for i := range 17 {
 		b.quarantine(t, "CertificateAdded", "a mistake", fmt.Sprint(i))
 	}

@@ -83,7 +83,7 @@ var manuals = map[string]manual{
 	"npm install": {url: "https://docs.npmjs.com/cli/commands/npm-install", flags: "--global"},
 	"make":        {url: "https://www.gnu.org/software/make/manual/make.html"},
 	// Of this command the documentation is the source: see newScript.
-	"go run ./handlers/doctor": {url: "handlers/doctor/main.go"},
+	"go run ./handlers/hubwatch doctor": {url: "handlers/hubwatch/doctor.go"},
 }
 
 // globals are the flags of every az command
@@ -114,12 +114,12 @@ func newScript(t *testing.T, defined ...string) *script {
 	for _, name := range defined {
 		s.defined[name] = true
 	}
-	doctor := manuals["go run ./handlers/doctor"]
+	doctor := manuals["go run ./handlers/hubwatch doctor"]
 	doctor.flags = ""
 	for _, m := range regexp.MustCompile(`flags\.\w+\((?:&[\w.]+, )?"([a-z-]+)"`).FindAllStringSubmatch(readFile(t, doctor.url), -1) {
-		doctor.flags += " -" + m[1]
+		doctor.flags += " --" + m[1]
 	}
-	manuals["go run ./handlers/doctor"] = doctor
+	manuals["go run ./handlers/hubwatch doctor"] = doctor
 	return s
 }
 
@@ -466,7 +466,7 @@ func TestDeploySectionFollowed(t *testing.T) {
 		{"variable not defined", "HUB=contoso-hub", "THE_HUB=contoso-hub", "$HUB is used and not defined"},
 		{"flag that is not there", "--table-name", "--table", "no flag --table"},
 		{"value that is not there", "deleteResources", "delete", "takes no delete"},
-		{"flag that the doctor does not have", " -app $APP", " -function-app $APP", "no flag -function-app"},
+		{"flag that the doctor does not have", " --app $APP", " --function-app $APP", "no flag --function-app"},
 		{"command that is not there", "az stack group create", "az stack group make", `"az" "stack" "group" "make"`},
 		{"parameter that is not there", "iotHubs=", "hubs=", "no parameter hubs="},
 		{"template that is not there", "infra/main.bicep", "infra/all.bicep", "no such file"},

@@ -41,7 +41,7 @@ func TestDemo(t *testing.T) {
 		t.Fatalf("%v\n%s%s", err, out.String(), log.String())
 	}
 	for _, d := range detector.All {
-		if n := strings.Count(out.String(), " "+d.AlertType+" "); n != 1 {
+		if n := strings.Count(out.String(), "\n"+d.AlertType+" "); n != 1 {
 			t.Errorf("%s is shown %d times, want once:\n%s", d.AlertType, n, out.String())
 		}
 	}
@@ -75,7 +75,6 @@ func TestFailingTopicLosesNothing(t *testing.T) {
 	atRoot(t)
 	var refused atomic.Int32
 	s, err := startSite(t.Context(), siteOptions{
-		address: "127.0.0.1:0",
 		relayed: func(topic http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if refused.Add(1) <= 5 {

@@ -1,6 +1,7 @@
 // Package azurite runs Azurite's table service, which stands for Azure Table
-// Storage, and what belongs to it: a managed identity whose tokens it takes, a
-// certificate without which it takes none, and a proxy that makes faults.
+// Storage. Beside it are a managed identity whose tokens Azurite accepts, a
+// certificate for HTTPS, without which it accepts no token, and a proxy that makes
+// faults.
 package azurite
 
 import (
@@ -42,7 +43,7 @@ func Find(moduleRoot string) (string, error) {
 		return "", fmt.Errorf("azurite: %w", err)
 	}
 	if info, err := os.Stat(path); err != nil || info.IsDir() {
-		return "", fmt.Errorf("azurite is not installed in %s: make test installs it", moduleRoot)
+		return "", fmt.Errorf("azurite is not installed in %s: make run, make demo and make test install it", filepath.Join(moduleRoot, "build/azurite"))
 	}
 	return path, nil
 }
@@ -73,8 +74,8 @@ type Service struct {
 }
 
 // Start starts the service and waits until it answers.
-// It is an error if it exits before, or does not answer within 30 seconds or
-// before ctx ends; no process is left then. The end of ctx later does nothing.
+// It is an error if there is no Node.js, or if the service exits before, or does
+// not answer within 30 seconds or before ctx ends; no process is left then. The end of ctx later does nothing.
 func Start(ctx context.Context, options Options) (*Service, error) {
 	port := options.Port
 	if port == 0 {
@@ -103,7 +104,7 @@ func Start(ctx context.Context, options Options) (*Service, error) {
 	s.process.Stdout, s.process.Stderr = s.output, s.output
 	s.process.WaitDelay = outputLimit
 	if err := s.process.Start(); err != nil {
-		return nil, fmt.Errorf("azurite: %w", err)
+		return nil, fmt.Errorf("azurite needs Node.js 20 or later: %w", err)
 	}
 	go func() {
 		s.process.Wait()

@@ -29,7 +29,7 @@ func mainScript(t *testing.T) string {
 
 func TestFind(t *testing.T) {
 	root := t.TempDir()
-	if _, err := Find(root); err == nil || !strings.Contains(err.Error(), "make test installs it") {
+	if _, err := Find(root); err == nil || !strings.Contains(err.Error(), "make test install it") {
 		t.Errorf("got %v, want the advice how to install it", err)
 	}
 	want := filepath.Join(root, "build/azurite/node_modules/azurite/dist/src/table/main.js")

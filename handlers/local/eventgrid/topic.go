@@ -89,8 +89,27 @@ type TopicOptions struct {
 	TimeToLive time.Duration
 	// Concurrency is the number of deliveries under way at once; 0 means 64.
 	Concurrency int
+	// Settled, if not nil, is called once for each published event, when nothing
+	// more is done for it. It may be called at the same time for several events,
+	// and is not called for those that the closing of the topic cuts off.
+	Settled func(Report)
 	// Logger takes the log of deliveries; nil discards it.
 	Logger *slog.Logger
+}
+
+// Report says what became of a published event.
+type Report struct {
+	ID, Type   string     // of the event
+	Deliveries []Delivery // one for each subscription that the event matches; there may be none
+}
+
+// Delivery says how the delivery of an event to one subscription ended.
+type Delivery struct {
+	Subscription, Function string
+	Attempts               int
+	// DeadLetter is Event Grid's reason for giving up on the event, or empty if it
+	// was delivered.
+	DeadLetter string
 }
 
 // Topic is an Event Grid topic. As an [http.Handler] it accepts published
@@ -216,14 +235,33 @@ func (t *Topic) Close() {
 func (t *Topic) accept(events []publishedEvent) bool {
 	published := time.Now().UTC()
 	var deliveries []*delivery
+	var unmatched []Report
 	for _, event := range events {
 		outgoing := event.outgoing(t.options)
+		all := &progress{report: Report{ID: outgoing.id, Type: event.eventType()}}
 		for _, s := range t.subscriptions {
 			if s.Filter.matches(event.fields) {
-				deliveries = append(deliveries, &delivery{topic: t, subscription: s, event: outgoing, published: published})
+				deliveries = append(deliveries, &delivery{topic: t, subscription: s, event: outgoing, published: published, of: all})
+				all.left++
 			}
 		}
+		if all.left == 0 {
+			unmatched = append(unmatched, all.report)
+		}
 	}
+	if !t.begin(deliveries) {
+		return false
+	}
+	if t.options.Settled != nil {
+		for _, report := range unmatched {
+			t.options.Settled(report)
+		}
+	}
+	return true
+}
+
+// begin starts deliveries, unless the topic is closed.
+func (t *Topic) begin(deliveries []*delivery) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.ctx.Err() != nil {
@@ -236,7 +274,9 @@ func (t *Topic) accept(events []publishedEvent) bool {
 	for _, d := range deliveries {
 		go func() {
 			defer t.finish()
-			d.run()
+			if d.run() {
+				d.settled()
+			}
 		}()
 	}
 	return true
@@ -256,15 +296,38 @@ type delivery struct {
 	subscription Subscription
 	event        outgoingEvent
 	published    time.Time
+	of           *progress
 
 	attempts    int
 	lastAttempt time.Time
 	lastStatus  int // 0 if there was no answer
 	lastError   error
+	givenUp     string // reason of the dead letter
 }
 
-// run tries until the event is delivered, cannot be, or the topic closes.
-func (d *delivery) run() {
+// progress is what has become of one event so far.
+type progress struct {
+	mu     sync.Mutex
+	report Report
+	left   int // deliveries under way
+}
+
+// settled adds the delivery to the report of its event, which is told if that was
+// the last one.
+func (d *delivery) settled() {
+	d.of.mu.Lock()
+	defer d.of.mu.Unlock()
+	d.of.report.Deliveries = append(d.of.report.Deliveries, Delivery{
+		Subscription: d.subscription.Name, Function: d.subscription.Function, Attempts: d.attempts, DeadLetter: d.givenUp,
+	})
+	if d.of.left--; d.of.left == 0 && d.topic.options.Settled != nil {
+		d.topic.options.Settled(d.of.report)
+	}
+}
+
+// run tries until the event is delivered, or cannot be, and reports false if the
+// topic closes before.
+func (d *delivery) run() bool {
 	t := d.topic
 	var waited time.Duration
 	for {
@@ -272,23 +335,24 @@ func (d *delivery) run() {
 		case t.slots <- struct{}{}:
 		case <-t.ctx.Done():
 			d.log(slog.LevelWarn, "event lost, the topic is closed")
-			return
+			return false
 		}
 		d.attempt()
 		<-t.slots
 		if d.lastStatus >= 200 && d.lastStatus <= 204 {
 			d.log(slog.LevelDebug, "event delivered")
-			return
+			return true
 		}
 		if t.ctx.Err() != nil {
 			d.log(slog.LevelWarn, "event lost, the topic is closed")
-			return
+			return false
 		}
 		wait := max(retrySchedule[min(d.attempts, len(retrySchedule))-1], retryAfter[d.lastStatus])
 		waited += wait
 		if reason := d.hopeless(waited); reason != "" {
 			d.deadLetter(reason)
-			return
+			d.givenUp = reason
+			return true
 		}
 		d.log(slog.LevelWarn, "delivery failed, will be tried again")
 		timer := time.NewTimer(time.Duration(float64(wait) * t.options.TimeScale))
@@ -412,6 +476,16 @@ func parsePublishedEvent(raw []byte) (publishedEvent, error) {
 		return publishedEvent{}, fmt.Errorf("specversion %q is not 1.0", version)
 	}
 	return publishedEvent{members, fields, cloud}, nil
+}
+
+// eventType returns the type that subscriptions filter by.
+func (e publishedEvent) eventType() string {
+	name := "eventType"
+	if e.cloud {
+		name = "type"
+	}
+	text, _ := e.fields[name].(string)
+	return text
 }
 
 // outgoing stamps what Event Grid itself provides, and converts.

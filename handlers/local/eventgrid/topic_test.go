@@ -363,3 +363,33 @@ func TestTopicOptions(t *testing.T) {
 		}
 	}
 }
+
+// TestSettled: each event is reported once, with all of its deliveries, when they
+// have ended one way or the other.
+func TestSettled(t *testing.T) {
+	url, _ := endpoint(t, 500, 400, 202)
+	reports := make(chan Report, 10)
+	topic := topic(t, TopicOptions{Functions: url, Concurrency: 1, Settled: func(r Report) { reports <- r }, Subscriptions: []Subscription{
+		{Name: "First", Function: "One", Filter: Filter{IncludedEventTypes: []string{"T.A"}}},
+		{Name: "Second", Function: "Two", Filter: Filter{IncludedEventTypes: []string{"T.A"}}},
+	}})
+	publish(t, topic, `[`+gridEvent1+`,`+gridBare+`]`)
+	if got := receive(t, "report of an event without subscriptions", reports); got.ID != "2" || got.Type != "T.B" || got.Deliveries != nil {
+		t.Errorf("got %+v", got)
+	}
+	got := receive(t, "report of the other event", reports)
+	attempts, dead := 0, 0
+	for _, d := range got.Deliveries {
+		attempts += d.Attempts
+		if d.DeadLetter == "UndeliverableDueToHttpBadRequest" {
+			dead++
+		}
+	}
+	if got.ID != "1" || got.Type != "T.A" || len(got.Deliveries) != 2 || attempts != 3 || dead != 1 {
+		t.Errorf("got %+v, want two deliveries after three attempts, one of them given up on", got)
+	}
+	wait(t, topic)
+	if len(reports) > 0 {
+		t.Errorf("a further report: %+v", <-reports)
+	}
+}

@@ -40,7 +40,8 @@ func (a httpAnswer) write(w http.ResponseWriter) {
 // binding, or ReturnValue if the binding is called $return. Nothing at all is
 // answered 204, and outputs without this one 200 with the body {}
 // (Azure/azure-functions-host, HttpScriptInvocationResultExtensions and
-// HttpBinding). The error says why the host fails the invocation.
+// HttpBinding). A function that no request triggers has no binding, and nobody
+// reads its answer. The error says why the host fails the invocation.
 func answerOf(target function, r result) (httpAnswer, error) {
 	binding, ok := target.httpOutput()
 	value := r.Outputs[binding.Name]

@@ -58,7 +58,8 @@ type Options struct {
 	// Key, if not empty, is asked for by every HTTP function whose authLevel is
 	// not anonymous, and by POST /admin/functions/<name>: as the query parameter
 	// code or the header x-functions-key. It stands for the master key of an app.
-	// Without it no key is asked for, as under func start.
+	// Without it no key is asked for, as under func start. The webhook of Event
+	// Grid never asks for one.
 	Key string
 	// Strict makes a function that cannot be served an error of Start. Without it
 	// the function is logged and left out, as the real host does.
@@ -355,12 +356,6 @@ type call struct {
 	forwarded    *forwarded // is sent instead, and what comes back is not judged
 }
 
-// outcome is what came of an invocation that succeeded.
-type outcome struct {
-	answer answer
-	result result // if the request was not forwarded
-}
-
 // InvocationError is the failure of one invocation.
 type InvocationError struct {
 	Function     string // name of the function
@@ -385,8 +380,8 @@ func (h *Host) invoke(c call) error {
 	return err
 }
 
-// run is invoke with what came back.
-func (h *Host) run(c call) (outcome, error) {
+// run is invoke with the answer to the caller of an HTTP function.
+func (h *Host) run(c call) (httpAnswer, error) {
 	if c.id == "" {
 		c.id = newUUID()
 	}
@@ -395,13 +390,13 @@ func (h *Host) run(c call) (outcome, error) {
 	log := h.logger.With("function", c.function.name, "invocationId", c.id, "duration", time.Since(begun))
 	if err != nil {
 		log.Error("invocation failed", "error", err)
-		return outcome{}, &InvocationError{c.function.name, c.id, err}
+		return httpAnswer{}, &InvocationError{c.function.name, c.id, err}
 	}
 	log.Info("invocation succeeded")
 	return got, nil
 }
 
-func (h *Host) attempt(c call) (outcome, error) {
+func (h *Host) attempt(c call) (httpAnswer, error) {
 	ctx, cancel := h.ctx, context.CancelFunc(func() {})
 	if h.command.functionTimeout > 0 {
 		ctx, cancel = context.WithTimeout(ctx, h.command.functionTimeout)
@@ -410,9 +405,9 @@ func (h *Host) attempt(c call) (outcome, error) {
 	w, err := h.readyWorker(ctx)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return outcome{}, h.timedOut(h.current())
+		return httpAnswer{}, h.timedOut(h.current())
 	case err != nil:
-		return outcome{}, err
+		return httpAnswer{}, err
 	}
 	method, out := http.MethodPost, []byte(nil)
 	if c.forwarded != nil {
@@ -434,15 +429,15 @@ func (h *Host) attempt(c call) (outcome, error) {
 	case got = <-replies:
 	case <-ctx.Done():
 		if h.ctx.Err() == nil {
-			return outcome{}, h.timedOut(w)
+			return httpAnswer{}, h.timedOut(w)
 		}
 		got = <-replies
 	}
 	if got.err != nil {
-		return outcome{}, fmt.Errorf("request to the handler: %w", got.err)
+		return httpAnswer{}, fmt.Errorf("request to the handler: %w", got.err)
 	}
 	if c.forwarded != nil {
-		return outcome{answer: got.answer}, nil
+		return httpAnswer{got.answer.status, got.answer.header, got.answer.body}, nil
 	}
 	result, err := judge(got.answer)
 	if errors.Is(err, ErrHang) {
@@ -452,13 +447,16 @@ func (h *Host) attempt(c call) (outcome, error) {
 		h.logger.Info(line, "category", "Function."+c.function.name+".User", "invocationId", c.id)
 	}
 	if err != nil {
-		return outcome{}, err
+		return httpAnswer{}, err
 	}
 	err = h.publish(ctx, c, result.Outputs)
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) && h.ctx.Err() == nil {
-		return outcome{}, h.timedOut(w)
+		return httpAnswer{}, h.timedOut(w)
 	}
-	return outcome{got.answer, result}, err
+	if err != nil {
+		return httpAnswer{}, err
+	}
+	return answerOf(c.function, result)
 }
 
 // timedOut fails an invocation and lets the handler be killed a little later,

@@ -49,18 +49,7 @@ func (h *Host) serveFunction(w http.ResponseWriter, r *http.Request) {
 	if h.command.forwardHTTP && target.httpInAndOut() {
 		c.forwarded = &forwarded{r, body}
 	}
-	got, err := h.run(c)
-	var a httpAnswer
-	switch {
-	case err != nil:
-	case c.forwarded != nil:
-		a = httpAnswer{got.answer.status, got.answer.header, got.answer.body}
-	default:
-		a, err = answerOf(target, got.result)
-		if err != nil {
-			h.logger.Error("invocation failed", "function", target.name, "error", err)
-		}
-	}
+	a, err := h.run(c)
 	if err != nil {
 		w.WriteHeader(http.StatusInternalServerError)
 		return

@@ -9,8 +9,8 @@ import (
 	"hubwatch/handlers/local/netjson"
 )
 
-// timer runs a timer function by its schedule. Schedules are in UTC, as in Azure,
-// where WEBSITE_TIME_ZONE does not say otherwise.
+// timer runs a timer function by its schedule. Schedules are in UTC. So they are
+// in Azure, unless WEBSITE_TIME_ZONE says otherwise.
 type timer struct {
 	function function
 	monitor  bool // the function is told the status

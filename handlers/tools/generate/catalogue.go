@@ -7,9 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
-
+	"hubwatch/handlers/cases"
 	"hubwatch/handlers/detector"
 )
 
@@ -21,9 +19,9 @@ func catalogue(root string) ([]byte, error) {
 
 # Alerts
 
-Alert types and severities are Microsoft's own, letter for letter
+If Microsoft has the alert too, its type and its severity are Microsoft's own, letter for letter
 ([Defender for IoT, security alerts](https://learn.microsoft.com/azure/defender-for-iot/device-builders/concept-security-alerts)),
-so that queries and playbooks written for them go on working. Each alert is found by one detector, which is one function.
+so that queries and playbooks written for it go on working. Each alert is found by one detector, which is one function.
 
 | Alert | AlertType | Severity |
 |---|---|---|
@@ -38,37 +36,23 @@ so that queries and playbooks written for them go on working. Each alert is foun
 			fmt.Fprintf(&b, "%d. %s\n", i+1, step)
 		}
 		fmt.Fprintf(&b, "\n**Limits.** %s\n", d.Limits)
-		if err := cases(&b, root, d.Name); err != nil {
+		if err := list(&b, root, d.Name); err != nil {
 			return nil, err
 		}
 	}
 	return b.Bytes(), nil
 }
 
-// cases lists the cases of a detector, by what becomes of their events.
-func cases(b *bytes.Buffer, root, name string) error {
+// list writes the cases of a detector, with what becomes of their events.
+func list(b *bytes.Buffer, root, name string) error {
 	const folder = "handlers/detector/testdata"
-	files, err := filepath.Glob(filepath.Join(root, folder, name, "*.json"))
+	all, err := cases.Read(os.DirFS(filepath.Join(root, folder)), name)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(b, "\n<details><summary>The %d cases that hold it to this</summary>\n\n| Case | Outcome | What it shows |\n|---|---|---|\n", len(files))
-	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			return err
-		}
-		var c struct {
-			About string `json:"about"`
-			Want  struct {
-				Outcome string `json:"outcome"`
-			} `json:"want"`
-		}
-		if err := json.Unmarshal(data, &c, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)); err != nil {
-			return fmt.Errorf("%s: %w", file, err)
-		}
-		base := filepath.Base(file)
-		fmt.Fprintf(b, "| [%s](../%s/%s/%s) | %s | %s |\n", strings.TrimSuffix(base, ".json"), folder, name, base, c.Want.Outcome, c.About)
+	fmt.Fprintf(b, "\n<details><summary>The %d cases that hold it to this</summary>\n\n| Case | Outcome | What it shows |\n|---|---|---|\n", len(all))
+	for _, c := range all {
+		fmt.Fprintf(b, "| [%s](../%s/%s/%s.json) | %s | %s |\n", c.Name, folder, name, c.Name, c.Want.Outcome, c.About)
 	}
 	b.WriteString("\n</details>\n")
 	return nil

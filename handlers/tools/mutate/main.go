@@ -109,7 +109,7 @@ func run(root string, out io.Writer) error {
 func users(p *program) map[*declaration][]string {
 	users := map[*declaration][]string{}
 	for _, d := range detector.All {
-		for used := range p.uses("detector."+d.Name, "detector.Trigger.Matches", "detector.Detector.Judge") {
+		for used := range p.uses("detector."+d.Name, "detector.Detector.Judge") {
 			if used.file.pkg.Name() == "detector" || slices.Contains(classifierFiles, used.file.path) {
 				users[used] = append(users[used], d.Name)
 			}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 
 	"hubwatch/handlers/detector"
@@ -33,27 +34,27 @@ var reasons = []reason{
 	},
 	{
 		function: "detector.Trigger.Matches",
-		changes: []change{
-			{`if len(t.Operations) == 0 {`, `if false {`},
-			{`if len(t.Operations) == 0 {`, `if len(t.Operations) == 0 - 1 {`},
-		},
-		of:      func(d detector.Detector) bool { return len(d.On.Operations) > 0 },
-		because: "The trigger has operations, so it never has none. The cases of detectors without operations kill it.",
-	},
-	{
-		function: "detector.Trigger.Matches",
-		changes:  []change{{`if len(t.Operations) == 0 {`, `if len(t.Operations) == 0 + 1 {`}},
-		of:       func(d detector.Detector) bool { return len(d.On.Operations) > 1 },
-		because:  "The trigger has more operations than one. The cases of other detectors kill it.",
+		changes:  []change{{`if t.Operations == nil {`, `if false {`}},
+		of:       func(d detector.Detector) bool { return d.On.Operations != nil },
+		because:  "The trigger has operations. The cases of detectors without operations kill it.",
 	},
 	{
 		function: "detector.Trigger.Matches",
 		changes: []change{
 			{`if !strings.Contains(strings.ToLower(e.Subject), strings.ToLower(t.SubjectContains)) {`, `if false {`},
-			{`if len(t.Operations) == 0 {`, `if true {`},
+			{`if t.Operations == nil {`, `if true {`},
 		},
-		of:      func(d detector.Detector) bool { return len(d.On.Operations) == 0 && d.On.SubjectContains == "" },
+		of:      func(d detector.Detector) bool { return d.On.Operations == nil && d.On.SubjectContains == "" },
 		because: "The trigger takes every subject and every operation. The cases of detectors that do not kill it.",
+	},
+	{
+		function: "detector.target.find",
+		changes: []change{{
+			`if named, err := event.ParseResourceID(subject); err == nil && !named.Holds(id) {`,
+			`if named, err := event.ParseResourceID(subject); err == nil && true {`,
+		}},
+		of:      isOnHubItself,
+		because: "A subject that is the id of a hub is what the detector looks for, so nothing stands in for it.",
 	},
 	{
 		function: "connection.Rule.applies",
@@ -85,6 +86,13 @@ var reasons = []reason{
 	},
 }
 
+// onHubItself is an operation on an IoT hub, and not on what lies below one.
+var onHubItself = regexp.MustCompile(`(?i)^Microsoft\.Devices/IotHubs/[^/]+(/action)?$`)
+
+func isOnHubItself(d detector.Detector) bool {
+	return d.On.Operations != nil && !slices.ContainsFunc(d.On.Operations, func(o string) bool { return !onHubItself.MatchString(o) })
+}
+
 // fits reports whether the reason is one for everybody whose cases m survives.
 func (r reason) fits(m *mutant) bool {
 	excluded := func(d detector.Detector) bool { return r.of != nil && !r.of(d) && slices.Contains(m.survives, d.Name) }
@@ -101,7 +109,8 @@ func reasonFor(m *mutant, reasons []reason) string {
 }
 
 // check returns an error for each survivor without a reason, and for each change
-// with one that does not survive.
+// with one that does not survive. A reason of detectors of which there is none
+// waits for one.
 func check(mutants []*mutant, reasons []reason) (errs []error) {
 	for _, m := range mutants {
 		if len(m.survives) > 0 && reasonFor(m, reasons) == "" {
@@ -109,6 +118,9 @@ func check(mutants []*mutant, reasons []reason) (errs []error) {
 		}
 	}
 	for _, r := range reasons {
+		if r.of != nil && !slices.ContainsFunc(detector.All, r.of) {
+			continue
+		}
 		for _, c := range r.changes {
 			one := reason{function: r.function, changes: []change{c}, of: r.of}
 			if !slices.ContainsFunc(mutants, one.fits) {

@@ -81,9 +81,12 @@ func isFixed(n ast.Node) bool {
 	return false
 }
 
-// prose are the members of a Detector that are not for judging: what people
-// read, and the name by which its cases are found.
-var prose = []string{"Name", "Title", "Description", "Remediation", "Limits"}
+// prose are the members that are not for judging, by their types: what people
+// read, and the name by which a detector's cases are found.
+var prose = map[string][]string{
+	"Detector": {"Name", "Title", "Description", "Remediation", "Limits"},
+	"target":   {"what"},
+}
 
 func isProse(n ast.Node, stack []ast.Node) bool {
 	member, ok := n.(*ast.KeyValueExpr)
@@ -91,7 +94,7 @@ func isProse(n ast.Node, stack []ast.Node) bool {
 		return false
 	}
 	of, ok := stack[len(stack)-1].(*ast.CompositeLit)
-	return ok && types.ExprString(of.Type) == "Detector" && slices.Contains(prose, types.ExprString(member.Key))
+	return ok && of.Type != nil && slices.Contains(prose[types.ExprString(of.Type)], types.ExprString(member.Key))
 }
 
 // counts reports whether x has a value of its own that somebody looks at. It is

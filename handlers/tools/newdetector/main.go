@@ -59,7 +59,9 @@ func run(root string, args []string, stdout io.Writer) error {
 		}
 		fmt.Fprintln(stdout, path)
 	}
-	fmt.Fprintf(stdout, "\nFill in what is empty there. Then:\n  go test ./%s -update   writes what the cases want: read it\n  make generate\n  make check\n", folder)
+	fmt.Fprintf(stdout, "\nFill in what is empty there. Then:\n"+
+		"  go test ./%s -run TestCases/%s -update   writes what the cases want: read it\n"+
+		"  make generate\n  go test ./%s\n", folder, name, folder)
 	return nil
 }
 
@@ -96,10 +98,8 @@ func allowed(root, name string) error {
 	if err != nil {
 		return err
 	}
-	for _, identifier := range []string{name, targetName(name)} {
-		if file := declared[identifier]; file != "" {
-			return fmt.Errorf("%s declares %s already", file, identifier)
-		}
+	if file := declared[name]; file != "" {
+		return fmt.Errorf("%s declares %s already", file, name)
 	}
 	return nil
 }
@@ -154,10 +154,6 @@ func fileName(name string) string {
 	return b.String() + ".go"
 }
 
-// targetName returns the name of the variable that says what a detector's
-// operation is done to.
-func targetName(name string) string { return strings.ToLower(name[:1]) + name[1:] + "Target" }
-
 var (
 	//go:embed detector.go.tmpl
 	detectorText string
@@ -171,7 +167,7 @@ var (
 // skeleton returns the files of a new detector by their paths below root, and the
 // list of detectors with the new one at its end.
 func skeleton(root, name string) (map[string][]byte, error) {
-	source, err := fill(detectorTemplate, map[string]string{"Name": name, "Target": targetName(name)})
+	source, err := fill(detectorTemplate, map[string]string{"Name": name})
 	if err != nil {
 		return nil, err
 	}

@@ -19,7 +19,7 @@ const repository = "../../.."
 func copied(t *testing.T) string {
 	t.Helper()
 	root := t.TempDir()
-	for _, name := range []string{"go.mod", "go.sum"} {
+	for _, name := range []string{"go.mod", "go.sum", "host.json", "Makefile"} {
 		content, err := os.ReadFile(filepath.Join(repository, name))
 		if err != nil {
 			t.Fatal(err)
@@ -28,7 +28,7 @@ func copied(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{"functions", "handlers"} {
+	for _, name := range []string{"docs", "functions", "handlers", "infra"} {
 		if err := os.CopyFS(filepath.Join(root, name), os.DirFS(filepath.Join(repository, name))); err != nil {
 			t.Fatal(err)
 		}

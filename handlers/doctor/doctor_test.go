@@ -1,7 +1,6 @@
-package main
+package doctor
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"net/http"
@@ -16,45 +15,37 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hubwatch/handlers/detector"
+	"hubwatch/handlers/table"
 )
 
-// examine runs the doctor on a sky. It returns the lines that are not ok, how
-// many there are in all, and the exit code.
-func examine(t *testing.T, s *sky, more ...string) (ill []string, lines, code int) {
+// examine runs the doctor on a sky. It returns the results that are not ok, each in
+// one line, and how many results there are in all.
+func examine(t *testing.T, s *sky, d Deployment) (ill []string, all int) {
 	t.Helper()
-	args := append([]string{"-subscription", contoso.subscription, "-resource-group", contoso.group, "-app", contoso.app}, more...)
-	var out, errs bytes.Buffer
-	code = run(t.Context(), args, s.world, &out, &errs)
-	if errs.Len() > 0 {
-		t.Errorf("on stderr: %s", errs.String())
+	if err := d.Check(); err != nil {
+		t.Fatal(err)
 	}
-	body, summary, _ := strings.Cut(out.String(), "\n\n")
-	for line := range strings.Lines(body) {
-		lines++
-		if line = strings.TrimSpace(line); !strings.HasPrefix(line, "ok ") {
-			ill = append(ill, line)
+	for r := range run(t.Context(), d, s.world) {
+		all++
+		if r.Verdict != OK {
+			ill = append(ill, r.String())
 		}
 	}
-	count := map[string]int{}
-	for _, line := range ill {
-		count[strings.Fields(line)[0]]++
-	}
-	want := fmt.Sprintf("%d ok, %d wrong, %d unknown\n", lines-len(ill), count["wrong"], count["unknown"])
-	if summary != "" && summary != want {
-		t.Errorf("it ends with %q, want %q", summary, want)
-	}
-	return ill, lines, code
+	return ill, all
 }
 
-// inAll is how many lines there are: sign-in, app, functions, two tables, the
+// inAll is how many results there are: sign-in, app, functions, two tables, the
 // system topic, an event subscription for each detector and others on two
 // topics, two hubs, the roles with others of the app, and three arrivals.
 var inAll = 6 + len(detector.All) + 2 + 2 + len(appRoles) + 2 + 3
 
 func TestAllOK(t *testing.T) {
-	for _, more := range [][]string{nil, {"-hub", westHub, "-hub", strings.ToUpper(eastHub)}} {
-		if ill, lines, code := examine(t, newSky(t), more...); len(ill) > 0 || lines != inAll || code != 0 {
-			t.Errorf("%v: exit code %d, %d lines, want 0 and %d; not ok are\n%s", more, code, lines, inAll, strings.Join(ill, "\n"))
+	unnamed, named := contoso, contoso
+	unnamed.ControlPlaneTopic = ""
+	named.Hubs = []string{westHub, strings.ToUpper(eastHub)}
+	for _, d := range []Deployment{contoso, unnamed, named} {
+		if ill, all := examine(t, newSky(t), d); len(ill) > 0 || all != inAll {
+			t.Errorf("%+v: %d results, want %d; not ok are\n%s", d, all, inAll, strings.Join(ill, "\n"))
 		}
 	}
 }
@@ -98,17 +89,17 @@ func TestFaults(t *testing.T) {
 			"wrong    role of the custom topic: Storage Blob Data Contributor on the container deadletter: it is missing",
 		}, missingRoles(0, 1, 2)...)},
 		{"a table is not to be read", func(s *sky) {
-			s.tables["alerts"] = errors.New(`table "alerts": list: 403 AuthorizationPermissionMismatch`)
+			s.tables["alerts"] = fmt.Errorf(`table "alerts": list: %w`, &table.ServiceError{Status: 403, Code: "AuthorizationPermissionMismatch"})
 		}, []string{`wrong    table alerts: table "alerts": list: 403 AuthorizationPermissionMismatch; to look is enough with Storage Table Data Reader`}},
 		{"a table is not to be reached", func(s *sky) {
 			s.tables["quarantine"] = fmt.Errorf(`table "quarantine": list: %w`, errors.New("no such host AccountKey=c2VjcmV0"))
 		}, []string{`unknown  table quarantine: table "quarantine": list: no such host AccountKey=REDACTED`}},
 		{"the system topic covers another group", func(s *sky) {
-			s.source = "/subscriptions/" + contoso.subscription + "/resourceGroups/rg"
+			s.source = "/subscriptions/" + contoso.Subscription + "/resourceGroups/rg"
 		}, []string{"wrong    system topic hubwatch-contoso-control-plane: it has the events of /subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg, " +
 			"where the hub contoso-hub-west is not: deploy infra/main.bicep with watch=subscription; it has"}},
 		{"the system topic covers the subscription", func(s *sky) {
-			s.source = "/subscriptions/" + contoso.subscription
+			s.source = "/subscriptions/" + contoso.Subscription
 		}, nil},
 		{"an event subscription is missing", func(s *sky) {
 			s.changes = s.changes[1:]
@@ -190,7 +181,7 @@ func TestFaults(t *testing.T) {
 		}, []string{"wrong    diagnostic settings of hub contoso-hub-west: none sends to the event hub"}},
 		{"no hubs", func(s *sky) {
 			s.hubs = nil
-		}, []string{"unknown  IoT hubs: there is none in the resource group rg-iot: name them with -hub"}},
+		}, []string{"unknown  IoT hubs: there is none in the resource group rg-iot: name them with --hub"}},
 		{"a role is missing", func(s *sky) {
 			s.roles[appPrincipal] = slices.Delete(s.roles[appPrincipal], 2, 3)
 		}, missingRoles(2)},
@@ -198,7 +189,7 @@ func TestFaults(t *testing.T) {
 			s.roles[appPrincipal][1].Properties.Scope = to.Ptr(contoso.storageID(account))
 		}, append(missingRoles(1), "wrong    other roles of the app: Storage Table Data Contributor on "+contoso.storageID(account)+", which it does not need: az role assignment delete")},
 		{"the app is a contributor", func(s *sky) {
-			s.roles[appPrincipal] = append(s.roles[appPrincipal], assigned("b24988ac-6180-42a0-ab88-20f7382dd24c", "/subscriptions/"+contoso.subscription))
+			s.roles[appPrincipal] = append(s.roles[appPrincipal], assigned("b24988ac-6180-42a0-ab88-20f7382dd24c", "/subscriptions/"+contoso.Subscription))
 		}, []string{"wrong    other roles of the app: Contributor on /subscriptions/00000000-0000-0000-0000-000000000001, which it does not need"}},
 		{"the app has a role of somebody's own", func(s *sky) {
 			s.roles[appPrincipal] = append(s.roles[appPrincipal], assigned("00000000-0000-0000-0000-0000000000ff", "/"))
@@ -245,16 +236,16 @@ func TestFaults(t *testing.T) {
 		}, []string{"unknown  functions: 403 AuthorizationFailed to GET " + contoso.appID() + "/functions; you need the role Reader there"}},
 		{"the system topic is missing", func(s *sky) {
 			s.statuses["SystemTopicsClient.Get"] = http.StatusNotFound
-		}, []string{"wrong    system topic hubwatch-contoso-control-plane: deploy infra/main.bicep, or name the topic with -control-plane-topic (404 ResourceNotFound"}},
+		}, []string{"wrong    system topic hubwatch-contoso-control-plane: deploy infra/main.bicep, or name the topic with --control-plane-topic (404 ResourceNotFound"}},
 		{"the roles may not be read", func(s *sky) {
 			s.statuses["RoleAssignmentsClient.NewListForSubscriptionPager"] = http.StatusForbidden
-		}, append(unknownRoles("403 AuthorizationFailed to GET /subscriptions/"+contoso.subscription+"/providers/Microsoft.Authorization/roleAssignments"),
+		}, append(unknownRoles("403 AuthorizationFailed to GET /subscriptions/"+contoso.Subscription+"/providers/Microsoft.Authorization/roleAssignments"),
 			"unknown  role of the custom topic: Storage Blob Data Contributor on the container deadletter: 403")},
 		{"a hub is missing", func(s *sky) {
 			s.statuses["DiagnosticSettingsClient.NewListPager"] = http.StatusNotFound
 		}, []string{
-			"wrong    diagnostic settings of hub contoso-hub-west: there is no such hub: see -hub (404 ResourceNotFound",
-			"wrong    diagnostic settings of hub contoso-hub-east: there is no such hub: see -hub (404 ResourceNotFound",
+			"wrong    diagnostic settings of hub contoso-hub-west: there is no such hub: see --hub (404 ResourceNotFound",
+			"wrong    diagnostic settings of hub contoso-hub-east: there is no such hub: see --hub (404 ResourceNotFound",
 		}},
 		{"the hubs may not be listed", func(s *sky) {
 			s.statuses["ResourceClient.NewListByResourceGroupPager"] = http.StatusForbidden
@@ -276,15 +267,8 @@ func TestFaults(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) {
 			s := newSky(t)
 			f.plant(s)
-			ill, _, code := examine(t, s)
+			ill, _ := examine(t, s, contoso)
 			compare(t, ill, f.want)
-			want := 0
-			if slices.ContainsFunc(f.want, func(line string) bool { return strings.HasPrefix(line, "wrong") }) {
-				want = exitWrong
-			}
-			if code != want {
-				t.Errorf("exit code %d, want %d", code, want)
-			}
 		})
 	}
 }
@@ -329,13 +313,13 @@ func unknownRoles(why string) []string {
 	return lines
 }
 
-// TestNetworkDown wants a line for each check, each of them unknown.
+// TestNetworkDown wants a result for each check, each of them unknown.
 func TestNetworkDown(t *testing.T) {
 	s := newSky(t)
 	s.down = true
-	ill, _, code := examine(t, s)
-	if want := inAll - 2; len(ill) != want || code != 0 { // signed in, and one line for the hubs
-		t.Errorf("exit code %d with %d lines, want 0 with %d", code, len(ill), want)
+	ill, _ := examine(t, s, contoso)
+	if want := inAll - 2; len(ill) != want { // signed in, and one result for the hubs
+		t.Errorf("%d results, want %d", len(ill), want)
 	}
 	for _, line := range ill {
 		if !strings.HasPrefix(line, "unknown ") || !strings.Contains(line, "no such host") {
@@ -344,29 +328,42 @@ func TestNetworkDown(t *testing.T) {
 	}
 }
 
-func TestUsage(t *testing.T) {
-	good := []string{"-subscription", contoso.subscription, "-resource-group", contoso.group, "-app", contoso.app}
-	for name, args := range map[string][]string{
-		"nothing":                {},
-		"no app":                 good[:4],
-		"subscription by name":   {"-subscription", "contoso", "-resource-group", contoso.group, "-app", contoso.app},
-		"hub by name":            append(slices.Clone(good), "-hub", "contoso-hub"),
-		"hub that is none":       append(slices.Clone(good), "-hub", contoso.appID()),
-		"flag that is none":      append(slices.Clone(good), "-fix"),
-		"argument that is none":  append(slices.Clone(good), "fix"),
-		"resource group missing": {"-subscription", contoso.subscription, "-app", contoso.app},
-	} {
-		t.Run(name, func(t *testing.T) {
-			var out, errs bytes.Buffer
-			code := run(t.Context(), args, func() (world, error) { panic("it asks Azure") }, &out, &errs)
-			if code != exitUsage || out.Len() > 0 || !strings.Contains(errs.String(), "az login") {
-				t.Errorf("exit code %d, want %d and how it is used:\n%s%s", code, exitUsage, out.String(), errs.String())
-			}
-		})
+// TestNoCredential wants one result if there is no way to sign in.
+func TestNoCredential(t *testing.T) {
+	none := func() (world, error) { return world{}, errors.New("no credential") }
+	for r := range run(t.Context(), contoso, none) {
+		if want := "wrong    sign-in: no credential"; r.String() != want {
+			t.Errorf("%s\nwant: %s", r, want)
+		}
 	}
-	var out, errs bytes.Buffer
-	if code := run(t.Context(), []string{"-h"}, nil, &out, &errs); code != 0 || !strings.Contains(errs.String(), "-control-plane-topic") {
-		t.Errorf("-h: exit code %d, want 0 and how it is used:\n%s", code, errs.String())
+}
+
+// TestDrawnLittle holds that whoever stops drawing results asks no more.
+func TestDrawnLittle(t *testing.T) {
+	drawn := 0
+	for range run(t.Context(), contoso, newSky(t).world) {
+		if drawn++; drawn == 3 {
+			break
+		}
+	}
+	if drawn != 3 {
+		t.Errorf("%d results, want 3", drawn)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	for name, change := range map[string]func(*Deployment){
+		"nothing":              func(d *Deployment) { *d = Deployment{} },
+		"no app":               func(d *Deployment) { d.App = "" },
+		"no resource group":    func(d *Deployment) { d.ResourceGroup = "" },
+		"subscription by name": func(d *Deployment) { d.Subscription = "contoso" },
+		"hub by name":          func(d *Deployment) { d.Hubs = []string{"contoso-hub"} },
+		"hub that is none":     func(d *Deployment) { d.Hubs = []string{westHub, contoso.appID()} },
+	} {
+		d := contoso
+		if change(&d); d.Check() == nil {
+			t.Errorf("%s: no error", name)
+		}
 	}
 }
 
@@ -374,11 +371,11 @@ func TestUsage(t *testing.T) {
 func TestOtherTopic(t *testing.T) {
 	s := newSky(t)
 	theirs := contoso
-	theirs.changesTopic = "contoso-events"
+	theirs.ControlPlaneTopic = "contoso-events"
 	s.counted(theirs.changesID(), "PublishSuccessCount", 1)
 	delete(s.metrics, contoso.changesID()+" PublishSuccessCount")
-	if ill, lines, code := examine(t, s, "-control-plane-topic", theirs.changesTopic); len(ill) > 0 || lines != inAll || code != 0 {
-		t.Errorf("exit code %d; not ok are\n%s", code, strings.Join(ill, "\n"))
+	if ill, all := examine(t, s, theirs); len(ill) > 0 || all != inAll {
+		t.Errorf("%d results, want %d; not ok are\n%s", all, inAll, strings.Join(ill, "\n"))
 	}
 }
 
@@ -387,7 +384,7 @@ func TestSite(t *testing.T) {
 	s := newSky(t)
 	s.site = armappservice.Site{}
 	w, _ := s.world()
-	a, err := connect(contoso.subscription, w)
+	a, err := connect(contoso.Subscription, w)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,205 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"hubwatch/handlers/alert"
+	"hubwatch/handlers/detector"
+)
+
+// newAlertsList returns the verb that lists alerts.
+func newAlertsList(o *operator) *cobra.Command {
+	var q alert.Query
+	var limit int
+	severity := &choice{name: "severity", words: []string{string(alert.High), string(alert.Medium), string(alert.Low), string(alert.Informational)}}
+	status := &choice{name: "status", words: []string{string(alert.Active), string(alert.InProgress), string(alert.Resolved), string(alert.Dismissed)}}
+	output := &choice{name: "output", words: []string{"table", "json", "csv"}, word: "table"}
+	command := &cobra.Command{
+		Use:   "list",
+		Short: "List alerts, the newest first",
+		Long: `list lists alerts, those of the newest day first and of each day those with the
+newest occurrence first. Flags that filter may be combined, and ignore the case
+of letters.
+
+A time is 2026-02-01T08:00:00Z, or 2026-02-01 for that whole day in UTC, or how
+long ago: 24h, 7d. It is compared with the last occurrence of an alert.`,
+		Example: `  hubwatch alerts list --since 7d
+  hubwatch alerts list --hub contoso-hub --status active --limit 0
+  hubwatch alerts list --type CertificateAdded --actor alice@contoso.example
+  hubwatch alerts list --since 2026-02-01 --until 2026-02-28 -o csv > alerts.csv
+  hubwatch alerts list -o json | jq '.[].reference'`,
+		Args: none,
+		RunE: func(command *cobra.Command, _ []string) error {
+			switch {
+			case limit < 0:
+				return &usageError{command, errors.New("--limit: want a number of alerts, or 0 for all")}
+			case !q.Until.IsZero() && q.Until.Before(q.Since):
+				return &usageError{command, errors.New("--until: want a time after --since")}
+			}
+			a, err := o.open()
+			if err != nil {
+				return err
+			}
+			q.Type = alertType(a.Detectors, q.Type)
+			q.Severity, q.Status = alert.Severity(severity.word), alert.Status(status.word)
+			alerts, more, err := list(command.Context(), a.Alerts, q, limit)
+			if err != nil {
+				return err
+			}
+			if err := writeAlerts(command.OutOrStdout(), output.word, alerts); err != nil {
+				return err
+			}
+			switch {
+			case more:
+				fmt.Fprintf(command.ErrOrStderr(), "There are more than %s: see --limit.\n", plural(limit, "alert"))
+			case len(alerts) == 0 && output.word == "table":
+				fmt.Fprintln(command.ErrOrStderr(), "There is no such alert.")
+			}
+			return nil
+		},
+	}
+	flags := command.Flags()
+	flags.StringVar(&q.Hub, "hub", "", "`name` of the IoT hub")
+	flags.StringVar(&q.Type, "type", "", "alert `type`, or the name of the detector as the table shows it")
+	addChoice(command, severity, "", "High, Medium, Low or Informational")
+	addChoice(command, status, "", "Active, InProgress, Resolved or Dismissed")
+	flags.StringVar(&q.Entity, "entity", "", "`name` of the certificate, setting, device or module")
+	flags.StringVar(&q.Actor, "actor", "", "`name` of who did it")
+	flags.Var(&moment{now: o.now, time: &q.Since}, "since", "the last occurrence was then or later")
+	flags.Var(&moment{now: o.now, time: &q.Until, end: true}, "until", "the last occurrence was then or earlier")
+	flags.IntVar(&limit, "limit", 50, "at most this `many` alerts; 0 for all")
+	addChoice(command, output, "o", "table, json or csv")
+	types := make([]string, len(detector.All))
+	for i, d := range detector.All {
+		types[i] = d.Name
+	}
+	complete := cobra.FixedCompletions(types, cobra.ShellCompDirectiveNoFileComp)
+	if err := command.RegisterFlagCompletionFunc("type", complete); err != nil {
+		panic(err) // there is no such flag
+	}
+	return command
+}
+
+// alertType returns the alert type of the detector with this name, or else name.
+func alertType(detectors []detector.Detector, name string) string {
+	for _, d := range detectors {
+		if strings.EqualFold(d.Name, name) {
+			return d.AlertType
+		}
+	}
+	return name
+}
+
+// list returns the alerts that q asks for, at most limit of them unless limit is 0,
+// and whether there are more.
+func list(ctx context.Context, reader alert.Reader, q alert.Query, limit int) (alerts []alert.Alert, more bool, err error) {
+	for a, err := range reader.List(ctx, q) {
+		if err != nil {
+			return nil, false, err
+		}
+		if limit > 0 && len(alerts) == limit {
+			return alerts, true, nil
+		}
+		alerts = append(alerts, a)
+	}
+	return alerts, false, nil
+}
+
+// writeAlerts writes a list of alerts in one of the formats.
+func writeAlerts(w io.Writer, format string, alerts []alert.Alert) error {
+	switch format {
+	case "json":
+		objects := make([][]field, len(alerts))
+		for i, a := range alerts {
+			objects[i] = fields(a)
+		}
+		return writeJSON(w, objects)
+	case "csv":
+		return writeCSV(w, alerts)
+	case "table":
+		if len(alerts) == 0 {
+			return nil
+		}
+		return alertGrid(alerts).write(w, width(w))
+	}
+	return fmt.Errorf("there is no format %q", format)
+}
+
+// alertGrid returns alerts as a table for people. The reference says the hub, too.
+func alertGrid(alerts []alert.Alert) grid {
+	g := grid{
+		columns: []column{
+			{title: "LAST SEEN (UTC)", whole: true}, {title: "SEVERITY", whole: true}, {title: "STATUS", whole: true},
+			{title: "COUNT", right: true, whole: true}, {title: "ALERT"}, {title: "ENTITY"},
+			{title: "REFERENCE", whole: true}, {title: "ACTOR"},
+		},
+		below: 6,
+	}
+	for _, a := range alerts {
+		row := []string{
+			a.End.UTC().Format("2006-01-02 15:04"), string(a.Severity), string(a.Status), strconv.Itoa(a.Occurrences),
+			cmp.Or(a.Detector, a.Type), a.Entity.Name, a.Ref().String(), a.Actor,
+		}
+		for i, cell := range row {
+			row[i] = printable(cell)
+		}
+		g.rows = append(g.rows, row)
+	}
+	return g
+}
+
+// moment is a flag that takes a time.
+type moment struct {
+	now  func() time.Time
+	time *time.Time // what was given
+	end  bool       // a day stands for its end
+	text string
+}
+
+// Set implements pflag.Value.
+func (m *moment) Set(s string) (err error) {
+	m.text = s
+	*m.time, err = parseTime(s, m.now(), m.end)
+	return err
+}
+
+// String implements pflag.Value.
+func (m *moment) String() string { return m.text }
+
+// Type implements pflag.Value.
+func (m *moment) Type() string { return "time" }
+
+// duration is the form of how long ago something was.
+var duration = regexp.MustCompile(`^(?:(\d{1,5})d)?(\S*)$`)
+
+// parseTime reads a time: RFC 3339, a date, or how long before now. A date is the
+// beginning of that day, or with end the last moment of that day.
+func parseTime(s string, now time.Time, end bool) (time.Time, error) {
+	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
+		return t, nil
+	}
+	if t, err := time.Parse(time.DateOnly, s); err == nil {
+		if end {
+			t = t.AddDate(0, 0, 1).Add(-1)
+		}
+		return t, nil
+	}
+	if m := duration.FindStringSubmatch(s); m != nil && s != "" {
+		days, _ := strconv.Atoi(cmp.Or(m[1], "0"))
+		rest, err := time.ParseDuration(cmp.Or(m[2], "0s"))
+		if err == nil && rest >= 0 {
+			return now.AddDate(0, 0, -days).Add(-rest), nil
+		}
+	}
+	return time.Time{}, errors.New("want 2026-02-01T08:00:00Z, 2026-02-01, or how long ago: 24h, 7d")
+}

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"hubwatch/handlers/alert"
+)
+
+// newAlertsShow returns the verb that shows one alert.
+func newAlertsShow(o *operator) *cobra.Command {
+	var limit int
+	output := &choice{name: "output", words: []string{"text", "json"}, word: "text"}
+	command := &cobra.Command{
+		Use:   "show <reference>",
+		Short: "Show all there is of one alert, with its evidence",
+		Long: `show shows one alert: what happened, what to do, and the evidence, which is one
+line for each event, the newest first.
+
+A reference is <hub>/<yyyy-mm-dd>/<id>, as "hubwatch alerts list" shows it. An
+id alone will do; it is looked for day by day, which takes longer.`,
+		Example: `  hubwatch alerts show plant-hub/2026-02-01/41d31d3b-1f3f-8d41-9f1b-4a8d1c2b3e4f
+  hubwatch alerts show 41d31d3b-1f3f-8d41-9f1b-4a8d1c2b3e4f -o json`,
+		Args: one("reference"),
+		RunE: func(command *cobra.Command, args []string) error {
+			ref, err := alert.ParseRef(args[0])
+			if err == nil && limit < 0 {
+				err = errors.New("--evidence: want a number of events, or 0 for all")
+			}
+			if err != nil {
+				return &usageError{command, err}
+			}
+			a, err := o.open()
+			if err != nil {
+				return err
+			}
+			return show(command.Context(), command.OutOrStdout(), a.Alerts, ref, limit, output.word)
+		},
+	}
+	command.Flags().IntVar(&limit, "evidence", 20, "at most this `many` events; 0 for all")
+	addChoice(command, output, "o", "text or json")
+	return command
+}
+
+// show writes one alert and at most limit pieces of its evidence, or all if limit is
+// 0.
+func show(ctx context.Context, w io.Writer, reader alert.Reader, ref alert.Ref, limit int, format string) error {
+	a, all, err := reader.Find(ctx, ref)
+	if err != nil {
+		return err
+	}
+	evidence, n, err := newestEvidence(all, limit)
+	if err != nil {
+		return err
+	}
+	if format == "json" {
+		return writeJSON(w, append(fields(a), field{"evidence", evidenceFields(evidence)}))
+	}
+	return writeAlert(w, width(w), a, evidence, n)
+}
+
+// newestEvidence returns the newest evidence, at most limit pieces or all if limit is
+// 0, the newest first, and how many there are. It keeps little more than it returns,
+// since a device can fail to connect very often on one day.
+func newestEvidence(all iter.Seq2[alert.Evidence, error], limit int) (newest []alert.Evidence, n int, err error) {
+	sort := func() {
+		slices.SortFunc(newest, func(a, b alert.Evidence) int {
+			return cmp.Or(b.Time.Compare(a.Time), strings.Compare(a.EventID, b.EventID))
+		})
+		if limit > 0 && len(newest) > limit {
+			newest = newest[:limit]
+		}
+	}
+	for e, err := range all {
+		if err != nil {
+			return nil, 0, err
+		}
+		n++
+		if newest = append(newest, e); limit > 0 && len(newest) >= limit+1000 {
+			sort()
+		}
+	}
+	sort()
+	return newest, n, nil
+}
+
+// evidenceFields returns evidence as programs read it, with the names of its rows'
+// columns.
+func evidenceFields(evidence []alert.Evidence) [][]field {
+	list := make([][]field, len(evidence))
+	for i, e := range evidence {
+		list[i] = []field{
+			{"eventId", e.EventID},
+			{"eventTimeUtc", e.Time.UTC()},
+			{"actor", e.Actor},
+			{"actorIpAddress", e.ActorIPAddress},
+			{"correlationId", e.CorrelationID},
+			{"properties", e.Properties},
+			{"rawEvent", e.RawEvent},
+			{"rawEventSha256", e.RawEventSHA256},
+		}
+	}
+	return list
+}
+
+// writeAlert writes an alert for people, in lines of at most width characters: what
+// happened, the particulars, what to do, and the evidence, of which there are n
+// pieces in all.
+func writeAlert(w io.Writer, width int, a alert.Alert, evidence []alert.Evidence, n int) error {
+	fmt.Fprintln(w, wrap(printable(a.DisplayName), width, ""))
+	fmt.Fprintln(w, wrap(fmt.Sprintf("%s, %s, %s", a.Severity, printable(string(a.Status)), seen(a)), width, ""))
+	fmt.Fprintln(w)
+	fmt.Fprintln(w, wrap(printable(a.Message), width, ""))
+	fmt.Fprintln(w)
+
+	details := [][2]string{
+		{"Reference", a.Ref().String()}, {"Type", a.Type}, {"Detector", a.Detector}, {"Confidence", string(a.Confidence)},
+		{"Hub", a.Hub.Name}, {"Resource", a.Hub.ResourceID}, {"Entity", a.Entity.Name}, {"Entity type", string(a.Entity.Type)},
+		{"Actor", a.Actor}, {"Address", a.ActorIPAddress}, {"Correlation", a.CorrelationID},
+		{"First seen", precise(a.Start)}, {"Last seen", precise(a.End)}, {"Raised", precise(a.Generated)},
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.Properties)) {
+		details = append(details, [2]string{name, a.Properties[name]})
+	}
+	longest := 0
+	for _, d := range details {
+		longest = max(longest, len([]rune(printable(d[0]))))
+	}
+	for _, d := range details {
+		if d[1] == "" {
+			continue
+		}
+		name := fmt.Sprintf("%-*s  ", longest, printable(d[0]))
+		fmt.Fprintln(w, name+wrap(printable(d[1]), width, strings.Repeat(" ", longest+2)))
+	}
+
+	if list := steps(a); len(list) > 0 {
+		fmt.Fprintln(w, "\nWhat to do")
+		for i, step := range list {
+			number := fmt.Sprintf("  %d. ", i+1)
+			fmt.Fprintln(w, number+wrap(printable(step), width, strings.Repeat(" ", len(number))))
+		}
+	}
+
+	fmt.Fprintf(w, "\nEvidence, the newest first: ")
+	if len(evidence) < n {
+		fmt.Fprintf(w, "%d of %s, see --evidence\n", len(evidence), plural(n, "event"))
+	} else {
+		fmt.Fprintln(w, plural(n, "event"))
+	}
+	return evidenceGrid(evidence).write(w, width)
+}
+
+// seen says how often and when an alert was seen.
+func seen(a alert.Alert) string {
+	if a.Occurrences == 1 {
+		return "seen once, at " + second(a.Start)
+	}
+	return fmt.Sprintf("seen %d times from %s to %s", a.Occurrences, second(a.Start), second(a.End))
+}
+
+// precise writes a time as exactly as it is known.
+func precise(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
+
+// evidenceGrid returns evidence as a table for people.
+func evidenceGrid(evidence []alert.Evidence) grid {
+	g := grid{
+		columns: []column{{title: "TIME", whole: true}, {title: "ADDRESS"}, {title: "ACTOR"}, {title: "EVENT", whole: true}},
+		below:   3,
+	}
+	for _, e := range evidence {
+		row := []string{precise(e.Time), e.ActorIPAddress, e.Actor, e.EventID}
+		for i, cell := range row {
+			row[i] = printable(cmp.Or(cell, "-"))
+		}
+		g.rows = append(g.rows, row)
+	}
+	return g
+}

@@ -1,0 +1,231 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hubwatch/handlers/alert"
+	"hubwatch/handlers/app"
+	"hubwatch/handlers/table"
+)
+
+// someAlert is an alert with all that an alert can have.
+func someAlert() alert.Alert {
+	at := time.Date(2026, 2, 1, 8, 0, 1, 123456700, time.UTC)
+	return alert.Alert{
+		ID: "ad9a240b-7e46-8612-a6cd-3c8ecbb9fe39", Detector: "CertificateAdded", Type: "IoT_CertificateSuccessfullyAddedToHub",
+		DisplayName: "New certificate added to an IoT Hub", Severity: alert.Medium,
+		Remediation: "1. Ask the actor, or the owner of the hub, whether the addition was planned.\n2. If it was not, delete the certificate from the hub.",
+		Finding: alert.Finding{
+			Hub: alert.Hub{
+				Name: "Contoso-Hub", SubscriptionID: "00000000-0000-0000-0000-000000000001",
+				ResourceID: "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-iot/providers/Microsoft.Devices/IotHubs/Contoso-Hub",
+			},
+			Entity: alert.Entity{Type: alert.Certificate, Name: "root-ca"}, Actor: "alice@contoso.example", ActorIPAddress: "203.0.113.7",
+			CorrelationID: "00000000-0000-4000-8001-000000000001", Confidence: alert.Stated,
+			Message:    `Certificate "root-ca" was added to IoT hub "Contoso-Hub" by alice@contoso.example from 203.0.113.7.`,
+			Properties: map[string]string{"ChangeKind": "created", "ActorRole": "Contributor"},
+		},
+		Start: at, End: at.Add(90 * time.Minute), Generated: at.Add(3 * time.Second), Status: alert.Active, Occurrences: 2,
+	}
+}
+
+// golden compares a text with a file of testdata, or writes it with UPDATE_SCRIPTS=1.
+func golden(t *testing.T, name, have string) {
+	t.Helper()
+	path := "testdata/" + name
+	if os.Getenv("UPDATE_SCRIPTS") != "" {
+		if err := os.WriteFile(path, []byte(have), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), have); diff != "" {
+		t.Errorf("%s (-want +have):\n%s", path, diff)
+	}
+}
+
+// TestFormats holds the formats for programs, and what people see in a terminal of 80
+// columns.
+func TestFormats(t *testing.T) {
+	first, second := someAlert(), someAlert()
+	second.ID, second.Detector, second.Type = "204bd4e6-3527-85aa-aeda-b74edc819ada", "DeviceCertificateMismatch", "IoT_Cert_Print_Mismatch"
+	second.Entity, second.Actor, second.Status = alert.Entity{Type: alert.Device, Name: "valve-7-of-plant-12"}, "", alert.InProgress
+	second.Remediation, second.Properties = "", nil
+	alerts := []alert.Alert{first, second}
+	for _, format := range []string{"json", "csv", "table"} {
+		var out strings.Builder
+		if err := writeAlerts(&out, format, alerts); err != nil {
+			t.Fatal(err)
+		}
+		golden(t, "alerts."+format, out.String())
+	}
+	var list, show strings.Builder
+	if err := alertGrid(alerts).write(&list, 80); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "alerts-80.table", list.String())
+	evidence := []alert.Evidence{
+		{EventID: "00000000-0000-4000-8000-00000000000a", Time: first.End, Actor: first.Actor, ActorIPAddress: first.ActorIPAddress},
+		{EventID: "00000000-0000-4000-8000-000000000001", Time: first.Start, Actor: first.Actor},
+	}
+	if err := writeAlert(&show, 80, first, evidence, 2); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "alert-80.text", show.String())
+	for line := range strings.Lines(list.String() + show.String()) {
+		// A resource id is not broken, since people copy it.
+		if n := len([]rune(strings.TrimRight(line, "\n"))); n > 80 && !strings.Contains(line, "/subscriptions/") {
+			t.Errorf("%d characters: %s", n, line)
+		}
+	}
+}
+
+func TestParseTime(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for text, want := range map[string]string{
+		"2026-02-01T08:00:00Z":         "2026-02-01T08:00:00Z",
+		"2026-02-01T08:00:00.5+02:00":  "2026-02-01T06:00:00.5Z",
+		"2026-02-01":                   "2026-02-01T00:00:00Z",
+		"24h":                          "2026-02-28T12:00:00Z",
+		"7d":                           "2026-02-22T12:00:00Z",
+		"1d12h30m":                     "2026-02-27T23:30:00Z",
+		"0s":                           "2026-03-01T12:00:00Z",
+		"":                             "",
+		"d":                            "",
+		"7":                            "",
+		"-1h":                          "",
+		"7d-1h":                        "",
+		"yesterday":                    "",
+		"2026-02-30":                   "",
+		"2026-02-01 08:00:00":          "",
+		"999999d":                      "",
+		"2026-02-01T08:00:00":          "",
+		"99999999999999999999999h":     "",
+		"2026-02-01T08:00:00Z\u202e1h": "",
+	} {
+		got, err := parseTime(text, now, false)
+		if (err == nil) != (want != "") || err == nil && got.UTC().Format(time.RFC3339Nano) != want {
+			t.Errorf("%q is %v, error %v, want %q", text, got, err, want)
+		}
+	}
+	got, err := parseTime("2026-02-28", now, true)
+	if want := time.Date(2026, 2, 28, 23, 59, 59, 999999999, time.UTC); err != nil || !got.Equal(want) {
+		t.Errorf("the end of a day is %v, error %v, want %v", got, err, want)
+	}
+}
+
+// TestCSVCell holds that no cell is a formula.
+func TestCSVCell(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "", "root-ca": "root-ca", "a=b": "a=b", "two\nlines": "two\nlines",
+		"=1+1": "'=1+1", "+1": "'+1", "-1": "'-1", "@SUM(A1)": "'@SUM(A1)", "\t=1": "'\uFFFD=1", "\r=1": "'\uFFFD=1", "\n=1": "'\n=1",
+		"\uff1d1": "'\uff1d1", "\x1b[2J": "\uFFFD[2J", "\u202e": "\uFFFD",
+	} {
+		if got := csvCell(text); got != want {
+			t.Errorf("%+q is the cell %+q, want %+q", text, got, want)
+		}
+	}
+}
+
+// TestNewestEvidence draws evidence in any order, much more than is kept.
+func TestNewestEvidence(t *testing.T) {
+	const n = 5000
+	day := time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)
+	all := func(yield func(alert.Evidence, error) bool) {
+		for i := range n {
+			k := i * 7919 % n // any order: 7919 and 5000 have no common divisor
+			if !yield(alert.Evidence{EventID: fmt.Sprint(k), Time: day.Add(time.Duration(k) * time.Second)}, nil) {
+				return
+			}
+		}
+	}
+	for _, limit := range []int{0, 1, 20, n, n + 1} {
+		newest, found, err := newestEvidence(all, limit)
+		want := n
+		if limit > 0 {
+			want = min(n, limit)
+		}
+		if err != nil || found != n || len(newest) != want {
+			t.Fatalf("limit %d: %d of %d, error %v, want %d of %d", limit, len(newest), found, err, want, n)
+		}
+		for i, e := range newest {
+			if e.EventID != fmt.Sprint(n-1-i) {
+				t.Fatalf("limit %d: at %d stands %s", limit, i, e.EventID)
+			}
+		}
+	}
+	broken := errors.New("broken")
+	if _, _, err := newestEvidence(func(yield func(alert.Evidence, error) bool) { yield(alert.Evidence{}, broken) }, 1); !errors.Is(err, broken) {
+		t.Errorf("error %v, want %v", err, broken)
+	}
+}
+
+// endless is a reader of many alerts that counts how many are drawn.
+type endless struct {
+	alert.Reader
+	drawn int
+}
+
+func (r *endless) List(context.Context, alert.Query) iter.Seq2[alert.Alert, error] {
+	return func(yield func(alert.Alert, error) bool) {
+		for ; r.drawn < 100; r.drawn++ {
+			if !yield(alert.Alert{}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// TestListStops holds that a limit bounds what is read.
+func TestListStops(t *testing.T) {
+	r := &endless{}
+	alerts, more, err := list(t.Context(), r, alert.Query{}, 3)
+	if len(alerts) != 3 || !more || err != nil || r.drawn != 3 {
+		t.Errorf("%d alerts, more: %v, error %v, %d drawn", len(alerts), more, err, r.drawn)
+	}
+}
+
+// TestFaultsHaveSettings holds that every error about settings is told beside the
+// setting that it is about.
+func TestFaultsHaveSettings(t *testing.T) {
+	var names []string
+	for _, s := range app.Settings {
+		names = append(names, s.Name)
+	}
+	for _, env := range [][]string{
+		{},
+		{"AlertsStorage", "x"},
+		{"AlertsStorage", "UseDevelopmentStorage=true", "AlertsStorage__tableServiceUri", "https://contosostorage.table.core.windows.net"},
+		{"AlertsStorage__tableServiceUri", ":"},
+		{"AlertsTable", "same", "QuarantineTable", "same"},
+		{"AlertsTable", "-", "QuarantineTable", "-", "InferredAlerts", "-"},
+	} {
+		c, err := app.Read(environment(env...))
+		_, openErr := c.Open()
+		faults := faultsOf(errors.Join(err, openErr))
+		if len(faults) == 0 && !slices.Contains(env, ":") {
+			t.Errorf("%q: no fault", env)
+		}
+		for name, texts := range faults {
+			if !slices.Contains(names, name) {
+				t.Errorf("%q: %q is about no setting", env, texts)
+			}
+		}
+	}
+	if faults := faultsOf(&table.ServiceError{Status: 404, Code: "x"}); len(faults[""]) != 1 {
+		t.Errorf("an error about no setting: %q", faults)
+	}
+}

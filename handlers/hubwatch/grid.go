@@ -1,0 +1,112 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+)
+
+// grid is a table for people.
+type grid struct {
+	columns []column
+	rows    [][]string // printable; a cell for each column
+	// below is the first of the columns that stand on a second line, below the
+	// others, if all of them are too wide for one.
+	below int
+}
+
+// column is a column of a grid.
+type column struct {
+	title string
+	right bool // aligned to the right, as numbers are
+	whole bool // never cut, since people copy what stands there
+}
+
+// Between columns there is a gap, and a second line begins with one.
+const gap = "  "
+
+// leastWidth is what a column is left with that is cut.
+const leastWidth = 8
+
+// write writes the grid in lines of at most width characters, or in as many as it
+// takes if width is 0.
+func (g grid) write(w io.Writer, width int) error {
+	widths := g.widths()
+	lines := [][2]int{{0, len(g.columns)}}
+	if width > 0 && total(widths) > width {
+		lines = [][2]int{{0, g.below}, {g.below, len(g.columns)}}
+		g.fit(widths, 0, g.below, width)
+		g.fit(widths, g.below, len(g.columns), width-len(gap))
+	}
+	titles := make([]string, len(g.columns))
+	for i, c := range g.columns {
+		titles[i] = c.title
+	}
+	for _, row := range append([][]string{titles}, g.rows...) {
+		for i, line := range lines {
+			text := g.line(row, widths, line[0], line[1])
+			if i > 0 && text == "" {
+				continue
+			}
+			if _, err := fmt.Fprintln(w, strings.Repeat(gap, i)+text); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// widths returns how wide the columns are by themselves.
+func (g grid) widths() []int {
+	widths := make([]int, len(g.columns))
+	for i, c := range g.columns {
+		widths[i] = utf8.RuneCountInString(c.title)
+		for _, row := range g.rows {
+			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
+		}
+	}
+	return widths
+}
+
+// total returns how wide a line of columns is.
+func total(widths []int) int {
+	sum := len(gap) * (len(widths) - 1)
+	for _, n := range widths {
+		sum += n
+	}
+	return sum
+}
+
+// fit makes the columns from first to last, without last, narrower until they are
+// not wider than width, the widest of those that may be cut first.
+func (g grid) fit(widths []int, first, last, width int) {
+	for total(widths[first:last]) > width {
+		widest := -1
+		for i := first; i < last; i++ {
+			if !g.columns[i].whole && widths[i] > leastWidth && (widest < 0 || widths[i] > widths[widest]) {
+				widest = i
+			}
+		}
+		if widest < 0 {
+			return
+		}
+		widths[widest]--
+	}
+}
+
+// line returns the cells of a row from first to last, without last.
+func (g grid) line(row []string, widths []int, first, last int) string {
+	cells := make([]string, 0, last-first)
+	for i := first; i < last; i++ {
+		cell := cut(row[i], widths[i])
+		space := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
+		if g.columns[i].right {
+			cell = space + cell
+		} else {
+			cell += space
+		}
+		cells = append(cells, cell)
+	}
+	return strings.TrimRight(strings.Join(cells, gap), " ")
+}

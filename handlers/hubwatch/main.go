@@ -1,0 +1,301 @@
+// Command hubwatch is the operator's command: it reads alerts, has judged again
+// what could not be judged, and looks at a deployment. It is not deployed.
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"os/signal"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"hubwatch/handlers/app"
+	"hubwatch/handlers/table"
+	"hubwatch/handlers/version"
+)
+
+// Exit codes.
+const (
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
+}
+
+// run is main without the process: it returns the exit code.
+func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	root := newRoot(getenv)
+	root.SetArgs(append([]string{}, args...)) // nil would mean those of the process
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	var usage *usageError
+	switch {
+	case err == nil:
+		return 0
+	case ctx.Err() != nil:
+		fmt.Fprintln(stderr, "hubwatch: interrupted")
+		return exitFailed
+	case errors.As(err, &usage):
+		complain(stderr, err)
+		fmt.Fprintf(stderr, "Usage: %s\n%s --help says more.\n", usageLine(usage.command), usage.command.CommandPath())
+		return exitUsage
+	case !errors.Is(err, errSaid):
+		complain(stderr, err)
+	}
+	return exitFailed
+}
+
+// complain writes an error, each of its lines with the name of the command.
+func complain(w io.Writer, err error) {
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintln(w, "hubwatch:", printable(line))
+	}
+}
+
+// errSaid is the error of a command that has said itself what is wrong.
+var errSaid = errors.New("said already")
+
+// usageError is a mistake in the command line.
+type usageError struct {
+	command *cobra.Command
+	err     error
+}
+
+// Error implements error.
+func (e *usageError) Error() string {
+	_, verb, ok := strings.Cut(e.command.CommandPath(), " ")
+	if !ok {
+		return e.err.Error()
+	}
+	return verb + ": " + e.err.Error()
+}
+
+// Unwrap returns what is wrong.
+func (e *usageError) Unwrap() error { return e.err }
+
+// operator is what the verbs have in common.
+type operator struct {
+	getenv  func(string) string
+	now     func() time.Time
+	account string // the flag --account
+}
+
+// config returns what the settings, or --account instead, say. Its error names each
+// setting that is wrong.
+func (o *operator) config() (app.Config, error) {
+	c, err := app.Read(o.getenv)
+	if o.account != "" {
+		c.Storage = table.Settings{ServiceURI: o.account}
+	}
+	return c, err
+}
+
+// open returns the app as the settings want it.
+func (o *operator) open() (*app.App, error) {
+	c, err := o.config()
+	if err := errors.Join(err, c.Missing()); err != nil {
+		return nil, err
+	}
+	return c.Open()
+}
+
+// newRoot returns the command with all its verbs.
+func newRoot(getenv func(string) string) *cobra.Command {
+	o := &operator{getenv: getenv, now: time.Now}
+	root := &cobra.Command{
+		Use:   "hubwatch",
+		Short: "Read alerts, and look after hubwatch",
+		Long: `hubwatch is the operator's command: it reads alerts, has judged again what
+could not be judged, and looks at a deployment.
+
+It reads the tables that the settings of the app name. They are environment
+variables, and "hubwatch check" explains them. With --account no settings are
+needed: it reads the tables of that storage account as whoever is signed in,
+for example with "az login".
+
+Exit codes: 0 for success, 1 if something failed or is wrong, 2 for a mistake
+in the command line.`,
+		Example: `  hubwatch alerts list --account contosostorage --since 7d
+  hubwatch quarantine list
+  hubwatch check`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	group(root, newAlerts(o), newQuarantine(o), newDoctor(), newCheck(o))
+	root.PersistentFlags().Var(&accountFlag{&o.account}, "account", "storage account to read instead of the one in the settings: its `name` or its table endpoint")
+	showVersion := root.Flags().Bool("version", false, "print the version of hubwatch and the SHA-256 of this program")
+	withoutVerb := root.RunE
+	root.RunE = func(command *cobra.Command, args []string) error {
+		if *showVersion && len(args) == 0 {
+			return printVersion(command.OutOrStdout())
+		}
+		return withoutVerb(command, args)
+	}
+	root.SetUsageTemplate(usageTemplate)
+	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
+	root.SetFlagErrorFunc(func(command *cobra.Command, err error) error {
+		if words := command.Flags().Args(); command.HasSubCommands() && len(words) > 0 {
+			err = unknownVerb(command, words[0]) // the flag is probably the verb's
+		}
+		return &usageError{command, err}
+	})
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	strict(root)
+	return root
+}
+
+// group makes command one that has verbs and does nothing by itself.
+func group(command *cobra.Command, verbs ...*cobra.Command) *cobra.Command {
+	command.AddCommand(verbs...)
+	command.SuggestionsMinimumDistance = 2
+	command.Args = cobra.ArbitraryArgs
+	command.RunE = func(command *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return &usageError{command, unknownVerb(command, args[0])}
+		}
+		var names []string
+		for _, verb := range command.Commands() {
+			if verb.IsAvailableCommand() {
+				names = append(names, verb.Name())
+			}
+		}
+		return &usageError{command, fmt.Errorf("want one of: %s", strings.Join(names, ", "))}
+	}
+	return command
+}
+
+// unknownVerb returns the error of a verb that the command does not have.
+func unknownVerb(command *cobra.Command, name string) error {
+	err := fmt.Errorf("there is no command %q", name)
+	if similar := command.SuggestionsFor(name); len(similar) > 0 {
+		err = fmt.Errorf("%w: did you mean %s?", err, strings.Join(similar, " or "))
+	}
+	return err
+}
+
+// strict makes each wrong number of arguments a usageError, and each command that
+// does nothing by itself a group.
+func strict(command *cobra.Command) {
+	for _, verb := range command.Commands() {
+		strict(verb)
+	}
+	if !command.Runnable() {
+		group(command)
+	}
+	if check := command.Args; check != nil {
+		command.Args = func(command *cobra.Command, args []string) error {
+			if err := check(command, args); err != nil {
+				return &usageError{command, err}
+			}
+			return nil
+		}
+	}
+}
+
+// none is for verbs without arguments.
+func none(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("want no argument, have %q", args)
+	}
+	return nil
+}
+
+// one is for verbs with one argument.
+func one(what string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return fmt.Errorf("want one %s, have %d", what, len(args))
+		}
+		return nil
+	}
+}
+
+// usageLine returns how a command is called.
+func usageLine(command *cobra.Command) string {
+	if command.HasAvailableSubCommands() {
+		return command.CommandPath() + " <command>"
+	}
+	return command.UseLine()
+}
+
+func init() { cobra.AddTemplateFunc("usageLine", usageLine) }
+
+// helpWidth is how wide the help is.
+const helpWidth = 80
+
+// usageTemplate is cobra's own, at most helpWidth wide.
+var usageTemplate = strings.ReplaceAll(`Usage:
+  {{usageLine .}}{{if .HasExample}}
+
+Examples:
+{{.Example}}{{end}}{{if .HasAvailableSubCommands}}
+
+Commands:{{range .Commands}}{{if (or .IsAvailableCommand (eq .Name "help"))}}
+  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
+
+Flags:
+{{.LocalFlags.FlagUsagesWrapped WIDTH | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableInheritedFlags}}
+
+Flags of all commands:
+{{.InheritedFlags.FlagUsagesWrapped WIDTH | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableSubCommands}}
+
+"{{.CommandPath}} <command> --help" says more about a command.{{end}}
+`, "WIDTH", fmt.Sprint(helpWidth))
+
+// accountFlag is the table endpoint of a storage account.
+type accountFlag struct{ endpoint *string }
+
+// accountName is the form of the name of a storage account
+// (https://learn.microsoft.com/azure/storage/common/storage-account-overview#storage-account-name).
+var accountName = regexp.MustCompile(`^[a-z0-9]{3,24}$`)
+
+// Set implements pflag.Value.
+func (f *accountFlag) Set(s string) error {
+	if accountName.MatchString(s) {
+		s = "https://" + s + ".table.core.windows.net"
+	} else if u, err := url.Parse(s); err != nil || u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.User != nil {
+		return errors.New("want the name of a storage account, or its table endpoint: https://contosostorage.table.core.windows.net")
+	}
+	*f.endpoint = s
+	return nil
+}
+
+// String implements pflag.Value.
+func (f *accountFlag) String() string { return *f.endpoint }
+
+// Type implements pflag.Value.
+func (f *accountFlag) Type() string { return "name" }
+
+// printVersion writes which hubwatch this is. The same sources make the same bytes,
+// so the hash says whether a program was built of the commit that it claims.
+func printVersion(w io.Writer) error {
+	path, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("version: %w", err)
+	}
+	file, err := os.Open(path) // #nosec G304 -- the path is that of this program
+	if err != nil {
+		return fmt.Errorf("version: %w", err)
+	}
+	defer file.Close()
+	hash := sha256.New()
+	if _, err := io.Copy(hash, file); err != nil {
+		return fmt.Errorf("version: %w", err)
+	}
+	_, err = fmt.Fprintf(w, "hubwatch %s\nSHA-256 %x\n", version.Version, hash.Sum(nil))
+	return err
+}

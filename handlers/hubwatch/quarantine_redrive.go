@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"hubwatch/handlers/app"
+	"hubwatch/handlers/judge"
+	"hubwatch/handlers/table"
+)
+
+// redriveOptions say what to judge again, and what to do then.
+type redriveOptions struct {
+	id     string // of one event, or its beginning; "" if none is named
+	all    bool   // all that have not been redriven
+	dryRun bool   // write nothing
+	delete bool   // delete what is judged instead of marking it
+}
+
+// newQuarantineRedrive returns the verb that has events judged again.
+func newQuarantineRedrive(o *operator) *cobra.Command {
+	var options redriveOptions
+	command := &cobra.Command{
+		Use:   "redrive <id>|--all",
+		Short: "Have events judged again",
+		Long: `redrive has events judged again by the detectors of this build, as if they came
+now. An event that becomes an alert counts once, however often it is redriven.
+What can be judged is marked, or with --delete removed; what cannot stays.
+
+An id may be shortened as long as no other one begins the same way.`,
+		Example: `  hubwatch quarantine redrive --all --dry-run
+  hubwatch quarantine redrive 3f2a9c04
+  hubwatch quarantine redrive --all --delete`,
+		RunE: func(command *cobra.Command, args []string) (err error) {
+			if (len(args) != 1) != options.all {
+				return &usageError{command, errors.New("want one id, or --all")}
+			}
+			if len(args) == 1 {
+				if options.id, err = parseQuarantineID(args[0]); err != nil {
+					return &usageError{command, err}
+				}
+			}
+			a, err := o.open()
+			if err != nil {
+				return err
+			}
+			return redrive(command.Context(), command.OutOrStdout(), a, options)
+		},
+	}
+	flags := command.Flags()
+	flags.BoolVar(&options.all, "all", false, "all events that have not been judged since")
+	flags.BoolVar(&options.dryRun, "dry-run", false, "write nothing, and say what would become of the events")
+	flags.BoolVar(&options.delete, "delete", false, "remove what is judged from the quarantine")
+	return command
+}
+
+// redrive has events judged again and writes what becomes of each. It returns an
+// error if one of them cannot be judged still, and at the first event whose alert is
+// not stored.
+func redrive(ctx context.Context, w io.Writer, a *app.App, o redriveOptions) (err error) {
+	events, err := toRedrive(ctx, a.Quarantine, o)
+	if err != nil {
+		return err
+	}
+	list := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	defer func() { err = errors.Join(err, list.Flush()) }()
+	j := a.Judge()
+	if o.dryRun {
+		j = judge.Judge{}
+	}
+	left := 0
+	for _, held := range events {
+		held, err := a.Quarantine.Whole(ctx, held)
+		if errors.Is(err, table.ErrChanged) {
+			continue // deleted by somebody else since the list was read
+		}
+		if err != nil {
+			return err
+		}
+		redriven, err := j.Redrive(ctx, a.Detectors, held.Quarantined)
+		if err != nil {
+			return fmt.Errorf("event %s: %w", held.ID, err)
+		}
+		outcome := redriven.String()
+		switch {
+		case len(redriven.Reasons) > 0:
+			left++
+		case o.dryRun:
+		case o.delete:
+			err = a.Quarantine.Delete(ctx, held)
+		default:
+			err = a.Quarantine.Redriven(ctx, held, outcome)
+		}
+		if errors.Is(err, table.ErrChanged) {
+			outcome += ", and somebody else has marked or deleted it meanwhile"
+		} else if err != nil {
+			return err
+		}
+		fmt.Fprintf(list, "%s\t%s\t%s\n", held.ID, cut(printable(held.Function), 40), cut(printable(outcome), 500))
+		for _, o := range redriven.Occurrences {
+			fmt.Fprintf(list, "\t\t%s alert %s: %s\n", o.Severity, o.ID, o.DisplayName)
+		}
+	}
+	judged := len(events) - left
+	switch {
+	case o.dryRun:
+		fmt.Fprintf(list, "%s would be judged. Nothing was written.\n", plural(judged, "event"))
+	case o.delete:
+		fmt.Fprintf(list, "%s judged and deleted.\n", plural(judged, "event"))
+	default:
+		fmt.Fprintf(list, "%s judged.\n", plural(judged, "event"))
+	}
+	if left > 0 {
+		return fmt.Errorf("cannot be judged still: %d of %s, left in the quarantine", left, plural(len(events), "event"))
+	}
+	return nil
+}
+
+// toRedrive returns the events that o names, without their bodies.
+func toRedrive(ctx context.Context, quarantine *table.Quarantine, o redriveOptions) ([]table.Held, error) {
+	if !o.all {
+		held, err := findQuarantined(ctx, quarantine, o.id)
+		return []table.Held{held}, err
+	}
+	var events []table.Held
+	for held, err := range quarantine.List(ctx, "") {
+		if err != nil {
+			return nil, err
+		}
+		if held.RedrivenAt.IsZero() {
+			events = append(events, held)
+		}
+	}
+	return events, nil
+}

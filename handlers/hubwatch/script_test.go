@@ -1,0 +1,196 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"hubwatch/handlers/alert"
+	"hubwatch/handlers/app"
+	"hubwatch/handlers/local/azurite"
+)
+
+// TestMain lets the scripts run hubwatch, and what brings rows into its tables, as
+// processes of their own.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"hubwatch": main,
+		"deliver":  func() { seed(deliver) },
+		"hold":     func() { seed(hold) },
+	})
+}
+
+// seed runs a command that writes into the tables of the settings. Its arguments are
+// two texts, a file, and texts in the file each with what stands instead, in which \u
+// and the like are escapes as in Go.
+func seed(write func(a *app.App, first, second string, body []byte) error) {
+	err := func() error {
+		if len(os.Args) < 4 || len(os.Args)%2 == 1 {
+			return fmt.Errorf("want two texts, a file and pairs of texts, have %q", os.Args[1:])
+		}
+		pairs := os.Args[4:]
+		for i := 1; i < len(pairs); i += 2 {
+			var err error
+			if pairs[i], err = strconv.Unquote(`"` + pairs[i] + `"`); err != nil {
+				return err
+			}
+		}
+		a, err := app.Open(os.Getenv)
+		if err != nil {
+			return err
+		}
+		body, err := os.ReadFile(os.Args[3])
+		if err != nil {
+			return err
+		}
+		return write(a, os.Args[1], os.Args[2], []byte(strings.NewReplacer(pairs...).Replace(string(body))))
+	}()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// deliver has an event, or a message of resource logs, judged as a function of the
+// handler would, and changes the status of the alerts that come of that unless it is
+// "Active".
+func deliver(a *app.App, function, status string, body []byte) error {
+	j := a.Judge()
+	redriven, err := j.Redrive(context.Background(), a.Detectors, alert.Quarantined{Function: function, Body: body})
+	if err != nil {
+		return err
+	}
+	if len(redriven.Occurrences) == 0 {
+		return errors.New(redriven.String())
+	}
+	for _, o := range redriven.Occurrences {
+		ref := alert.Ref{Hub: o.Hub.Name, Day: o.Day(), ID: o.ID}
+		if _, err := a.Alerts.Change(context.Background(), ref, alert.Change{Status: alert.Status(status)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hold puts an event into the quarantine.
+func hold(a *app.App, function, reason string, body []byte) error {
+	return a.Quarantine.Quarantine(context.Background(), alert.Quarantined{
+		Function: function, EventID: "event-1", Reason: reason, Body: body, Size: int64(len(body)),
+	})
+}
+
+// TestScripts runs the terminal sessions in testdata/script. Each has tables of its
+// own, on an Azurite that also takes tokens. With UPDATE_SCRIPTS=1 what the sessions
+// compare is rewritten.
+func TestScripts(t *testing.T) {
+	certificate, key, err := azurite.WriteCertificate(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	service := startAzurite(t, azurite.Options{CertFile: certificate, KeyFile: key})
+	identity, err := azurite.StartIdentity(azurite.IdentityOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(identity.Close)
+	samples, err := filepath.Abs("../local/samples")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			n := tables.Add(1)
+			bin, _, _ := strings.Cut(env.Getenv("PATH"), string(os.PathListSeparator))
+			env.Vars = append(env.Vars, "BIN="+bin, "SAMPLES="+samples, "SSL_CERT_FILE="+certificate, "ENDPOINT="+service.Endpoint(),
+				"AlertsStorage="+service.ConnectionString(), fmt.Sprintf("AlertsTable=alerts%d", n), fmt.Sprintf("QuarantineTable=quarantine%d", n))
+			for _, variable := range identity.Env() {
+				env.Vars = append(env.Vars, "THE_"+variable)
+			}
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"code": code, "timeless": timeless, "narrow": narrow,
+		},
+		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
+	})
+}
+
+// code runs a command and holds its exit code: code 2 hubwatch alerts.
+func code(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec(args[1], args[2:]...)
+	have := "0"
+	if err != nil {
+		have = strings.TrimPrefix(err.Error(), "exit status ")
+	}
+	if have != args[0] {
+		ts.Fatalf("exit code %s, want %s", have, args[0])
+	}
+}
+
+// stamp finds times.
+var stamp = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z`)
+
+// timeless copies what a command said into a file, with NOW for each time of the last
+// hour: timeless stdout file.
+func timeless(ts *testscript.TestScript, _ bool, args []string) {
+	text := stamp.ReplaceAllStringFunc(ts.ReadFile(args[0]), func(s string) string {
+		if at, err := time.Parse(time.RFC3339Nano, s); err == nil && time.Since(at).Abs() < time.Hour {
+			return "NOW"
+		}
+		return s
+	})
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(text), 0o600))
+}
+
+// narrow holds that no line of a file is longer than the help may be: narrow stdout.
+func narrow(ts *testscript.TestScript, _ bool, args []string) {
+	for line := range strings.Lines(ts.ReadFile(args[0])) {
+		if len([]rune(strings.TrimRight(line, "\n"))) > helpWidth {
+			ts.Fatalf("longer than %d characters: %s", helpWidth, line)
+		}
+	}
+}
+
+// TestInterrupted holds that Ctrl-C is told as such.
+func TestInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var stdout, stderr bytes.Buffer
+	code := run(ctx, []string{"alerts", "list"}, environment("AlertsStorage", "UseDevelopmentStorage=true"), &stdout, &stderr)
+	if code != exitFailed || stderr.String() != "hubwatch: interrupted\n" || stdout.Len() > 0 {
+		t.Errorf("exit code %d, %s%s", code, &stdout, &stderr)
+	}
+}
+
+// TestHelp holds that the help of every command is for a terminal of 80 columns, and
+// that each verb of hubwatch shows how it is used.
+func TestHelp(t *testing.T) {
+	root := newRoot(environment())
+	for commands := slices.Clone(root.Commands()); len(commands) > 0; commands = commands[1:] {
+		command := commands[0]
+		commands = append(commands, command.Commands()...)
+		path := strings.TrimPrefix(command.CommandPath(), "hubwatch ")
+		help := bench{getenv: environment()}.expect(t, 0, path+" --help", "Usage:\n  hubwatch "+path)
+		ours := !strings.HasPrefix(path, "completion") && path != "help"
+		if ours && !strings.Contains(help, "\nExamples:\n  hubwatch "+path) {
+			t.Errorf("hubwatch %s --help has no example", path)
+		}
+		for line := range strings.Lines(help) {
+			if len([]rune(strings.TrimRight(line, "\n"))) > helpWidth && (ours || strings.HasPrefix(line, " ")) {
+				t.Errorf("hubwatch %s --help: longer than %d characters: %s", path, helpWidth, line)
+			}
+		}
+	}
+}

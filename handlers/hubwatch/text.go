@@ -1,0 +1,111 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"golang.org/x/term"
+)
+
+// Whatever comes out of a table may have been written by whoever is being watched.
+// Everything of that kind passes one of the functions here before it reaches the
+// terminal, which otherwise could be made to show something else.
+
+// isPrintable reports whether a terminal shows r as what it is. Control characters
+// are not, nor are those that are invisible or turn the direction of the text.
+func isPrintable(r rune) bool {
+	return r == ' ' || unicode.IsPrint(r) && !unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+}
+
+// printable makes a foreign string one line that is fit for a terminal. A line break
+// at the end is left out; every other character that is not printable becomes U+FFFD.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if isPrintable(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, strings.TrimRight(s, "\r\n"))
+}
+
+// printableJSON makes JSON fit for a terminal and leaves its meaning as it is: what
+// is not printable can stand only in strings, and is escaped there.
+func printableJSON(text []byte) []byte {
+	var b []byte
+	for _, r := range string(text) {
+		switch {
+		case isPrintable(r) || r == '\n':
+			b = utf8.AppendRune(b, r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			b = fmt.Appendf(b, `\u%04x\u%04x`, high, low)
+		default:
+			b = fmt.Appendf(b, `\u%04x`, r)
+		}
+	}
+	return b
+}
+
+// cut shortens a string to at most most characters, of which the last then is an
+// ellipsis.
+func cut(s string, most int) string {
+	if utf8.RuneCountInString(s) <= most {
+		return s
+	}
+	return string([]rune(s)[:max(most-1, 0)]) + "…"
+}
+
+// width returns how many characters a line of the terminal has, or 0 if w is not a
+// terminal.
+func width(w io.Writer) int {
+	file, ok := w.(*os.File)
+	if !ok {
+		return 0
+	}
+	columns, _, err := term.GetSize(int(file.Fd())) // #nosec G115 -- the number of an open file
+	if err != nil {
+		return 0
+	}
+	return columns
+}
+
+// wrap breaks a text into lines of at most width characters, at its spaces, and
+// begins each but the first with indent. A width of 0 is without bound. A word that
+// is too long stays whole.
+func wrap(text string, width int, indent string) string {
+	var b strings.Builder
+	used := 0
+	for i, word := range strings.Fields(text) {
+		n := utf8.RuneCountInString(word)
+		switch {
+		case i == 0:
+			used = utf8.RuneCountInString(indent) // of what stands before the text
+		case width > 0 && used+1+n > width:
+			b.WriteString("\n" + indent)
+			used = utf8.RuneCountInString(indent)
+		default:
+			b.WriteByte(' ')
+			used++
+		}
+		b.WriteString(word)
+		used += n
+	}
+	return b.String()
+}
+
+// second writes a time to the second.
+func second(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
+
+// plural returns a number and a noun.
+func plural(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return fmt.Sprint(n, " ", noun)
+}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+)
+
+// tryOut is make run: it shows what becomes of the sample events, and then
+// listens for more, and shows what becomes of them, until ctx is done.
+func tryOut(ctx context.Context, getenv func(string) string, stdout io.Writer, log *slog.Logger) error {
+	number, err := port(getenv)
+	if err != nil {
+		return err
+	}
+	events, messages, err := allSamples()
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(stdout, "Starting Azurite, the handler, and stand-ins for the Functions host, Event Grid\nand an event hub.\n")
+	w := newWatcher(ctx, stdout)
+	s, err := startSite(ctx, siteOptions{port: number, relayed: w.relayed, messages: w.messages, settled: w.settled, log: log})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	fmt.Fprintf(stdout, "Publishing %d sample events and %d messages of the Connections log.\n", len(events), len(messages))
+	if err := s.publish(ctx, events, messages); err != nil {
+		return err
+	}
+	alerts, err := s.alerts(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(stdout, "\nThe table alerts now has:\n\n")
+	show(stdout, alerts)
+	if err := w.begin(s); err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, `
+Send an event of your own, in the Event Grid or the CloudEvents schema, or a
+message of the Connections log. What becomes of it is shown here.
+
+  curl %[1]s/api/events \
+    --data-binary @%[2]s/certificate-added.json
+  curl %[1]s/eventhub/messages \
+    --data-binary @%[2]s/logs/night-shift.json
+
+Read the alerts as an operator does, in another terminal:
+
+  export %[4]s='%[3]s'
+  go run ./handlers/hubwatch alerts list
+  go run ./handlers/hubwatch quarantine list
+
+The log of the handler is in %[5]s. Ctrl-C ends it all.
+`, s.url, samplesFolder, s.azurite.ConnectionString(), storageSetting, logFile)
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-s.functions.Done():
+		return fmt.Errorf("the handler does not run any more, see %s: %w", logFile, s.functions.Err())
+	}
+}

@@ -1,0 +1,185 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// terminal is what a person sees.
+type terminal struct {
+	mu   sync.Mutex
+	text strings.Builder
+	more chan struct{}
+}
+
+func (s *terminal) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.text.Write(p)
+	select {
+	case s.more <- struct{}{}:
+	default:
+	}
+	return len(p), nil
+}
+
+func (s *terminal) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
+// await returns what matches a pattern in what came from an offset on, once it
+// is there, with its groups, and the offset behind it.
+func (s *terminal) await(t *testing.T, from int, pattern string) ([]string, int) {
+	t.Helper()
+	limit := time.After(time.Minute)
+	re := regexp.MustCompile(pattern)
+	for {
+		text := s.String()[from:]
+		if m := re.FindStringSubmatchIndex(text); m != nil {
+			return re.FindStringSubmatch(text), from + m[1]
+		}
+		select {
+		case <-s.more:
+		case <-limit:
+			t.Fatalf("nothing like %s in\n%s", pattern, text)
+		}
+	}
+}
+
+// TestTryOut runs make run as a person does: it reads what it says, sends events
+// and messages, and looks at what is said of them.
+func TestTryOut(t *testing.T) {
+	atRoot(t)
+	before := children(t)
+	screen := &terminal{more: make(chan struct{}, 1)}
+	var stderr bytes.Buffer
+	ctx, stop := context.WithCancel(t.Context())
+	code, ended := make(chan int, 1), make(chan struct{})
+	t.Cleanup(func() { // even if the test has failed, so that no process is left
+		stop()
+		<-ended
+	})
+	go func() {
+		defer close(ended)
+		code <- run(ctx, nil, func(name string) string { return map[string]string{portSetting: "0"}[name] }, screen, &stderr)
+	}()
+	found, end := screen.await(t, 0, `(?s)curl (http://127\.0\.0\.1:\d+)/api/events.*export AlertsStorage='(\S+)'\n  go run ./handlers/hubwatch alerts list.*Ctrl-C ends it all\.\n`)
+	url := found[1]
+	for _, line := range strings.Split(screen.String(), "\n") {
+		if utf8.RuneCountInString(line) > width && !strings.Contains(line, "export AlertsStorage=") {
+			t.Errorf("more than %d columns: %s", width, line)
+		}
+	}
+
+	added, err := os.ReadFile(samplesFolder + "/certificate-added.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shift, err := os.ReadFile(logSamplesFolder + "/night-shift.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.ReadFile("handlers/detector/testdata/DeviceTokenExpired/silent-closed-remotely.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var silent struct {
+		Event jsontext.Value `json:"event"`
+	}
+	if err := json.Unmarshal(file, &silent); err != nil {
+		t.Fatal(err)
+	}
+	const id = `"id": "00000000-0000-4000-8000-000000000001"`
+	edit := func(pairs ...string) string {
+		text := string(added)
+		for i := 0; i < len(pairs); i += 2 {
+			if !strings.Contains(text, pairs[i]) {
+				t.Fatalf("no %s in the sample", pairs[i])
+			}
+			text = strings.ReplaceAll(text, pairs[i], pairs[i+1])
+		}
+		return text
+	}
+	for _, test := range []struct {
+		name, path, body string
+		status           int
+		want             string
+	}{
+		{"new alert", "/api/events", edit(id, `"id": "E1"`, "root-ca", "my-ca"), 200,
+			`^\nEvent E1\n  Microsoft\.Resources\.ResourceWriteSuccess\n  CertificateAdded: alert raised\n    IoT_CertificateSuccessfullyAddedToHub \(Medium\)\n    hub contoso-hub, Certificate my-ca, 1 occurrence\n    contoso-hub/2026-02-01/\S+\n`},
+		{"another event", "/api/events", edit(id, `"id": "E2"`, "root-ca", "my-ca"), 200,
+			`^\nEvent E2\n.*\n  CertificateAdded: counted, the alert was there already\n.*\n.*Certificate my-ca, 2 occurrences\n.*\n`},
+		{"the same again", "/api/events", string(added), 200,
+			`^\nEvent \S+01\n.*\n  CertificateAdded: nothing new, the alert has this event already\n.*\n.*Certificate root-ca, 1 occurrence\n.*\n`},
+		{"silent event", "/api/events", string(silent.Event), 200,
+			`^\nEvent \S+\n.*\n  silent: nothing found by DeviceCertificateExpired, DeviceCertificateMismatch,\n  DeviceTokenExpired, DeviceTokenInvalid\n`},
+		{"other event", "/api/events", edit(id, `"id": "E4"`, "ResourceWriteSuccess", "ResourceActionSuccess"), 200,
+			`^\nEvent E4\n.*\n  no subscription matches it: they are for the types\n    Microsoft\.Resources\.ResourceDeleteFailure\n(    \S+\n){4}`},
+		{"other operation", "/api/events", edit(id, `"id": "E5"`, "certificates/write", "routes/write"), 200,
+			`^\nEvent E5\n.*\n  no subscription matches it: there are some for its type, but their other\n  filters do not fit, see infra/subscriptions\.json\n`},
+		{"cannot be judged", "/api/events", edit(id, `"id": "E6\u001b"`, "2026-02-01T08:00:01.1234567Z", "soon"), 200,
+			"^\nEvent E6\ufffd\n" + `.*\n  CertificateAdded: quarantined\n    event: time: .*"soon"\n    hubwatch quarantine show [0-9a-f]{12}\n`},
+		{"refused", "/api/events", `{}`, 400, `^`},
+		{"messages", "/eventhub/messages", string(shift), 201, `^(\nEvent \S+\n  hubwatch\.iothub\.connection\.failed\n  \S+: nothing new.*\n.*\n.*\n.*\n){2}`},
+		{"message without a failed connection", "/eventhub/messages", `{"records":[]}`, 201, `^\nLog message\n  silent: it has no failed connection\n`},
+		{"message that cannot be read", "/eventhub/messages", `x`, 201, `^\nLog message\n  RelayResourceLogs: quarantined\n    \S.*\n    hubwatch quarantine show [0-9a-f]{12}\n`},
+	} {
+		answer, err := http.Post(url+test.path, "application/json", strings.NewReader(test.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		said, _ := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		if answer.StatusCode != test.status {
+			t.Errorf("%s: answered %s %s", test.name, answer.Status, said)
+		}
+		_, end = screen.await(t, end, test.want)
+	}
+	if rest := screen.String()[end:]; rest != "" {
+		t.Errorf("a rest: %q", rest)
+	}
+	stop()
+	select {
+	case got := <-code:
+		if got != 0 || stderr.Len() > 0 {
+			t.Errorf("exit code %d, %s", got, stderr.String())
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("it does not end")
+	}
+	if after := children(t); after != before {
+		t.Errorf("processes %s are left", after)
+	}
+}
+
+// TestWrap covers lines that are too long, and those of a numbered step.
+func TestWrap(t *testing.T) {
+	word := strings.Repeat("x", 30)
+	for text, want := range map[string]string{
+		"":                                      "  \n",
+		"short":                                 "  short\n",
+		word + " " + word + " " + word:          "  " + word + " " + word + "\n  " + word + "\n",
+		"12. " + word + " " + word + " " + word: "  12. " + word + " " + word + "\n      " + word + "\n",
+		strings.Repeat("y", 100) + " z":         "  " + strings.Repeat("y", 100) + "\n  z\n",
+		"a\nb  c":                               "  a b c\n",
+	} {
+		var out strings.Builder
+		if wrap(&out, "  ", text); out.String() != want {
+			t.Errorf("%q: got %q, want %q", text, out.String(), want)
+		}
+	}
+}
