@@ -189,6 +189,9 @@ func DecodeRecord(raw jsontext.Value) (Record, error) {
 	if err := json.Unmarshal(raw, &v, event.Lenient); err != nil {
 		return Record{}, fmt.Errorf("record: %w", event.JSONError(err))
 	}
+	if v.Category != "" {
+		v.row = row{} // A record does not need the columns of a row.
+	}
 	r := Record{
 		Category:      cmp.Or(v.Category, v.row.Category),
 		OperationName: cmp.Or(v.OperationName.text, v.row.OperationName.text),
