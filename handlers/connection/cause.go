@@ -162,13 +162,13 @@ func Classify(r Record) Classification {
 	}
 	code, statements := r.code(), r.statements()
 	c := decide(r, code, statements)
-	if c.Stated && c.Cause != Unclassified {
+	if c.Cause != Unclassified {
 		return c
 	}
 	if !strings.EqualFold(r.OperationName, deviceConnect) && !strings.EqualFold(r.OperationName, deviceDisconnect) {
 		return Classification{PassedOver: OtherOperation}
 	}
-	if c.Cause == Unclassified && !strings.HasPrefix(code, "401") {
+	if !strings.HasPrefix(code, "401") {
 		return Classification{PassedOver: passedOver(r.OperationName, code)}
 	}
 	return c
