@@ -36,7 +36,7 @@ func (r Record) statements() (list []statement) {
 // text itself.
 func sentences(text string) (list []string) {
 	var members map[string]jsontext.Value
-	if strings.HasPrefix(strings.TrimSpace(text), "{") && json.Unmarshal([]byte(text), &members) == nil {
+	if json.Unmarshal([]byte(text), &members) == nil {
 		for _, name := range messageMembers {
 			if value := members[name]; value.Kind() == '"' {
 				// Valid JSON can always be unquoted.
@@ -54,46 +54,42 @@ func sentences(text string) (list []string) {
 // closing are the quotation marks that open a quotation, with those that close it.
 var closing = map[rune]rune{'\'': '\'', '"': '"', '`': '`', '“': '”', '„': '“', '‘': '’', '«': '»'}
 
-// withoutEchoes returns text without what stands between quotation marks or behind
-// name=: there the service repeats what a client chose, its id or the subject of
-// its certificate. A quotation that does not end goes to the end of the text, since
-// the text may have been cut. A value goes to a comma, a semicolon, an ampersand or
-// the end of the line.
+// withoutEchoes returns text without what stands between quotation marks or behind an
+// equals sign: there the service repeats what a client chose, its id or the subject
+// of its certificate. A quotation that does not end goes to the end of the text,
+// since the text may have been cut. A value goes to a comma, a semicolon, an
+// ampersand or the end of the line.
 func withoutEchoes(text string) string {
-	text = strings.NewReplacer(`\"`, `"`, `\'`, `'`).Replace(text)
+	text = strings.ReplaceAll(text, `\"`, `"`)
 	var b strings.Builder
-	for i, previous := 0, ' '; i < len(text); {
+	for i := 0; i < len(text); {
 		c, size := utf8.DecodeRuneInString(text[i:])
-		if end := quotation(text, i, previous); end > i {
-			b.WriteByte('*')
-			i, previous = end, '*'
-			continue
-		}
 		b.WriteRune(c)
-		i += size
-		if c == '=' && isWord(lastRune(strings.TrimRight(b.String()[:b.Len()-1], " "))) {
-			i = valueEnd(text, i)
-			b.WriteByte('*')
-			c = '*'
+		end := quotation(text, i)
+		if end == i {
+			end = i + size
 		}
-		previous = c
+		if c == '=' {
+			end = valueEnd(text, end)
+		}
+		i = end
 	}
 	return b.String()
 }
 
-// quotation returns the end of the quotation that begins at start, behind previous,
-// or start if none begins there. An apostrophe inside a word is not a quotation mark.
-func quotation(text string, start int, previous rune) (end int) {
+// quotation returns the end of the quotation that begins at start, or start if none
+// begins there. An apostrophe is not a quotation mark: it does not open a quotation
+// behind a letter or before a space, and no mark closes one before a letter.
+func quotation(text string, start int) (end int) {
 	c, size := utf8.DecodeRuneInString(text[start:])
 	closer, opens := closing[c]
-	next, _ := utf8.DecodeRuneInString(text[start+size:])
-	if !opens || c == '\'' && (isWord(previous) || next == ' ') {
+	if !opens || c == '\'' && (endsWithWord(text[:start]) || strings.HasPrefix(text[start+size:], " ")) {
 		return start
 	}
 	for i := start + size; i < len(text); {
 		c, size := utf8.DecodeRuneInString(text[i:])
 		i += size
-		if next, _ := utf8.DecodeRuneInString(text[i:]); c == closer && !(strings.ContainsRune("'’", c) && isWord(next)) {
+		if next, _ := utf8.DecodeRuneInString(text[i:]); c == closer && !isWord(next) {
 			return i
 		}
 	}
@@ -103,24 +99,24 @@ func quotation(text string, start int, previous rune) (end int) {
 // valueEnd returns the end of the value that begins at start. A delimiter between
 // quotation marks or behind a backslash is a part of the value.
 func valueEnd(text string, start int) (end int) {
-	for i, previous := start, ' '; i < len(text); {
-		if end := quotation(text, i, previous); end > i {
-			i, previous = end, '*'
+	for i := start; i < len(text); {
+		if end := quotation(text, i); end > i {
+			i = end
 			continue
 		}
-		c, size := utf8.DecodeRuneInString(text[i:])
-		if strings.ContainsRune(",;&\r\n", c) && previous != '\\' {
+		if strings.ContainsRune(",;&\r\n", rune(text[i])) && !strings.HasSuffix(text[:i], `\`) {
 			return i
 		}
-		i, previous = i+size, c
+		i++
 	}
 	return len(text)
 }
 
-func lastRune(s string) rune {
+// endsWithWord reports whether a word ends where s does.
+func endsWithWord(s string) bool {
 	c, _ := utf8.DecodeLastRuneInString(s)
-	return c
+	return isWord(c)
 }
 
 // isWord reports whether c is a part of a word.
-func isWord(c rune) bool { return unicode.IsLetter(c) || unicode.IsDigit(c) || c == '_' }
+func isWord(c rune) bool { return unicode.IsLetter(c) || unicode.IsDigit(c) }
