@@ -13,13 +13,15 @@ const Failed = "hubwatch.iothub.connection.failed"
 // Cause is why a connection failed.
 type Cause string
 
-// The causes that detectors look for. Unclassified is every other, and a record
-// that does not tell.
+// The causes that detectors look for, the gravest first: a certificate before a
+// token, as the severities of their alerts have it, and a wrong credential before
+// one that has expired. Unclassified is every other cause, and a record that does
+// not tell.
 const (
-	TokenExpired       Cause = "token expired"
-	TokenInvalid       Cause = "token invalid"
-	CertificateExpired Cause = "certificate expired"
 	ThumbprintMismatch Cause = "thumbprint mismatch"
+	CertificateExpired Cause = "certificate expired"
+	TokenInvalid       Cause = "token invalid"
+	TokenExpired       Cause = "token expired"
 	Unclassified       Cause = "unclassified"
 )
 
@@ -55,12 +57,17 @@ type Rule struct {
 	Name string // as alerts show it
 
 	// Phrase is a part of one of Record.Texts, in lower case, and is compared
-	// regardless of case. A rule with a phrase is stated by the service; one
-	// without is inferred.
+	// regardless of case. What the service only repeats of a client, between
+	// quotation marks or behind name=, is not compared. A rule with a phrase is
+	// stated by the service; one without is inferred, and applies only to a record
+	// whose texts say no more than the name of its error.
 	Phrase    string
 	Codes     []string // error codes, any of them; nil for any at all
-	Operation string   // "" for either
+	Operation string   // "" for any
 	Family    Family   // UnknownFamily for any
+	// Registered tells that the hub has to know the credential itself: it does not
+	// know a certificate that an authority signed.
+	Registered bool
 
 	Cause Cause
 }
@@ -80,15 +87,17 @@ type Rule struct {
 //
 // docs/connections-log.md says how to capture a record and add a phrase.
 var Rules = []Rule{
-	// Texts of 401003 that name another cause. They go first, since they repeat
-	// what a client chose, between quotation marks. [codes]
-	{Name: "StatedDeviceUnknown", Phrase: "does not contain the specified device", Cause: Unclassified},
-	{Name: "StatedPolicyDenies", Phrase: "does not allow access for", Cause: Unclassified},
-	{Name: "StatedNoRole", Phrase: "due to no assigned permissions", Cause: Unclassified},
-	{Name: "StatedNoCredential", Phrase: "authorization header missing", Cause: Unclassified},
+	// The gravest of the stated causes goes first. None of them can be excused.
 
 	// "Thumbprint does not match configuration: Thumbprint: SHA1Hash=*, …" [codes]
 	{Name: "StatedThumbprintMismatch", Phrase: "thumbprint does not match", Cause: ThumbprintMismatch},
+
+	// No sentence of the service on an expired certificate is public. [plain]
+	{Name: "StatedCertificateExpired", Phrase: "certificate is expired", Cause: CertificateExpired},
+	{Name: "StatedCertificateExpired", Phrase: "certificate has expired", Cause: CertificateExpired},
+	{Name: "StatedCertificateExpired", Phrase: "certificate expired", Cause: CertificateExpired},
+	{Name: "StatedCertificateExpired", Phrase: "expired certificate", Cause: CertificateExpired},
+	{Name: "StatedCertificateExpired", Phrase: "certificate is not within its validity period", Cause: CertificateExpired},
 
 	// "The specified SAS token has an invalid signature. It does not match either
 	// the primary or secondary key." [csharp] [c]
@@ -102,12 +111,11 @@ var Rules = []Rule{
 	{Name: "StatedTokenExpired", Phrase: "expired token", Cause: TokenExpired},
 	{Name: "StatedTokenExpired", Phrase: "expired sas token", Cause: TokenExpired},
 
-	// No sentence of the service on an expired certificate is public. [plain]
-	{Name: "StatedCertificateExpired", Phrase: "certificate is expired", Cause: CertificateExpired},
-	{Name: "StatedCertificateExpired", Phrase: "certificate has expired", Cause: CertificateExpired},
-	{Name: "StatedCertificateExpired", Phrase: "certificate expired", Cause: CertificateExpired},
-	{Name: "StatedCertificateExpired", Phrase: "expired certificate", Cause: CertificateExpired},
-	{Name: "StatedCertificateExpired", Phrase: "certificate is not within its validity period", Cause: CertificateExpired},
+	// Texts of 401003 that name another cause. [codes]
+	{Name: "StatedDeviceUnknown", Phrase: "does not contain the specified device", Cause: Unclassified},
+	{Name: "StatedPolicyDenies", Phrase: "does not allow access for", Cause: Unclassified},
+	{Name: "StatedNoRole", Phrase: "due to no assigned permissions", Cause: Unclassified},
+	{Name: "StatedNoCredential", Phrase: "authorization header missing", Cause: Unclassified},
 
 	// A hub ends a session when its credential expires: "IoT Hub notices the
 	// expiration, and disconnects the device with 401003". [codes] That is said of
@@ -118,12 +126,14 @@ var Rules = []Rule{
 	// A refused credential is more often a wrong one than an expired one, which
 	// the clients of Microsoft's SDKs renew by themselves.
 	{Name: "RefusedToken", Codes: []string{"401002", "401003"}, Operation: deviceConnect, Family: TokenFamily, Cause: TokenInvalid},
-	{Name: "RefusedCertificate", Codes: []string{"401002", "401003"}, Operation: deviceConnect, Family: CertificateFamily, Cause: ThumbprintMismatch},
+	{Name: "RefusedCertificate", Codes: []string{"401002", "401003"}, Operation: deviceConnect, Family: CertificateFamily, Registered: true, Cause: ThumbprintMismatch},
 }
 
-// NoRule is the name of the rule of a failed connection that no line of the table
-// applies to.
-const NoRule = "NoRule"
+// Names of the rule of a failed connection that no line of the table applies to.
+const (
+	NoRule      = "NoRule"      // it has no text but the name of its error
+	UnknownText = "UnknownText" // it has a text that the table does not know
+)
 
 // Classification is what Classify makes of a record.
 type Classification struct {
@@ -134,11 +144,15 @@ type Classification struct {
 	Rule       string // the name of the rule that decided
 	Stated     bool   // whether the service says so in as many words
 	Text       string // what it says, the whole of it; "" if nothing is stated
+	// Unknown is the whole of a text that the table does not know, so that somebody
+	// can add it. It is "" if there is none, and if a cause is stated.
+	Unknown string
 }
 
 // Classify says whether a record is of a failed connection, and why the
-// connection failed. A connection failed if the record has an error code of
-// authentication (401xxx), or states one of the four causes.
+// connection failed. A connection failed if the record states one of the four
+// causes, whatever its operation and its code, or if it is of a connection or a
+// disconnection and has an error code of authentication (401xxx).
 func Classify(r Record) Classification {
 	if !strings.EqualFold(r.Category, connections) {
 		if r.Category == "" {
@@ -146,52 +160,78 @@ func Classify(r Record) Classification {
 		}
 		return Classification{PassedOver: OtherCategory}
 	}
+	code, statements := r.code(), r.statements()
+	c := decide(r, code, statements)
+	if c.Cause != Unclassified {
+		return c
+	}
 	if !strings.EqualFold(r.OperationName, deviceConnect) && !strings.EqualFold(r.OperationName, deviceDisconnect) {
 		return Classification{PassedOver: OtherOperation}
 	}
-	c := Classification{Cause: Unclassified, Rule: NoRule}
-	code := r.code()
-	texts := make([]string, len(r.Texts))
-	for i, text := range r.Texts {
-		texts[i] = strings.ToLower(text)
-	}
-	for _, rule := range Rules {
-		if text, ok := rule.applies(r, code, texts); ok {
-			c = Classification{Cause: rule.Cause, Rule: rule.Name, Stated: rule.Phrase != "", Text: text}
-			break
-		}
-	}
-	if c.Cause == Unclassified && !strings.HasPrefix(code, "401") {
+	if !strings.HasPrefix(code, "401") {
 		return Classification{PassedOver: passedOver(r.OperationName, code)}
 	}
 	return c
 }
 
-// applies reports whether the rule applies to r, whose error code is code and
-// whose texts in lower case are texts. It returns the text that has the phrase.
-func (rule Rule) applies(r Record, code string, texts []string) (string, bool) {
+// decide finds the line of the table that applies to a record with an error code
+// and statements.
+func decide(r Record, code string, statements []statement) Classification {
+	unknown := slices.IndexFunc(statements, func(s statement) bool { return !s.namesError(code) })
+	for _, rule := range Rules {
+		if rule.Phrase == "" && unknown >= 0 {
+			break // Inference is for what is not said.
+		}
+		if text, ok := rule.applies(r, code, statements); ok {
+			return Classification{Cause: rule.Cause, Rule: rule.Name, Stated: rule.Phrase != "", Text: text}
+		}
+	}
+	if unknown >= 0 {
+		return Classification{Cause: Unclassified, Rule: UnknownText, Unknown: statements[unknown].text}
+	}
+	return Classification{Cause: Unclassified, Rule: NoRule}
+}
+
+// applies reports whether the rule applies to r, whose error code is code. It
+// returns the text that has the phrase.
+func (rule Rule) applies(r Record, code string, statements []statement) (string, bool) {
 	if rule.Codes != nil && !slices.Contains(rule.Codes, code) ||
 		rule.Operation != "" && !strings.EqualFold(rule.Operation, r.OperationName) ||
-		rule.Family != UnknownFamily && rule.Family != r.AuthType.Family() {
+		rule.Family != UnknownFamily && rule.Family != r.AuthType.Family() ||
+		rule.Registered && r.AuthType.SignedByAuthority() {
 		return "", false
 	}
 	if rule.Phrase == "" {
 		return "", true
 	}
-	i := slices.IndexFunc(texts, func(text string) bool { return strings.Contains(text, rule.Phrase) })
+	i := slices.IndexFunc(statements, func(s statement) bool { return strings.Contains(s.said, rule.Phrase) })
 	if i < 0 {
 		return "", false
 	}
-	return r.Texts[i], true
+	return statements[i].text, true
+}
+
+// noCause is the text of 401003 that says what to do and not what is wrong: it says
+// no more than the name of the error does
+// (https://learn.microsoft.com/azure/iot-hub/troubleshoot-error-codes#401003-iot-hub-unauthorized).
+const noCause = "authentication failed for this device, renew token or certificate and reconnect"
+
+// namesError reports whether a statement says no more than which error it is.
+func (s statement) namesError(code string) bool {
+	text := strings.Trim(s.raw, " .")
+	return errorNames[text] != "" || text == code || text == noCause
 }
 
 // errorNames are the errors of authentication by their names in lower case, which
 // Microsoft spells in two ways
 // (https://learn.microsoft.com/azure/iot-hub/troubleshoot-error-codes).
 var errorNames = map[string]string{
-	"genericunauthorized":      "401000",
-	"iothubunauthorizedaccess": "401002",
-	"iothubunauthorized":       "401003",
+	"genericunauthorized":                  "401000",
+	"iothubnotfound":                       "401001",
+	"iothubunauthorizedaccess":             "401002",
+	"iothubunauthorized":                   "401003",
+	"elasticpoolnotfound":                  "401004",
+	"systemmodulemodifyunauthorizedaccess": "401100",
 }
 
 // code returns the record's error code; if it has none, that of the error that it

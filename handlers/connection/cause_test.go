@@ -1,6 +1,7 @@
 package connection
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -92,6 +93,12 @@ func TestRules(t *testing.T) {
 
 func TestClassify(t *testing.T) {
 	const sas, x509, none = "sas", "x509", ""
+	stated := func(cause Cause, rule, text string) Classification {
+		return Classification{Cause: cause, Rule: rule, Stated: true, Text: text}
+	}
+	unknown := func(text string) Classification {
+		return Classification{Cause: Unclassified, Rule: UnknownText, Unknown: text}
+	}
 	for _, c := range []struct {
 		name, operation, code, description, auth string
 		want                                     Classification
@@ -109,7 +116,23 @@ func TestClassify(t *testing.T) {
 		{"a name for a code", "deviceConnect", "IoTHubUnauthorized", "", sas, Classification{Cause: TokenInvalid, Rule: "RefusedToken"}},
 		{"a name for a description", "deviceConnect", "", "iothubunauthorized", sas, Classification{Cause: TokenInvalid, Rule: "RefusedToken"}},
 		{"a status for a code", "deviceConnect", "401", "", sas, Classification{Cause: Unclassified, Rule: NoRule}},
-		{"another operation", "deviceUpdate", "401003", "The specified SAS token is expired", sas, Classification{PassedOver: OtherOperation}},
+		{"another operation", "deviceUpdate", "401003", "IotHubUnauthorized", sas, Classification{PassedOver: OtherOperation}},
+		{"a stated cause in another operation", "deviceUpdate", "401003", "The specified SAS token is expired", sas, stated(TokenExpired, "StatedTokenExpired", "The specified SAS token is expired")},
+		{"a stated cause without an operation", "", "", "The specified SAS token is expired", none, stated(TokenExpired, "StatedTokenExpired", "The specified SAS token is expired")},
+		{"another stated cause in another operation", "deviceUpdate", "401003", "Authorization header missing", sas, Classification{PassedOver: OtherOperation}},
+		{"an unknown text", "deviceConnect", "401003", "Device clock is wrong", sas, unknown("Device clock is wrong")},
+		{"an unknown text", "deviceConnect", "401002", "Device clock is wrong", x509, unknown("Device clock is wrong")},
+		{"an unknown text", "deviceDisconnect", "401003", "Device clock is wrong", sas, unknown("Device clock is wrong")},
+		{"an unknown text", "deviceConnect", "401003", "Device clock is wrong", none, unknown("Device clock is wrong")},
+		{"an unknown text of no failed login", "deviceConnect", "500001", "Device clock is wrong", sas, Classification{PassedOver: OtherError}},
+		{"the name of another error", "deviceConnect", "401003", "CertificateRevoked", sas, unknown("CertificateRevoked")},
+		{"the code for a description", "deviceConnect", "401003", "401003", sas, Classification{Cause: TokenInvalid, Rule: "RefusedToken"}},
+		{"a full stop", "deviceConnect", "401003", "IotHubUnauthorized.", sas, Classification{Cause: TokenInvalid, Rule: "RefusedToken"}},
+		{"advice is not a cause", "deviceConnect", "401003", "Authentication failed for this device, renew token or certificate and reconnect", sas, Classification{Cause: TokenInvalid, Rule: "RefusedToken"}},
+		{"a body of JSON", "deviceConnect", "401003", `{"Message":"ErrorCode:IotHubUnauthorized","ExceptionMessage":"The specified SAS token is expired"}`, sas,
+			stated(TokenExpired, "StatedTokenExpired", `{"Message":"ErrorCode:IotHubUnauthorized","ExceptionMessage":"The specified SAS token is expired"}`)},
+		{"a body of JSON with the name of the error", "deviceConnect", "401003", `{"errorCode":401003,"trackingId":"a","message":"IotHubUnauthorized"}`, sas, Classification{Cause: TokenInvalid, Rule: "RefusedToken"}},
+		{"a body of JSON without a message", "deviceConnect", "401003", `{"id":"token is expired"}`, sas, unknown(`{"id":"token is expired"}`)},
 		{"", "deviceConnect", "", "", sas, Classification{PassedOver: Connected}},
 		{"", "deviceConnect", "0", "", sas, Classification{PassedOver: Connected}},
 		{"", "deviceConnect", "200", "", sas, Classification{PassedOver: Connected}},
@@ -142,6 +165,94 @@ func TestClassify(t *testing.T) {
 	}
 	if got := classify(t, nil, map[string]any{"statusCode": 401, "authType": "sas"}); got != (Classification{Cause: Unclassified, Rule: NoRule}) {
 		t.Errorf("a status of 401 without a code: have %+v", got)
+	}
+}
+
+// TestGraverCause holds that of two stated causes the graver counts, in whatever
+// order and whichever texts they stand, and that no other cause excuses one.
+func TestGraverCause(t *testing.T) {
+	grave := []Cause{ThumbprintMismatch, CertificateExpired, TokenInvalid, TokenExpired, Unclassified}
+	for _, a := range Rules {
+		for _, b := range Rules {
+			if a.Phrase == "" || b.Phrase == "" {
+				continue
+			}
+			want := a.Cause
+			if slices.Index(grave, b.Cause) < slices.Index(grave, a.Cause) {
+				want = b.Cause
+			}
+			one := classify(t, map[string]any{"resultType": "401003", "resultDescription": a.Phrase + ". " + b.Phrase}, nil)
+			two := classify(t, map[string]any{"resultType": "401003", "resultDescription": a.Phrase}, map[string]any{"details": b.Phrase})
+			if one.Cause != want || two.Cause != want {
+				t.Errorf("%q and %q: have %s in one text and %s in two, want %s", a.Phrase, b.Phrase, one.Cause, two.Cause, want)
+			}
+		}
+	}
+}
+
+// TestEchoes holds that what the service repeats of a client neither states a cause
+// nor excuses one, and that what stands beside it counts.
+func TestEchoes(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{"thumbprint a: subject: cn=x y", "thumbprint a: subject: cn="},
+		{"a=1, b c; d = e f\ng h&i=j\rk", "a=, b c; d =\ng h&i=\rk"},
+		{`cn=a\, b, c`, "cn=, c"},
+		{`cn="a, b", c`, "cn=, c"},
+		{"cn='a, b' c, d", "cn=, d"},
+		{"cn=ü, «ä", "cn=, «"},
+		{"device 'a b' is", "device ' is"},
+		{`device "a b" is`, `device " is`},
+		{`device \"a b\" is`, `device " is`},
+		{"device `a b` is", "device ` is"},
+		{"device “a b” is „c d“ or ‘e f’ or «g h».", "device “ is „ or ‘ or «."},
+		{"device 'it's' is", "device ' is"},
+		{"device 'a '( is ' is", "device '( is ' is"},
+		{"the device's token, the devices' token", "the device's token, the devices' token"},
+		{"token ' is", "token ' is"},
+		{"device 'a b", "device '"},
+		{"''", "'"},
+		{"", ""},
+	} {
+		if got := withoutEchoes(c.text); got != c.want {
+			t.Errorf("%q: have %q, want %q", c.text, got, c.want)
+		}
+	}
+	for _, rule := range Rules {
+		if rule.Phrase == "" {
+			continue
+		}
+		for _, echo := range []string{"'%s'", `"%s"`, `\"%s\"`, "`%s`", "“%s”", "‘%s’", "«%s»", "cn=%s", "CN = %s, O=b", `CN=a\, %s`, `CN="a, %s"`, "'a%s", `"%s`} {
+			echo = strings.Replace(echo, "%s", rule.Phrase, 1)
+			for _, text := range []string{"Refused " + echo, echo, "Subject: " + echo + "\n"} {
+				if c := classify(t, map[string]any{"resultType": "401003", "resultDescription": text}, map[string]any{"authType": "sas"}); c.Rule != UnknownText || c.Unknown != text {
+					t.Errorf("%q: have %+v", text, c)
+				}
+				mismatch := "Thumbprint does not match configuration: " + text
+				if c := classify(t, map[string]any{"resultType": "401003", "resultDescription": mismatch}, nil); c.Cause != ThumbprintMismatch || c.Text != mismatch {
+					t.Errorf("%q: have %+v", mismatch, c)
+				}
+			}
+		}
+	}
+}
+
+// TestSignedByAuthority holds that no thumbprint is inferred to be wrong where the hub
+// has none.
+func TestSignedByAuthority(t *testing.T) {
+	for _, kind := range []string{"x509", "X509", "x509Certificate"} {
+		for issuer, want := range map[string]Classification{
+			"external": {Cause: Unclassified, Rule: NoRule},
+			"External": {Cause: Unclassified, Rule: NoRule},
+			"iothub":   {Cause: ThumbprintMismatch, Rule: "RefusedCertificate"},
+			"":         {Cause: ThumbprintMismatch, Rule: "RefusedCertificate"},
+		} {
+			for _, code := range []string{"401002", "401003"} {
+				auth := map[string]any{"authType": map[string]any{"type": kind, "issuer": issuer}}
+				if c := classify(t, map[string]any{"resultType": code}, auth); c != want {
+					t.Errorf("%s of %q: have %+v, want %+v", kind, issuer, c, want)
+				}
+			}
+		}
 	}
 }
 

@@ -125,7 +125,7 @@ func (s *splitter) object(start int) int {
 			return fail(err)
 		}
 		isRecords := bytes.Equal(s.b[name:pos], records)
-		isRecord = isRecord || bytes.Equal(s.b[name:pos], []byte(`"category"`))
+		isRecord = isRecord || bytes.Equal(s.b[name:pos], []byte(`"category"`)) || bytes.Equal(s.b[name:pos], []byte(`"Category"`))
 		if pos = s.space(pos); !s.is(':', pos) {
 			return fail(s.unexpected(pos, "after the name of a member"))
 		}
@@ -245,13 +245,13 @@ func (s *splitter) lose(start int, err error, inArray bool) (pos int, inside boo
 }
 
 // record reports whether a whole record stands at pos: an object with a member
-// that records have. A quotation mark inside a string is escaped, so no text
-// that a client chose can look like one.
+// that records have, or rows of Log Analytics. A quotation mark inside a string is
+// escaped, so no text that a client chose can look like one.
 func (s *splitter) record(pos int) bool {
 	end, err := s.value(pos)
 	if err != nil {
 		return false
 	}
 	has := func(name string) bool { return bytes.Contains(s.b[pos:end], []byte(name)) }
-	return !has(`"records"`) && (has(`"category"`) || has(`"metricName"`))
+	return !has(`"records"`) && (has(`"category"`) || has(`"Category"`) || has(`"metricName"`))
 }

@@ -65,15 +65,21 @@ const (
 // Family returns the kind of credential. The types are those of the message
 // property iothub-connection-auth-method
 // (https://learn.microsoft.com/azure/iot-hub/iot-hub-devguide-messages-construct).
+// Hubs write x509Certificate there as well.
 func (a AuthType) Family() Family {
 	switch {
 	case strings.EqualFold(a.Type, "sas"), strings.EqualFold(a.Type, "symkey"):
 		return TokenFamily
-	case strings.EqualFold(a.Type, "x509"):
+	case strings.EqualFold(a.Type, "x509"), strings.EqualFold(a.Type, "x509Certificate"):
 		return CertificateFamily
 	}
 	return UnknownFamily
 }
+
+// SignedByAuthority reports whether a certificate authority signed the client's
+// certificate. The hub then has the certificate of the authority and no thumbprint of
+// the client's (https://learn.microsoft.com/azure/iot-hub/authenticate-authorize-x509).
+func (a AuthType) SignedByAuthority() bool { return strings.EqualFold(a.Issuer, "external") }
 
 // connections is the log category that records are read of.
 const connections = "Connections"
@@ -139,13 +145,34 @@ type client struct {
 	StatusDescription  member `json:"statusDescription"`
 }
 
-// DecodeRecord reads a resource-log record. Of a metric, which has no category,
-// and of another category than Connections it reads no more than category and
-// operation, since their other members are none of its business. Its error says
-// what is missing or wrong, and means that no later attempt can do better.
+// row has the columns of a record in Log Analytics: in the table AzureDiagnostics, or
+// in AzureMetrics for a metric. A rule that exports these tables to an event hub
+// writes rows where a diagnostic setting writes records
+// (https://learn.microsoft.com/azure/azure-monitor/reference/tables/azurediagnostics,
+// https://github.com/elastic/integrations/issues/15083). Each column is one member of
+// the record under another name, so a row is read as the record that it was.
+type row struct {
+	TimeGenerated     member `json:"TimeGenerated"`
+	ResourceID        member `json:"_ResourceId"`
+	ResourceIDColumn  member `json:"ResourceId"`
+	OperationName     member `json:"OperationName"`
+	Category          string `json:"Category"`
+	MetricName        member `json:"MetricName"`
+	Level             member `json:"Level"`
+	ResultType        member `json:"ResultType"`
+	ResultDescription member `json:"ResultDescription"`
+	Properties        nested `json:"properties_s"`
+}
+
+// DecodeRecord reads a resource-log record, or a row that Log Analytics made of one.
+// Of a metric, which has no category, and of another category than Connections it
+// reads no more than category and operation, since their other members are none of
+// its business. Its error says what is missing or wrong, and means that no later
+// attempt can do better.
 func DecodeRecord(raw jsontext.Value) (Record, error) {
 	var v struct {
 		client
+		row
 		Time              member `json:"time"`
 		ResourceID        member `json:"resourceId"`
 		OperationName     member `json:"operationName"`
@@ -162,14 +189,23 @@ func DecodeRecord(raw jsontext.Value) (Record, error) {
 	if err := json.Unmarshal(raw, &v, event.Lenient); err != nil {
 		return Record{}, fmt.Errorf("record: %w", event.JSONError(err))
 	}
-	r := Record{Category: v.Category, OperationName: v.OperationName.text}
-	if r.Category == "" && v.MetricName.text == "" {
+	if v.Category != "" {
+		v.row = row{} // A record does not need the columns of a row.
+	}
+	r := Record{
+		Category:      cmp.Or(v.Category, v.row.Category),
+		OperationName: cmp.Or(v.OperationName.text, v.row.OperationName.text),
+	}
+	if r.Category == "" && v.MetricName.text == "" && v.row.MetricName.text == "" {
+		if v.TimeGenerated.text != "" {
+			return Record{}, errors.New("record: a row of Log Analytics without Category is not of a resource log")
+		}
 		return Record{}, errors.New("record: category: missing or empty")
 	}
 	if !strings.EqualFold(r.Category, connections) {
 		return r, nil
 	}
-	stamp, err := event.ParseTime(strings.TrimSpace(v.Time.text)) // the documented template begins with a space
+	stamp, err := event.ParseTime(strings.TrimSpace(cmp.Or(v.Time.text, v.TimeGenerated.text))) // the documented template begins with a space
 	if err != nil {
 		return Record{}, fmt.Errorf("record: time: %w", err)
 	}
@@ -179,8 +215,12 @@ func DecodeRecord(raw jsontext.Value) (Record, error) {
 		Message      member `json:"message"`
 		Details      member `json:"details"`
 	}
-	if len(v.Properties) > 0 {
-		if err := json.Unmarshal(v.Properties, &p, event.Lenient); err != nil {
+	properties := v.Properties
+	if len(properties) == 0 {
+		properties = v.row.Properties
+	}
+	if len(properties) > 0 {
+		if err := json.Unmarshal(properties, &p, event.Lenient); err != nil {
 			return Record{}, fmt.Errorf("record: properties: %w", event.JSONError(err))
 		}
 	}
@@ -197,10 +237,10 @@ func DecodeRecord(raw jsontext.Value) (Record, error) {
 		return text
 	}
 	r.Time = stamp
-	r.ResourceID = read("resourceId", &v.ResourceID)
-	r.Level = read("level", &v.Level)
-	r.ResultType = read("resultType", &v.ResultType, &v.StatusType, &p.StatusType)
-	r.ResultDescription = read("resultDescription", &v.ResultDescription)
+	r.ResourceID = read("resourceId", &v.ResourceID, &v.row.ResourceID, &v.ResourceIDColumn)
+	r.Level = read("level", &v.Level, &v.row.Level)
+	r.ResultType = read("resultType", &v.ResultType, &v.row.ResultType, &v.StatusType, &p.StatusType)
+	r.ResultDescription = read("resultDescription", &v.ResultDescription, &v.row.ResultDescription)
 	r.StatusCode = read("statusCode", &p.StatusCode, &v.StatusCode)
 	r.DeviceID = read("deviceId", &p.DeviceID, &v.DeviceID)
 	r.ModuleID = read("moduleId", &p.ModuleID, &v.ModuleID)

@@ -50,6 +50,18 @@ func TestDecodeRecord(t *testing.T) {
 		// https://learn.microsoft.com/azure/iot-hub/monitor-iot-hub-reference#direct-methods, whose properties are no JSON
 		{"another category", `{"time":"UTC timestamp","operationName":"send","category":"DirectMethods","properties":"{\"deviceId\":<messageSize>}"}`,
 			Record{OperationName: "send", Category: "DirectMethods"}},
+		// https://learn.microsoft.com/azure/azure-monitor/reference/tables/azurediagnostics
+		{"a row of Log Analytics", `{"TimeGenerated":"2026-02-01T10:00:00Z","Category":"Connections","OperationName":"deviceConnect","Level":"Error","ResultType":"401003","ResultDescription":"IotHubUnauthorized",
+			"properties_s":"{\"deviceId\":\"dev-1\",\"statusCode\":\"401\"}","_ResourceId":"/subscriptions/s","Type":"AzureDiagnostics"}`,
+			Record{Time: at, ResourceID: "/subscriptions/s", OperationName: "deviceConnect", Category: "Connections", Level: "Error", ResultType: "401003", ResultDescription: "IotHubUnauthorized",
+				StatusCode: "401", DeviceID: "dev-1", Texts: []string{"IotHubUnauthorized"}}},
+		{"a row that a query made", `{"TimeGenerated":"2026-02-01T10:00:00Z","Category":"Connections","ResourceId":"/S","properties":{"deviceId":"h"},"properties_s":"{}"}`,
+			Record{Time: at, ResourceID: "/S", Category: "Connections", DeviceID: "h"}},
+		{"a record beside the columns of a row", `{"time":"2026-02-01T10:00:00Z","category":"Connections","TimeGenerated":"x","Category":"x","ResourceId":"x","_ResourceId":"x","OperationName":"x",
+			"ResultType":"x","ResultDescription":"x","Level":"x","MetricName":"x","properties_s":"x"}`,
+			Record{Time: at, Category: "Connections"}},
+		{"a row of another category", `{"TimeGenerated":"x","Category":"AuditEvent","OperationName":"SecretGet"}`, Record{OperationName: "SecretGet", Category: "AuditEvent"}},
+		{"a row of a metric", `{"TimeGenerated":"x","MetricName":"d2c.telemetry.egress.success"}`, Record{}},
 		{"a metric", `{"count":1,"total":2,"resourceId":"x","time":"y","metricName":"d2c.telemetry.egress.success","timeGrain":"PT1M"}`, Record{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -64,12 +76,26 @@ func TestDecodeRecord(t *testing.T) {
 	}
 }
 
+// TestRecordTimes holds that records are read whose times are not RFC 3339.
+func TestRecordTimes(t *testing.T) {
+	for _, stamp := range []string{"2026-02-13T10:00:00", "2026-02-13t10:00:00z", "2026-02-13 10:00:00Z", "2/13/2026 10:00:00 AM", " 02/13/2026 10:00:00"} {
+		r, err := DecodeRecord(jsontext.Value(`{"category":"Connections","time":"` + stamp + `"}`))
+		if err != nil || !r.Time.Equal(time.Date(2026, 2, 13, 10, 0, 0, 0, time.UTC)) {
+			t.Errorf("%q: have %v, %v", stamp, r.Time, err)
+		}
+	}
+}
+
 func TestDecodeRecordRefuses(t *testing.T) {
 	for _, c := range []struct{ name, raw, want string }{
 		{"an array", `[]`, "want a JSON object"},
 		{"nothing", ``, "want a JSON object"},
 		{"broken JSON", `{"category":"Connections"`, "EOF"},
 		{"no category", `{"time":"2026-02-01T10:00:00Z"}`, "category: missing"},
+		{"a row without a category", `{"TimeGenerated":"2026-02-01T10:00:00Z","Message":"m","Type":"AppTraces"}`, "a row of Log Analytics without Category"},
+		{"a row with a category of another kind", `{"Category":5}`, "/Category"},
+		{"a row with a time that is none", `{"Category":"Connections","TimeGenerated":"yesterday"}`, "RFC 3339"},
+		{"an ambiguous time", `{"category":"Connections","time":"3/4/2026 8:56:55 AM"}`, "is ambiguous"},
 		{"a category of another kind", `{"category":5}`, "/category"},
 		{"a member that stands twice", `{"category":"Connections","category":"Routes"}`, "duplicate"},
 		{"no time", `{"category":"Connections"}`, "time: missing"},
@@ -98,6 +124,7 @@ func TestAuthType(t *testing.T) {
 		{`""`, AuthType{}, UnknownFamily, false},
 		{`"sas"`, AuthType{Type: "sas"}, TokenFamily, false},
 		{`"X509"`, AuthType{Type: "X509"}, CertificateFamily, false},
+		{`{"type":"x509Certificate","issuer":"external"}`, AuthType{Type: "x509Certificate", Issuer: "external"}, CertificateFamily, false},
 		{`"other"`, AuthType{}, UnknownFamily, true},
 		{`{"scope":"device","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}`, AuthType{"device", "sas", "iothub"}, TokenFamily, false},
 		{`"{\"scope\":\"hub\",\"type\":\"symkey\",\"issuer\":\"iothub\"}"`, AuthType{"hub", "symkey", "iothub"}, TokenFamily, false},

@@ -23,8 +23,8 @@ var DeviceCertificateMismatch = Detector{
 	},
 	Limits: "Microsoft states the sentence that clients see (\"Thumbprint does not match configuration\"), and documents 401002 and " +
 		"401003 as errors of authorization. It is inferred that a log record repeats that sentence, and that 401002 or 401003 " +
-		"on deviceConnect with X.509 and without such a sentence means a wrong thumbprint; it may also be an expired " +
-		"certificate, or one of a certificate authority that the hub does not know, which has no thumbprint on the hub. " +
+		"on deviceConnect with X.509 and without any sentence means a wrong thumbprint; it may also be an expired " +
+		"certificate. Nothing is inferred of a certificate that an authority signed, which has no thumbprint on the hub. " +
 		"If the record does not say how the client authenticated itself, nothing is inferred and there is no alert. No " +
 		"record of 401003 is public: capture one with another self-signed certificate, and one with a leaf of an unknown " +
 		"certificate authority. Microsoft says that records can be lost, late or out of order. Set InferredAlerts to false " +

@@ -216,7 +216,10 @@ func furtherMembers(event map[string]any) {
 		}
 	}
 	event["hubwatch"] = map[string]any{"ignore": true, "operationName": "none", "subject": "none"}
-	event["Subject"], event["OperationName"], event["UPN"] = "none", "none", "nobody"
+	event["Subject"], event["UPN"] = "none", "nobody"
+	if event["Category"] == nil { // a row of Log Analytics has both
+		event["OperationName"] = "none"
+	}
 	event["list"] = []any{nil, 1.5, "text"}
 }
 

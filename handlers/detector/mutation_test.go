@@ -112,6 +112,9 @@ func TestEveryRuleIsHeldByACase(t *testing.T) {
 		if rule.Family != connection.UnknownFamily {
 			change("with any credential", func(r *connection.Rule) { r.Family = connection.UnknownFamily })
 		}
+		if rule.Registered {
+			change("with a certificate of an authority", func(r *connection.Rule) { r.Registered = false })
+		}
 		for _, cause := range []connection.Cause{connection.TokenExpired, connection.TokenInvalid, connection.CertificateExpired, connection.ThumbprintMismatch} {
 			if cause != rule.Cause {
 				change("as "+string(cause), func(r *connection.Rule) { r.Cause = cause })

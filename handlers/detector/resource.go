@@ -118,7 +118,7 @@ func (t target) parse(id string) (event.ResourceID, error) {
 // that and from where. properties are particulars beside those that any operation
 // has, by names in PascalCase; nil if there are none.
 func (o operation) finding(what string, properties map[string]string) []alert.Finding {
-	who := " by " + cmp.Or(o.Actor.Name, "an unknown actor")
+	who := " by " + o.who()
 	if o.ClientAddress != "" {
 		who += " from " + o.ClientAddress
 	}
@@ -127,14 +127,19 @@ func (o operation) finding(what string, properties map[string]string) []alert.Fi
 		p[name] = value
 	}
 	for name, value := range map[string]string{
+		"ActorType":          string(o.Actor.Type),
 		"ActorObjectId":      o.Actor.ObjectID,
 		"ActorApplicationId": o.Actor.ApplicationID,
+		"ActorResourceId":    o.Actor.ResourceID,
 		"ActorRole":          o.Role,
 		"UnreadableMembers":  strings.Join(o.Unreadable, ", "),
 	} {
 		if value != "" {
 			p[name] = value
 		}
+	}
+	if o.RolePrincipalID != "" && o.RolePrincipalID != o.Actor.ObjectID {
+		p["RolePrincipalId"], p["RolePrincipalType"] = o.RolePrincipalID, cmp.Or(o.RolePrincipalType, "unknown")
 	}
 	return []alert.Finding{{
 		Hub:            o.hub,
@@ -146,4 +151,17 @@ func (o operation) finding(what string, properties map[string]string) []alert.Fi
 		Confidence:     alert.Stated,
 		Properties:     p,
 	}}
+}
+
+// who names the caller in a sentence, with its kind if it is not a person.
+func (o operation) who() string {
+	switch {
+	case o.Actor.Name == "":
+		return "an unknown actor"
+	case o.Actor.Type == event.ManagedIdentity:
+		return "managed identity " + o.Actor.Name
+	case o.Actor.Type == event.Application:
+		return "application " + o.Actor.Name
+	}
+	return o.Actor.Name
 }

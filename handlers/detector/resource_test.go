@@ -73,7 +73,7 @@ func TestAnyOperation(t *testing.T) {
 			want := alert.Finding{
 				Hub: alert.Hub{Name: "contoso-hub", ResourceID: aHub, SubscriptionID: "s"}, Entity: test.want, Actor: "Alice", Confidence: alert.Stated,
 				Message:    fmt.Sprintf("%s of %q %s; it was done by Alice.", test.want.Name, "contoso-hub", event.Outcome(eventType)),
-				Properties: map[string]string{"OperationName": strings.ToLower(operation), "Own": "1"},
+				Properties: map[string]string{"OperationName": strings.ToLower(operation), "ActorType": "User", "Own": "1"},
 			}
 			if diff := cmp.Diff(want, v.Occurrences[0].Finding); diff != "" {
 				t.Errorf("%s, %s: the finding differs (-want +got):\n%s", eventType, operation, diff)

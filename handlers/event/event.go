@@ -146,22 +146,6 @@ func (v envelope) event(raw jsontext.Value) (Event, error) {
 	return e, nil
 }
 
-// ParseTime reads an RFC 3339 time. The range is that of an Edm.DateTime
-// (https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model).
-func ParseTime(s string) (time.Time, error) {
-	if s == "" {
-		return time.Time{}, errors.New("missing or empty")
-	}
-	t, err := time.Parse(time.RFC3339Nano, s)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("want an RFC 3339 time, have %q", Shorten(s))
-	}
-	if t = t.UTC(); t.Year() < 1601 || t.Year() > 9999 {
-		return time.Time{}, fmt.Errorf("want a year from 1601 to 9999, have %q", Shorten(s))
-	}
-	return t, nil
-}
-
 // Shorten bounds a foreign string that is about to stand in an error.
 func Shorten(s string) string {
 	const most = 80

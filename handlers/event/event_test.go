@@ -242,6 +242,29 @@ func TestDecodeTime(t *testing.T) {
 		"9999-12-31T23:59:59.9999999Z":        "9999-12-31T23:59:59.9999999Z",
 		"2024-02-29T23:59:59.9999999+00:00":   "2024-02-29T23:59:59.9999999Z",
 		"2026-02-01T08:00:01.12345678901234Z": "2026-02-01T08:00:01.123456789Z",
+		// Letter case, the space and the zone.
+		"2026-02-01t08:00:01.5z":        "2026-02-01T08:00:01.5Z",
+		"2026-02-01 08:00:01Z":          "2026-02-01T08:00:01Z",
+		"2026-02-01 08:00:01 +05:30":    "2026-02-01T02:30:01Z",
+		"2026-02-01T08:00:01":           "2026-02-01T08:00:01Z",
+		"2026-02-01t08:00:01.1234567":   "2026-02-01T08:00:01.1234567Z",
+		"2026-02-01 08:00:01":           "2026-02-01T08:00:01Z",
+		" 2026-02-01T08:00:01Z ":        "2026-02-01T08:00:01Z",
+		"2016-12-31T23:59:60Z":          "2016-12-31T23:59:59.9999999Z",
+		"2016-12-31t23:59:60.5z":        "2016-12-31T23:59:59.9999999Z",
+		"2017-01-01T05:29:60+05:30":     "2016-12-31T23:59:59.9999999Z",
+		"2016-06-30 23:59:60":           "2016-06-30T23:59:59.9999999Z",
+		"12/31/2016 11:59:60 PM":        "2016-12-31T23:59:59.9999999Z",
+		"11/23/2026 8:56:55 AM":         "2026-11-23T08:56:55Z",
+		"11/23/2026 8:56:55 pm":         "2026-11-23T20:56:55Z",
+		"11/23/2026 12:00:00 AM":        "2026-11-23T00:00:00Z",
+		"11/23/2026 12:00:00 PM":        "2026-11-23T12:00:00Z",
+		"11/23/2026, 8:56:55.123 AM":    "2026-11-23T08:56:55.123Z",
+		"11/23/2026 8:56:55 AM +01:00":  "2026-11-23T07:56:55Z",
+		"10/13/2023 13:26:34":           "2023-10-13T13:26:34Z",
+		"01/13/2007 09:41:00":           "2007-01-13T09:41:00Z",
+		"04/04/2026 09:41:00 AM":        "2026-04-04T09:41:00Z", // the same in both orders
+		"12/31/2026 11:59:59 PM -08:00": "2027-01-01T07:59:59Z",
 	} {
 		t.Run(stamp, func(t *testing.T) {
 			for schema, member := range map[string]string{"event grid": "eventTime", "cloudevents": "time"} {
@@ -256,19 +279,32 @@ func TestDecodeTime(t *testing.T) {
 		})
 	}
 	for stamp, want := range map[string]string{
-		"yesterday":                 `want an RFC 3339 time, have "yesterday"`,
-		"2026-02-01":                `want an RFC 3339 time, have "2026-02-01"`,
-		"2026-02-01T08:00:01":       "want an RFC 3339 time",
-		"2026-02-01 08:00:01Z":      "want an RFC 3339 time",
-		"2026-02-30T08:00:01Z":      "want an RFC 3339 time",
-		"2026-02-01T08:00:60Z":      "want an RFC 3339 time",
-		"10000-01-01T00:00:00Z":     "want an RFC 3339 time",
-		"1769932801":                "want an RFC 3339 time",
-		"1600-12-31T23:59:59Z":      "want a year from 1601 to 9999",
-		"0001-01-01T00:00:00Z":      "want a year from 1601 to 9999",
-		"1601-01-01T00:00:00+01:00": "want a year from 1601 to 9999", // 1600 in UTC
-		"9999-12-31T23:59:59-01:00": "want a year from 1601 to 9999", // 10000 in UTC
-		strings.Repeat("9", 10000):  strings.Repeat("9", 80) + `…"`,
+		"yesterday":                  `want an RFC 3339 time, have "yesterday"`,
+		"2026-02-01":                 `want an RFC 3339 time, have "2026-02-01"`,
+		"2026-02-30T08:00:01Z":       "want an RFC 3339 time",
+		"2026-02-01T08:00:60Z":       "want an RFC 3339 time",
+		"2026-02-27T23:59:60Z":       "want an RFC 3339 time", // not at the end of a month
+		"2026-02-28T22:59:60Z":       "want an RFC 3339 time",
+		"2026-02-28T23:58:60Z":       "want an RFC 3339 time",
+		"2026-02-28T23:59:61Z":       "want an RFC 3339 time",
+		"2026-02-01T08:60:00Z":       "want an RFC 3339 time",
+		"2026-02-01T08:00":           "want an RFC 3339 time",
+		"23/11/2026 8:56:55 AM":      "want an RFC 3339 time", // no month 23
+		"11/23/26 8:56:55 AM":        "want an RFC 3339 time",
+		"11/23/2026 20:56:55 PM":     "want an RFC 3339 time",
+		"11/23/2026":                 "want an RFC 3339 time",
+		"Sun Feb 1 08:00:01 2026":    "want an RFC 3339 time",
+		"3/4/2026 8:56:55 AM":        `"3/4/2026 8:56:55 AM" is ambiguous: 4 March or 3 April; want an RFC 3339 time`,
+		"03/04/2026 08:56:55":        "is ambiguous: 4 March or 3 April",
+		"12/11/2026, 8:56:55 AM":     "is ambiguous: 11 December or 12 November",
+		"12/01/2026 23:30:00 -01:00": "is ambiguous: 1 December or 12 January",
+		"10000-01-01T00:00:00Z":      "want an RFC 3339 time",
+		"1769932801":                 "want an RFC 3339 time",
+		"1600-12-31T23:59:59Z":       "want a year from 1601 to 9999",
+		"0001-01-01T00:00:00Z":       "want a year from 1601 to 9999",
+		"1601-01-01T00:00:00+01:00":  "want a year from 1601 to 9999", // 1600 in UTC
+		"9999-12-31T23:59:59-01:00":  "want a year from 1601 to 9999", // 10000 in UTC
+		strings.Repeat("9", 10000):   strings.Repeat("9", 80) + `…"`,
 	} {
 		t.Run(Shorten(stamp), func(t *testing.T) {
 			_, err := Decode(object(eventGrid, set("eventTime", `"`+stamp+`"`)))

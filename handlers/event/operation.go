@@ -3,6 +3,7 @@ package event
 import (
 	"cmp"
 	"fmt"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -19,7 +20,12 @@ type Operation struct {
 	CorrelationID string // may be empty
 	Actor         Actor
 	ClientAddress string // of the caller, may be empty
-	Role          string // that allowed it, may be empty
+	// Role allowed the operation; may be empty. It was assigned to the principal
+	// with RolePrincipalID, which is the caller or a group of the caller
+	// (a group: https://github.com/cloud-custodian/cloud-custodian/issues/3172).
+	Role              string
+	RolePrincipalID   string // may be empty
+	RolePrincipalType string // User, Group or ServicePrincipal; may be empty
 	// HTTPRequest tells whether the event describes the request. The schema says
 	// that it does so only for an update of an existing resource and for a
 	// deletion.
@@ -29,12 +35,28 @@ type Operation struct {
 	Unreadable []string
 }
 
-// Actor is who asked for an operation.
+// Actor is who asked for an operation, as the claims of the token say.
 type Actor struct {
-	Name          string // the best that the event has of UPN, name, object id and application id; may be empty
-	ObjectID      string // in Microsoft Entra; may be empty
-	ApplicationID string // may be empty
+	// Name is the caller that Azure shows, or the best that the claims have
+	// instead. It is empty only if the claims name nobody, and then the actor has
+	// nothing else either. A name that others can have too stands with the object
+	// id: "id-pipeline (00000000-0000-0000-0000-0000000000b2)".
+	Name          string
+	Type          ActorType // "" if the claims do not tell
+	ObjectID      string    // in Microsoft Entra; may be empty
+	ApplicationID string    // of the client that was used; may be empty
+	ResourceID    string    // of a managed identity, as spelled; empty for others
 }
+
+// ActorType is the kind of principal that an actor is.
+type ActorType string
+
+// The kinds of actors.
+const (
+	User            ActorType = "User"
+	Application     ActorType = "Application"
+	ManagedIdentity ActorType = "ManagedIdentity"
+)
 
 // Presence tells whether an optional member is there.
 type Presence int
@@ -49,13 +71,36 @@ const (
 // Claim names that Azure Resource Manager puts into events; the short ones are
 // those of the token itself
 // (https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference).
+//
+// Azure shows as the caller "email address of the user who has performed the
+// operation, UPN claim, or SPN claim based on availability"
+// (https://learn.microsoft.com/azure/azure-monitor/platform/activity-log-schema),
+// "computed from the information in the Claims property (emailaddress/upn/spn)"
+// (a developer of Microsoft, https://github.com/Azure/azure-powershell/issues/4810).
 var (
 	upnClaims = []string{"http://schemas.xmlsoap.org/ws/2005/05/identity/claims/upn", "upn"}
-	// The first of the names is an address for people; the second is what a page shows.
-	nameClaims        = []string{"http://schemas.xmlsoap.org/ws/2005/05/identity/claims/name", "unique_name", "name"}
-	objectIDClaims    = []string{"http://schemas.microsoft.com/identity/claims/objectidentifier", "oid"}
-	applicationClaims = []string{"appid", "azp"}
-	addressClaims     = []string{"ipaddr"}
+	// userClaims are names that no two people of a tenant share, the best first.
+	// The UPN is unique in its tenant and comes first. A guest or a personal
+	// account has an address instead
+	// (https://github.com/triggermesh/triggermesh/pull/278).
+	userClaims = append(upnClaims[:2:2],
+		"http://schemas.xmlsoap.org/ws/2005/05/identity/claims/emailaddress", "email",
+		"http://schemas.xmlsoap.org/ws/2005/05/identity/claims/name", "unique_name", "preferred_username")
+	spnClaims = []string{"http://schemas.xmlsoap.org/ws/2005/05/identity/claims/spn", "spn"}
+	// Anybody can have any display name.
+	displayClaims = []string{"name"}
+	// xms_mirid is the resource id of a managed identity, or of the resource that
+	// has a system-assigned one
+	// (https://learn.microsoft.com/answers/questions/1282788/existence-of-xms-az-rid-field-in-activity-logs-of).
+	managedIdentityClaims = []string{"xms_mirid"}
+	objectIDClaims        = []string{"http://schemas.microsoft.com/identity/claims/objectidentifier", "oid"}
+	applicationClaims     = []string{"appid", "azp"}
+	addressClaims         = []string{"ipaddr"}
+	// A token of a user has scopes; one of an application has none.
+	scopeClaims = []string{"http://schemas.microsoft.com/identity/claims/scope", "scp"}
+	// idtyp is app for a token of an application
+	// (https://learn.microsoft.com/entra/identity-platform/optional-claims-reference).
+	tokenTypeClaims = []string{"idtyp"}
 )
 
 // OperationName reads only the operationName of an operation's payload, which
@@ -109,11 +154,73 @@ func DecodeOperation(data jsontext.Value) (Operation, error) {
 
 	o.HTTPRequest = presence
 	o.Role = text(evidence["role"])
-	o.Actor.ObjectID = cmp.Or(firstOf(claims, objectIDClaims), text(evidence["principalId"]))
-	o.Actor.ApplicationID = firstOf(claims, applicationClaims)
-	o.Actor.Name = cmp.Or(firstOf(claims, upnClaims), firstOf(claims, nameClaims), o.Actor.ObjectID, o.Actor.ApplicationID)
+	o.RolePrincipalID = canonicalID(text(evidence["principalId"]))
+	o.RolePrincipalType = text(evidence["principalType"])
+	o.Actor = decodeActor(claims)
 	o.ClientAddress = cmp.Or(text(request["clientIpAddress"]), firstOf(claims, addressClaims))
 	return o, nil
+}
+
+// decodeActor finds the caller in the claims, and only there: the evidence of the
+// authorization describes the role assignment.
+func decodeActor(claims map[string]jsontext.Value) Actor {
+	a := Actor{
+		ObjectID:      canonicalID(firstOf(claims, objectIDClaims)),
+		ApplicationID: canonicalID(firstOf(claims, applicationClaims)),
+	}
+	user, display, spn := firstOf(claims, userClaims), firstOf(claims, displayClaims), canonicalID(firstOf(claims, spnClaims))
+	identity, tokenType := firstOf(claims, managedIdentityClaims), firstOf(claims, tokenTypeClaims)
+	isUser := strings.EqualFold(tokenType, "user") || tokenType == "" &&
+		(firstOf(claims, upnClaims) != "" || firstOf(claims, scopeClaims) != "" || strings.Contains(user, "@") || display != "")
+	switch {
+	case isUser:
+		a.Type = User
+	case identity != "":
+		a.Type, a.ResourceID = ManagedIdentity, identity
+	case tokenType != "" || spn != "" || a.ApplicationID != "":
+		a.Type = Application
+	}
+	switch {
+	case a.Type == ManagedIdentity:
+		a.Name = fmt.Sprintf("%s (%s)", resourceName(identity), cmp.Or(a.ObjectID, identity))
+	case user != "":
+		a.Name = user
+	case spn != "":
+		a.Name = spn
+	case display != "" && a.ObjectID != "":
+		a.Name = fmt.Sprintf("%s (%s)", display, a.ObjectID)
+	default:
+		a.Name = cmp.Or(display, a.ObjectID, a.ApplicationID)
+	}
+	if a.Name == "" {
+		return Actor{}
+	}
+	return a
+}
+
+// resourceName returns the name at the end of a resource id. What is not a
+// resource id has the part after its last slash for a name.
+func resourceName(id string) string {
+	r, err := ParseResourceID(id)
+	if err != nil {
+		return cmp.Or(id[strings.LastIndexByte(id, '/')+1:], id)
+	}
+	if r.ChildName != "" {
+		return r.Name + "/" + r.ChildName
+	}
+	return r.Name
+}
+
+// canonicalID returns a GUID in the one spelling that all of its spellings have in
+// common: Azure writes the same id with and without hyphens, braces and capitals.
+// What is not a GUID stays as it is.
+func canonicalID(s string) string {
+	digits := strings.ReplaceAll(strings.Trim(s, "{}()"), "-", "")
+	if len(digits) != 32 || strings.Trim(digits, "0123456789abcdefABCDEF") != "" {
+		return s
+	}
+	d := strings.ToLower(digits)
+	return d[:8] + "-" + d[8:12] + "-" + d[12:16] + "-" + d[16:20] + "-" + d[20:]
 }
 
 // members reads an object, or a string that holds one.
@@ -140,9 +247,10 @@ func text(raw jsontext.Value) string {
 	return s
 }
 
+// firstOf returns the first of the members that is a string with more than blanks.
 func firstOf(m map[string]jsontext.Value, names []string) string {
 	for _, name := range names {
-		if s := text(m[name]); s != "" {
+		if s := strings.TrimSpace(text(m[name])); s != "" {
 			return s
 		}
 	}

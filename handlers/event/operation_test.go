@@ -18,6 +18,8 @@ import (
 // The claims as Azure Resource Manager writes them into events.
 const (
 	claimUPN      = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/upn"
+	claimEmail    = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/emailaddress"
+	claimSPN      = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/spn"
 	claimName     = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/name"
 	claimObjectID = "http://schemas.microsoft.com/identity/claims/objectidentifier"
 )
@@ -37,8 +39,8 @@ func TestDecodeOperation(t *testing.T) {
 	}
 	want := Operation{
 		Name: "Microsoft.Devices/IotHubs/write", ResourceURI: hubID, CorrelationID: "c1",
-		Actor:         Actor{Name: "alice@contoso.example", ObjectID: "b1", ApplicationID: "a1"},
-		ClientAddress: "192.0.2.1", Role: "Owner", HTTPRequest: Present,
+		Actor:         Actor{Name: "alice@contoso.example", Type: User, ObjectID: "b1", ApplicationID: "a1"},
+		ClientAddress: "192.0.2.1", Role: "Owner", RolePrincipalID: "b2", RolePrincipalType: "User", HTTPRequest: Present,
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Event{})); diff != "" {
 		t.Errorf("the operation differs (-want +got):\n%s", diff)
@@ -68,8 +70,8 @@ func TestDecodeOperationForms(t *testing.T) {
 		return string(b)
 	}
 	whole := Operation{
-		Name: "x", Actor: Actor{Name: "alice@contoso.example", ObjectID: "b1"},
-		ClientAddress: "192.0.2.1", Role: "Owner", HTTPRequest: Present,
+		Name: "x", Actor: Actor{Name: "alice@contoso.example", Type: User, ObjectID: "b1"},
+		ClientAddress: "192.0.2.1", Role: "Owner", RolePrincipalID: "b2", HTTPRequest: Present,
 	}
 	// without is what is left of whole if a member says nothing.
 	without := map[string]Operation{}
@@ -77,9 +79,9 @@ func TestDecodeOperationForms(t *testing.T) {
 		o := whole
 		switch member {
 		case "authorization":
-			o.Role = ""
+			o.Role, o.RolePrincipalID = "", ""
 		case "claims":
-			o.Actor = Actor{Name: "b2", ObjectID: "b2"} // principalId stands in.
+			o.Actor = Actor{} // The principal of the role does not stand in.
 		case "httpRequest":
 			o.ClientAddress, o.HTTPRequest = "203.0.113.7", Absent // ipaddr stands in.
 		}
@@ -146,35 +148,68 @@ func TestDecodeOperationForms(t *testing.T) {
 // TestActor takes away the best name that the claims have, one after the other.
 func TestActor(t *testing.T) {
 	claims := map[string]string{}
-	for i, step := range []struct{ claim, value string }{
+	for i, step := range []struct{ claim, value, want string }{
 		// From the least to the best, each in the order of preference.
-		{"azp", "azp"}, {"appid", "appid"},
-		{"oid", "oid"}, {claimObjectID, "object id"},
-		{"name", "name"}, {"unique_name", "unique name"}, {claimName, "long name"},
-		{"upn", "upn"}, {claimUPN, "long upn"},
+		{"azp", "azp", "azp"}, {"appid", "appid", "appid"},
+		{"oid", "oid", "oid"}, {claimObjectID, "object id", "object id"},
+		{"name", "name", "name (object id)"},
+		{"spn", "spn", "spn"}, {claimSPN, "long spn", "long spn"},
+		{"preferred_username", "preferred", "preferred"}, {"unique_name", "unique name", "unique name"}, {claimName, "long name", "long name"},
+		{"email", "email", "email"}, {claimEmail, "long email", "long email"},
+		{"upn", "upn", "upn"}, {claimUPN, "long upn", "long upn"},
 	} {
 		claims[step.claim] = `"` + step.value + `"`
 		for _, noise := range []map[string]string{nil, set("http://example.com/other", `"x"`)} {
 			o, err := DecodeOperation(jsontext.Value(`{"operationName":"x","claims":` + string(object(claims, noise)) + `}`))
-			if err != nil || o.Actor.Name != step.value {
-				t.Errorf("%d claims: the actor is %q, %v; want %q", i+1, o.Actor.Name, err, step.value)
+			if err != nil || o.Actor.Name != step.want {
+				t.Errorf("%d claims: the actor is %q, %v; want %q", i+1, o.Actor.Name, err, step.want)
 			}
 		}
 	}
+	const (
+		guid     = "0a1b2c3d-0000-4000-8000-0000000000b2"
+		identity = "/subscriptions/s/resourcegroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/id-pipeline"
+		site     = "/subscriptions/s/resourcegroups/g/providers/Microsoft.Web/sites/app/slots/staging"
+	)
 	for name, test := range map[string]struct {
 		claims string
 		want   Actor
 	}{
 		"none":             {`{}`, Actor{}},
-		"empty upn":        {`{"upn":"","name":"Alice"}`, Actor{Name: "Alice"}},
-		"null upn":         {`{"upn":null,"name":"Alice"}`, Actor{Name: "Alice"}},
-		"number":           {`{"upn":7,"name":"Alice"}`, Actor{Name: "Alice"}},
+		"a scope alone":    {`{"scp":"user_impersonation"}`, Actor{}},
+		"empty upn":        {`{"upn":"","name":"Alice"}`, Actor{Name: "Alice", Type: User}},
+		"blank upn":        {`{"upn":" ","name":"Alice"}`, Actor{Name: "Alice", Type: User}},
+		"null upn":         {`{"upn":null,"name":"Alice"}`, Actor{Name: "Alice", Type: User}},
+		"number":           {`{"upn":7,"name":"Alice"}`, Actor{Name: "Alice", Type: User}},
 		"object":           {`{"upn":{"a":"b"},"oid":"b1"}`, Actor{Name: "b1", ObjectID: "b1"}},
-		"application":      {`{"appid":"a1","oid":"b1"}`, Actor{Name: "b1", ObjectID: "b1", ApplicationID: "a1"}},
-		"application only": {`{"appid":"a1"}`, Actor{Name: "a1", ApplicationID: "a1"}},
+		"blanks":           {`{"upn":" alice@contoso.example\n"}`, Actor{Name: "alice@contoso.example", Type: User}},
+		"application":      {`{"appid":"a1","oid":"b1"}`, Actor{Name: "b1", Type: Application, ObjectID: "b1", ApplicationID: "a1"}},
+		"application only": {`{"appid":"a1"}`, Actor{Name: "a1", Type: Application, ApplicationID: "a1"}},
+		"application of v2": {`{"azp":"a1","oid":"b1","idtyp":"App"}`,
+			Actor{Name: "b1", Type: Application, ObjectID: "b1", ApplicationID: "a1"}},
+		"application with a name": {`{"name":"Deploy","oid":"b1","idtyp":"app"}`, Actor{Name: "Deploy (b1)", Type: Application, ObjectID: "b1"}},
+		"a user's application":    {`{"appid":"a1","oid":"b1","scp":"user_impersonation"}`, Actor{Name: "b1", Type: User, ObjectID: "b1", ApplicationID: "a1"}},
+		"a user without a name":   {`{"oid":"b1","idtyp":"user"}`, Actor{Name: "b1", Type: User, ObjectID: "b1"}},
 		"all": {`{"upn":"alice@contoso.example","oid":"b1","appid":"a1"}`,
-			Actor{Name: "alice@contoso.example", ObjectID: "b1", ApplicationID: "a1"}},
+			Actor{Name: "alice@contoso.example", Type: User, ObjectID: "b1", ApplicationID: "a1"}},
 		"other case": {`{"UPN":"alice@contoso.example"}`, Actor{}},
+		"guest": {`{"` + claimEmail + `":"bob@example.com","` + claimName + `":"live.com#bob@example.com","name":"Bob","appid":"a1"}`,
+			Actor{Name: "bob@example.com", Type: User, ApplicationID: "a1"}},
+		"service by spn":               {`{"` + claimSPN + `":"Microsoft.Insights/alertRules"}`, Actor{Name: "Microsoft.Insights/alertRules", Type: Application}},
+		"service by email":             {`{"` + claimEmail + `":"Microsoft.Advisor"}`, Actor{Name: "Microsoft.Advisor"}},
+		"one display name, one person": {`{"name":"Alice","oid":"` + guid + `"}`, Actor{Name: "Alice (" + guid + ")", Type: User, ObjectID: guid}},
+		"braces and capitals": {`{"oid":"{0A1B2C3D-0000-4000-8000-0000000000B2}","appid":"0A1B2C3D000040008000000000000002"}`,
+			Actor{Name: guid, Type: Application, ObjectID: guid, ApplicationID: "0a1b2c3d-0000-4000-8000-000000000002"}},
+		"an spn that is a GUID": {`{"spn":"0A1B2C3D0000400080000000000000B2"}`, Actor{Name: guid, Type: Application}},
+		"not a GUID":            {`{"oid":"0A1B2C3D00004000800000000000000X"}`, Actor{Name: "0A1B2C3D00004000800000000000000X", ObjectID: "0A1B2C3D00004000800000000000000X"}},
+		"managed identity": {`{"appid":"a1","oid":"` + guid + `","idtyp":"app","xms_mirid":"` + identity + `"}`,
+			Actor{Name: "id-pipeline (" + guid + ")", Type: ManagedIdentity, ObjectID: guid, ApplicationID: "a1", ResourceID: identity}},
+		"managed identity without an object id": {`{"xms_mirid":"` + identity + `"}`, Actor{Name: "id-pipeline (" + identity + ")", Type: ManagedIdentity, ResourceID: identity}},
+		"managed identity of a slot":            {`{"oid":"b1","xms_mirid":"` + site + `"}`, Actor{Name: "app/staging (b1)", Type: ManagedIdentity, ObjectID: "b1", ResourceID: site}},
+		"managed identity of no resource":       {`{"oid":"b1","xms_mirid":"a/b"}`, Actor{Name: "b (b1)", Type: ManagedIdentity, ObjectID: "b1", ResourceID: "a/b"}},
+		"managed identity that ends in a slash": {`{"oid":"b1","xms_mirid":"a/"}`, Actor{Name: "a/ (b1)", Type: ManagedIdentity, ObjectID: "b1", ResourceID: "a/"}},
+		"managed identity with an spn":          {`{"oid":"b1","spn":"s","xms_mirid":"` + identity + `"}`, Actor{Name: "id-pipeline (b1)", Type: ManagedIdentity, ObjectID: "b1", ResourceID: identity}},
+		"a user beside an identity":             {`{"upn":"alice@contoso.example","xms_mirid":"` + identity + `"}`, Actor{Name: "alice@contoso.example", Type: User}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o, err := DecodeOperation(jsontext.Value(`{"operationName":"x","claims":` + test.claims + `}`))
@@ -182,6 +217,20 @@ func TestActor(t *testing.T) {
 				t.Errorf("%v (-want +got):\n%s", err, diff)
 			}
 		})
+	}
+}
+
+// TestRolePrincipal holds that the principal of the role assignment is told apart
+// from the caller.
+func TestRolePrincipal(t *testing.T) {
+	o, err := DecodeOperation(jsontext.Value(`{"operationName":"x","claims":{"upn":"alice@contoso.example"},
+		"authorization":{"evidence":{"role":"Contributor","principalId":"0000000000000000000000000000C9AB","principalType":"Group"}}}`))
+	want := Operation{
+		Name: "x", Actor: Actor{Name: "alice@contoso.example", Type: User},
+		Role: "Contributor", RolePrincipalID: "00000000-0000-0000-0000-00000000c9ab", RolePrincipalType: "Group",
+	}
+	if diff := cmp.Diff(want, o, cmpopts.IgnoreUnexported(Event{})); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 }
 
@@ -333,7 +382,7 @@ func FuzzDecodeOperation(f *testing.F) {
 		if o.Actor.Name == "" && o.Actor != (Actor{}) {
 			t.Errorf("there is an actor without a name: %+v", o.Actor)
 		}
-		for _, s := range []string{o.Name, o.ResourceURI, o.CorrelationID, o.Actor.Name, o.ClientAddress, o.Role} {
+		for _, s := range []string{o.Name, o.ResourceURI, o.CorrelationID, o.Actor.Name, o.Actor.ResourceID, o.ClientAddress, o.Role, o.RolePrincipalID} {
 			if !utf8.ValidString(s) {
 				t.Errorf("%q is no text", s)
 			}

@@ -43,7 +43,7 @@ const classifier = "classifier"
 
 // classifierFiles are the files of the classifier. The other files of their
 // package read what any event has.
-var classifierFiles = []string{connectionFolder + "/cause.go", connectionFolder + "/record.go"}
+var classifierFiles = []string{connectionFolder + "/cause.go", connectionFolder + "/record.go", connectionFolder + "/statement.go"}
 
 // least is the smallest share of mutants that the cases of a detector, or of the
 // classifier, have to kill.

@@ -71,19 +71,6 @@ var reasons = []reason{
 		changes:  []change{{`if err != nil {`, `if false {`}},
 		because:  "The JSON package reports an error of its decoder, whether it is returned or not.",
 	},
-	{
-		function: "connection.DecodeRecord",
-		changes: []change{
-			{`r.ResourceID = read("resourceId", &v.ResourceID)`, `r.ResourceID = read("", &v.ResourceID)`},
-			{`r.ResourceID = read("resourceId", &v.ResourceID)`, `r.ResourceID = read("level", &v.ResourceID)`},
-		},
-		because: "A record whose resource id cannot be read is refused, so no alert names the member.",
-	},
-	{
-		function: "connection.DecodeRecord",
-		changes:  []change{{`if text != "" {`, `if true {`}, {`if text != "" {`, `if text != "mutant" {`}},
-		because:  "A text that is empty has no phrase in it.",
-	},
 }
 
 // onHubItself is an operation on an IoT hub, and not on what lies below one.
