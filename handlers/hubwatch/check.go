@@ -6,6 +6,7 @@ import (
 	"io"
 	"iter"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -86,8 +87,9 @@ func (o *operator) checkSettings(w io.Writer, width int) int {
 	for _, line := range faults[""] {
 		fmt.Fprintf(w, "wrong    %s\n", wrap(printable(line), width, indent))
 	}
-	fmt.Fprintf(w, "\n%s, %d wrong\n", plural(len(app.Settings), "setting"), len(faults))
-	return len(faults)
+	n := len(faults) + max(0, len(faults[""])-1) // of the unknown ones, each is one
+	fmt.Fprintf(w, "\n%s, %d wrong\n", plural(len(app.Settings), "setting"), n)
+	return n
 }
 
 // storageSetting is the setting with the connection string. The names of the other
@@ -113,8 +115,9 @@ func openly(connectionString string) string {
 // fault is the form of the errors of app.Open, which name settings.
 var fault = regexp.MustCompile(`(?s)^settings? (\w+)(?: and (\w+))?: (.*)$`)
 
-// faultsOf returns what is wrong with which setting. What an error without the name
-// of a setting says is wrong with "".
+// faultsOf returns what is wrong with which setting, without an example. What an
+// error without the name of one of app.Settings says, which may name a setting that
+// hubwatch does not know, is wrong with "".
 func faultsOf(err error) map[string][]string {
 	faults := map[string][]string{}
 	var add func(error)
@@ -126,9 +129,10 @@ func faultsOf(err error) map[string][]string {
 			return
 		}
 		m := fault.FindStringSubmatch(err.Error())
-		if m == nil {
+		if m == nil || !slices.ContainsFunc(app.Settings, func(s app.Setting) bool { return s.Name == m[1] }) {
 			m = []string{"", "", "", err.Error()}
 		}
+		m[3], _, _ = strings.Cut(m[3], "; for example ")
 		faults[m[1]] = append(faults[m[1]], m[3])
 		if m[2] != "" {
 			faults[m[2]] = append(faults[m[2]], m[3])

@@ -94,12 +94,19 @@ type operator struct {
 }
 
 // config returns what the settings, or --account instead, say. Its error names each
-// setting that is wrong.
+// setting that is wrong. What the settings say of another storage account does not
+// matter beside --account.
 func (o *operator) config() (app.Config, error) {
-	c, err := app.Read(o.getenv)
-	if o.account != "" {
-		c.Storage = table.Settings{ServiceURI: o.account}
+	if o.account == "" {
+		return app.Read(o.getenv)
 	}
+	c, err := app.Read(func(name string) string {
+		if strings.HasPrefix(name, storageSetting) {
+			return ""
+		}
+		return o.getenv(name)
+	})
+	c.Storage = table.Settings{ServiceURI: o.account}
 	return c, err
 }
 

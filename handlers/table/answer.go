@@ -131,13 +131,9 @@ type ServiceError struct {
 	Code   string // of Table Storage, https://learn.microsoft.com/rest/api/storageservices/table-service-error-codes
 }
 
-// Error implements error. It says what to do, if that is known of the code.
+// Error implements error.
 func (e *ServiceError) Error() string {
-	text := fmt.Sprintf("%d %s", e.Status, secret.RedactString(e.Code))
-	if advice[e.Code] != "" {
-		text += ": " + advice[e.Code]
-	}
-	return text
+	return fmt.Sprintf("%d %s", e.Status, secret.RedactString(e.Code))
 }
 
 // foreign returns the error of an answer that has no error code of the service.
@@ -186,6 +182,8 @@ func (t table) explain(verb string, err error) error {
 		err = a.foreign()
 	case a.rejects():
 		err = fmt.Errorf("%w: %w", errRejected, &ServiceError{a.status, a.code})
+	case advice[a.code] != "":
+		err = fmt.Errorf("%w: %s", &ServiceError{a.status, a.code}, advice[a.code])
 	default:
 		err = &ServiceError{a.status, a.code}
 	}
