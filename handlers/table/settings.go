@@ -366,7 +366,7 @@ func parseEndpoint(s string) (*url.URL, error) {
 	for _, label := range labels[1:min(len(labels), 3)] {
 		switch label {
 		case "blob", "dfs", "file", "queue", "web":
-			return nil, fmt.Errorf("is the endpoint of another service of the storage account (%s): want that of its tables, with .table. in the place of .%s.", label, label)
+			return nil, fmt.Errorf("is the endpoint of another service of the storage account (%s): want that of its tables, with .table. instead of .%s. in it", label, label)
 		case "privatelink":
 			return nil, errors.New("names the private endpoint itself, which has no certificate of that name: want the URL without .privatelink")
 		case "table":
