@@ -28,8 +28,8 @@ func newAlertsList(o *operator) *cobra.Command {
 		Use:   "list",
 		Short: "List alerts, the newest first",
 		Long: `list lists alerts, those of the newest day first and of each day those with the
-newest occurrence first. Flags that filter may be combined, and ignore the case
-of letters.
+newest occurrence first; N is how many there were. Flags that filter may be
+combined, and ignore the case of letters.
 
 A time is 2026-02-01T08:00:00Z, or 2026-02-01 for that whole day in UTC, or how
 long ago: 24h, 7d. It is compared with the last occurrence of an alert.`,
@@ -140,7 +140,7 @@ func alertGrid(alerts []alert.Alert) grid {
 	g := grid{
 		columns: []column{
 			{title: "LAST SEEN (UTC)", whole: true}, {title: "SEVERITY", whole: true}, {title: "STATUS", whole: true},
-			{title: "COUNT", right: true, whole: true}, {title: "ALERT"}, {title: "ENTITY"},
+			{title: "N", right: true, whole: true}, {title: "ALERT"}, {title: "ENTITY"},
 			{title: "REFERENCE", whole: true}, {title: "ACTOR"},
 		},
 		below: 6,

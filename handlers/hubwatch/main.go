@@ -50,7 +50,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return exitFailed
 	case errors.As(err, &usage):
 		complain(stderr, err)
-		fmt.Fprintf(stderr, "Usage: %s\n%s --help says more.\n", usageLine(usage.command), usage.command.CommandPath())
+		fmt.Fprintf(stderr, "Usage: %s\n%s --help says more.\n", usage.command.UseLine(), usage.command.CommandPath())
 		return exitUsage
 	case !errors.Is(err, errSaid):
 		complain(stderr, err)
@@ -168,6 +168,8 @@ in the command line.`,
 // group makes command one that has verbs and does nothing by itself.
 func group(command *cobra.Command, verbs ...*cobra.Command) *cobra.Command {
 	command.AddCommand(verbs...)
+	command.Use += " <command>"
+	command.DisableFlagsInUseLine = true
 	command.SuggestionsMinimumDistance = 2
 	command.Args = cobra.ArbitraryArgs
 	command.RunE = func(command *cobra.Command, args []string) error {
@@ -231,22 +233,12 @@ func one(what string) cobra.PositionalArgs {
 	}
 }
 
-// usageLine returns how a command is called.
-func usageLine(command *cobra.Command) string {
-	if command.HasAvailableSubCommands() {
-		return command.CommandPath() + " <command>"
-	}
-	return command.UseLine()
-}
-
-func init() { cobra.AddTemplateFunc("usageLine", usageLine) }
-
 // helpWidth is how wide the help is.
 const helpWidth = 80
 
 // usageTemplate is cobra's own, at most helpWidth wide.
 var usageTemplate = strings.ReplaceAll(`Usage:
-  {{usageLine .}}{{if .HasExample}}
+  {{.UseLine}}{{if .HasExample}}
 
 Examples:
 {{.Example}}{{end}}{{if .HasAvailableSubCommands}}
