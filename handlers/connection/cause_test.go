@@ -202,7 +202,7 @@ func TestEchoes(t *testing.T) {
 		{"cn=ü, «ä", "cn=, «"},
 		{"device 'a b' is", "device ' is"},
 		{`device "a b" is`, `device " is`},
-		{`device \"a b\" is`, `device " is`},
+		{`device \"a b\" is`, `device \" is`},
 		{"device `a b` is", "device ` is"},
 		{"device “a b” is „c d“ or ‘e f’ or «g h».", "device “ is „ or ‘ or «."},
 		{"device 'it's' is", "device ' is"},

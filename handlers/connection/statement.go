@@ -60,7 +60,6 @@ var closing = map[rune]rune{'\'': '\'', '"': '"', '`': '`', '“': '”', '„':
 // since the text may have been cut. A value goes to a comma, a semicolon, an
 // ampersand or the end of the line.
 func withoutEchoes(text string) string {
-	text = strings.ReplaceAll(text, `\"`, `"`)
 	var b strings.Builder
 	for i := 0; i < len(text); {
 		c, size := utf8.DecodeRuneInString(text[i:])

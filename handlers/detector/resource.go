@@ -122,6 +122,9 @@ func (o operation) finding(what string, properties map[string]string) []alert.Fi
 	if o.ClientAddress != "" {
 		who += " from " + o.ClientAddress
 	}
+	if o.RolePrincipalID == "" || o.RolePrincipalID == o.Actor.ObjectID {
+		o.RolePrincipalID, o.RolePrincipalType = "", "" // They say nothing that is new.
+	}
 	p := map[string]string{"OperationName": o.Name}
 	for name, value := range properties {
 		p[name] = value
@@ -132,14 +135,13 @@ func (o operation) finding(what string, properties map[string]string) []alert.Fi
 		"ActorApplicationId": o.Actor.ApplicationID,
 		"ActorResourceId":    o.Actor.ResourceID,
 		"ActorRole":          o.Role,
+		"RolePrincipalId":    o.RolePrincipalID,
+		"RolePrincipalType":  o.RolePrincipalType,
 		"UnreadableMembers":  strings.Join(o.Unreadable, ", "),
 	} {
 		if value != "" {
 			p[name] = value
 		}
-	}
-	if o.RolePrincipalID != "" && o.RolePrincipalID != o.Actor.ObjectID {
-		p["RolePrincipalId"], p["RolePrincipalType"] = o.RolePrincipalID, cmp.Or(o.RolePrincipalType, "unknown")
 	}
 	return []alert.Finding{{
 		Hub:            o.hub,
