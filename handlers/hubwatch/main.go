@@ -93,20 +93,32 @@ type operator struct {
 	account string // the flag --account
 }
 
-// config returns what the settings, or --account instead, say. Its error names each
-// setting that is wrong.
+// storageSetting is the setting with the connection string. The names of the other
+// settings about the storage account begin with it.
+const storageSetting = "AlertsStorage"
+
+// config returns what the settings say, those about the storage account only without
+// --account. Its error says all that is wrong or missing.
 func (o *operator) config() (app.Config, error) {
-	c, err := app.Read(o.getenv)
-	if o.account != "" {
-		c.Storage = table.Settings{ServiceURI: o.account}
+	if o.account == "" {
+		c, err := app.Read(o.getenv)
+		return c, errors.Join(err, c.Missing())
 	}
+	c, err := app.Read(func(name string) string {
+		// With IDENTITY_ENDPOINT the settings would be about the identity of an app.
+		if strings.HasPrefix(name, storageSetting) || name == "IDENTITY_ENDPOINT" {
+			return ""
+		}
+		return o.getenv(name)
+	})
+	c.Storage = table.Settings{ServiceURI: o.account}
 	return c, err
 }
 
 // open returns the app as the settings want it.
 func (o *operator) open() (*app.App, error) {
 	c, err := o.config()
-	if err := errors.Join(err, c.Missing()); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	return c.Open()
