@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,7 +14,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hubwatch/handlers/alert"
-	"hubwatch/handlers/app"
 	"hubwatch/handlers/table"
 )
 
@@ -39,11 +38,11 @@ func someAlert() alert.Alert {
 	}
 }
 
-// golden compares a text with a file of testdata, or writes it with UPDATE_SCRIPTS=1.
+// golden compares a text with a file of testdata, or writes it with -update.
 func golden(t *testing.T, name, have string) {
 	t.Helper()
 	path := "testdata/" + name
-	if os.Getenv("UPDATE_SCRIPTS") != "" {
+	if *update {
 		if err := os.WriteFile(path, []byte(have), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -72,25 +71,48 @@ func TestFormats(t *testing.T) {
 		}
 		golden(t, "alerts."+format, out.String())
 	}
-	var list, show strings.Builder
-	if err := alertGrid(alerts).write(&list, 80); err != nil {
+	var rows, page strings.Builder
+	if err := alertGrid(alerts).write(&rows, 80); err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "alerts-80.table", list.String())
+	golden(t, "alerts-80.table", rows.String())
 	evidence := []alert.Evidence{
 		{EventID: "00000000-0000-4000-8000-00000000000a", Time: first.End, Actor: first.Actor, ActorIPAddress: first.ActorIPAddress},
 		{EventID: "00000000-0000-4000-8000-000000000001", Time: first.Start, Actor: first.Actor},
 	}
-	if err := writeAlert(&show, 80, first, evidence, 2); err != nil {
+	if err := writeAlert(&page, 80, first, evidence, 2); err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "alert-80.text", show.String())
-	for line := range strings.Lines(list.String() + show.String()) {
+	golden(t, "alert-80.text", page.String())
+	var object strings.Builder
+	evidence[0].Properties, evidence[0].RawEvent, evidence[0].RawEventSHA256 = first.Properties, `{"id":"10"}`, strings.Repeat("0f", 32)
+	if err := show(t.Context(), &object, single{a: first, evidence: evidence}, first.Ref(), 20, "json"); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "alert.json", object.String())
+	for line := range strings.Lines(rows.String() + page.String()) {
 		// A resource id is not broken, since people copy it.
 		if n := len([]rune(strings.TrimRight(line, "\n"))); n > 80 && !strings.Contains(line, "/subscriptions/") {
 			t.Errorf("%d characters: %s", n, line)
 		}
 	}
+}
+
+// single is a reader of one alert.
+type single struct {
+	alert.Reader
+	a        alert.Alert
+	evidence []alert.Evidence
+}
+
+func (r single) Find(context.Context, alert.Ref) (alert.Alert, iter.Seq2[alert.Evidence, error], error) {
+	return r.a, func(yield func(alert.Evidence, error) bool) {
+		for _, e := range r.evidence {
+			if !yield(e, nil) {
+				return
+			}
+		}
+	}, nil
 }
 
 func TestParseTime(t *testing.T) {
@@ -199,33 +221,36 @@ func TestListStops(t *testing.T) {
 }
 
 // TestFaultsHaveSettings holds that every error about settings is told beside the
-// setting that it is about.
+// setting, or what was taken for a setting, that it is about.
 func TestFaultsHaveSettings(t *testing.T) {
-	var names []string
-	for _, s := range app.Settings {
-		names = append(names, s.Name)
-	}
-	for _, env := range [][]string{
-		{},
-		{"AlertsStorage", "x"},
-		{"AlertsStorage", "UseDevelopmentStorage=true", "AlertsStorage__tableServiceUri", "https://contosostorage.table.core.windows.net"},
-		{"AlertsStorage__tableServiceUri", ":"},
-		{"AlertsTable", "same", "QuarantineTable", "same"},
-		{"AlertsTable", "-", "QuarantineTable", "-", "InferredAlerts", "-"},
+	for _, test := range []struct{ env, want []string }{
+		{nil, []string{"AlertsStorage", "AlertsStorage__tableServiceUri"}},
+		{[]string{"AlertsStorage", "x"}, []string{"AlertsStorage"}},
+		{[]string{"AlertsStorage", "UseDevelopmentStorage=true", "AlertsStorage__tableServiceUri", "https://contosostorage.table.core.windows.net"}, []string{"AlertsStorage", "AlertsStorage__tableServiceUri"}},
+		{[]string{"AlertsStorage__tableServiceUri", ":"}, []string{"AlertsStorage__tableServiceUri"}},
+		{[]string{"AlertsStorage", "UseDevelopmentStorage=true", "AlertsTable", "same", "QuarantineTable", "same"}, []string{"AlertsTable", "QuarantineTable"}},
+		{[]string{"AlertsStorage", "UseDevelopmentStorage=true", "AlertsTable", "-", "InferredAlerts", "-"}, []string{"AlertsTable", "InferredAlerts"}},
+		{[]string{"AlertsStorage", "UseDevelopmentStorage=true", "AlertsStorage:tableServiceUri", "x"}, []string{"AlertsStorage:tableServiceUri"}},
+		{[]string{"AlertsStorage", "UseDevelopmentStorage=true", "AlertsStorage__blobServiceUri", "x"}, []string{"AlertsStorage__blobServiceUri"}},
 	} {
-		c, err := app.Read(environment(env...))
-		_, openErr := c.Open()
-		faults := faultsOf(errors.Join(err, openErr))
-		if len(faults) == 0 && !slices.Contains(env, ":") {
-			t.Errorf("%q: no fault", env)
-		}
-		for name, texts := range faults {
-			if !slices.Contains(names, name) {
-				t.Errorf("%q: %q is about no setting", env, texts)
+		o := &operator{getenv: environment(test.env...)}
+		var out strings.Builder
+		o.checkSettings(&out, 0)
+		var got []string
+		for line := range strings.Lines(out.String()) {
+			if name, ok := strings.CutPrefix(line, "wrong    "); ok {
+				got = append(got, strings.TrimSpace(name))
 			}
 		}
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%q (-want +have):\n%s\n%s", test.env, diff, &out)
+		}
+		o.account = "https://contosostorage.table.core.windows.net"
+		if wrong := o.checkSettings(io.Discard, 0); wrong > 0 && strings.HasPrefix(test.want[0], "AlertsStorage") {
+			t.Errorf("%q: %d wrong although --account is used instead", test.env, wrong)
+		}
 	}
-	if faults := faultsOf(&table.ServiceError{Status: 404, Code: "x"}); len(faults[""]) != 1 {
-		t.Errorf("an error about no setting: %q", faults)
+	if diff := cmp.Diff(map[string][]string{"settings": {"404 x"}}, faultsOf(&table.ServiceError{Status: 404, Code: "x"})); diff != "" {
+		t.Errorf("an error about no setting (-want +have):\n%s", diff)
 	}
 }

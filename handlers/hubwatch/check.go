@@ -1,10 +1,10 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -52,11 +52,18 @@ wrong. It shows no keys, and ends with 1 if a setting is wrong.`,
 // checkSettings writes what there is to say of each setting, in lines of at most
 // width characters, and returns how many are wrong.
 func (o *operator) checkSettings(w io.Writer, width int) int {
-	c, err := o.config()
-	faults := faultsOf(errors.Join(err, c.Missing()))
-	const indent = "         "
+	_, err := o.config()
+	faults := faultsOf(err)
+	wrong := len(faults)
+	say := func(verdict, name string, lines ...string) {
+		const indent = "         "
+		fmt.Fprintf(w, "%-8s %s\n", verdict, printable(name))
+		for _, line := range lines {
+			fmt.Fprintln(w, indent+wrap(printable(strings.ReplaceAll(line, "`", "")), width, indent))
+		}
+	}
 	for _, s := range app.Settings {
-		value, verdict, from := o.getenv(s.Name), "ok", ""
+		value, verdict, from := strings.TrimSpace(o.getenv(s.Name)), "ok", ""
 		switch {
 		case s.HostOnly:
 			verdict, from = "host", "read by the Functions host, and not by hubwatch"
@@ -79,22 +86,15 @@ func (o *operator) checkSettings(w io.Writer, width int) int {
 		if verdict == "wrong" || verdict == "unset" {
 			lines = append(lines, fmt.Sprintf("for example %s=%s", s.Name, s.Example))
 		}
-		fmt.Fprintf(w, "%-8s %s\n", verdict, s.Name)
-		for _, line := range lines {
-			fmt.Fprintln(w, indent+wrap(printable(strings.ReplaceAll(line, "`", "")), width, indent))
-		}
+		say(verdict, s.Name, lines...)
+		delete(faults, s.Name)
 	}
-	for _, line := range faults[""] {
-		fmt.Fprintf(w, "wrong    %s\n", wrap(printable(line), width, indent))
+	for _, name := range slices.Sorted(maps.Keys(faults)) {
+		say("wrong", name, faults[name]...) // a name that looks like one of a setting
 	}
-	n := len(faults) + max(0, len(faults[""])-1) // of the unknown ones, each is one
-	fmt.Fprintf(w, "\n%s, %d wrong\n", plural(len(app.Settings), "setting"), n)
-	return n
+	fmt.Fprintf(w, "\n%s, %d wrong\n", plural(len(app.Settings), "setting"), wrong)
+	return wrong
 }
-
-// storageSetting is the setting with the connection string. The names of the other
-// settings about the storage account begin with it.
-const storageSetting = "AlertsStorage"
 
 // openly returns a connection string with those parts alone that are known not to be
 // secret. A key that somebody took for a connection string does not show either.
@@ -112,12 +112,11 @@ func openly(connectionString string) string {
 	return strings.Join(parts, ";")
 }
 
-// fault is the form of the errors of app.Open, which name settings.
-var fault = regexp.MustCompile(`(?s)^settings? (\w+)(?: and (\w+))?: (.*)$`)
+// fault is the form of the errors of settings. The example, if there is one, is that
+// of the setting.
+var fault = regexp.MustCompile(`(?s)^settings? ([\w:]*\w)(?: and (\w+))?: (.*?)(?:; for example .*)?$`)
 
-// faultsOf returns what is wrong with which setting, without an example. What an
-// error without the name of one of app.Settings says, which may name a setting that
-// hubwatch does not know, is wrong with "".
+// faultsOf returns what is wrong with which setting.
 func faultsOf(err error) map[string][]string {
 	faults := map[string][]string{}
 	var add func(error)
@@ -129,13 +128,13 @@ func faultsOf(err error) map[string][]string {
 			return
 		}
 		m := fault.FindStringSubmatch(err.Error())
-		if m == nil || !slices.ContainsFunc(app.Settings, func(s app.Setting) bool { return s.Name == m[1] }) {
-			m = []string{"", "", "", err.Error()}
+		if m == nil {
+			m = []string{"", "settings", "", err.Error()}
 		}
-		m[3], _, _ = strings.Cut(m[3], "; for example ")
-		faults[m[1]] = append(faults[m[1]], m[3])
-		if m[2] != "" {
-			faults[m[2]] = append(faults[m[2]], m[3])
+		for _, name := range m[1:3] {
+			if name != "" {
+				faults[name] = append(faults[name], m[3])
+			}
 		}
 	}
 	if err != nil {

@@ -93,15 +93,20 @@ type operator struct {
 	account string // the flag --account
 }
 
-// config returns what the settings, or --account instead, say. Its error names each
-// setting that is wrong. What the settings say of another storage account does not
-// matter beside --account.
+// storageSetting is the setting with the connection string. The names of the other
+// settings about the storage account begin with it.
+const storageSetting = "AlertsStorage"
+
+// config returns what the settings say, those about the storage account only without
+// --account. Its error says all that is wrong or missing.
 func (o *operator) config() (app.Config, error) {
 	if o.account == "" {
-		return app.Read(o.getenv)
+		c, err := app.Read(o.getenv)
+		return c, errors.Join(err, c.Missing())
 	}
 	c, err := app.Read(func(name string) string {
-		if strings.HasPrefix(name, storageSetting) {
+		// With IDENTITY_ENDPOINT the settings would be about the identity of an app.
+		if strings.HasPrefix(name, storageSetting) || name == "IDENTITY_ENDPOINT" {
 			return ""
 		}
 		return o.getenv(name)
@@ -113,7 +118,7 @@ func (o *operator) config() (app.Config, error) {
 // open returns the app as the settings want it.
 func (o *operator) open() (*app.App, error) {
 	c, err := o.config()
-	if err := errors.Join(err, c.Missing()); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	return c.Open()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -20,6 +21,8 @@ import (
 	"hubwatch/handlers/app"
 	"hubwatch/handlers/local/azurite"
 )
+
+var update = flag.Bool("update", false, "rewrite what the scripts and testdata expect")
 
 // TestMain lets the scripts run hubwatch, and what brings rows into its tables, as
 // processes of their own.
@@ -91,8 +94,7 @@ func hold(a *app.App, function, reason string, body []byte) error {
 }
 
 // TestScripts runs the terminal sessions in testdata/script. Each has tables of its
-// own, on an Azurite that also takes tokens. With UPDATE_SCRIPTS=1 what the sessions
-// compare is rewritten.
+// own, on an Azurite that also takes tokens.
 func TestScripts(t *testing.T) {
 	certificate, key, err := azurite.WriteCertificate(t.TempDir())
 	if err != nil {
@@ -123,7 +125,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": code, "timeless": timeless, "narrow": narrow,
 		},
-		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
+		UpdateScripts: *update,
 	})
 }
 
