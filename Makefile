@@ -14,7 +14,14 @@ GOSEC       := github.com/securego/gosec/v2/cmd/gosec@v2.30.0
 # data/osv is in the format that govulncheck reads.
 VULNS := golang.org/x/vulndb@v0.0.0-20261105234957-e22db6528018
 
-# The name APP is taken: make publish reads it.
+# What a caller says is text and nothing else. make would expand it, and run what
+# is in $(shell ...), where it is used, and also where make puts it into the
+# environment of a recipe. A recipe reads it there, as "$$APP", which the shell
+# does not expand once more.
+override APP  := $(value APP)
+override NAME := $(value NAME)
+export APP NAME
+
 BUILD   := build/app
 HANDLER  = $(BUILD)/handler
 ZIP     := build/hubwatch.zip
@@ -58,7 +65,7 @@ start: app $(AZURITE)
 
 ## detector: files for a new detector: make detector NAME=CertificateRenamed
 detector:
-	@go run ./handlers/tools/newdetector "$(NAME)"
+	@go run ./handlers/tools/newdetector "$$NAME"
 
 ## generate: write everything that is derived from the list of detectors
 generate:
@@ -144,19 +151,38 @@ app:
 #
 # It leaves build/app as func publishes it, build/hubwatch.zip, and the bill of
 # materials build/hubwatch.cdx.json.
+#
+# It says so if the Go that built the app is older than go.mod asks for. With
+# OLD_GO=refuse that is an error.
+OLD_GO := tell
 package:
 	@GOOS=linux GOARCH=amd64 $(MAKE) --no-print-directory app
 	@go run ./handlers/tools/zip $(BUILD) $(ZIP)
-	@go run ./handlers/tools/sbom $(HANDLER) $(SBOM)
+	@go run ./handlers/tools/sbom -old-go $(OLD_GO) $(HANDLER) $(SBOM)
 
 ## publish: package, then put it into a function app: make publish APP=name
+#
+# The names of function apps: 2 to 60 letters, digits and hyphens, and no hyphen
+# at the ends (https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules#microsoftweb).
+#
+# az uploads the zip that make package leaves. func does not do here: it asks the
+# app how it is, and the app answers nobody but Event Grid. az does so from 2.88 on
+# (Azure/azure-cli#33388); before, it asks for ever.
 publish:
-	@test -n "$(APP)" || { echo "make publish needs the name of the function app: make publish APP=hubwatch-contoso"; exit 1; }
-	@command -v func >/dev/null || { echo "make publish needs func, the Azure Functions Core Tools: https://learn.microsoft.com/azure/azure-functions/functions-run-local"; exit 1; }
+	@LC_ALL=C; case "$$APP" in \
+	"") echo "make publish needs the name of the function app: make publish APP=hubwatch-contoso"; exit 1 ;; \
+	-* | *- | *[!A-Za-z0-9-]* | ?) refused=yes ;; \
+	*) refused=; test $${#APP} -le 60 || refused=yes ;; \
+	esac; \
+	test -z "$$refused" || { echo "APP is not the name of a function app: want 2 to 60 letters, digits and hyphens, and no hyphen at the ends"; exit 1; }
 	@command -v az >/dev/null || { echo "make publish needs az, the Azure CLI: https://learn.microsoft.com/cli/azure/install-azure-cli"; exit 1; }
+	@version=$$(az version --query '"azure-cli"' --output tsv) || exit 1; minor=$${version#2.}; \
+	test "$$minor" = "$$version" || test "$${minor%%.*}" -ge 88 || { echo "make publish needs the Azure CLI 2.88 or later, and this is $$version: az upgrade"; exit 1; }
 	@az account show >/dev/null 2>&1 || { echo "make publish needs a login: az login"; exit 1; }
-	@$(MAKE) --no-print-directory package
-	cd $(BUILD) && func azure functionapp publish "$(APP)" --custom --no-build
+	@$(MAKE) --no-print-directory package OLD_GO=refuse
+	@group=$$(az resource list --name "$$APP" --resource-type Microsoft.Web/sites --query '[0].resourceGroup' --output tsv) || exit 1; \
+	test -n "$$group" || { echo "there is no function app $$APP in the subscription of az account show: deploy infra/main.bicep first"; exit 1; }; \
+	az functionapp deployment source config-zip --resource-group "$$group" --name "$$APP" --src $(ZIP)
 
 ## Measure it
 .PHONY: chaos mutate bench

@@ -1,6 +1,7 @@
 // Everything that hubwatch needs in Azure but its code and its event subscriptions: those two come after it, in this
 // order, because an event subscription can only be created for a function that is there (README, Deploy).
-// No key is used but the one that Azure Monitor itself insists on (see sendRule).
+// No key is used but the one that Azure Monitor itself insists on (see sendRule). No host name is written down: each comes
+// from the resource that has it, so that the template works in every cloud of Azure.
 
 targetScope = 'resourceGroup'
 
@@ -25,6 +26,9 @@ param controlPlaneTopicName string = ''
 @description('Object ids of the users, groups and applications that may read the alerts and what is in quarantine.')
 param readers array = []
 
+@description('Object ids of the users, groups and applications that may change the status of alerts, and judge again or take out what is in quarantine. The app itself can delete nothing.')
+param responders array = []
+
 @description('Resource ids of the action groups that hear of failures of hubwatch itself. Without any, they show in the portal only.')
 param actionGroups array = []
 
@@ -45,9 +49,10 @@ param logPartitions int = 4
 @maxValue(1000)
 param maximumInstances int = 40
 
-// Of the names, only that of the storage account may have no dash and must be unique in all of Azure for itself.
-// subscriptions.bicep computes the same.
+// Of the names, only those of the storage accounts may have no dash and must be unique in all of Azure for themselves.
+// subscriptions.bicep computes the first of them, too.
 var storageName = 'hubwatch${uniqueString(resourceGroup().id, name)}'
+var hostStorageName = 'hubwatch${uniqueString(resourceGroup().id, name, 'host')}'
 var connectionsTopicName = '${name}-connections'
 var controlPlaneName = empty(controlPlaneTopicName) ? '${name}-control-plane' : controlPlaneTopicName
 
@@ -69,7 +74,11 @@ resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' 
   location: location
 }
 
-// Storage: the tables, the package of the app, what the Functions host keeps, and dead letters.
+// Storage that nothing is deleted from: the tables, the package of the app, and dead letters. Table Storage has neither
+// versions nor soft delete. What protects the rows is that the app has no right to delete (see alertWriter), that the account
+// takes no keys, and that the deployment stack denies others to write or delete the account and its tables (README, Deploy).
+// There is no lock besides: under a lock, the stack could not take away the role of a reader who has left
+// (https://learn.microsoft.com/azure/azure-resource-manager/management/lock-resources#considerations-before-applying-your-locks).
 
 resource storage 'Microsoft.Storage/storageAccounts@2023-05-01' = {
   name: storageName
@@ -87,9 +96,21 @@ resource storage 'Microsoft.Storage/storageAccounts@2023-05-01' = {
   }
 }
 
+// Publishing overwrites the package, in the name of the app's identity: the version before stays.
 resource blobs 'Microsoft.Storage/storageAccounts/blobServices@2023-05-01' = {
   parent: storage
   name: 'default'
+  properties: {
+    isVersioningEnabled: true
+    deleteRetentionPolicy: {
+      enabled: true
+      days: 30
+    }
+    containerDeleteRetentionPolicy: {
+      enabled: true
+      days: 30
+    }
+  }
 }
 
 resource packages 'Microsoft.Storage/storageAccounts/blobServices/containers@2023-05-01' = {
@@ -115,6 +136,25 @@ resource alertsTable 'Microsoft.Storage/storageAccounts/tableServices/tables@202
 resource quarantineTable 'Microsoft.Storage/storageAccounts/tableServices/tables@2023-05-01' = {
   parent: tables
   name: 'quarantine'
+}
+
+// Storage of the Functions host: leases, keys and checkpoints, in containers that it makes itself and deletes from. It has no
+// versions and no soft delete, since each checkpoint would add to them
+// (https://learn.microsoft.com/azure/event-hubs/troubleshoot-checkpoint-store-issues).
+resource hostAccount 'Microsoft.Storage/storageAccounts@2023-05-01' = {
+  name: hostStorageName
+  location: location
+  kind: 'StorageV2'
+  sku: {
+    name: 'Standard_LRS'
+  }
+  properties: {
+    allowSharedKeyAccess: false
+    allowBlobPublicAccess: false
+    defaultToOAuthAuthentication: true
+    minimumTlsVersion: 'TLS1_2'
+    supportsHttpsTrafficOnly: true
+  }
 }
 
 // What hubwatch says of itself. Telemetry comes in with an identity, too.
@@ -270,10 +310,26 @@ resource app 'Microsoft.Web/sites@2023-12-01' = {
     }
     siteConfig: {
       minTlsVersion: '1.2'
+      scmMinTlsVersion: '1.2'
+      // Only Event Grid calls the app (https://learn.microsoft.com/azure/event-grid/network-security#service-tags). Whoever
+      // publishes calls the other site, scm, with a token of Microsoft Entra. There is no ftpsState: Flex Consumption has no FTP,
+      // and that setting is not for it (https://learn.microsoft.com/azure/azure-functions/functions-app-settings#flex-consumption-plan-deprecations).
+      ipSecurityRestrictionsDefaultAction: 'Deny'
+      ipSecurityRestrictions: [
+        {
+          name: 'event-grid'
+          priority: 100
+          action: 'Allow'
+          tag: 'ServiceTag'
+          ipAddress: 'AzureEventGrid'
+        }
+      ]
+      scmIpSecurityRestrictionsUseMain: false
+      scmIpSecurityRestrictionsDefaultAction: 'Allow'
       // Names and meaning: docs/design.md, and for the connections
       // https://learn.microsoft.com/azure/azure-functions/functions-reference#configure-an-identity-based-connection
       appSettings: [
-        { name: 'AzureWebJobsStorage__accountName', value: storage.name }
+        { name: 'AzureWebJobsStorage__blobServiceUri', value: hostAccount.properties.primaryEndpoints.blob }
         { name: 'AzureWebJobsStorage__credential', value: 'managedidentity' }
         { name: 'AzureWebJobsStorage__clientId', value: identity.properties.clientId }
         { name: 'APPLICATIONINSIGHTS_CONNECTION_STRING', value: insights.properties.ConnectionString }
@@ -284,7 +340,7 @@ resource app 'Microsoft.Web/sites@2023-12-01' = {
         { name: 'AlertsTable', value: alertsTable.name }
         { name: 'QuarantineTable', value: quarantineTable.name }
         { name: 'InferredAlerts', value: toLower(string(inferredAlerts)) }
-        { name: 'HubLogs__fullyQualifiedNamespace', value: '${logsNamespace.name}.servicebus.windows.net' }
+        { name: 'HubLogs__fullyQualifiedNamespace', value: split(split(logsNamespace.properties.serviceBusEndpoint, '/')[2], ':')[0] }
         { name: 'HubLogs__credential', value: 'managedidentity' }
         { name: 'HubLogs__clientId', value: identity.properties.clientId }
         { name: 'HubLogsEventHub', value: logs.name }
@@ -294,11 +350,11 @@ resource app 'Microsoft.Web/sites@2023-12-01' = {
       ]
     }
   }
-  // The host needs its storage from its first moment on.
-  dependsOn: [hostStorage]
+  // The host needs its storage and the package from its first moment on.
+  dependsOn: [hostStorage, keepPackage]
 }
 
-// Publishing uses the publisher's own identity; the password for it is off
+// Publishing uses the publisher's own identity; the passwords for it are off
 // (https://learn.microsoft.com/azure/app-service/configure-basic-auth-disable).
 resource publishingPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2023-12-01' = {
   parent: app
@@ -308,12 +364,85 @@ resource publishingPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolic
   }
 }
 
-// Roles, each at the narrowest scope that works.
+resource ftpPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2023-12-01' = {
+  parent: app
+  name: 'ftp'
+  properties: {
+    allow: false
+  }
+}
 
-// The host keeps leases, keys and checkpoints in containers that it makes itself, hence the account.
+// Roles of this deployment's own: Azure's built-in ones that write may delete as well. Which right each request takes:
+// https://learn.microsoft.com/rest/api/storageservices/authorize-with-azure-active-directory#permissions-for-calling-data-operations
+// A transaction takes the rights of the operations in it. The name of a role is unique in a tenant.
+
+// An alert is read, added or merged into; its evidence is added.
+resource alertWriter 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
+  name: guid(resourceGroup().id, name, 'alert-writer')
+  properties: {
+    roleName: '${name} alert writer'
+    description: 'Reads, adds and changes rows of a table, and deletes none.'
+    type: 'CustomRole'
+    permissions: [
+      {
+        dataActions: [
+          'Microsoft.Storage/storageAccounts/tableServices/tables/entities/read'
+          'Microsoft.Storage/storageAccounts/tableServices/tables/entities/add/action'
+          'Microsoft.Storage/storageAccounts/tableServices/tables/entities/update/action'
+        ]
+      }
+    ]
+    assignableScopes: [resourceGroup().id]
+  }
+}
+
+// What is quarantined is added. People read it, judge it again and take it out.
+resource quarantineWriter 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
+  name: guid(resourceGroup().id, name, 'quarantine-writer')
+  properties: {
+    roleName: '${name} quarantine writer'
+    description: 'Adds rows to a table, and neither reads, changes nor deletes any.'
+    type: 'CustomRole'
+    permissions: [
+      {
+        dataActions: [
+          'Microsoft.Storage/storageAccounts/tableServices/tables/entities/add/action'
+        ]
+      }
+    ]
+    assignableScopes: [resourceGroup().id]
+  }
+}
+
+// The package is read when an instance starts, and overwritten by publishing, which the platform does in the name of the same
+// identity (https://learn.microsoft.com/azure/azure-functions/flex-consumption-how-to#configure-deployment-settings).
+resource packageKeeper 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
+  name: guid(resourceGroup().id, name, 'package-keeper')
+  properties: {
+    roleName: '${name} package keeper'
+    description: 'Reads and writes blobs of a container, and deletes neither a blob nor a version.'
+    type: 'CustomRole'
+    permissions: [
+      {
+        actions: [
+          'Microsoft.Storage/storageAccounts/blobServices/containers/read'
+        ]
+        dataActions: [
+          'Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read'
+          'Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write'
+        ]
+      }
+    ]
+    assignableScopes: [resourceGroup().id]
+  }
+}
+
+// Roles that are given, each at the narrowest scope that works.
+
+// The host makes its containers itself, hence the account. Nothing else is in it.
 resource hostStorage 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  scope: storage
-  name: guid(storage.id, identity.id, roles.storageBlobDataOwner)
+  scope: hostAccount
+  name: guid(hostAccount.id, identity.id, roles.storageBlobDataOwner)
   properties: {
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageBlobDataOwner)
     principalId: identity.properties.principalId
@@ -321,11 +450,21 @@ resource hostStorage 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
+resource keepPackage 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  scope: packages
+  name: guid(packages.id, identity.id, packageKeeper.name)
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', packageKeeper.name)
+    principalId: identity.properties.principalId
+    principalType: 'ServicePrincipal'
+  }
+}
+
 resource writeAlerts 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   scope: alertsTable
-  name: guid(alertsTable.id, identity.id, roles.storageTableDataContributor)
+  name: guid(alertsTable.id, identity.id, alertWriter.name)
   properties: {
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageTableDataContributor)
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', alertWriter.name)
     principalId: identity.properties.principalId
     principalType: 'ServicePrincipal'
   }
@@ -333,9 +472,9 @@ resource writeAlerts 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
 
 resource writeQuarantine 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   scope: quarantineTable
-  name: guid(quarantineTable.id, identity.id, roles.storageTableDataContributor)
+  name: guid(quarantineTable.id, identity.id, quarantineWriter.name)
   properties: {
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageTableDataContributor)
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', quarantineWriter.name)
     principalId: identity.properties.principalId
     principalType: 'ServicePrincipal'
   }
@@ -399,9 +538,28 @@ resource readQuarantine 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
   }
 }]
 
-// Alerts about hubwatch itself: an event that reached no detector, and a handler that fails, are alerts that nobody gets.
-// Metrics: https://learn.microsoft.com/azure/event-grid/monitor-push-reference#metrics and
-// https://learn.microsoft.com/azure/azure-monitor/app/standard-metrics#server-metrics
+resource changeAlerts 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for responder in responders: {
+  scope: alertsTable
+  name: guid(alertsTable.id, responder, alertWriter.name)
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', alertWriter.name)
+    principalId: responder
+  }
+}]
+
+resource clearQuarantine 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for responder in responders: {
+  scope: quarantineTable
+  name: guid(quarantineTable.id, responder, roles.storageTableDataContributor)
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageTableDataContributor)
+    principalId: responder
+  }
+}]
+
+// Alerts about hubwatch itself: an event that reached no detector, one that could not be judged, and a handler that fails, are
+// alerts that nobody gets. Metrics: https://learn.microsoft.com/azure/event-grid/monitor-push-reference#metrics,
+// https://learn.microsoft.com/azure/azure-monitor/app/standard-metrics#server-metrics and
+// https://learn.microsoft.com/azure/storage/tables/monitor-table-storage-reference
 var failures = [
   {
     name: 'changes-dropped'
@@ -410,6 +568,7 @@ var failures = [
     namespace: 'Microsoft.EventGrid/systemTopics'
     metric: 'DroppedEventCount'
     aggregation: 'Total'
+    dimensions: []
   }
   {
     name: 'connections-dropped'
@@ -418,6 +577,7 @@ var failures = [
     namespace: 'Microsoft.EventGrid/topics'
     metric: 'DroppedEventCount'
     aggregation: 'Total'
+    dimensions: []
   }
   {
     name: 'connections-dead-lettered'
@@ -426,6 +586,7 @@ var failures = [
     namespace: 'Microsoft.EventGrid/topics'
     metric: 'DeadLetteredCount'
     aggregation: 'Total'
+    dimensions: []
   }
   {
     name: 'handler-failures'
@@ -434,6 +595,29 @@ var failures = [
     namespace: 'microsoft.insights/components'
     metric: 'requests/failed'
     aggregation: 'Count'
+    dimensions: []
+  }
+  {
+    // Only the quarantine inserts rows one by one: an alert and its evidence are a transaction, which counts as
+    // EntityGroupTransaction. The lines of the log are no measure, since Application Insights keeps a sample of them.
+    name: 'quarantined'
+    description: 'An event could not be judged. It is in the table quarantine: hubwatch quarantine list.'
+    scope: storage.id
+    namespace: 'Microsoft.Storage/storageAccounts'
+    metric: 'Transactions'
+    aggregation: 'Total'
+    dimensions: [
+      {
+        name: 'ApiName'
+        operator: 'Include'
+        values: ['InsertEntity']
+      }
+      {
+        name: 'ResponseType'
+        operator: 'Include'
+        values: ['Success']
+      }
+    ]
   }
 ]
 
@@ -457,6 +641,7 @@ resource failureAlerts 'Microsoft.Insights/metricAlerts@2018-03-01' = [for failu
           metricNamespace: failure.namespace
           metricName: failure.metric
           timeAggregation: failure.aggregation
+          dimensions: failure.dimensions
           operator: 'GreaterThan'
           threshold: 0
         }

@@ -56,8 +56,8 @@ var manuals = map[string]manual{
 	},
 	"az stack group create": {
 		url:   "https://learn.microsoft.com/cli/azure/stack/group#az-stack-group-create",
-		flags: "--name --resource-group --template-file --parameters --action-on-unmanage --deny-settings-mode --yes",
-		takes: map[string]string{"--action-on-unmanage": "deleteResources", "--deny-settings-mode": "none"},
+		flags: "--name --resource-group --template-file --parameters --action-on-unmanage --yes --deny-settings-mode --deny-settings-excluded-principals",
+		takes: map[string]string{"--action-on-unmanage": "deleteResources", "--deny-settings-mode": "denyWriteAndDelete"},
 	},
 	"az stack group show": {
 		url: "https://learn.microsoft.com/cli/azure/stack/group#az-stack-group-show", flags: "--name --resource-group",
@@ -72,16 +72,19 @@ var manuals = map[string]manual{
 		flags: "--auth-mode --table-name --account-name --filter --select",
 		takes: map[string]string{"--auth-mode": "login"},
 	},
-	"func azure functionapp publish": {
-		url:   "https://learn.microsoft.com/azure/azure-functions/functions-core-tools-reference#func-azure-functionapp-publish",
-		flags: "--custom --no-build",
+	"az version": {url: "https://learn.microsoft.com/cli/azure/reference-index#az-version"},
+	"az resource list": {
+		url: "https://learn.microsoft.com/cli/azure/resource#az-resource-list", flags: "--name --resource-type",
+	},
+	"az functionapp deployment source config-zip": {
+		url:   "https://learn.microsoft.com/cli/azure/functionapp/deployment/source#az-functionapp-deployment-source-config-zip",
+		flags: "--name --resource-group --src",
 	},
 	"openssl req": {
 		url:   "https://docs.openssl.org/3.0/man1/openssl-req/",
 		flags: "-x509 -newkey -nodes -days -subj -keyout -out",
 	},
-	"npm install": {url: "https://docs.npmjs.com/cli/commands/npm-install", flags: "--global"},
-	"make":        {url: "https://www.gnu.org/software/make/manual/make.html"},
+	"make": {url: "https://www.gnu.org/software/make/manual/make.html"},
 	// Of this command the documentation is the source: see newScript.
 	"go run ./handlers/hubwatch doctor": {url: "handlers/hubwatch/doctor.go"},
 }
@@ -351,6 +354,7 @@ func (s *script) deploys(values map[string][]string) {
 	if !slices.Contains(values["--parameters"], "name=$APP") {
 		s.add("%s is not told the name of the app", file)
 	}
+	s.denies(file, values)
 	if filepath.Base(file) == "subscriptions.bicep" && s.stacks["published"] == "" {
 		s.add("the event subscriptions are made before the functions are there")
 	}
@@ -358,6 +362,23 @@ func (s *script) deploys(values map[string][]string) {
 		s.add("the stack %s is of two templates: the second deletes what the first made", values["--name"])
 	}
 	s.stacks[values["--name"][0]] = file
+}
+
+// denies follows how a stack protects what it has deployed: nobody may change or
+// delete it but those who deploy, who also publish the code and make the second
+// stack. What is below a resource that is deployed is not denied with it, which
+// would be --deny-settings-apply-to-child-scopes: then the Functions host could not
+// make its containers, since that takes the action containers/write, and Event Grid
+// could not fetch the key of the app, which takes sites/host/listKeys/action. Both
+// act in their own names, and not in those of who deploys
+// (https://learn.microsoft.com/azure/azure-resource-manager/bicep/deployment-stacks#protect-managed-resources).
+func (s *script) denies(file string, values map[string][]string) {
+	if mode := values["--deny-settings-mode"]; !slices.Equal(mode, []string{"denyWriteAndDelete"}) {
+		s.add("the stack of %s denies others %q", file, mode)
+	}
+	if principals := values["--deny-settings-excluded-principals"]; !slices.Equal(principals, []string{"$DEPLOYERS"}) {
+		s.add("the stack of %s denies those who deploy to publish the code: it excludes %q", file, principals)
+	}
 }
 
 // shows follows a look at an output.
@@ -466,6 +487,12 @@ func TestDeploySectionFollowed(t *testing.T) {
 		{"variable not defined", "HUB=contoso-hub", "THE_HUB=contoso-hub", "$HUB is used and not defined"},
 		{"flag that is not there", "--table-name", "--table", "no flag --table"},
 		{"value that is not there", "deleteResources", "delete", "takes no delete"},
+		{"nothing denied", "--deny-settings-mode denyWriteAndDelete", "--deny-settings-mode none", `denies others ["none"]`},
+		{"nothing said of what is denied", "--deny-settings-mode denyWriteAndDelete", "", `denies others []`},
+		{"the Functions host denied its containers", "--deny-settings-mode ", "--deny-settings-apply-to-child-scopes --deny-settings-mode ", "no flag --deny-settings-apply-to-child-scopes"},
+		{"everybody left an action", "--deny-settings-mode ", "--deny-settings-excluded-actions '*' --deny-settings-mode ", "no flag --deny-settings-excluded-actions"},
+		{"nobody can publish", `--deny-settings-excluded-principals "$DEPLOYERS"`, "", "denies those who deploy to publish"},
+		{"others excluded", `--deny-settings-excluded-principals "$DEPLOYERS"`, `--deny-settings-excluded-principals "$RG"`, "denies those who deploy to publish"},
 		{"flag that the doctor does not have", " --app $APP", " --function-app $APP", "no flag --function-app"},
 		{"command that is not there", "az stack group create", "az stack group make", `"az" "stack" "group" "make"`},
 		{"parameter that is not there", "iotHubs=", "hubs=", "no parameter hubs="},

@@ -3,6 +3,9 @@ package infra
 import (
 	"encoding/json"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"maps"
 	"os"
 	"path/filepath"
@@ -153,6 +156,9 @@ func check(s site) []string {
 	var f faults
 	s.checkRoles(&f)
 	s.checkKeys(&f)
+	s.checkDoors(&f)
+	s.checkClouds(&f)
+	s.checkStorage(&f)
 	s.checkSettings(&f)
 	s.checkTables(&f)
 	s.checkSubscriptions(&f)
@@ -163,21 +169,46 @@ func check(s site) []string {
 	return f
 }
 
-// grant is a role for somebody on something.
+// grant is a role for somebody on something. The role is the name of a built-in
+// one, or the symbol of one that main.bicep defines.
 type grant struct{ role, scope, principal string }
 
 // grants are the roles that main.bicep gives, by the names of their resources,
-// each at the narrowest scope that works. App, topic and reader need nothing else.
+// each at the narrowest scope that works. App, topic, reader and responder need
+// nothing else.
 var grants = map[string]grant{
-	"hostStorage":        {"Storage Blob Data Owner", "storage", "identity.properties.principalId"},
-	"writeAlerts":        {"Storage Table Data Contributor", "alertsTable", "identity.properties.principalId"},
-	"writeQuarantine":    {"Storage Table Data Contributor", "quarantineTable", "identity.properties.principalId"},
+	"hostStorage":        {"Storage Blob Data Owner", "hostAccount", "identity.properties.principalId"},
+	"keepPackage":        {"packageKeeper", "packages", "identity.properties.principalId"},
+	"writeAlerts":        {"alertWriter", "alertsTable", "identity.properties.principalId"},
+	"writeQuarantine":    {"quarantineWriter", "quarantineTable", "identity.properties.principalId"},
 	"writeTelemetry":     {"Monitoring Metrics Publisher", "insights", "identity.properties.principalId"},
 	"readLogs":           {"Azure Event Hubs Data Receiver", "logs", "identity.properties.principalId"},
 	"publishConnections": {"EventGrid Data Sender", "connections", "identity.properties.principalId"},
 	"writeDeadLetters":   {"Storage Blob Data Contributor", "deadLetters", "connections.identity.principalId"},
 	"readAlerts":         {"Storage Table Data Reader", "alertsTable", "reader"},
 	"readQuarantine":     {"Storage Table Data Reader", "quarantineTable", "reader"},
+	"changeAlerts":       {"alertWriter", "alertsTable", "responder"},
+	"clearQuarantine":    {"Storage Table Data Contributor", "quarantineTable", "responder"},
+}
+
+// customRoles are the roles that main.bicep defines, by their symbols: all rights
+// of each. None of them deletes. Rights of requests:
+// https://learn.microsoft.com/rest/api/storageservices/authorize-with-azure-active-directory#permissions-for-calling-data-operations
+var customRoles = map[string]struct{ actions, dataActions []string }{
+	"alertWriter": {nil, []string{
+		"Microsoft.Storage/storageAccounts/tableServices/tables/entities/read",          // Query Entities, Get Entity
+		"Microsoft.Storage/storageAccounts/tableServices/tables/entities/add/action",    // Insert Entity
+		"Microsoft.Storage/storageAccounts/tableServices/tables/entities/update/action", // Merge Entity
+	}},
+	"quarantineWriter": {nil, []string{
+		"Microsoft.Storage/storageAccounts/tableServices/tables/entities/add/action", // Insert Entity
+	}},
+	"packageKeeper": {[]string{
+		"Microsoft.Storage/storageAccounts/blobServices/containers/read", // Get Container Properties
+	}, []string{
+		"Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read",  // Get Blob
+		"Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write", // Put Blob
+	}},
 }
 
 // roleNames are Azure's built-in roles by their ids: those that are given above,
@@ -216,13 +247,20 @@ func (s site) checkRoles(f *faults) {
 			continue
 		}
 		value, _ := s.main.constant(id.parts[1])
-		if have := roleNames[value]; have != want.role {
+		have := roleNames[value]
+		if symbol, ok := strings.CutSuffix(id.parts[1].String(), ".name"); ok && customRoles[symbol].dataActions != nil {
+			have = symbol
+		}
+		if have != want.role {
 			f.add("main.bicep: %s gives the role %q (%s), want %s", d.name, have, value, want.role)
 		}
 		f.same("main.bicep: scope of "+d.name, d.value.get("scope"), want.scope)
 		f.same("main.bicep: principal of "+d.name, d.value.get("properties", "principalId"), want.principal)
 		principal := strings.TrimSuffix(strings.TrimSuffix(want.principal, ".properties.principalId"), ".identity.principalId")
-		if principal != "reader" {
+		switch principal {
+		case "reader", "responder":
+			f.same("main.bicep: who is given "+d.name, d.value.parts[0], principal+"s")
+		default:
 			principal += ".id"
 		}
 		f.same("main.bicep: name of "+d.name, d.value.get("name"), fmt.Sprintf("guid(%s.id, %s, %s)", want.scope, principal, id.parts[1]))
@@ -232,9 +270,11 @@ func (s site) checkRoles(f *faults) {
 			f.add("main.bicep: %s is missing: %v", name, grants[name])
 		}
 	}
-	if n := len(s.hub.of("resource", assignments)) + len(s.subscriptions.of("resource", assignments)); n > 0 {
-		f.add("%d roles are given elsewhere than in main.bicep", n)
+	const definitions = "Microsoft.Authorization/roleDefinitions"
+	if n := len(s.hub.of("resource", assignments, definitions)) + len(s.subscriptions.of("resource", assignments, definitions)); n > 0 {
+		f.add("%d roles are given or defined elsewhere than in main.bicep", n)
 	}
+	s.checkDefinitions(f, s.main.of("resource", definitions))
 	allowed := map[string]bool{}
 	for _, g := range grants {
 		allowed[g.role] = true
@@ -242,6 +282,39 @@ func (s site) checkRoles(f *faults) {
 	for _, id := range guid.FindAllString(strings.ToLower(s.text), -1) {
 		if !allowed[roleNames[id]] {
 			f.add("a template has the id %s: %s", id, roleNames[id])
+		}
+	}
+}
+
+// checkDefinitions holds that each role that main.bicep defines has the rights in
+// customRoles and no others, and is for this resource group only.
+func (s site) checkDefinitions(f *faults, definitions []declaration) {
+	defined := map[string]bool{}
+	for _, d := range definitions {
+		defined[d.name] = true
+		want, ok := customRoles[d.name]
+		permissions := d.value.get("properties", "permissions")
+		if !ok || permissions == nil || len(permissions.parts) != 1 {
+			f.add("main.bicep: the role %s has the permissions %s: say in customRoles of this test who needs which", d.name, permissions)
+			continue
+		}
+		f.same("main.bicep: scopes of the role "+d.name, d.value.get("properties", "assignableScopes"), "[resourceGroup().id]")
+		for key, want := range map[string][]string{"actions": want.actions, "dataActions": want.dataActions, "notActions": nil, "notDataActions": nil} {
+			var have []string
+			if list := permissions.parts[0].get(key); list != nil {
+				for _, part := range list.parts {
+					action, _ := s.main.constant(part)
+					have = append(have, action)
+				}
+			}
+			if !slices.Equal(have, want) {
+				f.add("main.bicep: the role %s has the %s %q, want %q", d.name, key, have, want)
+			}
+		}
+	}
+	for name := range customRoles {
+		if !defined[name] {
+			f.add("main.bicep: the role %s is not defined", name)
 		}
 	}
 }
@@ -276,9 +349,86 @@ func (s site) checkKeys(f *faults) {
 	if found := regexp.MustCompile(`(?i)\blist\w*(key|sas|secret)\w*|accountkey|sharedaccess(key|signature)|instrumentationkey|@secure`).FindString(s.text); found != "" {
 		f.add("a template has %q: hubwatch does without keys", found)
 	}
-	f.same("main.bicep: allowBlobPublicAccess", s.main.named("storage").value.get("properties", "allowBlobPublicAccess"), "false")
-	f.same("main.bicep: minimumTlsVersion", s.main.named("storage").value.get("properties", "minimumTlsVersion"), "'TLS1_2'")
-	f.same("main.bicep: httpsOnly", s.main.named("app").value.get("properties", "httpsOnly"), "true")
+	for _, d := range s.main.of("resource", "Microsoft.Storage/storageAccounts") {
+		f.same("main.bicep: allowBlobPublicAccess of "+d.name, d.value.get("properties", "allowBlobPublicAccess"), "false")
+		f.same("main.bicep: minimumTlsVersion of "+d.name, d.value.get("properties", "minimumTlsVersion"), "'TLS1_2'")
+		f.same("main.bicep: supportsHttpsTrafficOnly of "+d.name, d.value.get("properties", "supportsHttpsTrafficOnly"), "true")
+	}
+	f.same("main.bicep: minimumTlsVersion of logsNamespace", s.main.named("logsNamespace").value.get("properties", "minimumTlsVersion"), "'1.2'")
+}
+
+// checkDoors holds who can reach the app: Event Grid the functions, over TLS, and
+// whoever publishes the other site, without a password.
+func (s site) checkDoors(f *faults) {
+	app := s.main.named("app").value.get("properties")
+	for key, want := range map[string]string{
+		"minTlsVersion":                       "'1.2'",
+		"scmMinTlsVersion":                    "'1.2'",
+		"ipSecurityRestrictionsDefaultAction": "'Deny'",
+		"ipSecurityRestrictions":              "[{name: 'event-grid', priority: 100, action: 'Allow', tag: 'ServiceTag', ipAddress: 'AzureEventGrid'}]",
+		// What is published comes from anywhere, and with a token.
+		"scmIpSecurityRestrictionsUseMain":       "false",
+		"scmIpSecurityRestrictionsDefaultAction": "'Allow'",
+		"scmIpSecurityRestrictions":              "nothing",
+		// Flex Consumption has no FTP, and this is not a setting for it
+		// (https://learn.microsoft.com/azure/azure-functions/functions-app-settings#flex-consumption-plan-deprecations).
+		"ftpsState": "nothing",
+	} {
+		f.same("main.bicep: "+key, app.get("siteConfig", key), want)
+	}
+	f.same("main.bicep: httpsOnly", app.get("httpsOnly"), "true")
+	passwords := map[string]bool{}
+	for _, d := range s.main.of("resource", "Microsoft.Web/sites/basicPublishingCredentialsPolicies") {
+		name, _ := s.main.constant(d.value.get("name"))
+		passwords[name] = true
+		f.same("main.bicep: parent of "+d.name, d.value.get("parent"), "app")
+	}
+	if !maps.Equal(passwords, map[string]bool{"scm": true, "ftp": true}) {
+		f.add("main.bicep: there are policies for the passwords %v, want one for scm and one for ftp", passwords)
+	}
+}
+
+// hostName matches a name that only one cloud of Azure has.
+var hostName = regexp.MustCompile(`(?i)[a-z0-9]\.(net|com|org|io|us|cn|de)\b`)
+
+// checkClouds holds that no host name is written down: the clouds of Azure have
+// others (https://learn.microsoft.com/azure/azure-government/compare-azure-government-global-azure#guidance-for-developers).
+func (s site) checkClouds(f *faults) {
+	for _, t := range []template{s.main, s.hub, s.subscriptions} {
+		for _, d := range t.declarations {
+			d.value.within(func(e *expression) {
+				if e.kind == constant && hostName.MatchString(e.text) {
+					f.add("%s: %s has the host name %q, which other clouds of Azure do not have", t.path, d.name, e.text)
+				}
+			})
+		}
+	}
+	f.same("main.bicep: HubLogs__fullyQualifiedNamespace", s.settings()["HubLogs__fullyQualifiedNamespace"], namespaceHost)
+}
+
+// namespaceHost is the host of an Event Hubs namespace, of which Azure tells the
+// address: https://, the host, :443/.
+const namespaceHost = "split(split(logsNamespace.properties.serviceBusEndpoint, '/')[2], ':')[0]"
+
+// checkStorage holds what is where: what must not be deleted is not in the account
+// where the Functions host may do anything, and comes back if it is.
+func (s site) checkStorage(f *faults) {
+	accounts := map[string]bool{}
+	for _, d := range s.main.of("resource", "Microsoft.Storage/storageAccounts") {
+		accounts[d.name] = true
+	}
+	if !maps.Equal(accounts, map[string]bool{"storage": true, "hostAccount": true}) {
+		f.add("main.bicep: the storage accounts are %v, want storage and hostAccount", accounts)
+	}
+	services := s.main.of("resource", "Microsoft.Storage/storageAccounts/blobServices", "Microsoft.Storage/storageAccounts/tableServices")
+	for _, d := range services {
+		f.same("main.bicep: parent of "+d.name, d.value.get("parent"), "storage")
+	}
+	blobs := s.main.named("blobs").value.get("properties")
+	f.same("main.bicep: versions of blobs", blobs.get("isVersioningEnabled"), "true")
+	for _, policy := range []string{"deleteRetentionPolicy", "containerDeleteRetentionPolicy"} {
+		f.same("main.bicep: "+policy, blobs.get(policy), "{enabled: true, days: 30}")
+	}
 }
 
 // notDeployed are settings that the code reads and a deployment does not set.
@@ -291,7 +441,7 @@ var notDeployed = map[string]string{
 // hostSettings are settings for the Functions host itself
 // (https://learn.microsoft.com/azure/azure-functions/functions-app-settings).
 var hostSettings = []string{
-	"AzureWebJobsStorage__accountName", "AzureWebJobsStorage__credential", "AzureWebJobsStorage__clientId",
+	"AzureWebJobsStorage__blobServiceUri", "AzureWebJobsStorage__credential", "AzureWebJobsStorage__clientId",
 	"APPLICATIONINSIGHTS_CONNECTION_STRING", "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
 }
 
@@ -329,12 +479,13 @@ func (s site) checkSettings(f *faults) {
 		}
 	}
 	for name, want := range map[string]string{
-		"AzureWebJobsStorage__accountName":   "storage.name",
-		"AlertsStorage__tableServiceUri":     "storage.properties.primaryEndpoints.table",
-		"ConnectionEvents__topicEndpointUri": "connections.properties.endpoint",
-		"HubLogsEventHub":                    "logs.name",
-		"AlertsTable":                        "alertsTable.name",
-		"QuarantineTable":                    "quarantineTable.name",
+		// By the name of the account, the host would look for it in the public cloud.
+		"AzureWebJobsStorage__blobServiceUri": "hostAccount.properties.primaryEndpoints.blob",
+		"AlertsStorage__tableServiceUri":      "storage.properties.primaryEndpoints.table",
+		"ConnectionEvents__topicEndpointUri":  "connections.properties.endpoint",
+		"HubLogsEventHub":                     "logs.name",
+		"AlertsTable":                         "alertsTable.name",
+		"QuarantineTable":                     "quarantineTable.name",
 	} {
 		f.same("main.bicep: "+name, set[name], want)
 	}
@@ -593,6 +744,7 @@ var needs = []struct{ who, what, why string }{
 	{"app", "identity", "it fetches its package with it"},
 	{"app", "packages", "the container is looked for when the app is made"},
 	{"app", "hostStorage", "the host uses its storage from its first moment on"},
+	{"app", "keepPackage", "an instance fetches the package first of all"},
 	{"app", "alertsTable", "a setting names it"},
 	{"app", "quarantineTable", "a setting names it"},
 	{"app", "logs", "a setting names it"},
@@ -624,6 +776,7 @@ var watched = []string{
 	"Microsoft.EventGrid/topics DroppedEventCount of connections.id",
 	"Microsoft.EventGrid/topics DeadLetteredCount of connections.id",
 	"microsoft.insights/components requests/failed of insights.id",
+	"Microsoft.Storage/storageAccounts Transactions of storage.id with [{name: 'ApiName', operator: 'Include', values: ['InsertEntity']}, {name: 'ResponseType', operator: 'Include', values: ['Success']}]",
 }
 
 func (s site) checkAlerts(f *faults) {
@@ -631,7 +784,11 @@ func (s site) checkAlerts(f *faults) {
 	for _, entry := range s.main.named("failures").value.parts {
 		namespace, _ := s.main.constant(entry.get("namespace"))
 		metric, _ := s.main.constant(entry.get("metric"))
-		have = append(have, fmt.Sprintf("%s %s of %s", namespace, metric, entry.get("scope")))
+		alert := fmt.Sprintf("%s %s of %s", namespace, metric, entry.get("scope"))
+		if dimensions := entry.get("dimensions"); dimensions.String() != "[]" {
+			alert += fmt.Sprintf(" with %s", dimensions)
+		}
+		have = append(have, alert)
 	}
 	for _, want := range watched {
 		if !slices.Contains(have, want) {
@@ -644,6 +801,79 @@ func (s site) checkAlerts(f *faults) {
 	criteria := d.value.get("properties", "criteria", "allOf")
 	if criteria == nil || len(criteria.parts) != 1 || criteria.parts[0].get("threshold").String() != "0" || criteria.parts[0].get("metricName").String() != "failure.metric" {
 		f.add("main.bicep: failureAlerts compare %s", criteria)
+	} else {
+		f.same("main.bicep: dimensions of failureAlerts", criteria.parts[0].get("dimensions"), "failure.dimensions")
+	}
+	properties := d.value.get("properties")
+	if i := slices.Index(properties.keys, "actions"); i < 0 || properties.parts[i].kind != loop {
+		f.add("main.bicep: nobody hears of failureAlerts")
+	} else {
+		f.same("main.bicep: who hears of failureAlerts", properties.parts[i].parts[0], "actionGroups")
+		f.same("main.bicep: how they hear of failureAlerts", properties.get("actions"), "{actionGroupId: group}")
+	}
+	if n := len(s.main.of("resource", "Microsoft.Insights/metricAlerts", "Microsoft.Insights/scheduledQueryRules")); n != 1 {
+		f.add("main.bicep: %d resources are alerts, want failureAlerts alone", n)
+	}
+}
+
+// requests are the requests to Table Storage that this test knows, by the methods
+// and constants of the SDK that make them, and the files that may: as many as
+// main.bicep gives rights for, and such that an alert can count what is
+// quarantined.
+var requests = map[string]string{
+	"GetEntity":                    "*",
+	"NewListEntitiesPager":         "*",
+	"SubmitTransaction":            "commit.go", // of the two that follow
+	"TransactionTypeAdd":           "commit.go",
+	"TransactionTypeUpdateMerge":   "commit.go",
+	"AddEntity":                    "quarantine.go",         // counts as InsertEntity
+	"UpdateEntity":                 "edit.go quarantine.go", // by people
+	"DeleteEntity":                 "quarantine.go",         // by people
+	"UpsertEntity":                 "",
+	"TransactionTypeDelete":        "",
+	"TransactionTypeInsertMerge":   "",
+	"TransactionTypeInsertReplace": "",
+	"TransactionTypeUpdateReplace": "",
+}
+
+// TestRequestsFitTheRights holds that handlers/table makes no other requests than
+// the roles in main.bicep allow, that nothing is deleted but from the quarantine,
+// and that the quarantine alone inserts rows one by one, which is what the alert
+// about it counts.
+func TestRequestsFitTheRights(t *testing.T) {
+	made := map[string]bool{}
+	files, err := filepath.Glob(filepath.Join(root, "handlers/*/*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, func(node ast.Node) bool {
+			selector, ok := node.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			where, known := requests[selector.Sel.Name]
+			if !known {
+				return true
+			}
+			made[selector.Sel.Name] = true
+			if where != "*" && (filepath.Base(filepath.Dir(name)) != "table" || !slices.Contains(strings.Fields(where), filepath.Base(name))) {
+				t.Errorf("%s has %s, which is for %q: does a role in main.bicep have the right, and is it still true what its alert about the quarantine counts?", name, selector.Sel.Name, where)
+			}
+			return true
+		})
+	}
+	for name, where := range requests {
+		if where != "" && !made[name] {
+			t.Errorf("nothing has %s: does a role in main.bicep have a right too many?", name)
+		}
 	}
 }
 
@@ -696,7 +926,44 @@ func TestPlantedErrors(t *testing.T) {
 		name, file, old, new string
 		want                 string // part of a complaint
 	}{
-		{"the role Contributor", "infra/main.bicep", "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3", "b24988ac-6180-42a0-ab88-20f7382dd24c", `writeAlerts gives the role "Contributor"`},
+		{"the role Contributor", "infra/main.bicep", "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3", "b24988ac-6180-42a0-ab88-20f7382dd24c", `clearQuarantine gives the role "Contributor"`},
+		{"the app deletes rows", "infra/main.bicep", "roleDefinitions', alertWriter.name)\n    principalId: identity", "roleDefinitions', roles.storageTableDataContributor)\n    principalId: identity", `writeAlerts gives the role "Storage Table Data Contributor"`},
+		{"the app deletes what is quarantined", "infra/main.bicep", "roleDefinitions', quarantineWriter.name)", "roleDefinitions', roles.storageTableDataContributor)", `writeQuarantine gives the role "Storage Table Data Contributor"`},
+		{"the app deletes its package", "infra/main.bicep", "roleDefinitions', packageKeeper.name)", "roleDefinitions', roles.storageBlobDataContributor)", `keepPackage gives the role "Storage Blob Data Contributor"`},
+		{"the right to delete rows", "infra/main.bicep", "entities/update/action'\n", "entities/update/action'\n          'Microsoft.Storage/storageAccounts/tableServices/tables/entities/delete'\n", "the role alertWriter has the dataActions"},
+		{"the right to do anything with rows", "infra/main.bicep", "tables/entities/add/action'", "tables/entities/*'", "the role alertWriter has the dataActions"},
+		{"the right to delete the package", "infra/main.bicep", "containers/blobs/write'", "containers/blobs/delete'", "the role packageKeeper has the dataActions"},
+		{"the right to delete the container", "infra/main.bicep", "blobServices/containers/read'", "blobServices/containers/delete'", "the role packageKeeper has the actions"},
+		{"all rights but some", "infra/main.bicep", "        dataActions: [", "        notDataActions: []\n        actions: ['*']\n        dataActions: [", "the role alertWriter has the actions"},
+		{"a role for the whole subscription", "infra/main.bicep", "assignableScopes: [resourceGroup().id]", "assignableScopes: [subscription().id]", "scopes of the role alertWriter"},
+		{"a role of somebody's own", "infra/main.bicep", "// Roles that are given,", "resource other 'Microsoft.Authorization/roleDefinitions@2022-04-01' = { name: 'other', properties: { permissions: [{ actions: ['*'] }] } }\n//", "the role other has the permissions"},
+		{"the host in the account of the alerts", "infra/main.bicep", "  scope: hostAccount\n", "  scope: storage\n", "scope of hostStorage is storage"},
+		{"the host told of the account of the alerts", "infra/main.bicep", "value: hostAccount.properties.primaryEndpoints.blob", "value: storage.properties.primaryEndpoints.blob", "AzureWebJobsStorage__blobServiceUri is storage"},
+		{"the package where the host is", "infra/main.bicep", "  parent: storage\n  name: 'default'\n  properties: {\n    isVersioningEnabled", "  parent: hostAccount\n  name: 'default'\n  properties: {\n    isVersioningEnabled", "parent of blobs is hostAccount"},
+		{"no versions", "infra/main.bicep", "isVersioningEnabled: true", "isVersioningEnabled: false", "versions of blobs is false"},
+		{"no soft delete", "infra/main.bicep", "    deleteRetentionPolicy: {\n      enabled: true", "    deleteRetentionPolicy: {\n      enabled: false", "deleteRetentionPolicy is {enabled: false"},
+		{"no soft delete of containers", "infra/main.bicep", "containerDeleteRetentionPolicy: {\n      enabled: true\n      days: 30", "containerDeleteRetentionPolicy: {\n      enabled: true\n      days: 1", "containerDeleteRetentionPolicy is {enabled: true, days: 1}"},
+		{"the app open to everybody", "infra/main.bicep", "ipSecurityRestrictionsDefaultAction: 'Deny'", "ipSecurityRestrictionsDefaultAction: 'Allow'", "ipSecurityRestrictionsDefaultAction is 'Allow'"},
+		{"the app open to all of Azure", "infra/main.bicep", "'AzureEventGrid'", "'AzureCloud'", "ipSecurityRestrictions is"},
+		{"the app open to one more", "infra/main.bicep", "          ipAddress: 'AzureEventGrid'\n        }\n", "          ipAddress: 'AzureEventGrid'\n        }\n        { name: 'me', priority: 200, action: 'Allow', ipAddress: '0.0.0.0/0' }\n", "ipSecurityRestrictions is"},
+		{"publishing closed", "infra/main.bicep", "scmIpSecurityRestrictionsUseMain: false", "scmIpSecurityRestrictionsUseMain: true", "scmIpSecurityRestrictionsUseMain is true"},
+		{"a password to publish with", "infra/main.bicep", "  name: 'scm'\n  properties: {\n    allow: false", "  name: 'scm'\n  properties: {\n    allow: true", "allow of publishingPassword is true"},
+		{"a password for FTP", "infra/main.bicep", "  name: 'ftp'\n  properties: {\n    allow: false", "  name: 'ftp'\n  properties: {\n    allow: true", "allow of ftpPassword is true"},
+		{"nothing about FTP", "infra/main.bicep", "  name: 'ftp'\n", "  name: 'scm'\n", "want one for scm and one for ftp"},
+		{"a setting that Flex Consumption does not have", "infra/main.bicep", "      minTlsVersion: '1.2'\n", "      minTlsVersion: '1.2'\n      ftpsState: 'AllAllowed'\n", "ftpsState is 'AllAllowed'"},
+		{"old TLS", "infra/main.bicep", "      minTlsVersion: '1.2'\n", "      minTlsVersion: '1.0'\n", "minTlsVersion is '1.0'"},
+		{"old TLS to publish", "infra/main.bicep", "scmMinTlsVersion: '1.2'", "scmMinTlsVersion: '1.1'", "scmMinTlsVersion is '1.1'"},
+		{"old TLS to the host's storage", "infra/main.bicep", "resource hostAccount", "resource oldAccount 'Microsoft.Storage/storageAccounts@2023-05-01' = { name: 'old', properties: { minimumTlsVersion: 'TLS1_0' } }\nresource hostAccount", "minimumTlsVersion of oldAccount is 'TLS1_0'"},
+		{"no TLS", "infra/main.bicep", "httpsOnly: true", "httpsOnly: false", "httpsOnly is false"},
+		{"a host name of the public cloud", "infra/main.bicep", "split(split(logsNamespace.properties.serviceBusEndpoint, '/')[2], ':')[0]", "'${logsNamespace.name}.servicebus.windows.net'", `the host name ".servicebus.windows.net"`},
+		{"a suffix in a variable", "infra/subscriptions.bicep", "var retryPolicy", "var suffix = 'core.chinacloudapi.cn'\nvar retryPolicy", `suffix has the host name "core.chinacloudapi.cn"`},
+		{"the storage by its name", "infra/main.bicep", "AzureWebJobsStorage__blobServiceUri', value: hostAccount.properties.primaryEndpoints.blob", "AzureWebJobsStorage__accountName', value: hostAccount.name", "does not set AzureWebJobsStorage__blobServiceUri"},
+		{"nothing says that something is quarantined", "infra/main.bicep", "values: ['InsertEntity']", "values: ['MergeEntity']", "no alert for Microsoft.Storage/storageAccounts Transactions"},
+		{"requests that fail count as quarantined", "infra/main.bicep", "values: ['Success']", "values: ['Success', 'ClientOtherError']", "no alert for Microsoft.Storage/storageAccounts Transactions"},
+		{"dimensions left out", "infra/main.bicep", "dimensions: failure.dimensions", "dimensions: []", "dimensions of failureAlerts is []"},
+		{"nobody hears of it", "infra/main.bicep", "actions: [for group in actionGroups: {", "actions: [for group in []: {", "who hears of failureAlerts is []"},
+		{"somebody else hears of it", "infra/main.bicep", "      actionGroupId: group\n", "      actionGroupId: insights.id\n", "how they hear of failureAlerts"},
+		{"responders who are readers", "infra/main.bicep", "[for responder in responders: {\n  scope: quarantineTable", "[for responder in readers: {\n  scope: quarantineTable", "who is given clearQuarantine is readers"},
 		{"the role Owner beside", "infra/main.bicep", "var roles = {", "var roles = {\n  owner: '8e3af657-a8ff-443c-a75c-2fe8c4bcb635'", "Owner"},
 		{"two roles exchanged", "infra/main.bicep", "roleDefinitions', roles.eventHubsDataReceiver)", "roleDefinitions', roles.eventGridDataSender)", "readLogs gives the role"},
 		{"a role for all of the namespace", "infra/main.bicep", "scope: logs\n", "scope: logsNamespace\n", "scope of readLogs"},
@@ -723,7 +990,8 @@ func TestPlantedErrors(t *testing.T) {
 		{"the category off", "infra/hub.bicep", "enabled: true", "enabled: false", "enabled"},
 		{"another category", "infra/hub.bicep", "'Connections'", "'Routes'", "Connections is sent: false"},
 		{"the storage account called otherwise", "infra/subscriptions.bicep", "'hubwatch${uniqueString(resourceGroup().id, name)}'", "'hubwatch${uniqueString(name)}'", "do not agree on storageName"},
-		{"a dependency missing", "infra/main.bicep", "  dependsOn: [hostStorage]\n", "", "app does not depend on hostStorage"},
+		{"a dependency missing", "infra/main.bicep", "  dependsOn: [hostStorage, keepPackage]\n", "", "app does not depend on hostStorage"},
+		{"another dependency missing", "infra/main.bicep", "  dependsOn: [hostStorage, keepPackage]\n", "  dependsOn: [hostStorage]\n", "app does not depend on keepPackage"},
 		{"the container in words", "infra/main.bicep", "blob}${packages.name}'", "blob}app-package'", "app does not depend on packages"},
 		{"the event hub in words", "infra/main.bicep", "eventHubName: logs.name", "eventHubName: 'connections'", "hubs does not depend on logs"},
 		{"another runtime", "infra/main.bicep", "name: 'custom'", "name: 'go'", "runtime is 'go'"},

@@ -160,22 +160,8 @@ func TestPackage(t *testing.T) {
 // everything takes minutes: that the compiler does the same twice is for Go to
 // hold.
 func TestPackageReproducible(t *testing.T) {
-	first, second, sources := t.TempDir(), t.TempDir(), filepath.Join(t.TempDir(), "some", "where else")
+	first, second, sources := t.TempDir(), t.TempDir(), copySources(t)
 	makePackageOf(t, root, first, "GOFLAGS=-buildvcs=auto", "GOAMD64=v1", "CGO_ENABLED=1", "TZ=UTC")
-	for _, name := range []string{"Makefile", "LICENSE", "go.mod", "go.sum", "host.json"} {
-		content, err := os.ReadFile(filepath.Join(root, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := errors.Join(os.MkdirAll(sources, 0o700), os.WriteFile(filepath.Join(sources, name), content, 0o600)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, name := range []string{"functions", "handlers"} {
-		if err := os.CopyFS(filepath.Join(sources, name), os.DirFS(filepath.Join(root, name))); err != nil {
-			t.Fatal(err)
-		}
-	}
 	old := time.Date(2001, 2, 3, 4, 5, 6, 7, time.UTC)
 	err := filepath.WalkDir(sources, func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
@@ -196,6 +182,27 @@ func TestPackageReproducible(t *testing.T) {
 			t.Errorf("made of a copy of the sources, %s has other bytes (%v)", name, err)
 		}
 	}
+}
+
+// copySources copies what make package reads into a folder that is no repository.
+func copySources(t *testing.T) string {
+	t.Helper()
+	sources := filepath.Join(t.TempDir(), "some", "where else")
+	for _, name := range []string{"Makefile", "LICENSE", "go.mod", "go.sum", "host.json"} {
+		content, err := os.ReadFile(filepath.Join(root, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(os.MkdirAll(sources, 0o700), os.WriteFile(filepath.Join(sources, name), content, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"functions", "handlers"} {
+		if err := os.CopyFS(filepath.Join(sources, name), os.DirFS(filepath.Join(root, name))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return sources
 }
 
 // checkBill holds the bill of materials to what the Go command says of the
@@ -299,26 +306,38 @@ func checkBinary(t *testing.T, content []byte) {
 	}
 }
 
-// TestPublish runs make publish with stand-ins for func and az: it refuses what
+// azure is a stand-in for az: it knows one function app, writes down how it is
+// called, and deploys a file that is there.
+const azure = `printf "'%s' " az "$@" >> "$0.calls"; echo >> "$0.calls"
+case "$*" in
+"version "*) echo 2.91.0 ;;
+"account show") ;;
+"resource list --name hubwatch-contoso "*) echo rg-iot ;;
+"resource list "*) ;;
+*) for file; do :; done; test -s "$file" && echo "az: $*" ;;
+esac`
+
+// TestPublishRefuses runs make publish with stand-ins for az: it refuses what
 // cannot work before it does anything, and says what to do.
-func TestPublish(t *testing.T) {
+func TestPublishRefuses(t *testing.T) {
 	makePath, err := exec.LookPath("make")
 	if err != nil {
 		t.Skip(err)
 	}
-	const fine, failing = "exit 0", "echo 'Please run az login' >&2; exit 1"
 	for _, test := range []struct {
-		name, app, function, az string // scripts, "" for a command that is not there
-		want                    string
+		name, app, az string // the script of az, "" if there is none
+		want          string
 	}{
-		{"no name", "", fine, fine, "needs the name of the function app: make publish APP="},
-		{"no func", "hubwatch-contoso", "", fine, "needs func, the Azure Functions Core Tools: https://"},
-		{"no az", "hubwatch-contoso", fine, "", "needs az, the Azure CLI: https://"},
-		{"not logged in", "hubwatch-contoso", fine, failing, "needs a login: az login"},
+		{"no name", "", azure, "needs the name of the function app: make publish APP="},
+		{"no az", "hubwatch-contoso", "", "needs az, the Azure CLI: https://"},
+		{"az that asks the app for ever", "hubwatch-contoso", "echo 2.87.0", "needs the Azure CLI 2.88 or later, and this is 2.87.0: az upgrade"},
+		{"az of another age", "hubwatch-contoso", "echo 2.9.1", "needs the Azure CLI 2.88 or later, and this is 2.9.1: az upgrade"},
+		{"az that fails", "hubwatch-contoso", "exit 1", "Error 1"},
+		{"not logged in", "hubwatch-contoso", "case $1 in version) echo 2.91.0 ;; *) echo 'Please run az login' >&2; exit 1 ;; esac", "needs a login: az login"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			folder := t.TempDir()
-			tools(t, folder, map[string]string{"func": test.function, "az": test.az})
+			tools(t, folder, map[string]string{"az": test.az})
 			command := exec.CommandContext(t.Context(), makePath, "publish", "APP="+test.app, "BUILD="+filepath.Join(folder, "app"))
 			command.Dir, command.Env = root, []string{"PATH=" + folder}
 			out, err := command.CombinedOutput()
@@ -330,24 +349,113 @@ func TestPublish(t *testing.T) {
 			}
 		})
 	}
-	t.Run("all is there", func(t *testing.T) {
-		folder := t.TempDir()
-		tools(t, folder, map[string]string{"func": `echo "func in $PWD: $*"; ls`, "az": fine})
-		command := exec.CommandContext(t.Context(), makePath, "publish", "APP=hubwatch-contoso",
-			"BUILD="+filepath.Join(folder, "app"), "ZIP="+filepath.Join(folder, "hubwatch.zip"))
-		command.Dir, command.Env = root, append(os.Environ(), "PATH="+folder+string(os.PathListSeparator)+os.Getenv("PATH"))
-		out, err := command.CombinedOutput()
-		want := fmt.Sprintf("func in %s: azure functionapp publish hubwatch-contoso --custom --no-build\n", filepath.Join(folder, "app"))
-		if err != nil || !strings.Contains(string(out), want) || !strings.Contains(string(out), "\nhandler\nhost.json\n") {
-			t.Errorf("%v, want %q:\n%s", err, want, out)
+}
+
+// TestPublishTakesNamesOnly runs make publish with values of APP that make or a
+// shell would run something for, and with others that are not names of function
+// apps, given on the command line and in the environment.
+func TestPublishTakesNamesOnly(t *testing.T) {
+	makePath, err := exec.LookPath("make")
+	if err != nil {
+		t.Skip(err)
+	}
+	touch, err := exec.LookPath("touch")
+	if err != nil {
+		t.Skip(err)
+	}
+	const refused = "APP is not the name of a function app"
+	makefile, err := filepath.Abs(filepath.Join(root, "Makefile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, value := range []string{
+		`x"; touch PWNED; echo "`, `$(shell touch PWNED)`, `$$(touch PWNED)`, // as a workflow's input could be
+		`${shell touch PWNED}`, `$(touch PWNED)`, "`touch PWNED`", `x'; touch PWNED; '`, "x\ntouch PWNED", `x;touch PWNED`, `x\`, `$(error PWNED)`,
+		`a`, `-ab`, `ab-`, `a.b`, `a_b`, `a b`, `äb`, `a/b`, `*`, `--help`, strings.Repeat("a", 61),
+		`ab`, `A-9`, `hubwatch-contoso`, strings.Repeat("a", 60),
+	} {
+		want := refused
+		if regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,58}[A-Za-z0-9]$`).MatchString(value) {
+			want = "needs az"
 		}
-		// What is run here is what the README's commands are held to.
-		s := newScript(t)
-		s.run("func azure functionapp publish hubwatch-contoso --custom --no-build")
-		for _, fault := range s.faults {
-			t.Error(fault)
+		for how, target := range map[string][]string{
+			"argument":     {"publish", "APP=" + value},
+			"environment":  {"publish"},
+			"other target": {"help", "APP=" + value},
+			"detector":     {"--dry-run", "detector", "NAME=" + value},
+		} {
+			folder := t.TempDir()
+			for _, command := range []string{"touch", "awk"} {
+				if path, err := exec.LookPath(command); err == nil {
+					_ = os.Symlink(path, filepath.Join(folder, command))
+				}
+			}
+			command := exec.CommandContext(t.Context(), makePath, append([]string{"-f", makefile}, target...)...)
+			command.Dir, command.Env = folder, []string{"PATH=" + folder}
+			if how == "environment" {
+				command.Env = append(command.Env, "APP="+value)
+			}
+			out, err := command.CombinedOutput()
+			if target[0] == "publish" && (err == nil || !strings.Contains(string(out), want)) {
+				t.Errorf("%s %q: %v, want %q:\n%s", how, value, err, want, out)
+			}
+			if strings.Contains(string(out), "*** PWNED") {
+				t.Errorf("%s %q: make expands it:\n%s", how, value, out)
+			}
+			if _, err := os.Stat(filepath.Join(folder, "PWNED")); err == nil {
+				t.Errorf("%s %q: it is run by %s", how, value, touch)
+			}
 		}
-	})
+	}
+}
+
+// TestPublish runs make publish with a stand-in for az, of a copy of the sources
+// that asks for the Go that is here, and of one that asks for a newer one.
+func TestPublish(t *testing.T) {
+	for _, test := range []struct {
+		name, toolchain, app, want string
+		published                  bool
+	}{
+		{"all is there", runtime.Version(), "hubwatch-contoso", "az: functionapp deployment source config-zip --resource-group rg-iot --name hubwatch-contoso --src ", true},
+		{"no such app", runtime.Version(), "hubwatch-fabrikam", "there is no function app hubwatch-fabrikam in the subscription", false},
+		{"an old Go", "go1.999.0", "hubwatch-contoso", "built with " + runtime.Version() + ", and go.mod asks for go1.999.0, which has fixed vulnerabilities since: do not deploy it", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			folder, sources := t.TempDir(), copySources(t)
+			file := filepath.Join(sources, "go.mod")
+			module, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			changed := regexp.MustCompile(`(?m)^toolchain .*$`).ReplaceAll(module, []byte("toolchain "+test.toolchain))
+			if err := os.WriteFile(file, changed, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			tools(t, folder, map[string]string{"az": azure})
+			command := exec.CommandContext(t.Context(), "make", "publish", "APP="+test.app,
+				"BUILD="+filepath.Join(folder, "app"), "ZIP="+filepath.Join(folder, "hubwatch.zip"))
+			command.Dir = sources
+			// With another value, an older Go would fetch the one that go.mod asks for.
+			command.Env = append(os.Environ(), "GOTOOLCHAIN=local", "PATH="+folder+string(os.PathListSeparator)+os.Getenv("PATH"))
+			out, err := command.CombinedOutput()
+			if (err == nil) != test.published || !strings.Contains(string(out), test.want) {
+				t.Errorf("%v, want %q:\n%s", err, test.want, out)
+			}
+			if !test.published && strings.Contains(string(out), "az: ") {
+				t.Errorf("it is published:\n%s", out)
+			}
+			// What is run is held to what its manuals say, as the README's commands are.
+			calls, err := os.ReadFile(filepath.Join(folder, "az.calls"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := newScript(t)
+			s.run(string(calls))
+			for _, fault := range s.faults {
+				t.Error(fault)
+			}
+		})
+	}
 }
 
 // tools writes scripts into a folder.
@@ -464,13 +572,13 @@ func TestPackageRunsKeyless(t *testing.T) {
 func deployedSettings(t *testing.T, tableEndpoint string) []string {
 	t.Helper()
 	known := map[string]string{
-		"storage.name": "hubwatchexample",
+		"hostAccount.properties.primaryEndpoints.blob":                  "https://host.example/",
 		"storage.properties.primaryEndpoints.table":                     tableEndpoint, // with the slash that Azure puts there
 		"identity.properties.clientId":                                  testClient,
 		"insights.properties.ConnectionString":                          "IngestionEndpoint=https://insights.example/",
 		"connections.properties.endpoint":                               "https://connections.example/api/events",
 		"'ClientId=, identity.properties.clientId, ;Authorization=AAD'": "ClientId=" + testClient + ";Authorization=AAD",
-		"'logsNamespace.name, .servicebus.windows.net'":                 "logs.example",
+		namespaceHost: "logs.example",
 	}
 	s, err := read(root)
 	if err != nil {

@@ -112,7 +112,7 @@ func TestBrokenRecipeIsFound(t *testing.T) {
 	makefile := readFile(t, "Makefile")
 	for _, test := range []struct{ name, target, old, new string }{
 		{"an if that does not end", "audit", "\tfi; \\\n", "\t\\\n"},
-		{"a quote that does not end", "publish", `functionapp publish "$(APP)"`, `functionapp publish "$(APP)`},
+		{"a quote that does not end", "publish", `--name "$$APP" --src`, `--name "$$APP --src`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			changed := strings.Replace(makefile, test.old, test.new, 1)

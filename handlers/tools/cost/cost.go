@@ -64,7 +64,7 @@ const (
 	instanceGB       = 2     // parameter instanceMemory of main.bicep
 	busyPerSecond    = 1_000 // executions on an instance that is kept busy
 	minimumSeconds   = 1     // billed for an execution that wakes an instance by itself
-	metricAlerts     = 4     // in main.bicep
+	metricAlerts     = 5     // in main.bicep
 	daysInMonth      = 30
 	unitBytesASecond = 1_000_000 // that a throughput unit takes
 	peak             = 3         // times the mean rate

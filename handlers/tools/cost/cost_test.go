@@ -57,7 +57,7 @@ func TestBill(t *testing.T) {
 		{"Checkpoints of the event hub", "200,000", "$1.08"},
 		{"Telemetry", "3.2 GB", "$9.57"},
 		{"Throughput units", "1", "$21.90"},
-		{"Alerts about hubwatch itself", "4", "$0.40"},
+		{"Alerts about hubwatch itself", "5", "$0.50"},
 		{"In all", "", "$206"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -11,6 +11,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	goversion "go/version"
 	"io"
@@ -34,7 +35,15 @@ func main() {
 // run writes the list of a binary into a file. It runs in the root of the
 // module that the binary was built from.
 func run(args []string, stdout io.Writer) error {
-	if len(args) != 2 {
+	flags := flag.NewFlagSet("sbom", flag.ContinueOnError)
+	oldGo := flags.String("old-go", "tell", "`what` to do if the binary was built with an older Go than the toolchain of go.mod: tell or refuse")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if *oldGo != "tell" && *oldGo != "refuse" {
+		return fmt.Errorf("-old-go %s: want tell or refuse", *oldGo)
+	}
+	if args = flags.Args(); len(args) != 2 {
 		return errors.New("want two arguments: the binary, and the file to write")
 	}
 	binary, err := os.ReadFile(args[0])
@@ -66,7 +75,11 @@ func run(args []string, stdout io.Writer) error {
 		return err
 	}
 	if wanted := toolchain.FindSubmatch(module); wanted != nil && goversion.Compare(info.GoVersion, string(wanted[1])) < 0 {
-		fmt.Fprintf(stdout, "built with %s, and go.mod asks for %s, which has fixed vulnerabilities since: do not deploy it (make audit names them)\n", info.GoVersion, wanted[1])
+		err := fmt.Errorf("built with %s, and go.mod asks for %s, which has fixed vulnerabilities since: do not deploy it (make audit names them)", info.GoVersion, wanted[1])
+		if *oldGo == "refuse" {
+			return err
+		}
+		fmt.Fprintln(stdout, err)
 	}
 	return nil
 }

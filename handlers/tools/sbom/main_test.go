@@ -118,4 +118,7 @@ func TestListRefuses(t *testing.T) {
 	if err := run([]string{"main_test.go", ""}, nil); err == nil {
 		t.Error("a file that is no binary is not refused")
 	}
+	if err := run([]string{"-old-go", "ignore", "a", "b"}, nil); err == nil || !strings.Contains(err.Error(), "want tell or refuse") {
+		t.Errorf("-old-go ignore: %v", err)
+	}
 }
