@@ -25,7 +25,7 @@ const (
 	Unclassified       Cause = "unclassified"
 )
 
-// Reason is why a record is no failed connection and is passed over.
+// Reason is why a record is not a failed connection and is passed over.
 type Reason string
 
 // The reasons for passing over a record. All but the first three are of records
@@ -137,7 +137,7 @@ const (
 
 // Classification is what Classify makes of a record.
 type Classification struct {
-	// PassedOver is why the record is no failed connection, and "" if it is one.
+	// PassedOver is why the record is not a failed connection, and "" if it is one.
 	// Only then the other members say anything.
 	PassedOver Reason
 	Cause      Cause

@@ -236,7 +236,7 @@ func FuzzRecords(f *testing.F) {
 		if !bytes.Equal(before, message) {
 			t.Error("the message was changed")
 		}
-		// Of an array that is sound nothing else is lost than what is no object.
+		// Of an array that is sound nothing else is lost than what is not an object.
 		var elements []json.RawMessage
 		if trimmed := strings.TrimSpace(string(message)); strings.HasPrefix(trimmed, "[") && json.Unmarshal(message, &elements) == nil {
 			want := 0

@@ -240,7 +240,7 @@ func mixedCase(s string) string {
 
 // escapeName percent-encodes the first most letters and digits of the last name
 // of an id, or all of them if most is negative. It leaves what is escaped already,
-// and names with a % that is no escape.
+// and names with a % that is not an escape.
 func escapeName(id string, most int) string {
 	trimmed := strings.TrimRight(id, "/")
 	name := trimmed[strings.LastIndex(trimmed, "/")+1:]

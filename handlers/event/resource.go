@@ -31,8 +31,8 @@ const iotHubs = "Microsoft.Devices/IotHubs"
 //	/subscriptions/S/resourceGroups/G/providers/P/T/NAME[/CT/CNAME …][/providers/EP/ET/ENAME …]
 //
 // It ignores the case of the fixed words and slashes at the end, and decodes the
-// percent-escapes of a segment; what is no escape stays as it is. Its error says which part is missing or
-// wrong.
+// percent-escapes of a segment. What is not an escape stays as it is. The error
+// says which part is missing or wrong.
 func ParseResourceID(id string) (ResourceID, error) {
 	r, err := parseResourceID(id)
 	if err != nil {

@@ -78,7 +78,7 @@ func TestInput(t *testing.T) {
 		{name: "certificate added", event: added, put: alerts},
 		{name: "cloudevent", event: cloud, put: alerts},
 
-		// What is no invocation.
+		// What is not an invocation.
 		{name: "invalid json", request: `{"Data":{"event":{"id":`, kept: nameless("the request is no invocation", "unexpected EOF")},
 		{name: "cut off", request: envelope(added)[:400], kept: nameless("the request is no invocation", "unexpected EOF", "/Data/event")},
 		{name: "text", request: "hello", kept: nameless("the request is no invocation", "invalid character 'h'")},
@@ -95,7 +95,7 @@ func TestInput(t *testing.T) {
 		{name: "one other binding", request: edit(envelope(added), `{"event":`, `{"myEvent":`), put: alerts},
 		{name: "event beside another binding", request: edit(envelope(added), `{"event":`, `{"other":{},"event":`), put: alerts},
 
-		// What is no event.
+		// What is not an event.
 		{name: "null event", event: "null", kept: nameless("binding event: want a JSON object or an array of them", "null")},
 		{name: "number", event: "17", kept: nameless("binding event: want a JSON object or an array of them", "number")},
 		{name: "true", event: "true", kept: nameless("binding event: want a JSON object or an array of them", "true")},

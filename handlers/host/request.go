@@ -30,8 +30,8 @@ func (h *Handler) read(ctx context.Context, w http.ResponseWriter, r *http.Reque
 	if err != nil {
 		return nil, 0, err
 	}
-	// From here on net/http reads to see whether the host is still there, which
-	// is not to end before ctx does.
+	// Clear the deadline: net/http keeps reading in the background to notice that
+	// the host has gone, and that read must not time out.
 	if err := connection.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return nil, 0, err
 	}

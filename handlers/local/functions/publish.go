@@ -21,7 +21,7 @@ import (
 // that has a value publishes it with one request, all at the same time, and if
 // one fails, the others are published all the same (Azure/azure-functions-host,
 // WorkerFunctionInvoker.BindOutputsAsync). The Azure SDK's own attempts to repeat
-// a request are left out. Values for what is no output binding are logged.
+// a request are left out. Values for what is not an output binding are logged.
 func (h *Host) publish(ctx context.Context, c call, outputs map[string]jsontext.Value) error {
 	bindings := slices.DeleteFunc(slices.Clone(c.function.outputs), func(b binding) bool { return !b.is(eventGridOutput) })
 	for _, name := range slices.Sorted(maps.Keys(outputs)) {

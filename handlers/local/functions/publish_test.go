@@ -88,7 +88,7 @@ func TestOutputs(t *testing.T) {
 	}
 }
 
-// TestUnknownOutput: a name that is no output binding is ignored, and logged.
+// TestUnknownOutput: a name that is not an output binding is ignored, and logged.
 func TestUnknownOutput(t *testing.T) {
 	m := newMind(t, func(int, asked) (int, string) { return 200, `{"Outputs":{"Events":[1],"messages":{}}}` })
 	log := newLogs()

@@ -88,7 +88,7 @@ func netTime(text string) string {
 }
 
 // cloudTime returns the time of a CloudEvent, which is a DateTimeOffset and
-// therefore written with an offset. It is an error if text is no time.
+// therefore written with an offset. It is an error if text is not a time.
 func cloudTime(text string) (string, error) {
 	t, err := time.Parse(time.RFC3339, netTime(text))
 	if err != nil {
