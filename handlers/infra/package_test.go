@@ -387,7 +387,7 @@ func TestPublishTakesNamesOnly(t *testing.T) {
 			"argument":     {"publish", "APP=" + value},
 			"environment":  {"publish"},
 			"other target": {"help", "APP=" + value},
-			"detector":     {"--dry-run", "detector", "NAME=" + value},
+			"detector":     {"detector", "NAME=" + value},
 		} {
 			folder := t.TempDir()
 			if err := errors.Join(os.Symlink(touch, filepath.Join(folder, "touch")), os.Symlink(awk, filepath.Join(folder, "awk"))); err != nil {
