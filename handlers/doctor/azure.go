@@ -24,6 +24,7 @@ type azure struct {
 	topics       *armeventgrid.TopicsClient
 	events       *armeventgrid.TopicEventSubscriptionsClient
 	roles        *armauthorization.RoleAssignmentsClient
+	definitions  *armauthorization.RoleDefinitionsClient
 	hubs         *armiothub.ResourceClient
 	diagnostics  *armmonitor.DiagnosticSettingsClient
 	metrics      *armmonitor.MetricsClient
@@ -47,6 +48,7 @@ func connect(subscription string, w world) (azure, error) {
 		topics:       grid.NewTopicsClient(),
 		events:       grid.NewTopicEventSubscriptionsClient(),
 		roles:        roles.NewRoleAssignmentsClient(),
+		definitions:  roles.NewRoleDefinitionsClient(),
 		hubs:         hubs.NewResourceClient(),
 		diagnostics:  monitor.NewDiagnosticSettingsClient(),
 		metrics:      monitor.NewMetricsClient(),

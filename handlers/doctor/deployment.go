@@ -29,6 +29,7 @@ const (
 	alertsTable     = "alerts"
 	quarantineTable = "quarantine"
 	deadLetters     = "deadletter"
+	packages        = "app-package"
 	logsEventHub    = "connections"
 	sendRule        = "azure-monitor"
 	logsCategory    = "Connections" // the one that the relay reads
@@ -64,8 +65,8 @@ func (d Deployment) storageID(account string) string {
 func (d Deployment) tableID(account, table string) string {
 	return d.storageID(account) + "/tableServices/default/tables/" + table
 }
-func (d Deployment) deadLettersID(account string) string {
-	return d.storageID(account) + "/blobServices/default/containers/" + deadLetters
+func (d Deployment) containerID(account, container string) string {
+	return d.storageID(account) + "/blobServices/default/containers/" + container
 }
 
 // sameID reports whether two resource ids are the same: Azure compares them, as

@@ -78,16 +78,16 @@ func TestFaults(t *testing.T) {
 		}, []string{"wrong    app hubwatch-contoso: it has 2 identities, want one: deploy infra/main.bicep"}},
 		{"the app has no identity", func(s *sky) {
 			s.site.Identity = nil
-		}, append([]string{"wrong    app hubwatch-contoso: it has 0 identities"}, missingRoles(0, 1, 2, 3, 4, 5)...)},
+		}, append([]string{"wrong    app hubwatch-contoso: it has 0 identities"}, missingRoles(0, 1, 2, 3, 4, 5, 6)...)},
 		{"the app has its package elsewhere", func(s *sky) {
 			s.site.Properties.FunctionAppConfig = nil
 		}, append([]string{
 			"wrong    app hubwatch-contoso: its package is in no storage account that can be told",
 			"unknown  table alerts: the app does not tell its storage account",
 			"unknown  table quarantine: the app does not tell its storage account",
-			"wrong    other roles of the app: Storage Blob Data Owner on /subscriptions",
+			"wrong    other roles of the app: hubwatch-contoso alert writer on /subscriptions",
 			"wrong    role of the custom topic: Storage Blob Data Contributor on the container deadletter: it is missing",
-		}, missingRoles(0, 1, 2)...)},
+		}, missingRoles(1, 2, 3)...)},
 		{"a table is not to be read", func(s *sky) {
 			s.tables["alerts"] = fmt.Errorf(`table "alerts": list: %w`, &table.ServiceError{Status: 403, Code: "AuthorizationPermissionMismatch"})
 		}, []string{`wrong    table alerts: table "alerts": list: 403 AuthorizationPermissionMismatch; to look is enough with Storage Table Data Reader`}},
@@ -187,7 +187,26 @@ func TestFaults(t *testing.T) {
 		}, missingRoles(2)},
 		{"a role is on too much", func(s *sky) {
 			s.roles[appPrincipal][1].Properties.Scope = to.Ptr(contoso.storageID(account))
-		}, append(missingRoles(1), "wrong    other roles of the app: Storage Table Data Contributor on "+contoso.storageID(account)+", which it does not need: az role assignment delete")},
+		}, append(missingRoles(1), "wrong    other roles of the app: hubwatch-contoso alert writer on "+contoso.storageID(account)+", which it does not need: az role assignment delete")},
+		{"a role of our own may delete", func(s *sky) {
+			permission := s.definitions[0].Properties.Permissions[0]
+			permission.DataActions = append(permission.DataActions, to.Ptr(entities+"delete"))
+		}, append(missingRoles(1), "wrong    other roles of the app: hubwatch-contoso alert writer on "+strings.ToLower(contoso.tableID(account, alertsTable))+", which it does not need")},
+		{"a role of our own may write nothing", func(s *sky) {
+			s.definitions[1].Properties.Permissions = nil
+		}, append(missingRoles(2), "wrong    other roles of the app: hubwatch-contoso quarantine writer on "+strings.ToLower(contoso.tableID(account, quarantineTable))+", which it does not need")},
+		{"a role of another app", func(s *sky) {
+			s.definitions[2].Properties.RoleName = to.Ptr("hubwatch-fabrikam package keeper")
+		}, append(missingRoles(3), "wrong    other roles of the app: hubwatch-fabrikam package keeper on "+strings.ToLower(contoso.containerID(account, packages))+", which it does not need")},
+		{"the host's role is on the alerts' account", func(s *sky) {
+			s.roles[appPrincipal][0].Properties.Scope = to.Ptr(contoso.storageID(account))
+		}, append(missingRoles(0), "wrong    other roles of the app: Storage Blob Data Owner on "+contoso.storageID(account)+", which it does not need")},
+		{"the app may still write as before", func(s *sky) {
+			s.roles[appPrincipal] = append(s.roles[appPrincipal], assigned("0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3", contoso.tableID(account, alertsTable)))
+		}, []string{"wrong    other roles of the app: Storage Table Data Contributor on " + contoso.tableID(account, alertsTable) + ", which it does not need"}},
+		{"the definitions of roles may not be read", func(s *sky) {
+			s.statuses["RoleDefinitionsClient.NewListPager"] = http.StatusForbidden
+		}, unknownRoles("403 AuthorizationFailed to GET /subscriptions/" + contoso.Subscription + "/resourceGroups/rg-iot/providers/Microsoft.Authorization/roleDefinitions")},
 		{"the app is a contributor", func(s *sky) {
 			s.roles[appPrincipal] = append(s.roles[appPrincipal], assigned("b24988ac-6180-42a0-ab88-20f7382dd24c", "/subscriptions/"+contoso.Subscription))
 		}, []string{"wrong    other roles of the app: Contributor on /subscriptions/00000000-0000-0000-0000-000000000001, which it does not need"}},
@@ -294,7 +313,7 @@ func compare(t *testing.T, lines, want []string) {
 func missingRoles(places ...int) []string {
 	var lines []string
 	for _, i := range places {
-		lines = append(lines, fmt.Sprintf("wrong    role of the app: %s on %s: it is missing: deploy infra/main.bicep", appRoles[i].name, appRoles[i].on))
+		lines = append(lines, fmt.Sprintf("wrong    role of the app: %s on %s: it is missing: deploy infra/main.bicep", appRoles[i].of(contoso), appRoles[i].on))
 	}
 	return lines
 }
@@ -304,7 +323,7 @@ func missingRoles(places ...int) []string {
 func unknownRoles(why string) []string {
 	var lines []string
 	for _, r := range appRoles {
-		lines = append(lines, fmt.Sprintf("unknown  role of the app: %s on %s: %s", r.name, r.on, why))
+		lines = append(lines, fmt.Sprintf("unknown  role of the app: %s on %s: %s", r.of(contoso), r.on, why))
 	}
 	lines = append(lines, "unknown  other roles of the app: "+why)
 	if strings.HasSuffix(why, "GET") {

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -65,6 +66,7 @@ type sky struct {
 	hubs        []*armiothub.Description
 	settings    map[string][]*armmonitor.DiagnosticSettingsResource // by hub
 	roles       map[string][]*armauthorization.RoleAssignment       // by principal
+	definitions []*armauthorization.RoleDefinition                  // of roles that are not built in
 	metrics     map[string]*armmonitor.Metric                       // by resource and name
 	tables      map[string]error                                    // what reading them comes to
 	statuses    map[string]int                                      // of what is answered with an error, by method of the client
@@ -124,6 +126,9 @@ func newSky(t *testing.T) *sky {
 	s.roles = map[string][]*armauthorization.RoleAssignment{topicPrincipal: {roleOf(topicRole)}}
 	for _, r := range appRoles {
 		s.roles[appPrincipal] = append(s.roles[appPrincipal], roleOf(r))
+		if r.id == "" {
+			s.definitions = append(s.definitions, definitionOf(r))
+		}
 	}
 	s.counted(contoso.changesID(), "PublishSuccessCount", 0, 7, 0)
 	s.counted(contoso.namespaceID(), "IncomingMessages", 3, 0)
@@ -190,7 +195,36 @@ func (s *sky) subscription(name string) *armeventgrid.EventSubscription {
 }
 
 func roleOf(r role) *armauthorization.RoleAssignment {
-	return assigned(r.id, strings.ToLower(r.scope(contoso, account)))
+	on := account
+	if r.elsewhere {
+		on = hostAccount
+	}
+	return assigned(cmp.Or(r.id, ownID(r)), strings.ToLower(r.scope(contoso, on)))
+}
+
+// hostAccount is the storage account of the Functions host.
+const hostAccount = "hubwatchhost"
+
+// ownID is the id of a role that is not built in.
+func ownID(r role) string {
+	i := slices.IndexFunc(appRoles, func(each role) bool { return each.name == r.name })
+	return fmt.Sprintf("00000000-0000-0000-0000-0000000000E%d", i)
+}
+
+// definitionOf is what Azure tells of a role that is not built in: in other letter
+// case and another order than it was deployed.
+func definitionOf(r role) *armauthorization.RoleDefinition {
+	permission := &armauthorization.Permission{}
+	for _, right := range slices.Backward(r.rights) {
+		if right == blobs+"read" {
+			permission.Actions = append(permission.Actions, to.Ptr(strings.ToUpper(right)))
+		} else {
+			permission.DataActions = append(permission.DataActions, to.Ptr(strings.ToUpper(right)))
+		}
+	}
+	return &armauthorization.RoleDefinition{Name: to.Ptr(strings.ToLower(ownID(r))), Properties: &armauthorization.RoleDefinitionProperties{
+		RoleName: to.Ptr(r.of(contoso)), Permissions: []*armauthorization.Permission{permission},
+	}}
 }
 
 func assigned(id, scope string) *armauthorization.RoleAssignment {
@@ -332,6 +366,16 @@ func (s *sky) servers() map[string]policy.Transporter {
 			})
 		},
 	})
+	definitions := rolefake.NewRoleDefinitionsServerTransport(&rolefake.RoleDefinitionsServer{
+		NewListPager: func(scope string, o *armauthorization.RoleDefinitionsClientListOptions) azfake.PagerResponder[armauthorization.RoleDefinitionsClientListResponse] {
+			if want := "subscriptions/" + contoso.Subscription + "/resourceGroups/" + contoso.ResourceGroup; scope != want || *o.Filter != "type eq 'CustomRole'" {
+				s.t.Errorf("roles were listed in %s by %q, want %s", scope, *o.Filter, want)
+			}
+			return pages(s.definitions, func(items []*armauthorization.RoleDefinition) armauthorization.RoleDefinitionsClientListResponse {
+				return armauthorization.RoleDefinitionsClientListResponse{RoleDefinitionListResult: armauthorization.RoleDefinitionListResult{Value: items}}
+			})
+		},
+	})
 	hubs := hubfake.NewResourceServerTransport(&hubfake.ResourceServer{
 		NewListByResourceGroupPager: func(string, *armiothub.ResourceClientListByResourceGroupOptions) azfake.PagerResponder[armiothub.ResourceClientListByResourceGroupResponse] {
 			return pages(s.hubs, func(items []*armiothub.Description) armiothub.ResourceClientListByResourceGroupResponse {
@@ -363,7 +407,7 @@ func (s *sky) servers() map[string]policy.Transporter {
 	})
 	return map[string]policy.Transporter{
 		"WebAppsClient": apps, "SystemTopicsClient": systemTopics, "SystemTopicEventSubscriptionsClient": systemEvents,
-		"TopicsClient": topics, "TopicEventSubscriptionsClient": events, "RoleAssignmentsClient": roles,
+		"TopicsClient": topics, "TopicEventSubscriptionsClient": events, "RoleAssignmentsClient": roles, "RoleDefinitionsClient": definitions,
 		"ResourceClient": hubs, "DiagnosticSettingsClient": diagnostics, "MetricsClient": metrics,
 	}
 }

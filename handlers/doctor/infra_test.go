@@ -15,7 +15,9 @@ import (
 var (
 	bicepResource = regexp.MustCompile(`(?ms)^resource (\w+) '([^'@]+)@[^']*' = [^{\n]*\{\n(.*?)^\}`)
 	bicepMember   = regexp.MustCompile(`(?m)^  (name|parent|scope): (.*)$`)
-	bicepRole     = regexp.MustCompile(`guid\((\w+)\.id, (identity|connections)\.id, roles\.(\w+)\)`)
+	bicepRole     = regexp.MustCompile(`guid\((\w+)\.id, (identity|connections)\.id, (?:roles\.(\w+)|(\w+)\.name)\)`)
+	bicepRoleName = regexp.MustCompile(`(?m)^    roleName: '\$\{name\} ([^']+)'$`)
+	bicepRight    = regexp.MustCompile(`(?m)^ +'(Microsoft\.Storage/[^']+)'$`)
 	bicepID       = regexp.MustCompile(`(?m)^  (\w+): '([0-9a-f-]{36})'$`)
 )
 
@@ -29,7 +31,8 @@ func TestNamesOfMain(t *testing.T) {
 	for _, m := range bicepID.FindAllStringSubmatch(string(text), -1) {
 		roleIDs[m[1]] = m[2]
 	}
-	variables := map[string]string{"name": contoso.App, "storageName": account, "connectionsTopicName": contoso.App + "-connections"}
+	own := map[string][]string{} // name and rights of roles that are not built in, by their symbols
+	variables := map[string]string{"name": contoso.App, "storageName": account, "hostStorageName": hostAccount, "connectionsTopicName": contoso.App + "-connections"}
 	ids := map[string]string{} // of resources, by their symbols
 	var given []string         // roles: to whom, which, on what
 	for _, m := range bicepResource.FindAllStringSubmatch(string(text), -1) {
@@ -38,10 +41,23 @@ func TestNamesOfMain(t *testing.T) {
 			members[member[1]] = member[2]
 		}
 		if r := bicepRole.FindStringSubmatch(members["name"]); r != nil {
-			if ids[members["scope"]] == "" || roleIDs[r[3]] == "" || members["scope"] != r[1] {
+			role := roleIDs[r[3]]
+			if r[4] != "" {
+				role = strings.Join(own[r[4]], " ")
+			}
+			if ids[members["scope"]] == "" || role == "" || members["scope"] != r[1] {
 				t.Fatalf("the role assignment %s is not understood: %q", symbol, members)
 			}
-			given = append(given, strings.ToLower(strings.Join([]string{r[2], roleIDs[r[3]], ids[members["scope"]]}, " ")))
+			given = append(given, strings.ToLower(strings.Join([]string{r[2], role, ids[members["scope"]]}, " ")))
+			continue
+		}
+		if name := bicepRoleName.FindStringSubmatch(m[3]); name != nil {
+			var rights []string
+			for _, right := range bicepRight.FindAllStringSubmatch(m[3], -1) {
+				rights = append(rights, right[1])
+			}
+			slices.Sort(rights)
+			own[symbol] = append([]string{name[1]}, rights...)
 			continue
 		}
 		name, ok := variables[members["name"]]
@@ -58,7 +74,7 @@ func TestNamesOfMain(t *testing.T) {
 		"app": contoso.appID(), "insights": contoso.insightsID(), "connections": contoso.connectionsID(), "controlPlane": contoso.changesID(),
 		"logsNamespace": contoso.namespaceID(), "logs": contoso.eventHubID(), "sendRule": contoso.sendRuleID(), "storage": contoso.storageID(account),
 		"alertsTable": contoso.tableID(account, alertsTable), "quarantineTable": contoso.tableID(account, quarantineTable),
-		"deadLetters": contoso.deadLettersID(account),
+		"deadLetters": contoso.containerID(account, deadLetters), "packages": contoso.containerID(account, packages),
 	} {
 		if !sameID(ids[symbol], want) {
 			t.Errorf("%s is %s in main.bicep, %s here", symbol, ids[symbol], want)
@@ -66,7 +82,14 @@ func TestNamesOfMain(t *testing.T) {
 	}
 	want := []string{strings.ToLower(strings.Join([]string{"connections", topicRole.id, topicRole.scope(contoso, account)}, " "))}
 	for _, r := range appRoles {
-		want = append(want, strings.ToLower(strings.Join([]string{"identity", r.id, r.scope(contoso, account)}, " ")))
+		on, role := account, r.id
+		if r.elsewhere {
+			on = hostAccount
+		}
+		if role == "" {
+			role = strings.Join(append([]string{r.name}, slices.Sorted(slices.Values(r.rights))...), " ")
+		}
+		want = append(want, strings.ToLower(strings.Join([]string{"identity", role, r.scope(contoso, on)}, " ")))
 	}
 	slices.Sort(want)
 	slices.Sort(given)

@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
@@ -10,36 +11,85 @@ import (
 )
 
 // role is a role that infra/main.bicep gives, at the narrowest scope that works.
-// Ids: https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
 type role struct {
-	name, id string
-	on       string // in words
-	scope    func(d Deployment, account string) string
+	// name is the name of a built-in role, or what stands behind the name of the app
+	// in the name of one of main.bicep's own.
+	name string
+	// id is that of a built-in role
+	// (https://learn.microsoft.com/azure/role-based-access-control/built-in-roles). It
+	// is "" for one of main.bicep's own, which is known by its name and its rights.
+	id     string
+	rights []string // of a role of main.bicep's own: actions and data actions
+	on     string   // in words
+	scope  func(d Deployment, account string) string
+	// elsewhere says that the role is on another resource of the kind and group of
+	// scope, whose name the app does not tell.
+	elsewhere bool
 }
+
+const (
+	entities = "Microsoft.Storage/storageAccounts/tableServices/tables/entities/"
+	blobs    = "Microsoft.Storage/storageAccounts/blobServices/containers/"
+)
 
 // appRoles are those of the app, and all of them.
 var appRoles = []role{
-	{"Storage Blob Data Owner", "b7e6dc6d-f1e8-4753-8033-0f276bb0955b", "the storage account", Deployment.storageID},
-	{"Storage Table Data Contributor", "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3", "the table " + alertsTable,
-		func(d Deployment, account string) string { return d.tableID(account, alertsTable) }},
-	{"Storage Table Data Contributor", "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3", "the table " + quarantineTable,
-		func(d Deployment, account string) string { return d.tableID(account, quarantineTable) }},
-	{"Monitoring Metrics Publisher", "3913510d-42f4-4e42-8a64-420c390055eb", "Application Insights",
-		func(d Deployment, _ string) string { return d.insightsID() }},
-	{"Azure Event Hubs Data Receiver", "a638d3c7-ab3a-418d-83e6-5f17a39d4fde", "the event hub",
-		func(d Deployment, _ string) string { return d.eventHubID() }},
-	{"EventGrid Data Sender", "d5a91429-5739-47e2-a06b-3470a27159e7", "the custom topic",
-		func(d Deployment, _ string) string { return d.connectionsID() }},
+	{name: "Storage Blob Data Owner", id: "b7e6dc6d-f1e8-4753-8033-0f276bb0955b", on: "the storage account of the Functions host", scope: Deployment.storageID, elsewhere: true},
+	{name: "alert writer", rights: []string{entities + "read", entities + "add/action", entities + "update/action"}, on: "the table " + alertsTable,
+		scope: func(d Deployment, account string) string { return d.tableID(account, alertsTable) }},
+	{name: "quarantine writer", rights: []string{entities + "add/action"}, on: "the table " + quarantineTable,
+		scope: func(d Deployment, account string) string { return d.tableID(account, quarantineTable) }},
+	{name: "package keeper", rights: []string{blobs + "read", blobs + "blobs/read", blobs + "blobs/write"}, on: "the container " + packages,
+		scope: func(d Deployment, account string) string { return d.containerID(account, packages) }},
+	{name: "Monitoring Metrics Publisher", id: "3913510d-42f4-4e42-8a64-420c390055eb", on: "Application Insights",
+		scope: func(d Deployment, _ string) string { return d.insightsID() }},
+	{name: "Azure Event Hubs Data Receiver", id: "a638d3c7-ab3a-418d-83e6-5f17a39d4fde", on: "the event hub",
+		scope: func(d Deployment, _ string) string { return d.eventHubID() }},
+	{name: "EventGrid Data Sender", id: "d5a91429-5739-47e2-a06b-3470a27159e7", on: "the custom topic",
+		scope: func(d Deployment, _ string) string { return d.connectionsID() }},
 }
 
 // topicRole is that of the custom topic, which writes its dead letters.
-var topicRole = role{"Storage Blob Data Contributor", "ba92f5b4-2d11-453d-a403-e96b0029c9fe", "the container " + deadLetters, Deployment.deadLettersID}
+var topicRole = role{
+	name: "Storage Blob Data Contributor", id: "ba92f5b4-2d11-453d-a403-e96b0029c9fe", on: "the container " + deadLetters,
+	scope: func(d Deployment, account string) string { return d.containerID(account, deadLetters) },
+}
+
+// of returns the name of the role in a deployment.
+func (r role) of(d Deployment) string {
+	if r.id == "" {
+		return d.App + " " + r.name
+	}
+	return r.name
+}
 
 // assignment is a role that somebody has.
-type assignment struct{ role, scope string } // ids
+type assignment struct {
+	role, scope string      // ids
+	own         *definition // of a role that is not built in; nil if it is, or not known
+}
+
+// definition is what a role that is not built in allows.
+type definition struct {
+	name   string
+	rights []string // actions and data actions, in lower case and in order
+}
 
 func (a assignment) is(d Deployment, account string, r role) bool {
-	return strings.EqualFold(lastOf(a.role), r.id) && sameID(a.scope, r.scope(d, account))
+	if r.id == "" {
+		rights := slices.Sorted(slices.Values(r.rights))
+		if a.own == nil || !strings.EqualFold(a.own.name, r.of(d)) || !slices.EqualFunc(a.own.rights, rights, strings.EqualFold) {
+			return false
+		}
+	} else if !strings.EqualFold(lastOf(a.role), r.id) {
+		return false
+	}
+	want := r.scope(d, account)
+	if !r.elsewhere {
+		return sameID(a.scope, want)
+	}
+	kind := strings.TrimSuffix(want, lastOf(want))
+	return !sameID(a.scope, want) && sameID(strings.TrimSuffix(a.scope, lastOf(a.scope)), kind)
 }
 
 // assignments returns the roles that a principal has anywhere in the
@@ -54,12 +104,39 @@ func (a azure) assignments(ctx context.Context, principal string) ([]assignment,
 		func(page armauthorization.RoleAssignmentsClientListForSubscriptionResponse) []*armauthorization.RoleAssignment {
 			return page.Value
 		})
+	if err != nil {
+		return nil, err
+	}
 	var list []assignment
 	for _, item := range items {
 		p := value(item.Properties)
-		list = append(list, assignment{value(p.RoleDefinitionID), value(p.Scope)})
+		list = append(list, assignment{role: value(p.RoleDefinitionID), scope: value(p.Scope)})
 	}
-	return list, err
+	return list, nil
+}
+
+// ownRoles returns the roles that are not built in and may be given in the resource
+// group, by id in lower case.
+func (a azure) ownRoles(ctx context.Context, d Deployment) (map[string]*definition, error) {
+	scope := fmt.Sprintf("subscriptions/%s/resourceGroups/%s", d.Subscription, d.ResourceGroup)
+	options := &armauthorization.RoleDefinitionsClientListOptions{Filter: to.Ptr("type eq 'CustomRole'")}
+	items, err := all(ctx, a.definitions.NewListPager(scope, options),
+		func(page armauthorization.RoleDefinitionsClientListResponse) []*armauthorization.RoleDefinition {
+			return page.Value
+		})
+	own := map[string]*definition{}
+	for _, item := range items {
+		p := value(item.Properties)
+		role := &definition{name: value(p.RoleName)}
+		for _, permission := range p.Permissions {
+			for _, right := range slices.Concat(value(permission).Actions, value(permission).DataActions) {
+				role.rights = append(role.rights, strings.ToLower(value(right)))
+			}
+		}
+		slices.Sort(role.rights)
+		own[strings.ToLower(value(item.Name))] = role
+	}
+	return own, err
 }
 
 // held is the roles of a principal, and the storage account that some are on.
@@ -83,6 +160,13 @@ func checkRoles(d Deployment, a azure, app func(context.Context) (site, error)) 
 				return held{}, err
 			}
 			h.roles = append(h.roles, roles...)
+		}
+		own, err := a.ownRoles(ctx, d)
+		if err != nil {
+			return held{}, err
+		}
+		for i, each := range h.roles {
+			h.roles[i].own = own[strings.ToLower(lastOf(each.role))]
 		}
 		return h, nil
 	})
@@ -114,7 +198,7 @@ func checkRoles(d Deployment, a azure, app func(context.Context) (site, error)) 
 		var problems []string
 		for _, each := range h.roles {
 			if !each.expected(d, h.account) {
-				problems = append(problems, fmt.Sprintf("%s on %s, which it does not need: az role assignment delete", roleName(each.role), each.scope))
+				problems = append(problems, fmt.Sprintf("%s on %s, which it does not need: az role assignment delete", each.name(), each.scope))
 			}
 		}
 		return inFull(problems, "none in this subscription")
@@ -124,7 +208,7 @@ func checkRoles(d Deployment, a azure, app func(context.Context) (site, error)) 
 
 // checkRole looks for one role of a principal.
 func checkRole(d Deployment, whose string, r role, of func(context.Context) (held, error)) check {
-	return check{fmt.Sprintf("role of %s: %s on %s", whose, r.name, r.on), func(ctx context.Context) Result {
+	return check{fmt.Sprintf("role of %s: %s on %s", whose, r.of(d), r.on), func(ctx context.Context) Result {
 		h, err := of(ctx)
 		if err != nil {
 			return unknown("%s", reason(err))
@@ -148,19 +232,25 @@ func (a assignment) expected(d Deployment, account string) bool {
 	return false
 }
 
-// roleName returns the name of a role that is known here, or its id.
-func roleName(id string) string {
+// name returns the name of the role if it is known, or its id.
+func (a assignment) name() string {
+	if a.own != nil {
+		return a.own.name
+	}
 	known := map[string]string{
 		"8e3af657-a8ff-443c-a75c-2fe8c4bcb635": "Owner",
 		"b24988ac-6180-42a0-ab88-20f7382dd24c": "Contributor",
 		"acdd72a7-3385-48ef-bd42-f606fba81ae7": "Reader",
+		"0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3": "Storage Table Data Contributor",
 		topicRole.id:                           topicRole.name,
 	}
 	for _, r := range appRoles {
-		known[r.id] = r.name
+		if r.id != "" {
+			known[r.id] = r.name
+		}
 	}
-	if name, ok := known[strings.ToLower(lastOf(id))]; ok {
+	if name, ok := known[strings.ToLower(lastOf(a.role))]; ok {
 		return name
 	}
-	return "role " + lastOf(id)
+	return "role " + lastOf(a.role)
 }
