@@ -1,7 +1,7 @@
 package detector
 
-// All is every detector of hubwatch, in the order of the catalogue. A new one
-// is added here; `make generate` writes everything else.
+// All lists every detector of hubwatch, in the order of the catalogue. A new
+// detector is added here. `make generate` writes everything else.
 var All = []Detector{
 	CertificateAdded,
 	CertificateDeleted,

@@ -7,7 +7,7 @@ import (
 	"hubwatch/handlers/event"
 )
 
-// hubCertificate is a certificate directly below an IoT hub. Those of
+// hubCertificate is a certificate directly below an IoT hub. The certificates of
 // provisioning services, web apps and key vaults have operations of their own.
 var hubCertificate = target{
 	entity: alert.Certificate,
@@ -15,16 +15,17 @@ var hubCertificate = target{
 	what:   "a certificate of an IoT hub",
 }
 
-// The operations on certificates of IoT hubs. Verifying one and making a
-// verification code are operations of their own and no addition
+// The operations on certificates of IoT hubs. To verify a certificate and to make a
+// verification code are other operations, which add nothing
 // (https://learn.microsoft.com/azure/role-based-access-control/permissions/internet-of-things#microsoftdevices).
 const (
 	certificateWrite  = "Microsoft.Devices/IotHubs/certificates/write"
 	certificateDelete = "Microsoft.Devices/IotHubs/certificates/delete"
 )
 
-// detectCertificate returns a Detect that reports every event as what, a
-// sentence with the certificate's name and the hub's.
+// detectCertificate returns a Detect that reports every event. what is the format of
+// its sentence: the first verb is the name of the certificate, the second the name of
+// the hub.
 func detectCertificate(what string) func(event.Event) ([]alert.Finding, error) {
 	return func(e event.Event) ([]alert.Finding, error) {
 		o, err := hubCertificate.decode(e)

@@ -12,15 +12,15 @@ var CertificateAddFailed = Detector{
 	AlertType: "Hub_CertificateFailedToBeAddedToHub",
 	Severity:  alert.Medium,
 	Title:     "Unsuccessful attempt detected to add a certificate to an IoT Hub",
-	Description: "Somebody tried to add a certificate to an IoT hub, or to replace one, and did not succeed. It may " +
-		"be a mistake in a deployment, or somebody who tries what they are allowed to do.",
+	Description: "Somebody tried to add a certificate to an IoT hub, or to replace one, and did not succeed. The cause " +
+		"may be a mistake in a deployment, or an attacker who tries out their rights.",
 	Remediation: []string{
 		"Ask the actor, or the owner of the hub, whether the attempt was theirs.",
-		"See the activity log of the hub, by the correlation id, for the reason of the failure.",
-		"Make sure that only those who need it may change certificates of the hub.",
+		"Look up the correlation id in the activity log of the hub: it says why the attempt failed.",
+		"Make sure that only people who need it may change the certificates of the hub.",
 	},
-	Limits: "The event does not say why the attempt failed. Whether a request that is refused for lack of rights " +
-		"becomes an event is not documented by Microsoft. Cancelled deployments are not reported.",
+	Limits: "The event does not say why the attempt failed. Microsoft does not document whether a request that is " +
+		"refused for lack of rights becomes an event. Cancelled deployments are not reported.",
 	On: Trigger{
 		EventTypes:      []string{event.ResourceWriteFailure},
 		Operations:      []string{certificateWrite},

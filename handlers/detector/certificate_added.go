@@ -7,24 +7,24 @@ import (
 	"hubwatch/handlers/event"
 )
 
-// CertificateAdded reports that a certificate authority was added to an IoT hub
-// or replaced: whoever holds its key can make devices that the hub trusts.
+// CertificateAdded reports that the certificate of an authority was added to an IoT
+// hub, or replaced. Whoever holds its key can make devices that the hub trusts.
 var CertificateAdded = Detector{
 	Name:      "CertificateAdded",
 	AlertType: "IoT_CertificateSuccessfullyAddedToHub",
 	Severity:  alert.Medium,
 	Title:     "New certificate added to an IoT Hub",
-	Description: "A certificate was added to an IoT hub, or one was replaced. Whoever holds the private key of a " +
-		"certificate that the hub trusts can sign devices of their own, so an addition that nobody planned may be " +
-		"somebody's way to stay in.",
+	Description: "A certificate was added to an IoT hub, or a certificate was replaced. Whoever holds the private key of a " +
+		"certificate that the hub trusts can sign devices of their own. If nobody planned the addition, an attacker " +
+		"may have made it to keep access.",
 	Remediation: []string{
 		"Ask the actor, or the owner of the hub, whether the addition was planned.",
-		"If it was not, delete the certificate from the hub and look for devices that were registered with it since.",
+		"If the addition was not planned, delete the certificate from the hub, and look for devices that have connected with it since.",
 		"Take away the actor's right to change certificates, change their credentials, and tell your security team.",
 	},
 	Limits: "The event has neither the certificate nor its thumbprint. Azure uses one operation for adding, replacing " +
-		"and marking as verified; ChangeKind tells created from updated by whether the event describes the request, " +
-		"which Microsoft documents for updates only, and is a hint. Certificates of provisioning services are not watched.",
+		"and marking as verified. ChangeKind is a hint: it says updated if the event describes the request, which Microsoft " +
+		"documents for updates only, and created if it does not. Certificates of provisioning services are not watched.",
 	On: Trigger{
 		EventTypes:      []string{event.ResourceWriteSuccess},
 		Operations:      []string{certificateWrite},

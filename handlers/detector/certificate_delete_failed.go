@@ -12,15 +12,15 @@ var CertificateDeleteFailed = Detector{
 	AlertType: "IoT.Hub_CertificateFailedToBeDeletedFromHub",
 	Severity:  alert.Medium,
 	Title:     "Unsuccessful attempt detected to delete a certificate from an IoT Hub",
-	Description: "Somebody tried to delete a certificate from an IoT hub and did not succeed. Had they succeeded, " +
+	Description: "Somebody tried to delete a certificate from an IoT hub and did not succeed. Without the certificate, " +
 		"the devices that it signed could no longer connect.",
 	Remediation: []string{
 		"Ask the actor, or the owner of the hub, whether the attempt was theirs.",
-		"See the activity log of the hub, by the correlation id, for the reason of the failure.",
-		"Make sure that only those who need it may change certificates of the hub.",
+		"Look up the correlation id in the activity log of the hub: it says why the attempt failed.",
+		"Make sure that only people who need it may change the certificates of the hub.",
 	},
-	Limits: "The event does not say why the attempt failed. Whether a request that is refused for lack of rights " +
-		"becomes an event is not documented by Microsoft. Cancelled deployments are not reported.",
+	Limits: "The event does not say why the attempt failed. Microsoft does not document whether a request that is " +
+		"refused for lack of rights becomes an event. Cancelled deployments are not reported.",
 	On: Trigger{
 		EventTypes:      []string{event.ResourceDeleteFailure},
 		Operations:      []string{certificateDelete},

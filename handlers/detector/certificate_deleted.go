@@ -5,7 +5,7 @@ import (
 	"hubwatch/handlers/event"
 )
 
-// CertificateDeleted reports that a certificate was deleted from an IoT hub:
+// CertificateDeleted reports that a certificate was deleted from an IoT hub. The
 // devices that it signed can no longer connect.
 var CertificateDeleted = Detector{
 	Name:      "CertificateDeleted",
@@ -13,14 +13,14 @@ var CertificateDeleted = Detector{
 	Severity:  alert.Medium,
 	Title:     "Certificate deleted from an IoT Hub",
 	Description: "A certificate was deleted from an IoT hub. Devices whose certificates it signed can no longer " +
-		"connect, so a deletion that nobody planned may be an attempt to put a fleet out of service.",
+		"connect. If nobody planned the deletion, it may be an attempt to put a fleet out of service.",
 	Remediation: []string{
 		"Ask the actor, or the owner of the hub, whether the deletion was planned.",
-		"If it was not, add the certificate back and verify it, so that its devices can connect again.",
+		"If the deletion was not planned, add the certificate again and verify it, so that its devices can connect again.",
 		"Take away the actor's right to change certificates, change their credentials, and tell your security team.",
 	},
-	Limits: "The event does not say which devices depended on the certificate. Azure reports success as well when " +
-		"there was no such certificate to delete. Certificates of provisioning services are not watched.",
+	Limits: "The event does not say which devices depended on the certificate. Azure also reports success when " +
+		"the certificate did not exist. Certificates of provisioning services are not watched.",
 	On: Trigger{
 		EventTypes:      []string{event.ResourceDeleteSuccess},
 		Operations:      []string{certificateDelete},

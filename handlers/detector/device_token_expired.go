@@ -5,29 +5,29 @@ import (
 	"hubwatch/handlers/connection"
 )
 
-// DeviceTokenExpired reports that a device used a shared access signature whose
-// time is over.
+// DeviceTokenExpired reports that a device used a shared access signature that has
+// expired.
 var DeviceTokenExpired = Detector{
 	Name:      "DeviceTokenExpired",
 	AlertType: "IoT_Expired_SAS_Token",
 	Severity:  alert.Low,
 	Title:     "Expired SAS Token",
-	Description: "A device, or somebody in its name, used a SAS token that is no longer valid. It may be a device whose " +
-		"clock is wrong or whose software does not renew its token, or somebody who replays a token that was " +
-		"captured while it was valid.",
+	Description: "A device, or somebody in its name, used a SAS token that is no longer valid. Perhaps the clock of the device " +
+		"is wrong, or its software does not renew the token. Or somebody replays a token that they captured while " +
+		"it was valid.",
 	Remediation: []string{
-		"See whether the device is connected with a valid token at the same time: then the attempt was probably not its own.",
-		"Compare the address and the SDK version with those the device usually has.",
-		"If the attempts go on and the device is healthy, correct its clock, since a hub refuses tokens by its own time, " +
-			"or the renewal of its token.",
+		"See whether the device is connected with a valid token at the same time. If so, the attempt was probably made by somebody else.",
+		"Compare the address and the SDK version with the usual ones of the device.",
+		"If the attempts go on and the device is healthy, correct the clock of the device, or the renewal of its token. " +
+			"A hub compares the expiry of a token with the hub's own clock.",
 		"If it was not the device, generate new keys for it and find out where the token was read.",
 	},
 	Limits: "Microsoft states that a hub ends an MQTT session with 401003 when its token expires, and that some of its SDKs " +
-		"wait for that to renew the token: healthy devices with the .NET or Java SDK do so every hour or so, which " +
-		"makes one alert per device and day. Everything else is inferred: that 401003 on deviceDisconnect means an " +
-		"expired token unless the session was one of X.509, and that a log record repeats the sentence that " +
-		"clients see (\"The specified SAS token is expired\"). A token that had expired before the connection is told from " +
-		"an invalid one by that sentence alone; without it the alert is DeviceTokenInvalid. No record of 401003 is " +
+		"wait for that before they renew the token. Healthy devices with the .NET or Java SDK do so about every hour, which " +
+		"makes one alert per device and day. hubwatch infers everything else: that 401003 on deviceDisconnect means an " +
+		"expired token unless the session used X.509, and that a log record repeats the sentence that " +
+		"clients see (\"The specified SAS token is expired\"). Only that sentence tells a token that expired before the " +
+		"connection from an invalid token. Without that sentence the alert is DeviceTokenInvalid. No record of 401003 is " +
 		"public: capture one with a token of two minutes' life, during the session and at a new connection. " +
 		"Microsoft says that records can be lost, late or out of order. Set InferredAlerts to false for stated alerts only.",
 	On:     onFailedConnection,

@@ -5,25 +5,25 @@ import (
 	"hubwatch/handlers/connection"
 )
 
-// DeviceTokenInvalid reports that a device used a shared access signature that
-// neither of its keys made.
+// DeviceTokenInvalid reports that a device used a shared access signature that was
+// made with neither of its keys.
 var DeviceTokenInvalid = Detector{
 	Name:      "DeviceTokenInvalid",
 	AlertType: "IoT_Invalid_SAS_Token",
 	Severity:  alert.Low,
 	Title:     "Invalid SAS token signature",
 	Description: "A device, or somebody in its name, used a SAS token that was signed with neither its primary nor its " +
-		"secondary key. It may be a device with an old key, or somebody who guesses.",
+		"secondary key. The device may have an old key, or somebody guesses.",
 	Remediation: []string{
 		"Find out whether the keys of the device were changed, and whether the device has the new ones.",
-		"See whether other devices were refused from the same address: one address and many devices is an attack.",
-		"If the device is healthy and connected, the attempt was probably not its own: allow only the networks of your devices in the hub's IP filter.",
+		"See whether other devices were refused from the same address. Many devices from one address are an attack.",
+		"If the device is healthy and connected, the attempt was probably made by somebody else: allow only the networks of your devices in the hub's IP filter.",
 	},
 	Limits: "Microsoft states the sentence that clients see (\"The specified SAS token has an invalid signature. It does not match " +
-		"either the primary or secondary key.\"), and documents 401002 and 401003 as errors of authorization. It is inferred that a " +
-		"log record repeats that sentence, and that 401002 or 401003 on deviceConnect with a SAS token and without " +
-		"such a sentence means an invalid signature; it may also be an expired token, a device that does not exist, or " +
-		"one whose policy does not allow the connection. If the record does not say how the client authenticated " +
+		"either the primary or secondary key.\"), and documents 401002 and 401003 as errors of authorization. hubwatch infers that a " +
+		"log record repeats that sentence. It also infers an invalid signature from 401002 or 401003 on deviceConnect with a " +
+		"SAS token and without that sentence. The cause may also be an expired token, a device that does not exist, or " +
+		"a policy that does not allow the connection. If the record does not say how the client authenticated " +
 		"itself, nothing is inferred and there is no alert. No record of 401003 is public: capture one with a wrong key, " +
 		"and one with an unknown device id. Microsoft says that records can be lost, late or out of order. " +
 		"Set InferredAlerts to false for stated alerts only.",

@@ -7,9 +7,9 @@ import (
 	"hubwatch/handlers/event"
 )
 
-// hubDiagnosticSetting is a diagnostic setting of an IoT hub: an extension
-// resource of Microsoft.Insights on the hub, which the hub's own provider lists
-// as a child of it too
+// hubDiagnosticSetting is a diagnostic setting of an IoT hub. It is an extension
+// resource of Microsoft.Insights on the hub. The hub's own provider lists it as a
+// child of the hub too
 // (https://learn.microsoft.com/azure/role-based-access-control/permissions/internet-of-things#microsoftdevices).
 var hubDiagnosticSetting = target{
 	entity: alert.DiagnosticSetting,
@@ -17,10 +17,10 @@ var hubDiagnosticSetting = target{
 	what:   "a diagnostic setting of an IoT hub",
 }
 
-// detectDiagnosticSetting returns a Detect that reports every event as an
-// attempt to do what, words with the setting's name and the hub's, and its
-// outcome. Attempts count whether they succeed or not, as in Microsoft's own
-// text of these alerts ("There was ... attempt to add or edit diagnostic setting").
+// detectDiagnosticSetting returns a Detect that reports every event as an attempt,
+// with its outcome. what is the format of what was attempted: the first verb is the
+// name of the setting, the second the name of the hub. An attempt counts whether it
+// succeeds or not, as in Microsoft's own text of these alerts ("There was ... attempt to add or edit diagnostic setting").
 func detectDiagnosticSetting(what string) func(event.Event) ([]alert.Finding, error) {
 	return func(e event.Event) ([]alert.Finding, error) {
 		o, err := hubDiagnosticSetting.decode(e)

@@ -13,15 +13,15 @@ var DiagnosticSettingChanged = Detector{
 	Severity:  alert.Low,
 	Title:     "Attempt to add or edit a diagnostic setting of an IoT Hub detected",
 	Description: "Somebody added or edited a diagnostic setting of an IoT hub, or tried to. Diagnostic settings say " +
-		"which of the hub's logs are kept and where: an edit can send them elsewhere, or switch off the very " +
-		"category in which failed logins of devices are recorded.",
+		"which logs of the hub are kept, and where. An edit can send the logs elsewhere, or switch off the category " +
+		"that records failed logins of devices.",
 	Remediation: []string{
 		"Ask the actor, or the owner of the hub, whether the change was planned.",
-		"Compare the setting with the one you deployed: its categories, above all Connections, and its destination.",
-		"If it was not planned, put the setting back, make sure that only those who need it may change diagnostic " +
-			"settings, and tell your security team.",
+		"Compare the setting with what you deployed: its categories, above all Connections, and its destination.",
+		"If the change was not planned, put the setting back, make sure that only people who need it may change " +
+			"diagnostic settings, and tell your security team.",
 	},
-	Limits: "The event does not say what the setting was or is, nor why an attempt failed. Settings of other resources " +
+	Limits: "The event says neither what the setting was, nor what it is now, nor why an attempt failed. Settings of other resources " +
 		"are not watched.",
 	On: Trigger{
 		EventTypes:      []string{event.ResourceWriteSuccess, event.ResourceWriteFailure},

@@ -12,14 +12,14 @@ var DiagnosticSettingDeleted = Detector{
 	AlertType: "IoT_DiagnosticSettingDeletedFromHub",
 	Severity:  alert.Low,
 	Title:     "Attempt to delete a diagnostic setting from an IoT Hub detected",
-	Description: "Somebody deleted a diagnostic setting of an IoT hub, or tried to. Without it the hub's logs are no " +
-		"longer kept, and alerts that are made from them, such as those on failed logins of devices, fall silent.",
+	Description: "Somebody deleted a diagnostic setting of an IoT hub, or tried to. Without the setting, the hub's logs are no " +
+		"longer kept. Alerts that are made from the logs, like the alerts on failed logins of devices, then fall silent.",
 	Remediation: []string{
 		"Ask the actor, or the owner of the hub, whether the deletion was planned.",
-		"If it succeeded and was not planned, create the setting again: until then the hub's logs are lost for good.",
-		"Make sure that only those who need it may change diagnostic settings, and tell your security team.",
+		"If the deletion succeeded and was not planned, create the setting again. Logs of the time until then are lost for good.",
+		"Make sure that only people who need it may change diagnostic settings, and tell your security team.",
 	},
-	Limits: "The event does not say what the setting was, nor why an attempt failed. Settings of other resources are " +
+	Limits: "The event says neither what the setting was, nor why an attempt failed. Settings of other resources are " +
 		"not watched.",
 	On: Trigger{
 		EventTypes:      []string{event.ResourceDeleteSuccess, event.ResourceDeleteFailure},

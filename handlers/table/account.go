@@ -3,11 +3,11 @@
 //
 // An alert is one row, and each distinct event that it was seen in is a row of
 // evidence beside it. Both are written in one entity group transaction: the
-// evidence as an insertion, which fails if that event is recorded already, and
-// the alert's counters on condition that nobody changed the row meanwhile. So a
+// evidence is inserted, which fails if that event is recorded already. The alert's
+// counters are merged, on condition that nobody changed the row meanwhile. So a
 // redelivery changes nothing, two instances never lose or double an occurrence,
-// and what a person wrote into the row stays. docs/design.md has the
-// alternatives and what they cost.
+// and what a person wrote into the row stays. docs/design.md has the alternatives
+// and their cost.
 package table
 
 import (
@@ -21,11 +21,12 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
 )
 
-// Account is a storage account, or what else speaks the protocol of its tables.
+// Account is a storage account, or another service with the protocol of Table
+// Storage, like Azurite.
 type Account struct{ service *aztables.ServiceClient }
 
 // Open returns the account that the settings name. It does not connect: an account
-// that cannot be reached shows at the first request. Its error says which setting
+// that cannot be reached shows at the first request. The error says which setting
 // is missing or wrong.
 func Open(settings Settings) (*Account, error) {
 	service, err := settings.service()
@@ -46,14 +47,14 @@ var transport = func() *http.Client {
 	return &http.Client{Transport: t, CheckRedirect: keepRedirect}
 }()
 
-// keepRedirect makes a redirect an answer that failed. The Table service sends none,
-// so that it is the word of something on the way, and what stands at its other end
-// is not the table.
+// keepRedirect makes a redirect an answer that failed. The Table service sends no
+// redirects: one comes from something on the way, and leads to something that is not
+// the table.
 func keepRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-// clientOptions bound every call: four tries of three seconds, which the
-// context of the caller cuts short. The SDK's own options have no limit for a
-// try, and wait for ten seconds and more in all.
+// clientOptions bound every call: four tries of three seconds each, and no more than
+// the context of the caller allows. The SDK's own options have no limit for a try,
+// and wait for ten seconds and more in all.
 func clientOptions() policy.ClientOptions {
 	return policy.ClientOptions{
 		Transport: transport,
@@ -83,9 +84,10 @@ type table struct {
 	name   string
 }
 
-// missing reports whether err says that the table does not exist, and has
-// created it if so. A deployment creates the tables; this is for a start from
-// nothing, locally. If the table cannot be created err is the caller's to report.
+// missing reports whether err says that the table does not exist, and whether the
+// table is there now: missing creates it. A deployment creates the tables; missing is
+// for a local start with an empty account. If missing returns false, the caller reports
+// err.
 func (t table) missing(ctx context.Context, err error) bool {
 	if !hasCode(err, aztables.TableNotFound) {
 		return false
@@ -97,8 +99,8 @@ func (t table) missing(ctx context.Context, err error) bool {
 // ErrAbsent is wrapped by the errors of reading a table that does not exist.
 var ErrAbsent = errors.New("there is none")
 
-// absent returns the error of reading a table that does not exist, and what it
-// would mean that there is none.
+// absent returns the error of reading a table that does not exist. means says what
+// follows if the settings are right.
 func (t table) absent(means string) error {
 	return fmt.Errorf("table %q: %w: %s, or the settings name another storage account or table than those of the app", t.name, ErrAbsent, means)
 }

@@ -28,8 +28,9 @@ func (a *Account) Alerts(name string) *Alerts {
 }
 
 // Record implements alert.Recorder. Occurrences of one alert that come at the same
-// time are written together, whoever brings them, so that a device that fails
-// hundreds of times at once does not make as many writers fight for one row.
+// time are written together, even if different callers bring them. Otherwise a device
+// that fails hundreds of times at once would make hundreds of writers compete for one
+// row.
 func (a *Alerts) Record(ctx context.Context, occurrences ...alert.Occurrence) ([]alert.Recorded, error) {
 	type told struct {
 		index    int

@@ -14,8 +14,8 @@ import (
 	"hubwatch/handlers/secret"
 )
 
-// errRejected is wrapped by the errors of writes that the service will never take,
-// however often they are tried.
+// errRejected is wrapped by the error of a write that the service will never accept,
+// however often it is tried.
 var errRejected = errors.New("rejected by the store")
 
 // verdicts are the error codes by which the Table service says that it will never
@@ -25,8 +25,7 @@ var errRejected = errors.New("rejected by the store")
 // KeyValueTooLarge and DuplicateKeyPropertySpecified are in the list of Microsoft's
 // own clients alone
 // (https://learn.microsoft.com/dotnet/api/azure.data.tables.models.tableerrorcode).
-// Codes that speak of the way, of the account or of the request as a whole are not
-// among them.
+// Codes about the network, the account or the request as a whole are not in this list.
 var verdicts = map[string]bool{
 	"DuplicateKeyPropertySpecified": true,
 	"DuplicatePropertiesSpecified":  true,
@@ -47,29 +46,29 @@ var verdicts = map[string]bool{
 // codes are those of
 // https://learn.microsoft.com/rest/api/storageservices/common-rest-api-error-codes
 // and https://learn.microsoft.com/rest/api/storageservices/sas-error-codes. That a
-// firewall answers AuthorizationFailure, and a missing role
-// AuthorizationPermissionMismatch, is in
+// firewall answers AuthorizationFailure, and a missing role answers
+// AuthorizationPermissionMismatch, is stated in
 // https://learn.microsoft.com/troubleshoot/azure/azure-storage/blobs/authentication/storage-troubleshoot-403-errors.
 var advice = map[string]string{
 	"AccountIsDisabled":                  "the storage account is disabled: see whether its subscription is",
 	"AccountRequiresHttps":               "the storage account takes https alone: say https in the connection string",
-	"AuthenticationFailed":               "the key is wrong or was changed, the SAS is wrong or has expired, or the clock of this machine is",
+	"AuthenticationFailed":               "the key is wrong or was changed, the SAS is wrong or has expired, or the clock of this machine is wrong",
 	"AuthorizationFailure":               "the network rules (firewall) of the storage account do not let this app in; if they do, the SAS does not allow this request",
 	"AuthorizationPermissionMismatch":    "the identity needs the role Storage Table Data Contributor on the table, which takes some minutes to work; a SAS needs the permissions raud",
 	"AuthorizationProtocolMismatch":      "the SAS is for https alone",
 	"AuthorizationResourceTypeMismatch":  "the SAS has to be for the resource types service, container and object (srt=sco)",
 	"AuthorizationServiceMismatch":       "the SAS is not for tables (ss=t)",
-	"AuthorizationSourceIPMismatch":      "the SAS is for other addresses than that of this app",
+	"AuthorizationSourceIPMismatch":      "the SAS is for other addresses than the address of this app",
 	"InsufficientAccountPermissions":     "the storage account does not allow this: it may be read-only, or its secondary endpoint",
 	"InvalidAuthenticationInfo":          "the token is not for this storage account: see the tenant of the identity, and the clock of this machine",
 	"KeyBasedAuthenticationNotPermitted": "the storage account takes no keys and no SAS (shared key access is off): use AlertsStorage__tableServiceUri and an identity",
-	"NoAuthenticationInformation":        "the credential did not arrive: something on the way takes the Authorization header out",
+	"NoAuthenticationInformation":        "the credential did not arrive: a proxy on the way removes the Authorization header",
 	"TableNotFound":                      "there is no such table and it could not be created",
-	"TlsVersionNotPermitted":             "the storage account wants a newer TLS than what is between it and this app speaks",
+	"TlsVersionNotPermitted":             "the storage account wants a newer TLS version than the connection to it has",
 }
 
-// answer is what came back for a request that failed: from the service, or from
-// what stands between.
+// answer is the answer to a request that failed. The service sent it, or something
+// between this process and the service.
 type answer struct {
 	status int
 	code   string // of the Table service; "" if the answer is not in its form
@@ -109,18 +108,18 @@ func answerTo(err error) (answer, bool) {
 // bodyCode finds the error code in an answer in the form of the Table service. A
 // page of a proxy, or an error in the form of another service, has none. The answer
 // to a transaction has no header that says the code: it is a multipart document
-// around the answer to the entity that failed, with a status of its own, 202
+// around the answer to the entity that failed. Its own status is 202
 // (https://learn.microsoft.com/rest/api/storageservices/status-and-error-codes2).
 var bodyCode = regexp.MustCompile(`"odata\.error"\s*:\s*\{\s*"code"\s*:\s*"(\w+)"`)
 
-// itemIndex finds the place of the failed entity there, as in
+// itemIndex finds the place of the failed entity in such a document, as in
 // "value":"2:The specified entity already exists."
 // (https://learn.microsoft.com/rest/api/storageservices/performing-entity-group-transactions#sample-error-response).
 var itemIndex = regexp.MustCompile(`"value"\s*:\s*"(\d+):`)
 
 // rejects reports whether the service itself says that it will never store an
-// entity. A status alone never does, since everything on the way can answer with
-// it, and neither does the answer to a request that reads.
+// entity. A status alone never says so, because anything on the way can answer with
+// that status. The answer to a request that reads never says so either.
 func (a answer) rejects() bool { return a.write && verdicts[a.code] }
 
 // ServiceError is wrapped by the errors of requests that the service answered with

@@ -12,8 +12,8 @@ import (
 	"hubwatch/handlers/alert"
 )
 
-// Change implements alert.Editor. It writes the status alone, on condition that the
-// row is as it was read, and begins again if somebody else wrote the row.
+// Change implements alert.Editor. It writes only the status, on condition that the
+// row is as it was read. If somebody else wrote the row, Change begins again.
 func (a *Alerts) Change(ctx context.Context, ref alert.Ref, c alert.Change) (alert.Alert, error) {
 	if ref.Hub == "" || ref.Day.IsZero() {
 		return alert.Alert{}, fmt.Errorf("alert %s: a change needs the whole reference: <hub>/<yyyy-mm-dd>/<id>", ref)
@@ -34,7 +34,7 @@ func (a *Alerts) Change(ctx context.Context, ref alert.Ref, c alert.Change) (ale
 		as := func(s alert.Status) bool { return strings.EqualFold(string(s), found.status) }
 		switch {
 		case attempt > 0 && as(status):
-			// The last attempt may have written it, and its answer was lost.
+			// The last attempt may have written the status, and its answer was lost.
 			return found.Alert, nil
 		case c.From != "" && !as(c.From):
 			return alert.Alert{}, &alert.Conflict{Ref: ref, Want: c.From, Has: found.Status}

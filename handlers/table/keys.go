@@ -56,8 +56,7 @@ func (p partition) String() string { return fmt.Sprintf("%s%s%08d", p.hub, separ
 // other hub.
 func (p partition) afterHub() string { return p.hub + afterSeparator }
 
-// parsePartition reads what String writes. It returns false for the key of a
-// partition that has no alerts.
+// parsePartition reads what String writes. It returns false for any other key.
 func parsePartition(key string) (partition, bool) {
 	hub, digits, _ := strings.Cut(key, separator)
 	day, err := strconv.Atoi(digits)
@@ -68,9 +67,8 @@ func parsePartition(key string) (partition, bool) {
 // partitionKey returns the partition of an occurrence.
 func partitionKey(a alert.Occurrence) string { return partitionOf(a.Hub.Name, a.Day()).String() }
 
-// rowsOf returns the filter for the rows of a partition whose keys begin with a
-// text and the separator: one range, which the service reads without meeting other
-// rows.
+// rowsOf returns the filter for the rows of a partition whose row keys begin with a
+// text and the separator. They are one range, so the service reads no other rows.
 func rowsOf(p partition, beginning string) string {
 	return fmt.Sprintf("PartitionKey eq %s and RowKey ge %s and RowKey lt %s",
 		quoted(p.String()), quoted(beginning+separator), quoted(beginning+afterSeparator))
@@ -109,8 +107,8 @@ func hash(parts ...string) string {
 // ASCII stay; every other byte becomes ~ and two hexadecimal digits. That
 // covers what Table Storage forbids (/ \ # ? and control characters,
 // https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model),
-// what OData quotes, and the separator. What would be too long for a key is cut
-// and ends in ~~ and a hash. Different strings never give the same part.
+// the quote of OData, and the separator. A part that would be too long for a key is
+// cut, and ends in ~~ and a hash. Different strings never give the same part.
 func escape(s string) string {
 	const most = 200
 	var b strings.Builder
