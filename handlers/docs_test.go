@@ -30,8 +30,8 @@ func pages(t *testing.T) map[string]string {
 	return found
 }
 
-// TestPagesNameTestsThatAreThere holds the pages that say which test holds what:
-// a claim whose test was renamed or removed is a claim without one.
+// TestPagesNameTestsThatAreThere checks the pages that say which test proves
+// what. A claim whose test was renamed or removed is a claim without a test.
 func TestPagesNameTestsThatAreThere(t *testing.T) {
 	declared := map[string]bool{}
 	declaration := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)\w+)\(`)
@@ -62,7 +62,7 @@ func TestPagesNameTestsThatAreThere(t *testing.T) {
 	}
 }
 
-// TestLinksLeadSomewhere holds the links from page to file and from page to
+// TestLinksLeadSomewhere checks the links from page to file and from page to
 // heading.
 func TestLinksLeadSomewhere(t *testing.T) {
 	headings := func(text string) (anchors []string) {

@@ -15,9 +15,9 @@ import (
 	"hubwatch/handlers/host"
 )
 
-// Exit codes. The Functions host starts a handler again after any code but 0;
-// after 200 without counting it as a failure, of which the third stops the host
-// (Azure/azure-functions-host, WorkerProcess.OnProcessExited).
+// Exit codes. The Functions host starts a handler again after any code other than
+// 0. It counts every code other than 200 as a failure, and stops at the third
+// failure (Azure/azure-functions-host, WorkerProcess.OnProcessExited).
 const (
 	exitFailed  = 1
 	exitUsage   = 2

@@ -27,8 +27,8 @@ import (
 	"hubwatch/handlers/judge"
 )
 
-// role is the environment variable by which the test binary, started again by a
-// test, is told what to be: a handler, or the parent of one.
+// role is an environment variable. A test starts the test binary again, and tells
+// it with this variable what to be: a handler, or the parent of a handler.
 const role = "HUBWATCH_TEST_ROLE"
 
 func TestMain(m *testing.M) {
@@ -57,7 +57,8 @@ func beParent() {
 	os.Exit(exitFailed)
 }
 
-// patience bounds what a test waits for. No test takes that long unless it fails.
+// patience bounds how long a test waits for a condition. No test waits that long
+// unless it fails.
 const patience = 30 * time.Second
 
 // eventually waits until condition holds.
@@ -101,8 +102,9 @@ func answers(port string) bool {
 }
 
 // start starts the test binary in a role with settings, as the Functions host
-// starts its handler, and waits until the handler answers on port. Output is what
-// it and its children print; it ends when all of them are gone.
+// starts its handler, and waits until the handler answers on port. The output is
+// what the process and its children print. The output ends when all of them have
+// ended.
 func start(t *testing.T, as, port string, settings ...string) (process *exec.Cmd, output io.Reader) {
 	t.Helper()
 	program, err := os.Executable()
@@ -142,13 +144,15 @@ func ended(t *testing.T, process *exec.Cmd) int {
 	}
 }
 
-// storage is a setting under which a handler starts. Nothing is there.
+// storage is a setting with which a handler starts. There is no storage account
+// behind it.
 const storage = "AlertsStorage=UseDevelopmentStorage=true"
 
-// othersEvent is an invocation that needs no store: its event is for no function.
+// othersEvent is an invocation that needs no store, since no function is for its
+// event.
 const othersEvent = `{"Data":{"event":{"id":"event-1","subject":"devices/pump-01","eventType":"Microsoft.Devices.DeviceCreated","eventTime":"2026-02-01T08:00:00Z","data":{"deviceId":"pump-01"}}}}`
 
-// TestSignals holds that a signal lets an invocation finish and ends the process
+// TestSignals checks that a signal lets an invocation finish and ends the process
 // with the code after which the host starts it again without counting a failure.
 func TestSignals(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
@@ -209,8 +213,8 @@ func TestSignals(t *testing.T) {
 	}
 }
 
-// TestDiesWithItsParent kills the process that started a handler, which the
-// Functions host is when it crashes.
+// TestDiesWithItsParent kills the process that started a handler, as if the
+// Functions host crashed.
 func TestDiesWithItsParent(t *testing.T) {
 	t.Parallel()
 	port := freePort(t)
@@ -251,7 +255,7 @@ func TestDiesWithItsParent(t *testing.T) {
 	}
 }
 
-// TestEveryFunctionIsServed holds that the handler has a function for each folder
+// TestEveryFunctionIsServed checks that the handler has a function for each folder
 // that is deployed, and that each folder has its function.
 func TestEveryFunctionIsServed(t *testing.T) {
 	t.Parallel()
@@ -295,8 +299,9 @@ func environment(pairs ...string) func(string) string {
 	return func(name string) string { return values[name] }
 }
 
-// TestRun holds how the process ends when it cannot begin: never with 0, after
-// which the host would not start it again, and with words that name the setting.
+// TestRun checks how the process ends when it cannot begin. The exit code is
+// never 0, because the host would then not start it again. The message names the
+// setting.
 func TestRun(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -367,7 +372,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// TestRunUntilSignal holds the exit code where the handler has been running.
+// TestRunUntilSignal checks the exit code where the handler has been running.
 func TestRunUntilSignal(t *testing.T) {
 	ctx, signal := context.WithCancelCause(t.Context())
 	port := freePort(t)

@@ -20,15 +20,16 @@ import (
 )
 
 // The tests of this file are about the tree itself: which package may know what.
-// They hold for the code as it ships; tests may import what they need.
+// They apply to the code that ships. Tests may import what they need.
 
 const module = "hubwatch/handlers"
 
 // ranks says how the packages stand above each other, by folder. A package
-// imports only such as stand below it, so that what decides about events can be
-// read, tested and trusted without what carries them. A package in a folder
-// below one of these stands where that folder does, unless it has a place of its
-// own: the stand-ins below local know nothing of what they are used to test.
+// imports only packages of a lower rank. So the code that decides about events
+// can be read, tested and trusted without the code that carries them. A package
+// in a folder below one of these has the rank of that folder, unless it has a
+// rank of its own. The stand-ins below local have one, because they know nothing
+// of the code that they test.
 var ranks = map[string]int{
 	".": 7, "hubwatch": 7, "local": 7, "tools": 7, "reliability": 7, "infra": 7,
 	"doctor": 6,
@@ -131,7 +132,7 @@ func TestImportsPointOneWay(t *testing.T) {
 	}
 }
 
-// TestDetectorsCannotTalk looks through everything that the deciding packages
+// TestDetectorsCannotTalk looks through all packages that the deciding packages
 // are made of, libraries included.
 func TestDetectorsCannotTalk(t *testing.T) {
 	const why = "What decides about events is pure, so that a case file says all there is to know about what it does, " +
@@ -170,7 +171,7 @@ func TestHandlerLinksOnlyWhatItNeeds(t *testing.T) {
 	}
 }
 
-// TestHostImportsLittle holds that the protocol of the Functions host knows nothing
+// TestHostImportsLittle checks that the protocol of the Functions host knows nothing
 // of what hubwatch does with events.
 func TestHostImportsLittle(t *testing.T) {
 	for _, p := range tree(t) {
@@ -234,8 +235,8 @@ func dependencies(t *testing.T, root string) map[string][]string {
 	return chains
 }
 
-// TestDetectorsHaveNoSurroundings looks for what would make the outcome depend on
-// when and where an event is judged.
+// TestDetectorsHaveNoSurroundings looks for code that would make the outcome
+// depend on when and where an event is judged.
 func TestDetectorsHaveNoSurroundings(t *testing.T) {
 	forbidden := map[string]string{
 		"os": "an environment", "os/exec": "processes", "net": "a network", "log": "a log", "log/slog": "a log",
@@ -266,7 +267,7 @@ func TestDetectorsHaveNoSurroundings(t *testing.T) {
 	}
 }
 
-// TestWhoKnowsAzure holds who may import which of Azure's libraries.
+// TestWhoKnowsAzure checks who may import which of Azure's libraries.
 func TestWhoKnowsAzure(t *testing.T) {
 	const sdk = "github.com/Azure/azure-sdk-for-go/sdk/"
 	rules := []struct{ library, by, why string }{
@@ -300,7 +301,7 @@ func TestWhoKnowsAzure(t *testing.T) {
 	}
 }
 
-// TestWhoKnowsTheHost holds who may name the variable by which the Functions host
+// TestWhoKnowsTheHost checks who may name the variable by which the Functions host
 // says where to listen.
 func TestWhoKnowsTheHost(t *testing.T) {
 	for _, p := range tree(t) {
@@ -320,7 +321,7 @@ func TestWhoKnowsTheHost(t *testing.T) {
 	}
 }
 
-// TestPackageComments holds that a reader who opens a folder is told what it is.
+// TestPackageComments checks that a reader who opens a folder is told what it is.
 func TestPackageComments(t *testing.T) {
 	for _, p := range tree(t) {
 		var with []string

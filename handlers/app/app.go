@@ -1,6 +1,7 @@
-// Package app puts hubwatch together: the settings as values, the stores that they
-// name, and the list of functions, which the handler serves, generate writes
-// function.json from, and the doctor compares a deployment with.
+// Package app puts hubwatch together: the settings as values, the stores that the
+// settings name, and the list of functions. The handler serves the functions,
+// generate writes each function.json from the list, and the doctor compares a
+// deployment with it.
 package app
 
 import (
@@ -14,7 +15,7 @@ import (
 	"hubwatch/handlers/table"
 )
 
-// The tables are the stores.
+// The tables implement the stores.
 var (
 	_ alert.Recorder   = (*table.Alerts)(nil)
 	_ alert.Quarantine = (*table.Quarantine)(nil)
@@ -46,7 +47,8 @@ func (c Config) Missing() error {
 	return nil
 }
 
-// Open is Open of settings that Read has found right and nothing is missing of.
+// Open returns the app of settings that Read has returned. The caller has asked
+// Missing.
 func (c Config) Open() (*App, error) {
 	account, err := table.Open(c.Storage)
 	if err != nil {
@@ -69,7 +71,7 @@ func Functions(detectors []detector.Detector, j judge.Judge) []host.Function {
 }
 
 // relay is the function that relays resource logs. A batch that fails is tried
-// again for ever, since otherwise the host would count it as done
+// again for ever. Without retries the host would count the batch as done
 // (https://learn.microsoft.com/azure/azure-functions/functions-reliable-event-processing).
 func relay(j judge.Judge) host.Function {
 	f := host.Function{

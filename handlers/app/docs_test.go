@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestSettingsAreDocumented holds docs/design.md to the settings.
+// TestSettingsAreDocumented checks that docs/design.md describes the settings.
 func TestSettingsAreDocumented(t *testing.T) {
 	page, err := os.ReadFile("../../docs/design.md")
 	if err != nil {

@@ -23,12 +23,12 @@ type Setting struct {
 	Meaning string // in Markdown, for docs/design.md and the operator
 	Default string // "" for none
 	Example string // a value that works, in Markdown if HostOnly
-	// HostOnly says that the Functions host reads the setting, and the handler does
-	// not.
+	// HostOnly says that only the Functions host reads the setting.
 	HostOnly bool
-	// Check returns what is wrong with a value, by itself and without a look at
-	// anything else, in words that follow the name of the setting. It is not asked
-	// about an empty value. Nil means that the handler takes any value, or HostOnly.
+	// Check returns what is wrong with a value, in words that follow the name of
+	// the setting. It looks at the value alone, and not at other settings. It is
+	// not called with an empty value. A nil Check means that the handler takes
+	// any value, or that HostOnly is true.
 	Check func(value string) error
 }
 
@@ -131,12 +131,13 @@ var Settings = []Setting{
 	},
 }
 
-// refused are the settings of the convention that hubwatch does not know, and what
-// to do instead: to ignore one would be to use another account or identity than the
-// one that somebody named. The convention is in the Functions reference, in the
-// bindings of tables
+// refused are the settings of the convention that hubwatch does not support, and
+// what to do instead. If hubwatch ignored one, it would use another account or
+// identity than the user named. The convention is in the Functions reference, in
+// the bindings of tables
 // (https://learn.microsoft.com/azure/azure-functions/functions-bindings-storage-table-output#connections)
-// and in Azure/azure-sdk-for-net, Microsoft.Extensions.Azure, ClientFactory.CreateCredential.
+// and in Azure/azure-sdk-for-net, Microsoft.Extensions.Azure,
+// ClientFactory.CreateCredential.
 var refused = []struct{ name, instead string }{
 	{"accountName", "works for AzureWebJobsStorage alone: say " + settingTableServiceURI},
 	{"endpoint", "say " + settingTableServiceURI},
@@ -177,7 +178,8 @@ func checkCredential(value string) error {
 	return errors.New("is not known: want managedidentity, or leave it out")
 }
 
-// managedIdentity is the value of AlertsStorage__credential, in any letters.
+// managedIdentity is the value of AlertsStorage__credential. Letter case does not
+// matter.
 const managedIdentity = "managedidentity"
 
 func checkClientID(value string) error {
@@ -215,9 +217,10 @@ type Config struct {
 	InferredAlerts  bool
 }
 
-// Read reads the settings that the handler has a use for. Its error says all that
-// is wrong with them, each in a line that names the setting, and nothing of a key or
-// a signature. That the storage account is missing is Open's to say.
+// Read reads the settings that the handler uses. Its error says everything that
+// is wrong with them. Each mistake has a line that names the setting, and no line
+// has a key or a signature. Read accepts settings without a storage account;
+// Missing says whether there is one.
 func Read(getenv func(string) string) (Config, error) {
 	var errs []error
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
@@ -226,7 +229,8 @@ func Read(getenv func(string) string) (Config, error) {
 		if s.HostOnly {
 			continue
 		}
-		// Blanks and line ends come with copying, and with secrets that echo wrote.
+		// People copy values with blanks and line ends, and echo writes a line
+		// end into a secret.
 		value := cmp.Or(strings.TrimSpace(getenv(s.Name)), s.Default)
 		values[s.Name] = value
 		if err := s.check(value); err != nil {
@@ -264,8 +268,8 @@ func Read(getenv func(string) string) (Config, error) {
 	return c, errors.Join(errs...)
 }
 
-// identity completes the identity of c, and returns what is wrong with the settings
-// of an identity beside each other and beside a connection string.
+// identity completes the identity of c. It returns which settings of an identity
+// contradict each other, or a connection string.
 func (c *Config) identity(values map[string]string, getenv func(string) string) (errs []error) {
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	for _, name := range []string{settingTableServiceURI, settingServiceURI, settingCredential, settingClientID, settingResourceID} {
@@ -284,7 +288,8 @@ func (c *Config) identity(values map[string]string, getenv func(string) string) 
 		}
 		wrong("setting %s: names a managed identity, which is used with %s=%s alone", name, settingCredential, managedIdentity)
 	case user == "" && c.Storage.ManagedIdentity && c.Storage.ConnectionString == "":
-		// As if it were the client id of each connection
+		// Azure's clients take AZURE_CLIENT_ID as the client id of each
+		// connection
 		// (https://learn.microsoft.com/azure/azure-functions/functions-reference#azure-sdk-environment-variables).
 		c.Storage.ClientID = strings.TrimSpace(getenv("AZURE_CLIENT_ID"))
 		if c.Storage.ClientID != "" {
@@ -296,9 +301,11 @@ func (c *Config) identity(values map[string]string, getenv func(string) string) 
 	return errs
 }
 
-// check returns what is wrong with a value of s, or nil. Nothing is wrong with none.
+// check returns what is wrong with a value of s. It returns nil for a right value
+// and for an empty one.
 func (s Setting) check(value string) error {
-	// What such a reference stands for is not there if Azure could not read it
+	// Azure leaves the reference itself in the setting if it could not read the
+	// secret
 	// (https://learn.microsoft.com/azure/app-service/app-service-key-vault-references#troubleshoot-key-vault-references).
 	if strings.HasPrefix(value, "@Microsoft.") {
 		return errors.New("is a reference that Azure could not resolve: see the status of the setting in the portal")
@@ -309,10 +316,10 @@ func (s Setting) check(value string) error {
 	return s.Check(value)
 }
 
-// misspelled returns spellings of the name of a setting of the convention that look
-// right and are not: .NET does not mind letter case, and documentation has clientID
-// and one form with a colon, but in the name of an environment variable each
-// character matters.
+// misspelled returns wrong spellings of the name of a setting of the convention
+// that look right. .NET ignores letter case, and documentation has clientID and a
+// form with a colon. In the name of an environment variable, each character
+// matters.
 func misspelled(name string) (others []string) {
 	connection, property, ok := strings.Cut(name, "__")
 	if !ok {

@@ -12,9 +12,9 @@ import (
 	"hubwatch/handlers/table"
 )
 
-// FuzzSettings gives the handler any settings. Opening the tables never panics,
-// each line of an error names a setting, and what should be a connection string, a
-// URL or an identity is not repeated, whatever it holds.
+// FuzzSettings gives the handler any settings. Opening the tables never panics.
+// Each line of an error names a setting. An error never repeats the value of a
+// connection string, a URL or an identity.
 func FuzzSettings(f *testing.F) {
 	const key = "UExBTlRFRC1LRVk"
 	for _, s := range [][7]string{
@@ -52,7 +52,7 @@ func FuzzSettings(f *testing.F) {
 				t.Errorf("a line of the error names no setting: %v", err)
 			}
 		}
-		// A key in a place that nobody would take for that of a key is none.
+		// A key in a setting that does not hold keys is not a secret.
 		shown := strings.Join([]string{alerts, quarantine, inferred}, "\n")
 		if strings.Contains(err.Error(), key) && !strings.Contains(secret.RedactString(shown), key) {
 			t.Errorf("the error has the key: %v", err)
@@ -103,8 +103,8 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// TestExamples holds that what the settings give as an example or as a default
-// works, and that the handler checks each.
+// TestExamples checks that each example and each default of a setting works, and
+// that the handler checks each setting.
 func TestExamples(t *testing.T) {
 	for _, s := range Settings {
 		if (s.Check == nil) != s.HostOnly {
@@ -124,8 +124,8 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// TestMistakes holds that settings which cannot work are told at the start: each in
-// a line that names it and says what is wrong.
+// TestMistakes checks that settings which cannot work are reported at the start.
+// Each has a line that names the setting and says what is wrong.
 func TestMistakes(t *testing.T) {
 	const (
 		uri    = "https://contoso.table.core.windows.net"
@@ -186,8 +186,8 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
-// TestConvention holds that every setting of the convention either works or is
-// refused by its name, in spellings that look right too.
+// TestConvention checks that every setting of the convention either works or is
+// refused by its name, also in wrong spellings that look right.
 func TestConvention(t *testing.T) {
 	for _, name := range []string{
 		"accountName", "endpoint", "connectionString", "blobServiceUri", "queueServiceUri", "managedIdentityClientId", "managedIdentityObjectId", "tenantId",
@@ -208,7 +208,7 @@ func TestConvention(t *testing.T) {
 	}
 }
 
-// TestDetectorSettings holds that InferredAlerts changes what detectors find, not
+// TestDetectorSettings checks that InferredAlerts changes what detectors find, not
 // which there are.
 func TestDetectorSettings(t *testing.T) {
 	for _, value := range []string{"", "true", "false", "True", "0"} {

@@ -39,9 +39,9 @@ func deliver(t *testing.T, a *App) (host.Outcome, error) {
 	return a.Judge().Detect(detector.CertificateAdded)(t.Context(), host.Invocation{Function: "CertificateAdded", Data: c.Event})
 }
 
-// TestTransientPage puts something between the app and its tables that answers the
-// first read, or the first write, with 400 and a page: the event is delivered again,
-// which raises the alert, and nothing is quarantined.
+// TestTransientPage puts something between the app and its tables that answers
+// the first read, or the first write, with 400 and a page. The event is delivered
+// again, the second delivery raises the alert, and nothing is quarantined.
 func TestTransientPage(t *testing.T) {
 	script, err := azurite.Find("../..")
 	if err != nil {
@@ -118,9 +118,9 @@ func quarantined(t *testing.T, a *App) (ids []string) {
 	return ids
 }
 
-// TestEverythingIsRefused lets the service refuse every request with a code that is
-// not about an entity: the event is delivered again, and the error is that of the
-// table which was asked first.
+// TestEverythingIsRefused lets the service refuse every request with a code that
+// is not about an entity. The event is delivered again, and the error names the
+// table that was asked first.
 func TestEverythingIsRefused(t *testing.T) {
 	for code, status := range map[string]int{"TlsVersionNotPermitted": 400, "AccountRequiresHttps": 400, "InvalidHeaderValue": 400, "AuthorizationFailure": 403} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -139,9 +139,9 @@ func TestEverythingIsRefused(t *testing.T) {
 	}
 }
 
-// TestRefusedForGood lets the service say of the alert's rows that it will never
-// take them, and of the quarantine's too: nothing is lost, since that is an error,
-// and it says both in the order in which they came.
+// TestRefusedForGood lets the service say that it will never store the alert's
+// rows, nor the quarantine's row. Nothing is lost: the handler answers with an
+// error, which has both reasons in the order in which they came.
 func TestRefusedForGood(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet {

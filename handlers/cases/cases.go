@@ -26,8 +26,8 @@ type Case struct {
 	From  string         `json:"from"`  // where the event's shape was found
 	Event jsontext.Value `json:"event"`
 	// Also has further values of members of the event, by the path of the member
-	// ("eventType", "data.operationName"). With each of them the outcome is the
-	// same: it spares a file per value where the cases are alike but for that.
+	// ("eventType", "data.operationName"). With each of these values the outcome
+	// is the same. So cases that differ only in one value need only one file.
 	Also map[string][]string `json:"also,omitempty"`
 	Want Outcome             `json:"want"`
 }
@@ -43,8 +43,8 @@ const (
 // Outcome is what becomes of an event.
 type Outcome struct {
 	Outcome string `json:"outcome"` // one of the four kinds
-	// Because is said of connections on which the detector is silent: what
-	// connection.Classify makes of the record. It holds that a case is silent for
+	// Because is there for connections on which the detector is silent. It is
+	// what connection.Classify says of the record, so that a case is silent for
 	// the reason that the case is about.
 	Because string `json:"because,omitzero"`
 	// Error is the reason of the quarantine. A case may have a part of the reason.
@@ -52,8 +52,8 @@ type Outcome struct {
 	Alerts []Occurrence `json:"alerts,omitempty"`
 }
 
-// Occurrence is what a case says of an occurrence: what the event decides. The
-// texts of the detector are in the catalogue.
+// Occurrence is what a case says of an occurrence: the parts that the event
+// decides. The texts of the detector are in the catalogue.
 type Occurrence struct {
 	SystemAlertID  string            `json:"systemAlertId"`
 	AlertType      string            `json:"alertType"`
@@ -109,8 +109,8 @@ func (c Case) Marshal() ([]byte, error) {
 	return append(data, '\n'), err
 }
 
-// Events returns the event of the case and those that Also makes of it, by what
-// tells them apart; the event itself has the name "". Its error means that Also
+// Events returns the event of the case, by the name "", and the events that Also
+// makes of it, by the changed member and its value. Its error means that Also
 // names a member that the event does not have.
 func (c Case) Events() (map[string]jsontext.Value, error) {
 	events := map[string]jsontext.Value{"": c.Event}
@@ -149,8 +149,9 @@ func Replace(object jsontext.Value, path []string, value any) (jsontext.Value, e
 	return json.Marshal(members, json.Deterministic(true))
 }
 
-// Run holds a detector to a case. Its error says how the outcome differs from the
-// one that the case wants, or what is wrong with the case.
+// Run compares what a detector makes of the event with what the case wants. Its
+// error says how the outcome differs from the one that the case wants, or what is
+// wrong with the case.
 func Run(d detector.Detector, c Case) error {
 	var errs []error
 	if c.About == "" || c.From == "" {
@@ -203,9 +204,9 @@ func alerts(occurrences []alert.Occurrence) Outcome {
 	return out
 }
 
-// because says why a failed connection is not what a detector looks for: why its
-// record is passed over, or else the cause and the rule that tells it. It is "" if
-// data is not a record.
+// because says why a failed connection is not what a detector looks for. It is
+// why the record is passed over, or else its cause and the rule that decided. It
+// is "" if data is not a record.
 func because(data jsontext.Value) string {
 	r, err := connection.DecodeRecord(data)
 	if err != nil {
@@ -218,9 +219,9 @@ func because(data jsontext.Value) string {
 	return string(c.Cause) + ": " + c.Rule
 }
 
-// Diff reports the difference between two outcomes, and "" if there is none. An
-// error agrees with any part of itself, so that a case need not repeat a library's
-// words.
+// Diff reports the difference between two outcomes, and "" if there is none. A
+// case may want only a part of an error, so that it need not repeat the words of
+// a library.
 func (o Outcome) Diff(got Outcome) string {
 	if o.Error != "" && strings.Contains(got.Error, o.Error) {
 		got.Error = o.Error

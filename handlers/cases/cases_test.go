@@ -13,8 +13,8 @@ import (
 	"hubwatch/handlers/event"
 )
 
-// listed is a detector for the tests of this package. It takes keys of a hub
-// whose name is not quiet.
+// listed is a detector for the tests of this package. It reports that the keys of
+// a hub were listed, unless the hub is called quiet.
 var listed = detector.Detector{
 	Name: "Listed", AlertType: "Listed", Severity: alert.Low,
 	On: detector.Trigger{
@@ -86,7 +86,7 @@ func TestRun(t *testing.T) {
 				t.Fatalf("the error is %v, want %q", err, test.want)
 			}
 			for _, part := range test.want {
-				// cmp.Diff takes spaces that do not break by turns.
+				// cmp.Diff uses no-break spaces in some runs and not in others.
 				if text := strings.ReplaceAll(err.Error(), "\u00a0", " "); !strings.Contains(text, part) {
 					t.Errorf("the error does not say %q:\n%s", part, text)
 				}
@@ -136,8 +136,8 @@ func TestReplace(t *testing.T) {
 	}
 }
 
-// TestRead holds that a case comes back as it was written, and that a wrong file is
-// named.
+// TestRead checks that a case that was written is read as it was, and that the
+// error names a wrong file.
 func TestRead(t *testing.T) {
 	c := fires()
 	data, err := c.Marshal()

@@ -15,31 +15,32 @@ import (
 	"hubwatch/handlers/event"
 )
 
-// Variant is an event that a rule makes of a case that fires. What becomes of it
-// is the same for every detector, so nobody writes it down.
+// Variant is an event that a rule makes of a case that fires. Its outcome follows
+// from the rule for every detector, so no file has to say the outcome.
 type Variant struct {
 	Name  string // the name of the case, and what the rule changed
 	Event jsontext.Value
 	want  want
 }
 
-// want is what has to become of a variant.
+// want is the outcome that a variant has to have.
 type want struct {
 	outcome string   // one of the four kinds
 	ids     []string // of the alerts; nil if they are not those of the case
-	// reason is what the reason of the quarantine begins with, behind the name of the
-	// detector; "" if the detector is not run.
+	// reason is the beginning of the reason of the quarantine, after the name of
+	// the detector. It is "" if the detector is not run.
 	reason string
 	has    string // a part of the reason, or of the alerts as a case has them
 }
 
 // Variants returns what the rules make of the cases of one detector. The detector
 // fires on the event types, operations and resources that its cases fire on, and
-// on no others: another event type or operation is not delivered, a subject that
-// is not on an IoT hub neither, and another resource of a hub cannot be judged.
-// Letter case decides nothing. operations are those that a detector could mistake
-// for its own. Of the cases with one event type and operation, the first is given
-// others. Its error names a case whose event cannot be changed.
+// on no others. An event of another type, of another operation or with a subject
+// that is not on an IoT hub is not delivered. An event about another resource of
+// a hub cannot be judged. Letter case does not matter. operations are the
+// operations that a detector could mistake for its own. Of the cases with the
+// same event type and operation, only the first gets other types and operations.
+// Its error names a case whose event cannot be changed.
 func Variants(list []Case, operations []string) ([]Variant, error) {
 	list = slices.DeleteFunc(slices.Clone(list), func(c Case) bool { return c.Want.Outcome != Alert })
 	own, err := scopeOf(list)
@@ -66,7 +67,7 @@ func Variants(list []Case, operations []string) ([]Variant, error) {
 	return variants, nil
 }
 
-// Run holds a detector to the variant. Its error says what became of the event
+// Run runs a detector on the variant. Its error says what the outcome was
 // instead.
 func (v Variant) Run(d detector.Detector) error {
 	got := Judge(d, v.Event)
@@ -196,7 +197,7 @@ var (
 	refused      = want{outcome: Refused}
 )
 
-// letterCases are the letters that Azure may use where it does not care.
+// letterCases are the ways to write a value whose letter case Azure ignores.
 var letterCases = []struct {
 	name  string
 	apply func(string) string
@@ -215,7 +216,7 @@ func (m *maker) ofOperation() bool {
 	return slices.ContainsFunc(event.OperationTypes, func(t string) bool { return strings.EqualFold(t, m.eventType()) })
 }
 
-// others makes it an event that the detector is not for.
+// others makes variants that the detector is not for.
 func (m *maker) others(operations []string) {
 	for _, other := range append([]string{connection.Failed}, event.OperationTypes...) {
 		if !m.eventTypes[strings.ToLower(other)] {
@@ -229,7 +230,7 @@ func (m *maker) others(operations []string) {
 	}
 }
 
-// same leaves it an event that the detector is for, as it is or broken.
+// same makes variants that the detector is for, whole or broken.
 func (m *maker) same() {
 	for _, letters := range letterCases {
 		m.add(m.unchanged(), "the event type in "+letters.name, member{m.typeMember(), letters.apply(m.eventType())})
@@ -277,8 +278,8 @@ func (m *maker) actor() {
 	}
 }
 
-// below are resources of an IoT hub, by what their ids have behind the hub's. The
-// first is the hub itself.
+// below are resources of an IoT hub, by the part of their ids after the id of the
+// hub. The first is the hub itself.
 var below = []string{
 	"",
 	"/certificates/other",
@@ -343,10 +344,10 @@ func isNot(childType, resourceType string) string {
 	return cmp.Or(childType, "the resource itself") + " of " + resourceType + " is not "
 }
 
-// Operations returns what a detector could mistake for operations of its own:
-// those of all detectors, and their neighbours. These are every other verb on the
-// same type of resource and on those that it lies below, and the same on other
-// providers.
+// Operations returns the operations that a detector could mistake for its own:
+// the operations of all detectors, and similar operations. Similar operations
+// have another verb on the same type of resource, or on a type that contains it,
+// or the same type under another provider.
 func Operations(detectors []detector.Detector) []string {
 	// The actions are those of IoT hubs and their certificates
 	// (https://learn.microsoft.com/azure/role-based-access-control/permissions/internet-of-things#microsoftdevices).

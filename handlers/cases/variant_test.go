@@ -10,8 +10,8 @@ import (
 	"hubwatch/handlers/event"
 )
 
-// TestVariants holds what the rules make of a case, by its name, and what they
-// want of it.
+// TestVariants checks the variants that the rules make of a case, by their names,
+// and their outcomes.
 func TestVariants(t *testing.T) {
 	operations := []string{"Microsoft.Devices/IotHubs/listkeys/action", "Microsoft.Devices/IotHubs/write"}
 	all, err := Variants([]Case{fires(), {Name: "silent-other", Want: Outcome{Outcome: Silent}}}, operations)
@@ -57,7 +57,8 @@ func TestVariants(t *testing.T) {
 		t.Errorf("%d variants, want %d", len(all), want)
 	}
 
-	// What lies below a hub is not the hub, and the hub not what lies below.
+	// A resource below a hub is not the hub, and the hub is not a resource below
+	// it.
 	c := fires()
 	c.Event = eventOn(hubID + "/certificates/c")
 	if all, err = Variants([]Case{c}, nil); err != nil {
@@ -74,8 +75,7 @@ func TestVariants(t *testing.T) {
 	}
 }
 
-// TestVariantsAreHeld holds a detector to each kind of variant, one of which it
-// does not pass.
+// TestVariantsAreHeld runs each kind of variant on a detector that fails it.
 func TestVariantsAreHeld(t *testing.T) {
 	plain := fires()
 	id := Judge(listed, plain.Event).Alerts[0].SystemAlertID
@@ -100,7 +100,7 @@ func TestVariantsAreHeld(t *testing.T) {
 	}
 }
 
-// TestVariantsThatCannotBeMade holds that the case is named.
+// TestVariantsThatCannotBeMade checks that the case is named.
 func TestVariantsThatCannotBeMade(t *testing.T) {
 	for name, change := range map[string]func(*Case){
 		"not an event":    func(c *Case) { c.Event = []byte(`1`) },

@@ -1,4 +1,4 @@
-// Package event is what comes in: the envelope that Event Grid delivers, in
+// Package event reads what comes in: the envelope that Event Grid delivers, in
 // either of its two schemas, the ids of Azure resources, and the operations of
 // Azure Resource Manager.
 package event
@@ -30,8 +30,8 @@ type Event struct {
 	operation func() (Operation, error) // DecodeOperation of Data, once
 }
 
-// Operation is DecodeOperation of the event's data, which is decoded once however
-// often it is asked for.
+// Operation returns DecodeOperation of the event's data. The data is decoded
+// once, however often Operation is called.
 func (e Event) Operation() (Operation, error) {
 	if e.operation == nil { // not made by Decode
 		return DecodeOperation(e.Data)
@@ -73,9 +73,9 @@ type envelope struct {
 }
 
 // Decode reads one event in Event Grid or CloudEvents 1.0 schema; the event
-// itself tells which. Its error says which member is missing or wrong, and
-// means that no later attempt can do better. The event keeps raw, which the
-// caller must not change.
+// itself tells which. Its error says which member is missing or wrong, and means
+// that a later attempt would fail too. The event keeps raw, which the caller must
+// not change.
 func Decode(raw jsontext.Value) (Event, error) {
 	var v envelope
 	if err := json.Unmarshal(raw, &v, Lenient); err != nil {
@@ -87,8 +87,9 @@ func Decode(raw jsontext.Value) (Event, error) {
 	return v.event(raw)
 }
 
-// DecodeMembers is Decode for an event whose members are known already: those of
-// raw, by name, none of which stands twice. It saves a pass over the data.
+// DecodeMembers is Decode for an event whose members are known already. members
+// are the members of raw by name, and none stands twice in raw. DecodeMembers
+// saves a pass over the data.
 func DecodeMembers(raw jsontext.Value, members map[string]jsontext.Value) (Event, error) {
 	v := envelope{Data: members["data"]}
 	for _, m := range [...]struct {
@@ -109,7 +110,7 @@ func DecodeMembers(raw jsontext.Value, members map[string]jsontext.Value) (Event
 	return v.event(raw)
 }
 
-// event returns the event that the members of v make.
+// event returns the event with the members of v.
 func (v envelope) event(raw jsontext.Value) (Event, error) {
 	if v.Data.Kind() == 'n' {
 		v.Data = nil // null says no more than no data at all
@@ -146,7 +147,7 @@ func (v envelope) event(raw jsontext.Value) (Event, error) {
 	return e, nil
 }
 
-// Shorten bounds a foreign string that is about to stand in an error.
+// Shorten bounds the length of a foreign string, for an error.
 func Shorten(s string) string {
 	const most = 80
 	if len(s) > most {
@@ -155,12 +156,12 @@ func Shorten(s string) string {
 	return s
 }
 
-// JSONError puts an error of the JSON package into words that are the same for the
-// same bytes, and bounded. The package itself says "cannot" and "unable to" by
-// turns, from one process to the next, so that nobody builds on its words; but here
-// they become the reason in a row of the quarantine. It also quotes the names of
-// members however long they are: what is wrong stands at its beginning, and where
-// at its end.
+// JSONError puts an error of the JSON package into words that are the same for
+// the same bytes, and bounded. The package itself says "cannot" in some processes
+// and "unable to" in others, so that nobody relies on its words. Here its words
+// become the reason in a row of the quarantine. The package also quotes the names
+// of members, however long they are. The beginning of its error says what is
+// wrong, and the end says where.
 func JSONError(err error) error {
 	const most = 300
 	s := strings.ReplaceAll(err.Error(), "json: unable to ", "json: cannot ")

@@ -76,7 +76,7 @@ func TestDecodeBothSchemas(t *testing.T) {
 	}
 }
 
-// TestDecodeSchemaIsTheEvents holds that specversion alone decides which members
+// TestDecodeSchemaIsTheEvents checks that specversion alone decides which members
 // count, whatever else is there.
 func TestDecodeSchemaIsTheEvents(t *testing.T) {
 	both := maps.Clone(eventGrid)
@@ -105,8 +105,8 @@ func TestDecodeSchemaIsTheEvents(t *testing.T) {
 	}
 }
 
-// TestDecodeMembers takes each required member away, and puts what it cannot be
-// in its place. The error has to name the member.
+// TestDecodeMembers takes each required member away, and gives it each wrong kind
+// of value. The error has to name the member.
 func TestDecodeMembers(t *testing.T) {
 	type change struct{ name, value, want string }
 	for schema, members := range schemas {
@@ -155,8 +155,8 @@ func wantError(t *testing.T, err error, parts ...string) {
 	}
 }
 
-// TestDecodeNamesTheEvent holds that an event whose id can be read is known by it
-// even if it cannot be judged, so that a person can find it.
+// TestDecodeNamesTheEvent checks that Decode returns the id of an event that
+// cannot be judged, if the id can be read. A person can then find the event.
 func TestDecodeNamesTheEvent(t *testing.T) {
 	for schema, members := range schemas {
 		e, err := Decode(object(members, map[string]string{"subject": "", "id": `"42"`}))
@@ -166,8 +166,8 @@ func TestDecodeNamesTheEvent(t *testing.T) {
 	}
 }
 
-// TestDecodeOptional holds that the source may be missing: nothing that is
-// judged depends on it.
+// TestDecodeOptional checks that the source may be missing, since no judgement
+// depends on it.
 func TestDecodeOptional(t *testing.T) {
 	for schema, members := range schemas {
 		e, err := Decode(object(members, map[string]string{"topic": "", "source": ""}))
@@ -315,7 +315,7 @@ func TestDecodeTime(t *testing.T) {
 	}
 }
 
-// TestDecodeLenient holds that a name with broken characters does not keep an
+// TestDecodeLenient checks that a name with broken characters does not keep an
 // event from being judged.
 func TestDecodeLenient(t *testing.T) {
 	for name, broken := range map[string]string{
@@ -357,8 +357,8 @@ func TestDecodeLenient(t *testing.T) {
 	}
 }
 
-// TestDecodeDuplicates holds that an event is refused that two readers could read
-// in two ways, and that the error names the member.
+// TestDecodeDuplicates checks that an event is refused if two readers could read
+// it in two ways, and that the error names the member.
 func TestDecodeDuplicates(t *testing.T) {
 	for name, test := range map[string]struct{ raw, want string }{
 		"subject":     {`{"subject":"a",` + string(object(eventGrid, nil))[1:], `"subject"`},
@@ -406,8 +406,8 @@ func TestDecodeDepth(t *testing.T) {
 	}
 }
 
-// TestErrorsAreShort holds that what stands in an event does not make an error
-// long that quotes it.
+// TestErrorsAreShort checks that an error is short even if it quotes a long
+// member of an event.
 func TestErrorsAreShort(t *testing.T) {
 	long := strings.Repeat("x", 1<<20)
 	for name, raw := range map[string]jsontext.Value{
@@ -484,8 +484,8 @@ func TestDecodeNoEvent(t *testing.T) {
 	}
 }
 
-// TestJSONErrorIsTheSame holds that two processes give the same reason for the same
-// bytes, whichever of its phrases the JSON package takes in either.
+// TestJSONErrorIsTheSame checks that two processes give the same reason for the
+// same bytes, even if the JSON package uses another phrase in each.
 func TestJSONErrorIsTheSame(t *testing.T) {
 	for _, said := range []string{"json: cannot unmarshal", "json: unable to unmarshal"} {
 		if got := JSONError(errors.New(said + " a number")); got.Error() != "json: cannot unmarshal a number" {

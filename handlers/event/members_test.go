@@ -14,8 +14,8 @@ import (
 	"hubwatch/handlers/event"
 )
 
-// TestDecodeMembers holds that an event is the same whether its members were known
-// or not, by the events of all cases.
+// TestDecodeMembers checks that an event is the same whether its members were
+// known or not. It uses the events of all cases.
 func TestDecodeMembers(t *testing.T) {
 	compared := 0
 	for _, d := range detector.All {
@@ -58,9 +58,9 @@ func TestDecodeMembers(t *testing.T) {
 	}
 }
 
-// TestDataIsParsedOnce holds that an event whose members are known is decoded
-// without a look at its data, and that the data is parsed once for whoever asks for
-// the operation: what is not parsed may be broken, and what is parsed may change.
+// TestDataIsParsedOnce checks that an event whose members are known is decoded
+// without reading its data, and that Operation parses the data only once. Data
+// that is not parsed may be broken. Data that was parsed may change.
 func TestDataIsParsedOnce(t *testing.T) {
 	members := map[string]jsontext.Value{
 		"id": jsontext.Value(`"1"`), "subject": jsontext.Value(`"s"`), "eventType": jsontext.Value(`"t"`),

@@ -11,18 +11,18 @@ import (
 
 // Operation is the payload of the Microsoft.Resources.Resource* events: an
 // operation on a resource that Azure Resource Manager carried out or refused
-// (https://learn.microsoft.com/azure/event-grid/event-schema-resource-groups).
-// There is no error code in it: whether the operation succeeded stands in the
-// event type alone.
+// (https://learn.microsoft.com/azure/event-grid/event-schema-resource-groups). It
+// has no error code. Only the event type says whether the operation succeeded.
 type Operation struct {
 	Name          string // operationName, as spelled; compare regardless of case
 	ResourceURI   string // the resource's id; may be empty
 	CorrelationID string // may be empty
 	Actor         Actor
 	ClientAddress string // of the caller, may be empty
-	// Role allowed the operation; may be empty. It was assigned to the principal
-	// with RolePrincipalID, which is the caller or a group of the caller
-	// (a group: https://github.com/cloud-custodian/cloud-custodian/issues/3172).
+	// Role is the role that allowed the operation; it may be empty. The role was
+	// assigned to the principal with RolePrincipalID: the caller, or a group of
+	// the caller (a group:
+	// https://github.com/cloud-custodian/cloud-custodian/issues/3172).
 	Role              string
 	RolePrincipalID   string // may be empty
 	RolePrincipalType string // User, Group or ServicePrincipal; may be empty
@@ -37,10 +37,10 @@ type Operation struct {
 
 // Actor is who asked for an operation, as the claims of the token say.
 type Actor struct {
-	// Name is the caller that Azure shows, or the best that the claims have
-	// instead. It is empty only if the claims name nobody, and then the actor has
-	// nothing else either. A name that others can have too stands with the object
-	// id: "id-pipeline (00000000-0000-0000-0000-0000000000b2)".
+	// Name is the caller that Azure shows, or the best other name in the claims.
+	// It is empty only if the claims name nobody; all other fields are then empty
+	// too. A name that others can have too is followed by the object id:
+	// "id-pipeline (00000000-0000-0000-0000-0000000000b2)".
 	Name          string
 	Type          ActorType // "" if the claims do not tell
 	ObjectID      string    // in Microsoft Entra; may be empty
@@ -68,8 +68,8 @@ const (
 	Unclear
 )
 
-// Claim names that Azure Resource Manager puts into events; the short ones are
-// those of the token itself
+// Names of the claims that Azure Resource Manager puts into events. The short
+// names are the names in the token itself
 // (https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference).
 //
 // Azure shows as the caller "email address of the user who has performed the
@@ -79,7 +79,7 @@ const (
 // (a developer of Microsoft, https://github.com/Azure/azure-powershell/issues/4810).
 var (
 	upnClaims = []string{"http://schemas.xmlsoap.org/ws/2005/05/identity/claims/upn", "upn"}
-	// userClaims are names that no two people of a tenant share, the best first.
+	// userClaims hold names that no two people of a tenant share, the best first.
 	// The UPN is unique in its tenant and comes first. A guest or a personal
 	// account has an address instead
 	// (https://github.com/triggermesh/triggermesh/pull/278).
@@ -103,9 +103,9 @@ var (
 	tokenTypeClaims = []string{"idtyp"}
 )
 
-// OperationName reads only the operationName of an operation's payload, which
-// is all that a trigger compares. Its error means that data is not the payload
-// of an operation.
+// OperationName reads only the operationName of an operation's payload. A trigger
+// compares nothing else of it. Its error means that data is not the payload of an
+// operation.
 func OperationName(data jsontext.Value) (string, error) {
 	var v struct {
 		OperationName string `json:"operationName"`
@@ -120,9 +120,10 @@ func OperationName(data jsontext.Value) (string, error) {
 }
 
 // DecodeOperation reads the payload of a Microsoft.Resources.Resource* event.
-// authorization, claims and httpRequest are objects today and were strings once
-// (schema 2018-01-01): it takes both, and null, and their absence. Its error
-// says which required member is missing or of a wrong kind.
+// authorization, claims and httpRequest are objects today and were strings in the
+// schema 2018-01-01. DecodeOperation takes both forms, null, and events without
+// these members. Its error says which required member is missing or of a wrong
+// kind.
 func DecodeOperation(data jsontext.Value) (Operation, error) {
 	var v struct {
 		OperationName string         `json:"operationName"`
@@ -161,8 +162,8 @@ func DecodeOperation(data jsontext.Value) (Operation, error) {
 	return o, nil
 }
 
-// decodeActor finds the caller in the claims, and only there: the evidence of the
-// authorization describes the role assignment.
+// decodeActor finds the caller in the claims. It does not read the evidence of
+// the authorization, which describes the role assignment.
 func decodeActor(claims map[string]jsontext.Value) Actor {
 	a := Actor{
 		ObjectID:      canonicalID(firstOf(claims, objectIDClaims)),
@@ -198,8 +199,8 @@ func decodeActor(claims map[string]jsontext.Value) Actor {
 	return a
 }
 
-// resourceName returns the name at the end of a resource id. What is not a
-// resource id has the part after its last slash for a name.
+// resourceName returns the name at the end of a resource id. If id is not a
+// resource id, its name is the part after the last slash.
 func resourceName(id string) string {
 	r, err := ParseResourceID(id)
 	if err != nil {
@@ -211,9 +212,9 @@ func resourceName(id string) string {
 	return r.Name
 }
 
-// canonicalID returns a GUID in the one spelling that all of its spellings have in
-// common: Azure writes the same id with and without hyphens, braces and capitals.
-// What is not a GUID stays as it is.
+// canonicalID returns a GUID in one spelling: Azure writes the same id with and
+// without hyphens, braces and capitals. A string that is not a GUID stays as it
+// is.
 func canonicalID(s string) string {
 	digits := strings.ReplaceAll(strings.Trim(s, "{}()"), "-", "")
 	if len(digits) != 32 || strings.Trim(digits, "0123456789abcdefABCDEF") != "" {

@@ -54,8 +54,8 @@ func TestDecodeOperationLeast(t *testing.T) {
 	}
 }
 
-// TestDecodeOperationForms gives each of the members that changed their kind
-// once in every form.
+// TestDecodeOperationForms gives DecodeOperation every form of each member that
+// once changed its kind.
 func TestDecodeOperationForms(t *testing.T) {
 	objects := map[string]string{
 		"authorization": `{"evidence":{"role":"Owner","principalId":"b2"}}`,
@@ -73,7 +73,7 @@ func TestDecodeOperationForms(t *testing.T) {
 		Name: "x", Actor: Actor{Name: "alice@contoso.example", Type: User, ObjectID: "b1"},
 		ClientAddress: "192.0.2.1", Role: "Owner", RolePrincipalID: "b2", HTTPRequest: Present,
 	}
-	// without is what is left of whole if a member says nothing.
+	// without is the operation that remains if a member says nothing.
 	without := map[string]Operation{}
 	for member := range objects {
 		o := whole
@@ -145,7 +145,7 @@ func TestDecodeOperationForms(t *testing.T) {
 	})
 }
 
-// TestActor takes away the best name that the claims have, one after the other.
+// TestActor takes the best name out of the claims, again and again.
 func TestActor(t *testing.T) {
 	claims := map[string]string{}
 	for i, step := range []struct{ claim, value, want string }{
@@ -220,7 +220,7 @@ func TestActor(t *testing.T) {
 	}
 }
 
-// TestRolePrincipal holds that the principal of the role assignment is told apart
+// TestRolePrincipal checks that the principal of the role assignment is told apart
 // from the caller.
 func TestRolePrincipal(t *testing.T) {
 	o, err := DecodeOperation(jsontext.Value(`{"operationName":"x","claims":{"upn":"alice@contoso.example"},
@@ -253,7 +253,7 @@ func TestClientAddress(t *testing.T) {
 	}
 }
 
-// TestOperationRefused holds that both readers of an operation refuse the same
+// TestOperationRefused checks that both readers of an operation refuse the same
 // payloads, in words that say where.
 func TestOperationRefused(t *testing.T) {
 	for name, test := range map[string]struct{ data, want string }{
@@ -285,7 +285,7 @@ func TestOperationRefused(t *testing.T) {
 	})
 }
 
-// TestCorrelationID holds that an odd correlation id does not keep an operation
+// TestCorrelationID checks that an odd correlation id does not keep an operation
 // from being judged.
 func TestCorrelationID(t *testing.T) {
 	for value, want := range map[string]string{`"c1"`: "c1", `""`: "", "null": "", "7": "", `{"a":1}`: ""} {
@@ -359,8 +359,8 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// FuzzDecodeOperation looks for payloads that make it panic, and for ones that
-// the trigger reads in another way than the detector does.
+// FuzzDecodeOperation looks for payloads that make DecodeOperation panic, and for
+// payloads that the trigger reads in another way than the detector.
 func FuzzDecodeOperation(f *testing.F) {
 	for _, c := range readCases(f) {
 		if e, err := Decode(c); err == nil {
@@ -393,7 +393,7 @@ func FuzzDecodeOperation(f *testing.F) {
 	})
 }
 
-// TestEventOperationName holds that a broken member does not hide the name of the
+// TestEventOperationName checks that a broken member does not hide the name of the
 // operation.
 func TestEventOperationName(t *testing.T) {
 	for data, want := range map[string]string{

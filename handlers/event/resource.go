@@ -8,17 +8,18 @@ import (
 )
 
 // ResourceID is the id of a resource below an Azure resource group, in parts.
-// Names and types keep the spelling they came with; Azure compares all of them
-// regardless of case, and so must the reader
+// Names and types keep their spelling. Azure compares them regardless of case,
+// and the caller must do the same
 // (https://learn.microsoft.com/azure/azure-resource-manager/templates/template-functions-resource#resourceid).
 type ResourceID struct {
 	SubscriptionID string
 	ResourceGroup  string
 	Type           string // of the resource, with its provider: Microsoft.Devices/IotHubs
 	Name           string
-	// ChildType is the type of what the id names below the resource: certificates
-	// for a child, Microsoft.Insights/diagnosticSettings for an extension, the
-	// types joined by / if it lies deeper, and empty for the resource itself.
+	// ChildType is the type of the child or extension that the id names:
+	// certificates for a child, Microsoft.Insights/diagnosticSettings for an
+	// extension, all types joined by / for something deeper, and empty for the
+	// resource itself.
 	ChildType string
 	ChildName string // the child's name, or names joined by /
 }
@@ -31,8 +32,8 @@ const iotHubs = "Microsoft.Devices/IotHubs"
 //	/subscriptions/S/resourceGroups/G/providers/P/T/NAME[/CT/CNAME …][/providers/EP/ET/ENAME …]
 //
 // It ignores the case of the fixed words and slashes at the end, and decodes the
-// percent-escapes of a segment. What is not an escape stays as it is. The error
-// says which part is missing or wrong.
+// percent-escapes of a segment. A percent sign that does not begin an escape
+// stays as it is. The error says which part is missing or wrong.
 func ParseResourceID(id string) (ResourceID, error) {
 	r, err := parseResourceID(id)
 	if err != nil {

@@ -12,7 +12,8 @@ import (
 
 const zeroSubscription = "00000000-0000-0000-0000-000000000001"
 
-// resource is the id of an IoT hub in its parts, or of what lies below one.
+// resource returns the id of an IoT hub in its parts, or the id of a resource
+// below the hub.
 func resource(hub, childType, childName string) ResourceID {
 	return ResourceID{
 		SubscriptionID: zeroSubscription, ResourceGroup: "rg-iot",
@@ -164,8 +165,9 @@ func TestResourceID(t *testing.T) {
 	}
 }
 
-// FuzzParseResourceID looks for ids that make it panic, for parts that no id
-// has, and for accepted ids that mean something else when put together again.
+// FuzzParseResourceID looks for ids that make ParseResourceID panic, for parts
+// that no id has, and for accepted ids that mean something else when put together
+// again.
 func FuzzParseResourceID(f *testing.F) {
 	for _, c := range readCases(f) {
 		if e, err := Decode(c); err == nil {
@@ -223,7 +225,8 @@ func FuzzParseResourceID(f *testing.F) {
 	})
 }
 
-// escapePercent escapes what ParseResourceID would take for an escape.
+// escapePercent escapes the percent signs that ParseResourceID would take for the
+// beginning of an escape.
 func escapePercent(id string) string {
 	return strings.ReplaceAll(id, "%", url.PathEscape("%"))
 }

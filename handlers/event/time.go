@@ -9,8 +9,8 @@ import (
 )
 
 // ParseTime reads the time of an event or of a record. RFC 3339 is what Azure
-// promises. Some of its services write other forms, which are read where they can
-// mean one thing only:
+// promises. Some of its services write other forms. ParseTime reads them if they
+// can mean only one time:
 //
 //   - letters in lower case, and a space instead of the T, as RFC 3339 allows (section 5.6)
 //   - no zone: the times of Azure's logs are in UTC
@@ -23,7 +23,7 @@ import (
 //
 // The range is that of an Edm.DateTime
 // (https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model).
-// The error says what is wrong, and which dates an ambiguous one can be.
+// The error says what is wrong, and which two dates an ambiguous time can mean.
 func ParseTime(s string) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, errors.New("missing or empty")
@@ -40,15 +40,15 @@ func ParseTime(s string) (time.Time, error) {
 	return t, nil
 }
 
-// Layouts of times that are not RFC 3339. A fraction of a second may follow the
-// second in each of them, and one of zones the whole.
+// Layouts of times that are not RFC 3339. In each of them, a fraction may follow
+// the second, and one of zones may follow the time.
 var (
 	isoLayouts      = []string{"2006-01-02T15:04:05", "2006-01-02 15:04:05"}
 	americanLayouts = []string{"1/2/2006 3:04:05 PM", "1/2/2006 15:04:05"}
 	zones           = []string{"", "Z07:00", " Z07:00"}
 )
 
-// leapSecond is the second of a leap second and what stands before it in a time.
+// leapSecond finds a leap second in a time, with the digits before it.
 var leapSecond = regexp.MustCompile(`(\d:\d\d):60(\.\d+)?`)
 
 // parseOtherTime reads a time that is not plain RFC 3339.
@@ -67,7 +67,8 @@ func parseOtherTime(s string) (time.Time, error) {
 	return t, nil
 }
 
-// parseLayouts tries all layouts, and tells whether the one that fits is American.
+// parseLayouts tries all layouts, and says whether the layout that fits is
+// American.
 func parseLayouts(s string) (t time.Time, american, ok bool) {
 	for _, zone := range zones {
 		for _, layout := range isoLayouts {

@@ -2,7 +2,7 @@ package event
 
 import "strings"
 
-// Types of the events that Azure Resource Manager publishes: each says which
+// Types of the events that Azure Resource Manager publishes: each type says which
 // kind of operation ended, and how
 // (https://learn.microsoft.com/azure/event-grid/event-schema-resource-groups).
 const (
@@ -25,11 +25,11 @@ var OperationTypes = []string{
 	ResourceActionSuccess, ResourceActionFailure, ResourceActionCancel,
 }
 
-// Outcome is what an event type of Azure Resource Manager says of the operation:
-// "succeeded", "failed" or "was cancelled", and "" for any other type. The member
-// data.status is not a witness: Microsoft's own samples of failures have Succeeded
-// there
-// (github.com/Azure/azure-sdk-for-go, sdk/messaging/eventgrid/azsystemevents v1.0.0, system_events_test.go).
+// Outcome returns what an event type of Azure Resource Manager says of the
+// operation: "succeeded", "failed" or "was cancelled", and "" for any other type.
+// The member data.status cannot be trusted: Microsoft's own samples of failures
+// have Succeeded there (github.com/Azure/azure-sdk-for-go,
+// sdk/messaging/eventgrid/azsystemevents v1.0.0, system_events_test.go).
 func Outcome(eventType string) string {
 	for _, known := range OperationTypes {
 		if !strings.EqualFold(known, eventType) {

@@ -56,7 +56,7 @@ func golden(t *testing.T, name, have string) {
 	}
 }
 
-// TestFormats holds the formats for programs, and what people see in a terminal of 80
+// TestFormats checks the formats for programs, and what people see in a terminal of 80
 // columns.
 func TestFormats(t *testing.T) {
 	first, second := someAlert(), someAlert()
@@ -149,7 +149,7 @@ func TestParseTime(t *testing.T) {
 	}
 }
 
-// TestCSVCell holds that no cell is a formula.
+// TestCSVCell checks that no cell is a formula.
 func TestCSVCell(t *testing.T) {
 	for text, want := range map[string]string{
 		"": "", "root-ca": "root-ca", "a=b": "a=b", "two\nlines": "two\nlines",
@@ -211,7 +211,7 @@ func (r *endless) List(context.Context, alert.Query) iter.Seq2[alert.Alert, erro
 	}
 }
 
-// TestListStops holds that a limit bounds what is read.
+// TestListStops checks that a limit bounds what is read.
 func TestListStops(t *testing.T) {
 	r := &endless{}
 	alerts, more, err := list(t.Context(), r, alert.Query{}, 3)
@@ -220,7 +220,7 @@ func TestListStops(t *testing.T) {
 	}
 }
 
-// TestFaultsHaveSettings holds that every error about settings is told beside the
+// TestFaultsHaveSettings checks that every error about settings is told beside the
 // setting, or what was taken for a setting, that it is about.
 func TestFaultsHaveSettings(t *testing.T) {
 	for _, test := range []struct{ env, want []string }{

@@ -155,7 +155,7 @@ func sample(t testing.TB, name string) string {
 	return string(data)
 }
 
-// TestRedrive holds that what an older version could not judge becomes the very
+// TestRedrive checks that what an older version could not judge becomes the very
 // alert that a live event would have become, once, whichever comes first.
 func TestRedrive(t *testing.T) {
 	tables := startAzurite(t, azurite.Options{})
@@ -201,7 +201,7 @@ func TestRedrive(t *testing.T) {
 	b.expect(t, 1, "quarantine show "+id, "no event in the quarantine has an id that begins with "+id)
 }
 
-// TestRedriveWhatCannotBeJudged holds that such an event stays as it is, that its
+// TestRedriveWhatCannotBeJudged checks that such an event stays as it is, that its
 // reason is said, and that nothing is quarantined a second time.
 func TestRedriveWhatCannotBeJudged(t *testing.T) {
 	b := newBench(t, startAzurite(t, azurite.Options{}))
@@ -240,7 +240,7 @@ func TestRedriveWhatCannotBeJudged(t *testing.T) {
 	}
 }
 
-// TestRedriveRelay holds that a message of resource logs that an older version
+// TestRedriveRelay checks that a message of resource logs that an older version
 // could not read becomes the alerts that the live way would have made, over host,
 // topic and filters.
 func TestRedriveRelay(t *testing.T) {
@@ -286,7 +286,7 @@ func TestRedriveRelay(t *testing.T) {
 	}
 }
 
-// TestRedriveTwiceAtOnce holds that of two people who redrive an event the second
+// TestRedriveTwiceAtOnce checks that of two people who redrive an event the second
 // is told, and that nothing is counted twice.
 func TestRedriveTwiceAtOnce(t *testing.T) {
 	b := newBench(t, startAzurite(t, azurite.Options{}))
@@ -307,7 +307,7 @@ func TestRedriveTwiceAtOnce(t *testing.T) {
 	}
 }
 
-// TestRedriveWithoutStorage holds that an event whose alert is not stored is not
+// TestRedriveWithoutStorage checks that an event whose alert is not stored is not
 // marked.
 func TestRedriveWithoutStorage(t *testing.T) {
 	tables := startAzurite(t, azurite.Options{})
@@ -354,7 +354,7 @@ func TestQuarantineUsage(t *testing.T) {
 	}
 }
 
-// TestAmbiguousID holds that a beginning of two ids is not taken for one of them.
+// TestAmbiguousID checks that a beginning of two ids is not taken for one of them.
 func TestAmbiguousID(t *testing.T) {
 	b := newBench(t, startAzurite(t, azurite.Options{}))
 	for i := range 17 {

@@ -165,7 +165,7 @@ func narrow(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// TestInterrupted holds that Ctrl-C is told as such.
+// TestInterrupted checks that Ctrl-C is told as such.
 func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -176,7 +176,7 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// TestHelp holds that the help of every command is for a terminal of 80 columns, and
+// TestHelp checks that the help of every command is for a terminal of 80 columns, and
 // that each verb of hubwatch shows how it is used.
 func TestHelp(t *testing.T) {
 	root := newRoot(environment())

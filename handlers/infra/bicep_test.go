@@ -557,7 +557,7 @@ func (p *bicepParser) object() *expression {
 	return e
 }
 
-// TestReadsBicep holds the reader to what the other tests ask of it.
+// TestReadsBicep checks the reader to what the other tests ask of it.
 func TestReadsBicep(t *testing.T) {
 	read, err := parseBicep("a.bicep", `// A comment.
 targetScope = 'resourceGroup'

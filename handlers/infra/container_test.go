@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestDevelopmentContainer holds the development container to the Go of go.mod
+// TestDevelopmentContainer checks the development container to the Go of go.mod
 // and to the Node of the workflow ci, and to what the README says is needed.
 func TestDevelopmentContainer(t *testing.T) {
 	golang := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindStringSubmatch(readFile(t, "go.mod"))

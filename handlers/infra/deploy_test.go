@@ -452,7 +452,7 @@ func TestDeploySection(t *testing.T) {
 	}
 }
 
-// TestProvidersAreNamed holds the resource providers that the README says the
+// TestProvidersAreNamed checks the resource providers that the README says the
 // subscription has to know to those that the templates need. Two of all are known
 // to every subscription.
 func TestProvidersAreNamed(t *testing.T) {

@@ -836,7 +836,7 @@ var requests = map[string]string{
 	"TransactionTypeUpdateReplace": "",
 }
 
-// TestRequestsFitTheRights holds that handlers/table makes no other requests than
+// TestRequestsFitTheRights checks that handlers/table makes no other requests than
 // the roles in main.bicep allow, that nothing is deleted but from the quarantine,
 // and that the quarantine alone inserts rows one by one, which is what the alert
 // about it counts.
@@ -887,7 +887,7 @@ func TestInfra(t *testing.T) {
 	}
 }
 
-// TestLocalSettings holds the sample for func start to the same names.
+// TestLocalSettings checks the sample for func start to the same names.
 func TestLocalSettings(t *testing.T) {
 	s, err := read(root)
 	if err != nil {

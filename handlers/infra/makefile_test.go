@@ -16,7 +16,7 @@ import (
 	"testing"
 )
 
-// TestHelp holds that make help lists every target, in lines that fit a terminal.
+// TestHelp checks that make help lists every target, in lines that fit a terminal.
 func TestHelp(t *testing.T) {
 	command := exec.CommandContext(t.Context(), "make", "--no-print-directory", "help")
 	command.Dir = root
@@ -94,7 +94,7 @@ esac`, calls)})
 	}
 }
 
-// TestFuzzStops holds that make fuzz fails if the tests of a package do not
+// TestFuzzStops checks that make fuzz fails if the tests of a package do not
 // compile, instead of passing the package over.
 func TestFuzzStops(t *testing.T) {
 	folder := t.TempDir()

@@ -145,7 +145,7 @@ func makes(script *syntax.File) (calls []string) {
 	return calls
 }
 
-// TestWorkflowsRunWhatCIRuns holds that a change is checked by the same commands
+// TestWorkflowsRunWhatCIRuns checks that a change is checked by the same commands
 // wherever it is.
 func TestWorkflowsRunWhatCIRuns(t *testing.T) {
 	script, err := parseShell(readFile(t, ".ci/run"), ".ci/run", syntax.LangBash)

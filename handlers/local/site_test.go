@@ -47,7 +47,7 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-// TestEachOnce holds the demo to failing when an alert is missing, doubled or
+// TestEachOnce checks the demo to failing when an alert is missing, doubled or
 // counted twice.
 func TestEachOnce(t *testing.T) {
 	var rows []alert.Alert

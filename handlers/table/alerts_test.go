@@ -248,7 +248,7 @@ func list(t testing.TB, s *Alerts, q alert.Query) []alert.Alert {
 	return alerts
 }
 
-// TestColumns holds the two kinds of rows to the columns that are documented.
+// TestColumns checks the two kinds of rows to the columns that are documented.
 func TestColumns(t *testing.T) {
 	s := open(t, emulator(t).ConnectionString())
 	put(t, s, occurred("Contoso-Hub", "event-1", noon))
@@ -528,7 +528,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestUnreachable holds each call to the caller's deadline whatever the
+// TestUnreachable checks each call to the caller's deadline whatever the
 // service does, and to an error that says what is wrong.
 func TestUnreachable(t *testing.T) {
 	for name, test := range map[string]struct {

@@ -93,7 +93,7 @@ Content-Type: application/json;odata=minimalmetadata
 	return reply{http.StatusAccepted, []string{"Content-Type", "multipart/mixed; boundary=batchresponse_1"}, body}
 }
 
-// TestVerdict holds that an occurrence is rejected where the service itself says so
+// TestVerdict checks that an occurrence is rejected where the service itself says so
 // of a write, in whichever form, and that the same answer to a read says nothing.
 func TestVerdict(t *testing.T) {
 	for name, r := range map[string]reply{
@@ -176,7 +176,7 @@ func TestWayIsNotVerdict(t *testing.T) {
 	}
 }
 
-// TestRedirectIsNotFollowed holds that no request reaches what a redirect names.
+// TestRedirectIsNotFollowed checks that no request reaches what a redirect names.
 func TestRedirectIsNotFollowed(t *testing.T) {
 	var reached atomic.Int64
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached.Add(1) }))
@@ -196,7 +196,7 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 	}
 }
 
-// TestQuarantineRejected holds that what the service never takes into the
+// TestQuarantineRejected checks that what the service never takes into the
 // quarantine is an error, so that the event is not lost.
 func TestQuarantineRejected(t *testing.T) {
 	err := openQuarantine(t, between(t, by(400, "EntityTooLarge"), writes)).Quarantine(t.Context(), alert.Quarantined{Function: "F"})

@@ -68,7 +68,7 @@ func TestChange(t *testing.T) {
 	}
 }
 
-// TestChangeThatIsNone holds that what cannot be changed is said, and nothing is
+// TestChangeThatIsNone checks that what cannot be changed is said, and nothing is
 // written.
 func TestChangeThatIsNone(t *testing.T) {
 	s := open(t, emulator(t).ConnectionString())
@@ -225,7 +225,7 @@ func TestChangeFaults(t *testing.T) {
 	}
 }
 
-// TestChangeRefused holds what is said where the identity may read and not write.
+// TestChangeRefused checks what is said where the identity may read and not write.
 func TestChangeRefused(t *testing.T) {
 	connection := answering(t, func(body string) int {
 		if strings.Contains(body, "Dismissed") {

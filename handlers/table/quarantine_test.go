@@ -25,7 +25,7 @@ func quarantined(t *testing.T, s *Quarantine, id string) []Held {
 	return all
 }
 
-// TestQuarantinedComesBack holds that an event comes back with all that it was
+// TestQuarantinedComesBack checks that an event comes back with all that it was
 // quarantined with, however long it is, and is gone with all its rows once it is
 // deleted.
 func TestQuarantinedComesBack(t *testing.T) {
@@ -107,7 +107,7 @@ func TestQuarantinedComesBack(t *testing.T) {
 	}
 }
 
-// TestQuarantineFaults holds that an answer that fails does so in words, that no
+// TestQuarantineFaults checks that an answer that fails does so in words, that no
 // body is shown in part, and that a deletion that was cut short leaves no head
 // without its body.
 func TestQuarantineFaults(t *testing.T) {

@@ -43,7 +43,7 @@ func find(t testing.TB, s *Alerts, ref alert.Ref) (alert.Alert, map[string]alert
 	return a, all
 }
 
-// TestAlertComesBack holds that all of an alert and of its evidence can be read.
+// TestAlertComesBack checks that all of an alert and of its evidence can be read.
 func TestAlertComesBack(t *testing.T) {
 	s := open(t, emulator(t).ConnectionString())
 	s.now = func() time.Time { return noon.Add(time.Hour) }
@@ -90,7 +90,7 @@ func TestAlertComesBack(t *testing.T) {
 	}
 }
 
-// TestPropertiesThatWereCut holds that properties too long for a column, which are
+// TestPropertiesThatWereCut checks that properties too long for a column, which are
 // not JSON any more, are shown and are not an error.
 func TestPropertiesThatWereCut(t *testing.T) {
 	s := open(t, emulator(t).ConnectionString())
@@ -448,7 +448,7 @@ func TestReadingFails(t *testing.T) {
 	}
 }
 
-// TestNoTable holds that reading where there is no table says so, and makes none.
+// TestNoTable checks that reading where there is no table says so, and makes none.
 func TestNoTable(t *testing.T) {
 	s := open(t, emulator(t).ConnectionString())
 	ref := refOf(occurred("contoso-hub", "1", noon))
@@ -465,7 +465,7 @@ func TestNoTable(t *testing.T) {
 	}
 }
 
-// TestOtherRows holds that rows which are not alerts, by whoever they are, are
+// TestOtherRows checks that rows which are not alerts, by whoever they are, are
 // passed by.
 func TestOtherRows(t *testing.T) {
 	s := open(t, emulator(t).ConnectionString())

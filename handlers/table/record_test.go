@@ -92,7 +92,7 @@ func TestRejectedHidesNothing(t *testing.T) {
 	}
 }
 
-// TestRowsAreMadeOnce holds that an occurrence that has to be sent again, because
+// TestRowsAreMadeOnce checks that an occurrence that has to be sent again, because
 // somebody else wrote the alert meanwhile, is sent as it was made.
 func TestRowsAreMadeOnce(t *testing.T) {
 	other := open(t, emulator(t).ConnectionString())

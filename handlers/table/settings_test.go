@@ -71,7 +71,7 @@ func TestCheckName(t *testing.T) {
 	}
 }
 
-// TestParseConnectionString holds what connection strings stand for, in the
+// TestParseConnectionString checks what connection strings stand for, in the
 // spellings in which people paste them.
 func TestParseConnectionString(t *testing.T) {
 	azurite := connection{protocol: "http", account: "devstoreaccount1", key: testKey, endpoint: "http://127.0.0.1:10002/devstoreaccount1"}
@@ -121,7 +121,7 @@ func TestParseConnectionString(t *testing.T) {
 	}
 }
 
-// TestCheckConnectionString holds that what cannot work is said, all of it and in
+// TestCheckConnectionString checks that what cannot work is said, all of it and in
 // one line, and nothing of a key or a signature, nor an example that the log would
 // make unreadable.
 func TestCheckConnectionString(t *testing.T) {
@@ -299,7 +299,7 @@ func TestSharedAccessSignature(t *testing.T) {
 	}
 }
 
-// TestEndpointIsObeyed holds that requests go to the host that a connection string
+// TestEndpointIsObeyed checks that requests go to the host that a connection string
 // names, with nothing of a key, and that the error of such a request has no
 // signature.
 func TestEndpointIsObeyed(t *testing.T) {
@@ -338,7 +338,7 @@ func TestEndpointIsObeyed(t *testing.T) {
 	}
 }
 
-// TestIdentityByResourceID holds that a user-assigned identity named by its
+// TestIdentityByResourceID checks that a user-assigned identity named by its
 // resource id, or by its client id, is the one that a token is asked for.
 func TestIdentityByResourceID(t *testing.T) {
 	const resourceID = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg/providers/Microsoft.ManagedIdentity/userAssignedIdentities/id1"

@@ -145,7 +145,7 @@ func TestClosedAlertBecomesActiveAgain(t *testing.T) {
 	}
 }
 
-// TestEvidenceIsHashedAsItCame holds that whoever has the original of an event
+// TestEvidenceIsHashedAsItCame checks that whoever has the original of an event
 // can tell that the row is of it, although the row has no secret.
 func TestEvidenceIsHashedAsItCame(t *testing.T) {
 	raw := []byte(`{"id":"event-1","data":{"url":"https://contoso.example/?sv=1&sig=c2VjcmV0"}}`)

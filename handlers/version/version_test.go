@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestNewestHeading holds that the newest heading of the changelog is of this
+// TestNewestHeading checks that the newest heading of the changelog is of this
 // version, and says when it was released or that it is not.
 func TestNewestHeading(t *testing.T) {
 	changelog, err := os.ReadFile("../../docs/changelog.md")

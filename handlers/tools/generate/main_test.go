@@ -87,7 +87,7 @@ func TestStrays(t *testing.T) {
 	}
 }
 
-// TestCasesAreRead holds that the catalogue is not written without a case that
+// TestCasesAreRead checks that the catalogue is not written without a case that
 // cannot be read.
 func TestCasesAreRead(t *testing.T) {
 	root := generated(t)
@@ -99,7 +99,7 @@ func TestCasesAreRead(t *testing.T) {
 	}
 }
 
-// TestSource holds which topic has which events: any of Azure Resource Manager's,
+// TestSource checks which topic has which events: any of Azure Resource Manager's,
 // so that a detector of one that no detector has a use for yet needs no change
 // here.
 func TestSource(t *testing.T) {

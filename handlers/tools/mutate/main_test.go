@@ -33,7 +33,7 @@ func mutateAll(p *program) ([]*mutant, string) {
 	return mutants, files["tiny.go"]
 }
 
-// TestMutants holds what is mutated and into what.
+// TestMutants checks what is mutated and into what.
 func TestMutants(t *testing.T) {
 	for name, test := range map[string]struct {
 		source string
@@ -122,7 +122,7 @@ func TestMutants(t *testing.T) {
 	}
 }
 
-// TestRewrite holds that one file has all mutants, that only the chosen mutant is
+// TestRewrite checks that one file has all mutants, that only the chosen mutant is
 // evaluated, and that the mutants of a part stand inside the original.
 func TestRewrite(t *testing.T) {
 	p := parse(t, "type k string\nfunc f(a bool, b k) bool { return a && b == `x` }")
@@ -162,7 +162,7 @@ func TestUses(t *testing.T) {
 	}
 }
 
-// TestFailures holds that only a case of a detector counts as one that noticed.
+// TestFailures checks that only a case of a detector counts as one that noticed.
 func TestFailures(t *testing.T) {
 	out := []byte("--- FAIL: TestCases (0.1s)\n    --- FAIL: TestCases/B/fires-a (0.00s)\n        cases_test.go:1: x\n" +
 		"    --- FAIL: TestCases/A/fires-a (0.00s)\n    --- FAIL: TestCases/A/silent-b (0.00s)\n    cases_test.go:2: A has 0 cases\n")
@@ -181,7 +181,7 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// TestReport holds what makes the command fail.
+// TestReport checks what makes the command fail.
 func TestReport(t *testing.T) {
 	mutants := func(survivors ...string) (mutants []*mutant) {
 		d := &declaration{name: "f", file: &file{path: detectorFolder + "/f.go", pkg: types.NewPackage("hubwatch/"+detectorFolder, "detector")}}

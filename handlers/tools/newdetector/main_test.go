@@ -152,7 +152,7 @@ func TestNewDetector(t *testing.T) {
 	}
 }
 
-// TestNamesThatAreRefused holds that a name which cannot be one writes nothing.
+// TestNamesThatAreRefused checks that a name which cannot be one writes nothing.
 func TestNamesThatAreRefused(t *testing.T) {
 	root := copied(t)
 	before := list(t, root)
