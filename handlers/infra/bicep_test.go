@@ -10,10 +10,10 @@ import (
 	"testing"
 )
 
-// This file reads Bicep, as far as the templates in infra/ go: it makes trees of
-// their text (https://learn.microsoft.com/azure/azure-resource-manager/bicep/file),
-// so that tests can ask what a template says. It judges nothing that the
-// compiler judges better.
+// This file reads the part of Bicep that the templates in infra/ use
+// (https://learn.microsoft.com/azure/azure-resource-manager/bicep/file). It makes
+// trees of their text, so that tests can ask what a template says. It does not
+// check what the compiler checks.
 
 // kind says what an expression is.
 type kind int
@@ -43,8 +43,8 @@ type expression struct {
 	method bool
 }
 
-// get returns a member of an object, or of the object that a loop makes or a
-// condition guards, by its path; nil if it is not there.
+// get returns a member of an object by its path, or nil if there is no such
+// member. The object may be the body of a loop or of a condition.
 func (e *expression) get(path ...string) *expression {
 	for e != nil && (e.kind == loop || e.kind == conditional) {
 		e = e.parts[1]
@@ -58,7 +58,7 @@ func (e *expression) get(path ...string) *expression {
 	return nil
 }
 
-// within reports every node of the tree to visit, from the root on.
+// within calls visit with every node of the tree, beginning with the root.
 func (e *expression) within(visit func(*expression)) {
 	if e == nil {
 		return
@@ -69,8 +69,8 @@ func (e *expression) within(visit func(*expression)) {
 	}
 }
 
-// String returns the expression in a form of its own, in which two expressions
-// are the same if they mean the same.
+// String returns the expression in a normal form: two expressions with the same
+// meaning give the same string.
 func (e *expression) String() string {
 	if e == nil {
 		return "nothing"
@@ -126,7 +126,7 @@ type template struct {
 	declarations []declaration
 }
 
-// named returns the declaration of a symbol, nil if there is none.
+// named returns the declaration of a symbol, or nil if there is none.
 func (t template) named(name string) *declaration {
 	for i, d := range t.declarations {
 		if d.name == name && d.keyword != "output" {
@@ -136,7 +136,8 @@ func (t template) named(name string) *declaration {
 	return nil
 }
 
-// of returns the declarations with a keyword, of resources also only those of a type.
+// of returns the declarations with a keyword. For resources, kinds limits them to
+// some types.
 func (t template) of(keyword string, kinds ...string) []declaration {
 	var found []declaration
 	for _, d := range t.declarations {
@@ -147,9 +148,9 @@ func (t template) of(keyword string, kinds ...string) []declaration {
 	return found
 }
 
-// constant returns what an expression is without anything being deployed: text,
-// number or truth, through variables, defaults of parameters and names of
-// resources. ok is false if that cannot be said.
+// constant returns the value of an expression, if it is known before the
+// deployment: a text, a number or a boolean. It follows variables, defaults of
+// parameters and names of resources. ok is false if the value is not known.
 func (t template) constant(e *expression) (value string, ok bool) {
 	switch {
 	case e == nil:
@@ -188,7 +189,7 @@ func (t template) constant(e *expression) (value string, ok bool) {
 }
 
 // needs returns the resources and modules that an expression refers to, also
-// through variables. That is what Bicep makes dependencies of.
+// through variables. Bicep makes dependencies of these references.
 func (t template) needs(e *expression) map[string]bool {
 	found, seen := map[string]bool{}, map[string]bool{}
 	var follow func(e *expression)
@@ -232,11 +233,11 @@ func readTemplates(folder string) (map[string]template, error) {
 	return templates, nil
 }
 
-// bicepToken matches the next token of a template, but for strings.
+// bicepToken matches the next token of a template that is not a string.
 var bicepToken = regexp.MustCompile(`^(?:[ \t\r]+|//[^\n]*|\n|[A-Za-z_][A-Za-z0-9_]*|[0-9]+|=>|==|!=|=~|!~|<=|>=|&&|\|\||\?\?|\.\?|[@(){}\[\]:,.?=<>+*/%!-])`)
 
-// parseBicep makes a template of a text. It is an error if the text has what
-// this reader does not know.
+// parseBicep makes a template of a text. It returns an error if the text has
+// syntax that this reader does not know.
 func parseBicep(path, text string) (t template, err error) {
 	p := &bicepParser{rest: text}
 	defer func() {
@@ -272,7 +273,7 @@ func (p *bicepParser) fail(format string, args ...any) {
 	panic(syntaxError(fmt.Sprintf(format, args...)))
 }
 
-// next reads a token. Strings are read whole, with what they interpolate.
+// next reads a token. A string is read whole, with its interpolations.
 func (p *bicepParser) next() {
 	for {
 		if p.rest == "" {
@@ -299,7 +300,7 @@ func (p *bicepParser) next() {
 	}
 }
 
-// string reads a string behind its opening quote.
+// string reads a string after its opening quote.
 func (p *bicepParser) string() *expression {
 	e := &expression{kind: literal}
 	var text strings.Builder
@@ -350,7 +351,7 @@ func (p *bicepParser) take(want string) {
 	p.next()
 }
 
-// accept takes a token if it is the one.
+// accept takes the next token if it is want.
 func (p *bicepParser) accept(want string) bool {
 	if p.token != want {
 		return false
@@ -417,8 +418,8 @@ func (p *bicepParser) declaration() (d declaration, ok bool) {
 
 var operators = []string{"==", "!=", "=~", "!~", "<=", ">=", "<", ">", "&&", "||", "??", "+", "-", "*", "/", "%"}
 
-// expression reads an expression. Operators have no precedence over each other,
-// which does not matter to those who only look for what is in there.
+// expression reads an expression. Operators have no precedence here. The tests
+// only look for the operands.
 func (p *bicepParser) expression() *expression {
 	e := p.operand()
 	for slices.Contains(operators, p.token) {
@@ -438,7 +439,7 @@ func (p *bicepParser) expression() *expression {
 	return e
 }
 
-// operand reads what operators connect.
+// operand reads one operand of an operator.
 func (p *bicepParser) operand() *expression {
 	var e *expression
 	switch {
@@ -482,7 +483,7 @@ func (p *bicepParser) operand() *expression {
 	}
 }
 
-// word reads what begins with a name.
+// word reads an expression that begins with a name.
 func (p *bicepParser) word() *expression {
 	name := p.name()
 	switch {
@@ -502,7 +503,7 @@ func (p *bicepParser) word() *expression {
 	}
 }
 
-// list reads expressions up to a closing token, between commas or on lines.
+// list reads expressions up to a closing token, separated by commas or line ends.
 func (p *bicepParser) list(end string) []*expression {
 	var list []*expression
 	for p.skipLines(); !p.accept(end); p.skipLines() {
@@ -557,7 +558,7 @@ func (p *bicepParser) object() *expression {
 	return e
 }
 
-// TestReadsBicep checks the reader to what the other tests ask of it.
+// TestReadsBicep checks the parts of the reader that the other tests use.
 func TestReadsBicep(t *testing.T) {
 	read, err := parseBicep("a.bicep", `// A comment.
 targetScope = 'resourceGroup'

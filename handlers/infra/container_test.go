@@ -8,8 +8,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestDevelopmentContainer checks the development container to the Go of go.mod
-// and to the Node of the workflow ci, and to what the README says is needed.
+// TestDevelopmentContainer checks that the development container has the Go
+// version of go.mod, the Node version of the workflow ci, and everything that the
+// README says is needed.
 func TestDevelopmentContainer(t *testing.T) {
 	golang := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindStringSubmatch(readFile(t, "go.mod"))
 	if golang == nil {

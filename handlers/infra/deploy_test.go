@@ -18,8 +18,9 @@ import (
 	"hubwatch/handlers/table"
 )
 
-// The tests of this file follow the instructions to deploy word by word: nothing
-// undefined, nothing that does not exist, nothing out of order.
+// The tests of this file follow the instructions to deploy word by word. The
+// instructions use nothing that is undefined, that does not exist, or that comes
+// later.
 
 // manual is what a command takes, as its documentation says.
 type manual struct {
@@ -85,7 +86,7 @@ var manuals = map[string]manual{
 		flags: "-x509 -newkey -nodes -days -subj -keyout -out",
 	},
 	"make": {url: "https://www.gnu.org/software/make/manual/make.html"},
-	// Of this command the documentation is the source: see newScript.
+	// The documentation of this command is its source: see newScript.
 	"go run ./handlers/hubwatch doctor": {url: "handlers/hubwatch/doctor.go"},
 }
 
@@ -126,8 +127,9 @@ func newScript(t *testing.T, defined ...string) *script {
 	return s
 }
 
-// run follows a shell script of commands with their arguments, and of variables
-// that are set. Anything else is a fault: a user is to see what runs.
+// run follows a shell script. The script may run commands with their arguments,
+// and set variables. Anything else is a fault, because a user has to see what
+// runs.
 func (s *script) run(text string) {
 	file, err := parseShell(text, "", syntax.LangBash)
 	if err != nil {
@@ -137,7 +139,7 @@ func (s *script) run(text string) {
 	s.statements(file.Stmts, true)
 }
 
-// statements follows what stands at the top of a script, or in a substitution.
+// statements follows the statements at the top of a script, or in a substitution.
 func (s *script) statements(list []*syntax.Stmt, top bool) {
 	for _, statement := range list {
 		call, ok := statement.Cmd.(*syntax.CallExpr)
@@ -163,8 +165,8 @@ func (s *script) statements(list []*syntax.Stmt, top bool) {
 	}
 }
 
-// shell returns how words are made: a variable stays in them as $NAME, a
-// substitution as $(...), once what is in it is followed.
+// shell returns how to expand words. A variable stays in a word as $NAME. A
+// substitution stays as $(...), after its statements were followed.
 func (s *script) shell() *expand.Config {
 	return &expand.Config{
 		Env: expand.FuncEnviron(func(name string) string {
@@ -181,8 +183,9 @@ func (s *script) shell() *expand.Config {
 	}
 }
 
-// substitutions looks at what the shell puts into a statement: variables that
-// have a value, and commands between quotes, where what they print stays one word.
+// substitutions checks what the shell puts into a statement. A variable has to
+// have a value. A command has to stand between quotes, so that its output stays
+// one word.
 func (s *script) substitutions(statement *syntax.Stmt) {
 	var outer []syntax.Node
 	syntax.Walk(statement, func(node syntax.Node) bool {
@@ -331,8 +334,9 @@ func (s *script) makes(words []string) {
 	}
 }
 
-// deploys follows the deployment of a template: it takes the parameters that it
-// is given, gets all that it cannot do without, and comes at its time.
+// deploys follows the deployment of a template. The template has to know all
+// parameters that it gets, to get all parameters that it requires, and to be
+// deployed in the right order.
 func (s *script) deploys(values map[string][]string) {
 	file := values["--template-file"][0]
 	s.exists([]string{file})
@@ -350,7 +354,8 @@ func (s *script) deploys(values map[string][]string) {
 			s.add("%s is not given its parameter %s", file, d.name)
 		}
 	}
-	// Both templates make their names of this one, and make publish is told it.
+	// Both templates derive their names from this name, and make publish gets it
+	// too.
 	if !slices.Contains(values["--parameters"], "name=$APP") {
 		s.add("%s is not told the name of the app", file)
 	}
@@ -364,13 +369,13 @@ func (s *script) deploys(values map[string][]string) {
 	s.stacks[values["--name"][0]] = file
 }
 
-// denies follows how a stack protects what it has deployed: nobody may change or
-// delete it but those who deploy, who also publish the code and make the second
-// stack. What is below a resource that is deployed is not denied with it, which
-// would be --deny-settings-apply-to-child-scopes: then the Functions host could not
-// make its containers, since that takes the action containers/write, and Event Grid
-// could not fetch the key of the app, which takes sites/host/listKeys/action. Both
-// act in their own names, and not in those of who deploys
+// denies checks how a stack protects what it has deployed. Only the people who
+// deploy may change or delete these resources; they also publish the code and
+// make the second stack. The stack does not protect resources below the deployed
+// ones (--deny-settings-apply-to-child-scopes). If it did, the Functions host
+// could not make its containers (action containers/write), and Event Grid could
+// not fetch the key of the app (action sites/host/listKeys/action). Both act with
+// their own identities, and not with the identity of a person who deploys
 // (https://learn.microsoft.com/azure/azure-resource-manager/bicep/deployment-stacks#protect-managed-resources).
 func (s *script) denies(file string, values map[string][]string) {
 	if mode := values["--deny-settings-mode"]; !slices.Equal(mode, []string{"denyWriteAndDelete"}) {
@@ -381,7 +386,7 @@ func (s *script) denies(file string, values map[string][]string) {
 	}
 }
 
-// shows follows a look at an output.
+// shows follows a command that prints an output of a deployment.
 func (s *script) shows(values map[string][]string) {
 	t, ok := s.templates[filepath.Base(s.stacks[values["--name"][0]])]
 	if !ok {
@@ -394,7 +399,7 @@ func (s *script) shows(values map[string][]string) {
 	}
 }
 
-// queries follows a look at the alerts.
+// queries follows a query of the alerts.
 func (s *script) queries(values map[string][]string) {
 	tables := map[string]bool{}
 	main := s.templates["main.bicep"]
@@ -452,9 +457,9 @@ func TestDeploySection(t *testing.T) {
 	}
 }
 
-// TestProvidersAreNamed checks the resource providers that the README says the
-// subscription has to know to those that the templates need. Two of all are known
-// to every subscription.
+// TestProvidersAreNamed compares the resource providers that the README says must
+// be registered with the providers that the templates need. Two of these are
+// registered in every subscription.
 func TestProvidersAreNamed(t *testing.T) {
 	templates, err := readTemplates(filepath.Join(root, "infra"))
 	if err != nil {
@@ -480,7 +485,8 @@ func TestProvidersAreNamed(t *testing.T) {
 	}
 }
 
-// TestDeploySectionFollowed plants mistakes into the README's commands.
+// TestDeploySectionFollowed plants mistakes into the README's commands, and
+// expects a complaint about each.
 func TestDeploySectionFollowed(t *testing.T) {
 	text := strings.Join(deploySection(t), "")
 	for _, test := range []struct{ name, old, new, want string }{

@@ -13,8 +13,8 @@ import (
 
 // TestFiltersLetThroughWhatDetectorsReport runs every case through the generated
 // filter of its event subscription, by Event Grid's rules. A filter that is too
-// narrow is a silent miss that no other tool can see; one that is too wide is a
-// bill.
+// narrow loses alerts silently, and no other tool can see that. A filter that is
+// too wide costs money.
 func TestFiltersLetThroughWhatDetectorsReport(t *testing.T) {
 	subscriptions, err := eventgrid.LoadSubscriptions(filepath.Join(root, "infra/subscriptions.json"))
 	if err != nil {

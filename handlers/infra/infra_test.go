@@ -19,10 +19,9 @@ import (
 	"hubwatch/handlers/detector"
 )
 
-// The tests of this file hold infra/ to the code: what the one says of the other
-// must be so, and the other way round.
+// The tests of this file compare infra/ with the code, in both directions.
 
-// root is where the repository is, seen from this package.
+// root is the path of the repository from this package.
 const root = "../.."
 
 // site is what the tests compare: templates, generated files and settings.
@@ -78,8 +77,9 @@ func readJSON(path string, into any) error {
 	return nil
 }
 
-// connectionProperties are the settings that a binding with an identity-based
-// connection reads, behind the name of the connection, by the type of the binding
+// connectionProperties are the endings of the settings that a binding with an
+// identity-based connection reads, by the type of the binding. The name of the
+// connection stands before them
 // (https://learn.microsoft.com/azure/azure-functions/functions-reference#common-properties-for-identity-based-connections,
 // https://learn.microsoft.com/azure/azure-functions/functions-bindings-event-grid-output#connections).
 var connectionProperties = map[string]string{
@@ -144,7 +144,7 @@ type faults []string
 
 func (f *faults) add(format string, args ...any) { *f = append(*f, fmt.Sprintf(format, args...)) }
 
-// same complains if a template does not say what it is to say.
+// same complains if a template does not say want.
 func (f *faults) same(what string, have *expression, want string) {
 	if have.String() != want {
 		f.add("%s is %s, want %s", what, have, want)
@@ -169,13 +169,13 @@ func check(s site) []string {
 	return f
 }
 
-// grant is a role for somebody on something. The role is the name of a built-in
-// one, or the symbol of one that main.bicep defines.
+// grant is a role assignment. role is the name of a built-in role, or the symbol
+// of a role that main.bicep defines.
 type grant struct{ role, scope, principal string }
 
-// grants are the roles that main.bicep gives, by the names of their resources,
-// each at the narrowest scope that works. App, topic, reader and responder need
-// nothing else.
+// grants are the role assignments of main.bicep, by the symbols of their
+// resources, each at the narrowest scope that works. The app, the topic, readers
+// and responders need nothing else.
 var grants = map[string]grant{
 	"hostStorage":        {"Storage Blob Data Owner", "hostAccount", "identity.properties.principalId"},
 	"keepPackage":        {"packageKeeper", "packages", "identity.properties.principalId"},
@@ -191,8 +191,8 @@ var grants = map[string]grant{
 	"clearQuarantine":    {"Storage Table Data Contributor", "quarantineTable", "responder"},
 }
 
-// customRoles are the roles that main.bicep defines, by their symbols: all rights
-// of each. None of them deletes. Rights of requests:
+// customRoles are the roles that main.bicep defines, by their symbols, with all
+// rights of each. No role may delete. The rights that requests need:
 // https://learn.microsoft.com/rest/api/storageservices/authorize-with-azure-active-directory#permissions-for-calling-data-operations
 var customRoles = map[string]struct{ actions, dataActions []string }{
 	"alertWriter": {nil, []string{
@@ -211,8 +211,8 @@ var customRoles = map[string]struct{ actions, dataActions []string }{
 	}},
 }
 
-// roleNames are Azure's built-in roles by their ids: those that are given above,
-// and those that nobody may be given
+// roleNames are Azure's built-in roles by their ids: the roles in grants, and the
+// roles that nobody may have
 // (https://learn.microsoft.com/azure/role-based-access-control/built-in-roles).
 var roleNames = map[string]string{
 	"b7e6dc6d-f1e8-4753-8033-0f276bb0955b": "Storage Blob Data Owner",
@@ -286,8 +286,8 @@ func (s site) checkRoles(f *faults) {
 	}
 }
 
-// checkDefinitions holds that each role that main.bicep defines has the rights in
-// customRoles and no others, and is for this resource group only.
+// checkDefinitions checks that each role that main.bicep defines has the rights
+// in customRoles and no others, and that it is for this resource group only.
 func (s site) checkDefinitions(f *faults, definitions []declaration) {
 	defined := map[string]bool{}
 	for _, d := range definitions {
@@ -329,7 +329,7 @@ var keyless = map[string]struct {
 	"Microsoft.Insights/components":                          {[]string{"properties", "DisableLocalAuth"}, "true"},
 	"Microsoft.OperationalInsights/workspaces":               {[]string{"properties", "features", "disableLocalAuth"}, "true"},
 	"Microsoft.Web/sites/basicPublishingCredentialsPolicies": {[]string{"properties", "allow"}, "false"},
-	// Azure Monitor writes to Event Hubs with a key and with nothing else.
+	// Azure Monitor can write to Event Hubs only with a key.
 	"Microsoft.EventHub/namespaces": {[]string{"properties", "disableLocalAuth"}, "false"},
 }
 
@@ -357,8 +357,8 @@ func (s site) checkKeys(f *faults) {
 	f.same("main.bicep: minimumTlsVersion of logsNamespace", s.main.named("logsNamespace").value.get("properties", "minimumTlsVersion"), "'1.2'")
 }
 
-// checkDoors holds who can reach the app: Event Grid the functions, over TLS, and
-// whoever publishes the other site, without a password.
+// checkDoors checks who can reach the app. Event Grid reaches the functions, over
+// TLS. People who publish reach the other site, without a password.
 func (s site) checkDoors(f *faults) {
 	app := s.main.named("app").value.get("properties")
 	for key, want := range map[string]string{
@@ -366,7 +366,7 @@ func (s site) checkDoors(f *faults) {
 		"scmMinTlsVersion":                    "'1.2'",
 		"ipSecurityRestrictionsDefaultAction": "'Deny'",
 		"ipSecurityRestrictions":              "[{name: 'event-grid', priority: 100, action: 'Allow', tag: 'ServiceTag', ipAddress: 'AzureEventGrid'}]",
-		// What is published comes from anywhere, and with a token.
+		// People publish from any address, and with a token.
 		"scmIpSecurityRestrictionsUseMain":       "false",
 		"scmIpSecurityRestrictionsDefaultAction": "'Allow'",
 		"scmIpSecurityRestrictions":              "nothing",
@@ -391,8 +391,9 @@ func (s site) checkDoors(f *faults) {
 // hostName matches a name that only one cloud of Azure has.
 var hostName = regexp.MustCompile(`(?i)[a-z0-9]\.(net|com|org|io|us|cn|de)\b`)
 
-// checkClouds holds that no host name is written down: the clouds of Azure have
-// others (https://learn.microsoft.com/azure/azure-government/compare-azure-government-global-azure#guidance-for-developers).
+// checkClouds checks that no template has a host name, because each cloud of
+// Azure has its own host names
+// (https://learn.microsoft.com/azure/azure-government/compare-azure-government-global-azure#guidance-for-developers).
 func (s site) checkClouds(f *faults) {
 	for _, t := range []template{s.main, s.hub, s.subscriptions} {
 		for _, d := range t.declarations {
@@ -406,12 +407,13 @@ func (s site) checkClouds(f *faults) {
 	f.same("main.bicep: HubLogs__fullyQualifiedNamespace", s.settings()["HubLogs__fullyQualifiedNamespace"], namespaceHost)
 }
 
-// namespaceHost is the host of an Event Hubs namespace, of which Azure tells the
+// namespaceHost is the host of an Event Hubs namespace. Azure returns its
 // address: https://, the host, :443/.
 const namespaceHost = "split(split(logsNamespace.properties.serviceBusEndpoint, '/')[2], ':')[0]"
 
-// checkStorage holds what is where: what must not be deleted is not in the account
-// where the Functions host may do anything, and comes back if it is.
+// checkStorage checks which data is in which account. Data that must not be
+// deleted is not in the account where the Functions host has all rights, and
+// deleted blobs can be restored.
 func (s site) checkStorage(f *faults) {
 	accounts := map[string]bool{}
 	for _, d := range s.main.of("resource", "Microsoft.Storage/storageAccounts") {
@@ -479,7 +481,8 @@ func (s site) checkSettings(f *faults) {
 		}
 	}
 	for name, want := range map[string]string{
-		// By the name of the account, the host would look for it in the public cloud.
+		// If the host knew only the name of the account, it would look for the
+		// account in the public cloud.
 		"AzureWebJobsStorage__blobServiceUri": "hostAccount.properties.primaryEndpoints.blob",
 		"AlertsStorage__tableServiceUri":      "storage.properties.primaryEndpoints.table",
 		"ConnectionEvents__topicEndpointUri":  "connections.properties.endpoint",
@@ -526,8 +529,8 @@ func (s site) checkTables(f *faults) {
 	}
 }
 
-// sources are the topics that subscriptions.json tells apart: the type of their
-// event subscriptions, and whether there can be dead letters.
+// sources are the topics in subscriptions.json, with the type of their event
+// subscriptions, and whether they can have dead letters.
 var sources = map[string]struct {
 	kind        string
 	parent      string
@@ -537,8 +540,8 @@ var sources = map[string]struct {
 	"connections":  {"Microsoft.EventGrid/topics/eventSubscriptions", "connections", true},
 }
 
-// sourceOf says which of the sources has the events of a trigger, "" if not one
-// of them has them all.
+// sourceOf returns the source that has the events of a trigger, or "" if no
+// source has all of them.
 func sourceOf(t detector.Trigger) string {
 	found := map[string]bool{}
 	for _, kind := range t.EventTypes {
@@ -558,7 +561,7 @@ func sourceOf(t detector.Trigger) string {
 }
 
 func (s site) checkSubscriptions(f *faults) {
-	// Every detector is in the list, and nothing else.
+	// Every detector has an entry, and there are no other entries.
 	entries := map[string]catalogueEntry{}
 	for _, e := range s.catalogue {
 		entries[e.Name] = e
@@ -585,7 +588,7 @@ func (s site) checkSubscriptions(f *faults) {
 		f.add("subscriptions.json: there is no detector %s", name)
 	}
 
-	// The template makes all of it, and nothing else.
+	// The template makes an event subscription for each entry, and no others.
 	t := s.subscriptions
 	if d := t.named("subscriptions"); d == nil || d.value.String() != "loadJsonContent('subscriptions.json')" {
 		f.add("subscriptions.bicep: subscriptions is not what subscriptions.json has")
@@ -737,8 +740,8 @@ func (s site) checkApp(f *faults) {
 	}
 }
 
-// needs are the dependencies between what main.bicep makes that Azure insists
-// on, or that would otherwise fail now and then.
+// needs are dependencies between resources of main.bicep that the templates have
+// to state. Without them, the deployment fails, always or sometimes.
 var needs = []struct{ who, what, why string }{
 	{"app", "plan", "it runs there"},
 	{"app", "identity", "it fetches its package with it"},
@@ -770,7 +773,7 @@ func (s site) checkNeeds(f *faults) {
 }
 
 // watched are the failures of hubwatch itself that main.bicep has alerts for: the
-// metric, and of what.
+// metric, and its resource.
 var watched = []string{
 	"Microsoft.EventGrid/systemTopics DroppedEventCount of resourceId('Microsoft.EventGrid/systemTopics', controlPlaneName)",
 	"Microsoft.EventGrid/topics DroppedEventCount of connections.id",
@@ -816,10 +819,10 @@ func (s site) checkAlerts(f *faults) {
 	}
 }
 
-// requests are the requests to Table Storage that this test knows, by the methods
-// and constants of the SDK that make them, and the files that may: as many as
-// main.bicep gives rights for, and such that an alert can count what is
-// quarantined.
+// requests are the methods and constants of the SDK that make requests to Table
+// Storage, with the files that may use them. main.bicep gives rights for these
+// requests only. Only the quarantine inserts single rows, so that an alert of
+// Azure Monitor can count them.
 var requests = map[string]string{
 	"GetEntity":                    "*",
 	"NewListEntitiesPager":         "*",
@@ -836,10 +839,10 @@ var requests = map[string]string{
 	"TransactionTypeUpdateReplace": "",
 }
 
-// TestRequestsFitTheRights checks that handlers/table makes no other requests than
-// the roles in main.bicep allow, that nothing is deleted but from the quarantine,
-// and that the quarantine alone inserts rows one by one, which is what the alert
-// about it counts.
+// TestRequestsFitTheRights checks that handlers/table makes no other requests
+// than the roles in main.bicep allow, that only the quarantine deletes, and that
+// only the quarantine inserts single rows. The alert about the quarantine counts
+// these insertions.
 func TestRequestsFitTheRights(t *testing.T) {
 	made := map[string]bool{}
 	files, err := filepath.Glob(filepath.Join(root, "handlers/*/*.go"))
@@ -887,7 +890,8 @@ func TestInfra(t *testing.T) {
 	}
 }
 
-// TestLocalSettings checks the sample for func start to the same names.
+// TestLocalSettings checks that the sample for func start has settings of the
+// same names.
 func TestLocalSettings(t *testing.T) {
 	s, err := read(root)
 	if err != nil {
@@ -920,7 +924,8 @@ func TestLocalSettings(t *testing.T) {
 	}
 }
 
-// TestPlantedErrors changes one thing on one side, and wants it to be noticed.
+// TestPlantedErrors plants one mistake at a time into the templates, and expects
+// a complaint about each.
 func TestPlantedErrors(t *testing.T) {
 	for _, test := range []struct {
 		name, file, old, new string

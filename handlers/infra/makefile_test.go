@@ -95,7 +95,7 @@ esac`, calls)})
 }
 
 // TestFuzzStops checks that make fuzz fails if the tests of a package do not
-// compile, instead of passing the package over.
+// compile, and does not skip the package.
 func TestFuzzStops(t *testing.T) {
 	folder := t.TempDir()
 	tools(t, folder, map[string]string{"go": "exit 1"})

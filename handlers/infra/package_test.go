@@ -37,8 +37,8 @@ import (
 	"hubwatch/handlers/version"
 )
 
-// makePackage runs make package into a folder of its own, so that it is in the
-// way of no other test, and returns what it printed.
+// makePackage runs make package into a folder of its own, so that tests do not
+// disturb each other. It returns the output.
 func makePackage(t *testing.T, folder string) string {
 	t.Helper()
 	return makePackageOf(t, root, folder)
@@ -56,8 +56,8 @@ func makePackageOf(t *testing.T, sources, folder string, variables ...string) st
 	return string(out)
 }
 
-// secrets match what must not be in a package. The account key of Azurite, which
-// the handler knows, is public.
+// secrets match credentials, which must not be in a package. The account key of
+// Azurite is in the handler, and it is public.
 var secrets = map[string]*regexp.Regexp{
 	"a private key":                 regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----\s+[A-Za-z0-9+/=]{20}`),
 	"the key of a storage account":  regexp.MustCompile(`AccountKey=[A-Za-z0-9+/]{86}==`),
@@ -96,8 +96,9 @@ func TestSecretsAreFound(t *testing.T) {
 	}
 }
 
-// TestPackage looks into the package: the handler, which alone may be executed
-// and has the name that host.json gives it, the functions, and nothing else.
+// TestPackage checks the files in the package: the handler and the functions, and
+// nothing else. Only the handler may be executed, and it has the name that
+// host.json says.
 func TestPackage(t *testing.T) {
 	folder := t.TempDir()
 	printed := makePackage(t, folder)
@@ -154,11 +155,11 @@ func TestPackage(t *testing.T) {
 	}
 }
 
-// TestPackageReproducible makes the package from the repository, and from a copy
-// of the sources that is somewhere else and no repository, by somebody who has
-// set other things. What the Go command has cached serves both, since to compile
-// everything takes minutes: that the compiler does the same twice is for Go to
-// hold.
+// TestPackageReproducible makes the package from the repository, and again from a
+// copy of the sources. The copy is in another folder, is not a repository, and is
+// built with other environment variables. Both use the build cache, because
+// compiling everything takes minutes. That the compiler itself is deterministic
+// is left to Go's own tests.
 func TestPackageReproducible(t *testing.T) {
 	first, second, sources := t.TempDir(), t.TempDir(), copySources(t)
 	makePackageOf(t, root, first, "GOFLAGS=-buildvcs=auto", "GOAMD64=v1", "CGO_ENABLED=1", "TZ=UTC")
@@ -184,7 +185,8 @@ func TestPackageReproducible(t *testing.T) {
 	}
 }
 
-// copySources copies what make package reads into a folder that is no repository.
+// copySources copies what make package reads into a folder that is not a
+// repository.
 func copySources(t *testing.T) string {
 	t.Helper()
 	sources := filepath.Join(t.TempDir(), "some", "where else")
@@ -205,9 +207,9 @@ func copySources(t *testing.T) string {
 	return sources
 }
 
-// checkBill holds the bill of materials to what the Go command says of the
-// binary: the same modules, with the same versions, and each with what a reader
-// looks it up by.
+// checkBill compares the bill of materials with what the Go command says about
+// the binary. It has the same modules with the same versions, and each has the
+// identifiers by which a reader looks it up.
 func checkBill(t *testing.T, binary, file string) {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "go", "version", "-m", binary).Output()
@@ -279,8 +281,8 @@ func unzipped(t *testing.T, file *zip.File) []byte {
 	return content
 }
 
-// checkBinary holds that the handler runs on the machines of Flex Consumption:
-// Linux on amd64, without any library of theirs.
+// checkBinary checks that the handler runs on the machines of Flex Consumption:
+// Linux on amd64, without shared libraries.
 func checkBinary(t *testing.T, content []byte) {
 	t.Helper()
 	binary, err := elf.NewFile(bytes.NewReader(content))
@@ -295,7 +297,7 @@ func checkBinary(t *testing.T, content []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Anything else would be of who built it, and would make other bytes.
+	// Any other setting would depend on the builder, and would change the bytes.
 	want := map[string]string{"-buildmode": "exe", "-compiler": "gc", "-trimpath": "true", "CGO_ENABLED": "0", "GOOS": "linux", "GOARCH": "amd64", "GOAMD64": "v1"}
 	have := map[string]string{}
 	for _, s := range info.Settings {
@@ -306,8 +308,8 @@ func checkBinary(t *testing.T, content []byte) {
 	}
 }
 
-// azure is a stand-in for az: it knows one function app, writes down how it is
-// called, and deploys a file that is there.
+// azure is a stand-in for az. It knows one function app, records how it is
+// called, and accepts to deploy a file that exists.
 const azure = `printf "'%s' " az "$@" >> "$0.calls"; echo >> "$0.calls"
 case "$*" in
 "version "*) echo 2.91.0 ;;
@@ -318,7 +320,7 @@ case "$*" in
 esac`
 
 // TestPublishRefuses runs make publish with stand-ins for az: it refuses what
-// cannot work before it does anything, and says what to do.
+// cannot work before it changes anything, and says what to do.
 func TestPublishRefuses(t *testing.T) {
 	makePath, err := exec.LookPath("make")
 	if err != nil {
@@ -355,9 +357,9 @@ func TestPublishRefuses(t *testing.T) {
 	}
 }
 
-// TestPublishTakesNamesOnly runs make publish with values of APP that make or a
-// shell would run something for, and with others that are not names of function
-// apps, given on the command line and in the environment.
+// TestPublishTakesNamesOnly runs make publish with values of APP that would make
+// make or a shell run a command, and with other values that are not names of
+// function apps. It gives them on the command line and in the environment.
 func TestPublishTakesNamesOnly(t *testing.T) {
 	makePath, err := exec.LookPath("make")
 	if err != nil {
@@ -415,8 +417,9 @@ func TestPublishTakesNamesOnly(t *testing.T) {
 	}
 }
 
-// TestPublish runs make publish with a stand-in for az, of a copy of the sources
-// that asks for the Go that is here, and of one that asks for a newer one.
+// TestPublish runs make publish with a stand-in for az, in two copies of the
+// sources. One asks for the Go version of this machine, the other asks for a
+// newer version.
 func TestPublish(t *testing.T) {
 	for _, test := range []struct {
 		name, toolchain, app, want string
@@ -441,7 +444,8 @@ func TestPublish(t *testing.T) {
 			command := exec.CommandContext(t.Context(), "make", "publish", "APP="+test.app,
 				"BUILD="+filepath.Join(folder, "app"), "ZIP="+filepath.Join(folder, "hubwatch.zip"))
 			command.Dir = sources
-			// With another value, an older Go would fetch the one that go.mod asks for.
+			// With another value, an older Go would download the Go version of
+			// go.mod.
 			command.Env = append(os.Environ(), "GOTOOLCHAIN=local", "PATH="+folder+string(os.PathListSeparator)+os.Getenv("PATH"))
 			out, err := command.CombinedOutput()
 			if (err == nil) != test.published || !strings.Contains(string(out), test.want) {
@@ -450,7 +454,8 @@ func TestPublish(t *testing.T) {
 			if !test.published && strings.Contains(string(out), "az: ") {
 				t.Errorf("it is published:\n%s", out)
 			}
-			// What is run is held to what its manuals say, as the README's commands are.
+			// The commands that run have to agree with their manuals, like the
+			// commands of the README.
 			calls, err := os.ReadFile(filepath.Join(folder, "az.calls"))
 			if err != nil {
 				t.Fatal(err)
@@ -480,11 +485,11 @@ func tools(t *testing.T, folder string, scripts map[string]string) {
 const testClient = "00000000-0000-0000-0000-0000000000c1"
 
 // TestPackageRunsKeyless starts the package under the stand-in for the Functions
-// host with the app settings that main.bicep sets, read from there. Only what
-// Azure says at deployment is put in: endpoints, names and the identity. There is
-// no key: the handler gets its token from the managed identity endpoint, and
-// Azurite takes it over TLS. Then an event that main.bicep's filters let through
-// becomes an alert.
+// host with the app settings of main.bicep. The test fills in only what Azure
+// says at deployment: endpoints, names and the identity. There is no key. The
+// handler gets its token from the managed identity endpoint, and Azurite accepts
+// the token over TLS. Then an event that passes the filters of main.bicep becomes
+// an alert.
 func TestPackageRunsKeyless(t *testing.T) {
 	script, err := azurite.Find(root)
 	if err != nil || runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
@@ -573,8 +578,8 @@ func TestPackageRunsKeyless(t *testing.T) {
 	}
 }
 
-// deployedSettings returns the app settings of main.bicep as variables. Those of
-// which only Azure knows the values get some that fit the rest of the test.
+// deployedSettings returns the app settings of main.bicep as variables. Settings
+// whose values only Azure knows get values for this test.
 func deployedSettings(t *testing.T, tableEndpoint string) []string {
 	t.Helper()
 	known := map[string]string{
@@ -606,7 +611,7 @@ func deployedSettings(t *testing.T, tableEndpoint string) []string {
 	return variables
 }
 
-// unpack unpacks a package as Azure does, with the permissions that it says.
+// unpack unpacks a package as Azure does, with the permissions in the package.
 func unpack(t *testing.T, file, folder string) {
 	t.Helper()
 	archive, err := zip.OpenReader(file)
@@ -681,7 +686,7 @@ func fetch(t *testing.T, client *http.Client, request *http.Request) []byte {
 	return body
 }
 
-// lockedBuffer is a buffer that may be written and read at once.
+// lockedBuffer is a buffer that may be written and read at the same time.
 type lockedBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer

@@ -13,9 +13,9 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// The tests of this file read every shell script of the repository that nobody
-// runs before a user does: the commands of the pages, of the Makefile, of the
-// workflows and of .ci/run.
+// The tests of this file read every shell script that only users and workflows
+// run: the commands in the pages, in the Makefile, in the workflows and in
+// .ci/run.
 
 // parseShell reads a script. name is where it stands, for errors.
 func parseShell(script, name string, variant syntax.LangVariant) (*syntax.File, error) {
@@ -55,7 +55,7 @@ func TestPagesHaveShell(t *testing.T) {
 			}
 			for _, block := range shellBlocks(string(page)) {
 				count++
-				// A user's shell may be any.
+				// A user may have any shell.
 				if _, err := parseShell(block, file, syntax.LangPOSIX); err != nil {
 					t.Errorf("%v in:\n%s", err, block)
 				}
@@ -79,8 +79,8 @@ func makeTargets(t *testing.T) (targets []string) {
 	return targets
 }
 
-// recipe returns the commands of a target as make hands them to the shell, with
-// those of the targets it needs.
+// recipe returns the commands of a target, and of the targets that it needs, as
+// make gives them to the shell.
 func recipe(t *testing.T, makefile, target string) string {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), "make", "--no-print-directory", "--dry-run", "--always-make", "-f", makefile, target, "APP=hubwatch-contoso", "NAME=CertificateRenamed")
@@ -107,7 +107,7 @@ func TestRecipesAreShell(t *testing.T) {
 	}
 }
 
-// TestBrokenRecipeIsFound plants mistakes that make itself does not see.
+// TestBrokenRecipeIsFound plants mistakes that make itself does not notice.
 func TestBrokenRecipeIsFound(t *testing.T) {
 	makefile := readFile(t, "Makefile")
 	for _, test := range []struct{ name, target, old, new string }{
@@ -130,7 +130,7 @@ func TestBrokenRecipeIsFound(t *testing.T) {
 	}
 }
 
-// makes returns what a script tells make to make: the arguments of each call.
+// makes returns the arguments of each call of make in a script.
 func makes(script *syntax.File) (calls []string) {
 	syntax.Walk(script, func(node syntax.Node) bool {
 		if call, ok := node.(*syntax.CallExpr); ok && len(call.Args) > 0 && call.Args[0].Lit() == "make" {
@@ -145,8 +145,8 @@ func makes(script *syntax.File) (calls []string) {
 	return calls
 }
 
-// TestWorkflowsRunWhatCIRuns checks that a change is checked by the same commands
-// wherever it is.
+// TestWorkflowsRunWhatCIRuns checks that the workflows and .ci/run check a change
+// with the same commands.
 func TestWorkflowsRunWhatCIRuns(t *testing.T) {
 	script, err := parseShell(readFile(t, ".ci/run"), ".ci/run", syntax.LangBash)
 	if err != nil {

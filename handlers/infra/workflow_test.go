@@ -13,11 +13,11 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// The tests of this file hold the workflows to what they may do and to what the
-// Makefile has: code that runs on GitHub with a token is a part of this code.
-// Whether they are workflows at all is for actionlint to say (make lint).
+// The tests of this file check what the workflows may do, and that the Makefile
+// has what they run. Workflows run on GitHub with a token, so they are code like
+// any other. actionlint checks their syntax (make lint).
 
-// workflow is a file of .github/workflows, as far as these tests ask
+// workflow has the parts of a file of .github/workflows that these tests check
 // (https://docs.github.com/actions/reference/workflows-and-actions/workflow-syntax).
 type workflow struct {
 	text        string
@@ -65,7 +65,7 @@ func readWorkflows(t *testing.T) map[string]workflow {
 	return workflows
 }
 
-// scripts returns what the workflow has the shell do, job by job.
+// scripts returns the shell scripts of the workflow, job by job.
 func (w workflow) scripts() (scripts []string) {
 	for _, name := range slices.Sorted(maps.Keys(w.Jobs)) {
 		for _, step := range w.Jobs[name].Steps {
@@ -77,8 +77,8 @@ func (w workflow) scripts() (scripts []string) {
 	return scripts
 }
 
-// words reports all keys of a tree, and all values that are not trees themselves,
-// as text.
+// words calls visit with all keys of a tree, and with all values that are not
+// trees themselves, as text.
 func words(tree any, visit func(string)) {
 	switch node := tree.(type) {
 	case map[string]any:
@@ -103,9 +103,9 @@ var (
 	credential = regexp.MustCompile(`\b(secrets|github\.token|GITHUB_TOKEN|pull_request_target|workflow_run)\b`)
 )
 
-// followWorkflow follows the commands of a workflow and looks at what it may do.
-// actions has the actions that other workflows use; those of this one are added.
-// All workflows pin an action in the same way.
+// followWorkflow follows the commands of a workflow and checks its permissions.
+// actions has the actions that other workflows use; followWorkflow adds the
+// actions of this workflow. All workflows pin an action to the same commit.
 func (s *script) followWorkflow(w workflow, actions map[string]string) {
 	if permissions, _ := w.Permissions.(map[string]any); len(permissions) != 1 || permissions["contents"] != "read" {
 		s.add("it may do %v: want it to begin with reading only", w.Permissions)
@@ -180,7 +180,8 @@ func TestWorkflows(t *testing.T) {
 	}
 }
 
-// TestWorkflowsFollowed plants mistakes into the workflows.
+// TestWorkflowsFollowed plants mistakes into the workflows, and expects a
+// complaint about each.
 func TestWorkflowsFollowed(t *testing.T) {
 	workflows := readWorkflows(t)
 	for _, test := range []struct{ name, file, old, new, want string }{

@@ -1,7 +1,7 @@
-// Command audit judges what govulncheck found. A vulnerability that this code
-// can reach is an error, unless explained says why it harms nobody here. An
-// explanation that nothing needs any more is an error too. A vulnerability of the
-// standard library counts only if the Go that go.mod asks for has not fixed it.
+// Command audit judges what govulncheck found. A vulnerability that this code can
+// reach is an error, unless explained says why it harms nobody here. An
+// explanation without a finding is an error too. A vulnerability of the standard
+// library counts only if the Go that go.mod asks for has not fixed it.
 package main
 
 import (
@@ -19,9 +19,9 @@ import (
 )
 
 // explained says for each vulnerability that govulncheck finds to be reachable,
-// by its id in Go's database, why it harms nobody here. Whoever adds one that
-// only the live database has raises the pinned one in the Makefile as well, so
-// that both find the same.
+// by its id in Go's database, why it harms nobody here. If only the live database
+// has the vulnerability, raise the pinned database in the Makefile too, so that
+// both find the same.
 var explained = map[string]string{}
 
 func main() {
@@ -31,8 +31,8 @@ func main() {
 	}
 }
 
-// run prints what was looked in and what was found. It returns an error for each
-// finding that somebody has to do something about.
+// run prints which database was searched, and the findings. It returns an error
+// for each finding that needs work.
 func run(args []string, stdout io.Writer, explained map[string]string) error {
 	if len(args) != 2 {
 		return errors.New("want two arguments: what govulncheck -format json wrote, and go.mod")
@@ -59,7 +59,7 @@ func run(args []string, stdout io.Writer, explained map[string]string) error {
 
 var toolchain = regexp.MustCompile(`(?m)^toolchain (go\S+)$`)
 
-// report is what govulncheck says, as far as it matters here
+// report has the parts of govulncheck's output that judge needs
 // (golang.org/x/vuln/internal/govulncheck describes its messages).
 type report struct {
 	config   config
@@ -89,8 +89,8 @@ type finding struct {
 	} `json:"trace"` // from what is vulnerable to what calls it
 }
 
-// read reads a report. It is an error if it cannot be one of a scan that looked
-// into a database: no finding would then mean nothing.
+// read reads a report. It returns an error if the report does not say which
+// database was searched: an empty report would then prove nothing.
 func read(in io.Reader) (report, error) {
 	r := report{known: map[string]string{}, findings: map[string]finding{}}
 	for decoder := json.NewDecoder(in); ; {
@@ -110,8 +110,8 @@ func read(in io.Reader) (report, error) {
 		if o := message.OSV; o != nil {
 			r.known[o.ID] = o.Summary
 		}
-		// A finding without a function is about a module or package that is there,
-		// but the code does not call what is vulnerable in it.
+		// A finding without a function is about a module or package that is in
+		// use. The code does not call its vulnerable part.
 		if f := message.Finding; f != nil && len(f.Trace) > 0 && f.Trace[0].Function != "" {
 			if _, again := r.findings[f.ID]; !again {
 				r.findings[f.ID] = *f
@@ -130,8 +130,8 @@ func read(in io.Reader) (report, error) {
 // pseudoVersion matches the time in the version of a module that has no release.
 var pseudoVersion = regexp.MustCompile(`@v\d+\.\d+\.\d+-(\d{4})(\d{2})(\d{2})\d{6}-`)
 
-// date returns the day that the database is of. One that is a module says it in
-// its version only.
+// date returns the day of the database. If the database is a module, only the
+// version of the module has the day.
 func (c config) date() string {
 	if m := pseudoVersion.FindStringSubmatch(c.Database); m != nil {
 		return strings.Join(m[1:], "-")
@@ -142,9 +142,10 @@ func (c config) date() string {
 	return "unknown date"
 }
 
-// judge prints the report and returns what is wrong. wanted is the Go that
-// go.mod asks for. A machine that was told to use an older one may check with
-// it: what the newer one has fixed is printed, and no fault of this code.
+// judge prints the report and returns what is wrong. wanted is the Go that go.mod
+// asks for. A machine may check with an older Go, if it was told to use it. judge
+// then prints what the newer Go has fixed, and does not count it as a fault of
+// this code.
 func (r report) judge(stdout io.Writer, wanted string, explained map[string]string) error {
 	fmt.Fprintf(stdout, "govulncheck %s with %s, database of %s (%s)\n", r.config.Scanner, r.config.Go, r.config.date(), r.config.Database)
 	var faults []error

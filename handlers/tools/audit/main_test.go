@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// scan is what govulncheck writes, but for the findings.
+// scan is what govulncheck writes, without the findings.
 const scan = `
 {"config": {"protocol_version": "v1.0.0", "scanner_name": "govulncheck", "scanner_version": "v1.9.0",
 	"db": "file:///m/golang.org/x/vulndb@v0.0.0-20260102030405-0123456789ab/data/osv", "db_last_modified": "0001-01-01T00:00:00Z",
@@ -18,7 +18,8 @@ const scan = `
 {"osv": {"schema_version": "1.3.1", "id": "GO-2026-0001", "summary": "Something in x"}}
 `
 
-// found is a finding of a function that the code calls, fixed in a version, "" for none.
+// found returns a finding of a function that the code calls. fixed is the version
+// that fixes it, or "" if no version does.
 func found(id, module, fixed string) string {
 	if fixed != "" {
 		fixed = `"fixed_version": "` + fixed + `", `
@@ -72,7 +73,7 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// TestModuleSaysWhichGo holds go.mod to what the judgement needs of it.
+// TestModuleSaysWhichGo checks that go.mod names the Go version that judge needs.
 func TestModuleSaysWhichGo(t *testing.T) {
 	module, err := os.ReadFile("../../../go.mod")
 	if err != nil {

@@ -1,6 +1,5 @@
-// Package cost works out what a deployment is billed for, from what each event
-// makes the services do and from list prices, and writes the page docs/cost.md
-// of it.
+// Package cost computes the bill of a deployment, from what each event makes the
+// services do and from list prices. It writes docs/cost.md.
 package cost
 
 import (
@@ -11,8 +10,8 @@ import (
 	text "text/template"
 )
 
-// operations are what one thing that happens makes the services of a deployment
-// do, as they count it.
+// operations are what the services of a deployment do for one event, in the units
+// of their bills.
 type operations struct {
 	Ingress       int // events published to a topic of Event Grid
 	Matches       int // advanced matches: events that passed an advanced filter
@@ -21,12 +20,12 @@ type operations struct {
 	TableRequests int // to Table Storage
 }
 
-// gridOperations returns what Event Grid bills: it makes no difference between
-// the three.
+// gridOperations returns what Event Grid bills. All three have the same price.
 func (o operations) gridOperations() int { return o.Ingress + o.Matches + o.Deliveries }
 
-// What can happen, and what each takes. handlers/reliability, TestCostOfEachEvent,
-// reads these figures in the page and compares them with those of a run.
+// The events, and the operations of each. handlers/reliability,
+// TestCostOfEachEvent, reads these figures in the page and compares them with the
+// figures of a run.
 var (
 	otherChange    = operations{Ingress: 1}
 	firstChange    = operations{Ingress: 1, Matches: 1, Deliveries: 1, Executions: 1, TableRequests: 2}
@@ -54,8 +53,8 @@ var prices = struct {
 	ThroughputUnit: 21.90, MetricAlert: 0.10,
 }
 
-// What is assumed because it cannot be counted without Azure, or differs from
-// one deployment to the next.
+// Assumptions: figures that cannot be counted without Azure, or that differ
+// between deployments.
 const (
 	recordBytes      = 1_000 // of a log record in an event hub
 	occurrenceBytes  = 4_000 // of an occurrence's row of evidence

@@ -10,7 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestCostAssumptions checks what the bill takes from other files to those files.
+// TestCostAssumptions compares the figures that the bill takes from other files
+// with those files.
 func TestCostAssumptions(t *testing.T) {
 	for _, test := range []struct {
 		file, pattern string // of which every match counts 1, unless it has a number
@@ -42,7 +43,7 @@ func TestCostAssumptions(t *testing.T) {
 	}
 }
 
-// TestBill checks the arithmetic of the bills to one that was done by hand.
+// TestBill compares a bill with a calculation by hand.
 func TestBill(t *testing.T) {
 	got := load{changes: 3_000_000, alertedChanges: 1_000_000, records: 2_000_000, perMessage: 10, failures: 500_000, months: 1}.bill()
 	want := []line{

@@ -92,8 +92,8 @@ func derive(root string) (files map[string][]byte, err error) {
 
 func functionFile(name string) string { return "functions/" + name + "/function.json" }
 
-// strays returns the function.json files that nothing is generated for: the
-// host would offer their functions, and the handler would not know them.
+// strays returns the function.json files of functions that do not exist. The host
+// would offer these functions, and the handler would not know them.
 func strays(root string, files map[string][]byte) ([]string, error) {
 	found, err := filepath.Glob(filepath.Join(root, "functions", "*", "function.json"))
 	if err != nil {

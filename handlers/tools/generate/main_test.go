@@ -34,8 +34,8 @@ func generated(t *testing.T) string {
 	return root
 }
 
-// TestCheck changes what run wrote, and wants -check to name the file and to
-// leave it as it is, and run to write it again.
+// TestCheck changes a file that run wrote. -check has to name the file and to
+// leave it as it is. run has to write it again.
 func TestCheck(t *testing.T) {
 	root := generated(t)
 	if err := run(root, true); err != nil {
@@ -73,8 +73,8 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// TestStrays leaves the function of a detector that is gone: neither run removes
-// it, and both say so.
+// TestStrays leaves the function of a detector that no longer exists. run and
+// -check both report it, and neither removes it.
 func TestStrays(t *testing.T) {
 	root := generated(t)
 	if err := os.CopyFS(filepath.Join(root, "functions/Gone"), os.DirFS(filepath.Join(root, "functions/CertificateAdded"))); err != nil {
@@ -99,9 +99,8 @@ func TestCasesAreRead(t *testing.T) {
 	}
 }
 
-// TestSource checks which topic has which events: any of Azure Resource Manager's,
-// so that a detector of one that no detector has a use for yet needs no change
-// here.
+// TestSource checks which topic has which events. It covers all events of Azure
+// Resource Manager, so that a detector for another of them needs no change here.
 func TestSource(t *testing.T) {
 	for _, kind := range event.OperationTypes {
 		if got, err := source(detector.Trigger{EventTypes: []string{kind}}); got != "controlPlane" || err != nil {

@@ -1,9 +1,9 @@
 // Command mutate changes each condition and each constant of the detectors and of
-// the classifier of failed connections, one at a time, and runs the cases. A
-// change that no case notices is a mistake that somebody can make unnoticed. Run
-// the command in the root of the repository; it changes nothing there. It fails
-// if the cases notice less than 95 % of the changes, or if reasons.go does not
-// say why a change stays unnoticed.
+// the classifier of failed connections, one at a time, and runs the cases. If no
+// case notices a change, somebody can make the same mistake unnoticed. Run the
+// command in the root of the repository. It changes no file there. It fails if
+// the cases notice less than 95 % of the changes, or if reasons.go does not say
+// why a change stays unnoticed.
 package main
 
 import (
@@ -55,11 +55,12 @@ type mutant struct {
 	number, first int // number of the mutant, by which the binary knows it, and of the first mutant of its expression
 	line          int
 	before, after string // the lines in which the expression stands, joined into one
-	// detectors are those whose cases are run. In the code of a detector, the cases
-	// of each of them have to kill the mutant. In the classifier, it is enough that
-	// the cases of one of them do.
+	// detectors are the detectors whose cases are run. A mutant of a detector's
+	// code has to be killed by the cases of each of them. A mutant of the
+	// classifier has to be killed by the cases of one of them.
 	detectors []string
-	// survives names the detectors whose cases do not kill it, or the classifier.
+	// survives names the detectors whose cases do not kill the mutant, or the
+	// classifier.
 	survives []string
 }
 
@@ -146,10 +147,11 @@ func (p *program) mutate(users map[*declaration][]string) (mutants []*mutant, fi
 	return mutants, files
 }
 
-// narrow takes from each mutant the detectors whose cases never evaluate the
-// expression: the condition that leads there shows whether they should. If none
-// does, the mutant keeps all, and survives. Package variables are evaluated
-// whatever the case.
+// narrow removes from each mutant the detectors whose cases never evaluate the
+// expression. Whether they should evaluate it is tested by the mutants of the
+// condition that leads there. If no case evaluates the expression, the mutant
+// keeps all detectors, and survives. Every case evaluates the variables of a
+// package.
 func narrow(cases binary, mutants []*mutant) error {
 	evaluated := map[string]map[int]bool{}
 	for _, d := range detector.All {

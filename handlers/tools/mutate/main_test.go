@@ -139,7 +139,7 @@ func TestRewrite(t *testing.T) {
 	}
 }
 
-// TestUses holds whose cases have to notice what.
+// TestUses checks which detectors' cases have to notice which mutants.
 func TestUses(t *testing.T) {
 	p := parse(t, `
 		type t struct{}
@@ -162,7 +162,7 @@ func TestUses(t *testing.T) {
 	}
 }
 
-// TestFailures checks that only a case of a detector counts as one that noticed.
+// TestFailures checks that only a failed case of a detector counts as noticing.
 func TestFailures(t *testing.T) {
 	out := []byte("--- FAIL: TestCases (0.1s)\n    --- FAIL: TestCases/B/fires-a (0.00s)\n        cases_test.go:1: x\n" +
 		"    --- FAIL: TestCases/A/fires-a (0.00s)\n    --- FAIL: TestCases/A/silent-b (0.00s)\n    cases_test.go:2: A has 0 cases\n")
@@ -229,8 +229,8 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// TestReasons holds without running the mutants that those with a reason are
-// still made: the source that a reason is about may have changed.
+// TestReasons checks, without running the mutants, that each mutant with a reason
+// is still made. The source that a reason is about may have changed.
 func TestReasons(t *testing.T) {
 	p, err := load("../../..", connectionFolder, detectorFolder)
 	if err != nil {

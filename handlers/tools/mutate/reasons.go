@@ -12,7 +12,8 @@ import (
 type reason struct {
 	function string // with its package: connection.Classify
 	changes  []change
-	// of tells the detectors whose cases may miss them; nil stands for all.
+	// of says whether the cases of a detector may miss these mutants; nil means
+	// the cases of every detector.
 	of      func(detector.Detector) bool
 	because string
 }
@@ -20,8 +21,8 @@ type reason struct {
 // change is a mutant as the report shows it.
 type change struct{ before, after string }
 
-// reasons are all mutants that may survive. An entry whose mutant is killed is an
-// error, so that the list is never longer than it must be.
+// reasons lists all mutants that may survive. An entry whose mutant is killed is
+// an error, so that the list is never longer than necessary.
 var reasons = []reason{
 	{
 		function: "detector.Detector.detect",
@@ -73,21 +74,23 @@ var reasons = []reason{
 	},
 }
 
-// onHubItself is an operation on an IoT hub, and not on what lies below one.
+// onHubItself matches an operation on an IoT hub itself, and not an operation on
+// a resource below it.
 var onHubItself = regexp.MustCompile(`(?i)^Microsoft\.Devices/IotHubs/[^/]+(/action)?$`)
 
 func isOnHubItself(d detector.Detector) bool {
 	return d.On.Operations != nil && !slices.ContainsFunc(d.On.Operations, func(o string) bool { return !onHubItself.MatchString(o) })
 }
 
-// fits reports whether the reason is one for everybody whose cases m survives.
+// fits reports whether the reason applies to every detector whose cases m
+// survives.
 func (r reason) fits(m *mutant) bool {
 	excluded := func(d detector.Detector) bool { return r.of != nil && !r.of(d) && slices.Contains(m.survives, d.Name) }
 	return len(m.survives) > 0 && r.function == m.declaration.file.pkg.Name()+"."+m.declaration.name &&
 		slices.Contains(r.changes, change{m.before, m.after}) && !slices.ContainsFunc(detector.All, excluded)
 }
 
-// reasonFor returns why m survives, or "" if nobody says.
+// reasonFor returns why m survives, or "" if there is no reason.
 func reasonFor(m *mutant, reasons []reason) string {
 	if i := slices.IndexFunc(reasons, func(r reason) bool { return r.fits(m) }); i >= 0 {
 		return reasons[i].because
@@ -96,8 +99,8 @@ func reasonFor(m *mutant, reasons []reason) string {
 }
 
 // check returns an error for each survivor without a reason, and for each change
-// with one that does not survive. A reason of detectors of which there is none
-// waits for one.
+// that has a reason and does not survive. A reason for detectors that do not
+// exist yet is not an error.
 func check(mutants []*mutant, reasons []reason) (errs []error) {
 	for _, m := range mutants {
 		if len(m.survives) > 0 && reasonFor(m, reasons) == "" {

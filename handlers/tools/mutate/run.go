@@ -14,9 +14,9 @@ import (
 	"strings"
 )
 
-// selector is what the mutated packages have beside their source. One program
-// holds all mutants, and its environment says which of them it is: so there is
-// one compilation and not one for each mutant. Without a mutant it tells which
+// selector is added to the source of each mutated package. One program holds all
+// mutants, and its environment selects one of them. So there is one compilation,
+// and not one for each mutant. If no mutant is selected, the program says which
 // expressions are evaluated.
 const selector = `package %s
 
@@ -38,8 +38,8 @@ func mutated[T any](first int, original func() T, mutants ...func() T) T {
 }
 `
 
-// rewrite returns text with a choice at each site. The mutants are numbered from
-// first on.
+// rewrite returns text with a choice at each site. The first mutant has the
+// number first.
 func rewrite(text string, sites []site, first int) string {
 	type insertion struct {
 		at   int
@@ -131,8 +131,8 @@ func (b binary) trace(detector string) (map[int]bool, error) {
 }
 
 // run runs the cases of the detectors with a mutant and returns those whose own
-// cases noticed it. A panic that is not an outcome, and a loop without an end,
-// are noticed by whose case comes to it.
+// cases noticed it. A panic that is not an outcome, or an endless loop, is
+// noticed by the detector whose case meets it.
 func (b binary) run(number int, detectors []string) ([]string, error) {
 	out, err := b.command(number, detectors).Output()
 	failed, fatal := failures(out, err)

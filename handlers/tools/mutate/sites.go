@@ -81,8 +81,8 @@ func isFixed(n ast.Node) bool {
 	return false
 }
 
-// prose are the members that are not for judging, by their types: what people
-// read, and the name by which a detector's cases are found.
+// prose are the members that decide nothing, by their types: texts for people,
+// and the name by which a detector's cases are found.
 var prose = map[string][]string{
 	"Detector": {"Name", "Title", "Description", "Remediation", "Limits"},
 	"target":   {"what"},
@@ -117,7 +117,7 @@ func (p *program) counts(x ast.Expr, stack []ast.Node) bool {
 	return true
 }
 
-// enclosing returns the node that an expression stands in, parentheses aside.
+// enclosing returns the node around an expression. It skips parentheses.
 func enclosing(stack []ast.Node) ast.Node {
 	for _, n := range slices.Backward(stack) {
 		if _, isParen := n.(*ast.ParenExpr); !isParen {

@@ -24,7 +24,8 @@ type program struct {
 }
 
 // declaration is a function, a method, a type or a variable at the top of a
-// package. Constants are none: what uses them is mutated.
+// package. Constants are not declarations here: the code that uses them is
+// mutated.
 type declaration struct {
 	file   *file
 	name   string // of a method with its type: Trigger.Matches
@@ -38,8 +39,8 @@ type file struct {
 	pkg        *types.Package
 }
 
-// change returns what other in place of a site makes of the lines that the site
-// stands in, joined into one, and the number of the first of them.
+// change puts other in place of a site. It returns the lines of the site before
+// and after, each joined into one line, and the number of the first line.
 func (f *file) change(s site, other string) (line int, before, after string) {
 	start := strings.LastIndexByte(f.text[:s.start], '\n') + 1
 	rest, _, _ := strings.Cut(f.text[s.end:], "\n")
@@ -84,8 +85,8 @@ func newProgram() *program {
 	}}
 }
 
-// packages is an importer that has some packages from their source, so that a
-// name is the same object in all of them, and asks another for the rest.
+// packages is an importer. It has some packages from their source, so that a name
+// is the same object in all of them. It asks another importer for the rest.
 type packages struct {
 	types.Importer
 	checked map[string]*types.Package
@@ -98,8 +99,8 @@ func (p packages) Import(name string) (*types.Package, error) {
 	return p.Importer.Import(name)
 }
 
-// imports returns an importer for the packages in folders below root, which has
-// what they import as it is compiled.
+// imports returns an importer for the packages in folders below root. It takes
+// what they import in compiled form.
 func (p *program) imports(root string, folders []string) (packages, error) {
 	list := exec.Command("go", "list", "-export", "-deps", "-f", "{{.ImportPath}}={{.Export}}")
 	for _, folder := range folders {
@@ -165,8 +166,8 @@ func (p *program) declare(f *file, decl ast.Decl) {
 	}
 }
 
-// uses returns the declarations that those with the given names use, directly or
-// not, themselves included.
+// uses returns the declarations with the given names, and all declarations that
+// they use, directly or not.
 func (p *program) uses(names ...string) map[*declaration]bool {
 	byObject := map[types.Object]*declaration{}
 	var queue []*declaration

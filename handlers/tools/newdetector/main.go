@@ -1,6 +1,6 @@
-// Command newdetector begins a detector: it writes the Go file and two cases, with
-// what is still to fill in, and adds the detector to the list. What it wrote
-// builds; the tests of handlers/detector say what is missing. Run it in the root
+// Command newdetector begins a detector: it writes the Go file and two cases,
+// with what is still to fill in, and adds the detector to the list. The new files
+// build. The tests of handlers/detector say what is missing. Run it in the root
 // of the repository.
 package main
 
@@ -32,11 +32,11 @@ func main() {
 	}
 }
 
-// folder has the detectors. It is a path below the root.
+// folder is the folder of the detectors, below the root.
 const folder = "handlers/detector"
 
 // run writes the files of the detector that args name, below root. It writes
-// nothing if the name is not one that a new detector may have.
+// nothing if a new detector may not have the name.
 func run(root string, args []string, stdout io.Writer) error {
 	if len(args) != 1 || args[0] == "" {
 		return errors.New("want the name of the detector: make detector NAME=CertificateRenamed")
@@ -69,12 +69,13 @@ func run(root string, args []string, stdout io.Writer) error {
 // the name of an event subscription, which has 3 to 64 characters.
 var form = regexp.MustCompile(`^[A-Z][A-Za-z]{2,63}$`)
 
-// allowed returns why a new detector cannot have a name, nil if it can.
+// allowed returns why a new detector cannot have a name. It returns nil if it
+// can.
 func allowed(root, name string) error {
 	if !form.MatchString(name) {
 		return fmt.Errorf("%q is not a name: want 3 to 64 letters without accents, the first a capital", name)
 	}
-	// The file would be left out of the package on most systems, or always.
+	// Go would leave the file out of the package on most systems, or always.
 	nowhere := build.Context{GOOS: "none", GOARCH: "none", Compiler: "gc", OpenFile: func(string) (io.ReadCloser, error) {
 		return io.NopCloser(strings.NewReader("package detector\n")), nil
 	}}
@@ -201,7 +202,7 @@ func fill(t *template.Template, values map[string]string) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// listed returns a Go file with a name put at the end of its list All. It is an
+// listed returns a Go file with a name added at the end of its list All. It is an
 // error if the file has no such list.
 func listed(source []byte, name string) ([]byte, error) {
 	files := token.NewFileSet()

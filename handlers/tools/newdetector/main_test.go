@@ -65,9 +65,9 @@ func command(t *testing.T, folder string, words ...string) (string, bool) {
 	return string(out), err == nil
 }
 
-// TestNewDetector begins a detector in a copy of the sources, and goes on as its
-// author does: the tree builds right away, the tests say what is missing, and the
-// cases get what they want.
+// TestNewDetector begins a detector in a copy of the sources, and goes on as an
+// author would. The tree builds at once, the tests say what is missing, and the
+// cases are filled in.
 func TestNewDetector(t *testing.T) {
 	root := copied(t)
 	before := list(t, root)
@@ -144,7 +144,7 @@ func TestNewDetector(t *testing.T) {
 		}
 	}
 
-	// A second one of the name is refused, in any letter case.
+	// A second detector of the same name is refused. Letter case does not matter.
 	for _, name := range []string{"CertificateRenamed", "CertificateREnamed"} {
 		if err := run(root, []string{name}, &out); err == nil || !strings.Contains(err.Error(), "already") {
 			t.Errorf("%s is there, and another is begun: %v", name, err)
@@ -152,7 +152,8 @@ func TestNewDetector(t *testing.T) {
 	}
 }
 
-// TestNamesThatAreRefused checks that a name which cannot be one writes nothing.
+// TestNamesThatAreRefused checks that run writes nothing for a name that a
+// detector cannot have.
 func TestNamesThatAreRefused(t *testing.T) {
 	root := copied(t)
 	before := list(t, root)

@@ -12,8 +12,9 @@ import (
 )
 
 // TestReadmeSteps follows the section "Add a detector" of README.md as it is
-// written: it runs each command in a copy of the repository, and does in between
-// what the text asks of the author. It counts what is touched by hand.
+// written: it runs each command in a copy of the repository, and does what the
+// text asks of the author between the commands. It counts the files that the
+// author edits.
 func TestReadmeSteps(t *testing.T) {
 	root := copied(t)
 	commands := readmeCommands(t)
@@ -77,7 +78,7 @@ func TestReadmeSteps(t *testing.T) {
 		run(line)
 	}
 
-	// What the cases want is right, without an edit.
+	// The cases want the right outcome, without an edit by hand.
 	list, err := cases.Read(os.DirFS(filepath.Join(root, "handlers/detector/testdata")), "HubKeysListed")
 	if err != nil || len(list) != 2 {
 		t.Fatalf("%d cases, %v", len(list), err)
@@ -91,7 +92,7 @@ func TestReadmeSteps(t *testing.T) {
 		t.Errorf("the second case wants %+v", list[1].Want)
 	}
 
-	// All else that changes is written by the commands.
+	// The commands write every other change.
 	written := []string{
 		"docs/alerts.md", "docs/cost.md", "functions/HubKeysListed/function.json", "handlers/detector/all.go", "infra/subscriptions.json",
 	}

@@ -1,7 +1,7 @@
 // Command sbom writes what a binary is made of, as CycloneDX 1.6 in JSON: the
 // modules that the linker put in and the standard library, each with version,
-// hash and licence. It says nothing of when and where it ran, so that the same
-// binary gives the same bytes.
+// hash and licence. The file does not say when and where the command ran, so that
+// the same binary gives the same bytes.
 package main
 
 import (
@@ -86,8 +86,8 @@ func run(args []string, stdout io.Writer) error {
 
 var toolchain = regexp.MustCompile(`(?m)^toolchain (go\S+)$`)
 
-// folders returns where the sources of modules are, by their paths. They are
-// there, since the binary was made of them.
+// folders returns the folders with the sources of modules, by the paths of the
+// modules. The sources are on this machine, because the binary was made of them.
 func folders(modules []*debug.Module) (map[string]string, error) {
 	arguments := []string{"list", "-m", "-json=Path,Version,Dir"}
 	for _, m := range modules {
@@ -163,7 +163,7 @@ type property struct {
 }
 
 // list returns what a binary is made of. The version of the binary is the version
-// of these sources; its hash says which build of them it is. folders has the
+// of these sources. The hash of the binary identifies the build. folders has the
 // sources of its modules. It is an error if a module has no licence that is known
 // here, or is replaced by something else.
 func list(binary []byte, info *buildinfo.BuildInfo, folders map[string]string) (bom, error) {
@@ -201,8 +201,9 @@ func list(binary []byte, info *buildinfo.BuildInfo, folders map[string]string) (
 		if err != nil {
 			return bom{}, fmt.Errorf("%s: %w", m.Path, err)
 		}
-		// The hash of a module in go.sum is one of its files' hashes and names.
-		// It is written down here as CycloneDX's own tool for Go does it.
+		// The hash of a module in go.sum is the hash of a list of its files, with
+		// their names and hashes. CycloneDX's own tool for Go writes it in the
+		// same way.
 		content, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(m.Sum, "h1:"))
 		if err != nil || len(content) != sha256.Size {
 			return bom{}, fmt.Errorf("%s: %q is no hash", m.Path, m.Sum)
@@ -243,8 +244,8 @@ func licenceIn(folder string) ([]licence, error) {
 	return licenced(id), nil
 }
 
-// identify returns the SPDX identifier of a licence, or "" for one that is not
-// known or for several in one text.
+// identify returns the SPDX identifier of a licence. It returns "" for an unknown
+// licence and for several licences in one text.
 func identify(text string) string {
 	text = strings.Join(strings.Fields(text), " ")
 	var ids []string

@@ -40,8 +40,8 @@ func TestIdentify(t *testing.T) {
 
 const sum = "h1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 
-// module makes the folder of a module with files of licences, and goes there,
-// as its own folder is looked at as well.
+// module makes the folder of a module with files of licences, and makes it the
+// working directory, because run looks for a licence there too.
 func module(t *testing.T, licences map[string]string) map[string]string {
 	t.Helper()
 	folder := t.TempDir()

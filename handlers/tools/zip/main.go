@@ -1,6 +1,5 @@
 // Command zip packs the app as Azure Functions takes it. The same files always
-// make the same bytes, so that a package can be compared with one that somebody
-// else built from the same source.
+// make the same bytes, so that two packages of the same source can be compared.
 package main
 
 import (
@@ -45,8 +44,8 @@ func run(args []string, stdout io.Writer) error {
 // can express.
 var epoch = time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// pack returns a folder as a zip file, in order of the names. Of all files only
-// the one that host.json names as the executable may be executed, as in a
+// pack returns a folder as a zip file, in order of the names. Only the file that
+// host.json names as the executable has permission to be executed, as in a
 // package of func (Azure/azure-functions-core-tools, ZipHelper). It is an error
 // if that file is missing, or if the folder has something that must not be
 // deployed: local settings, hidden files, links.
@@ -102,9 +101,9 @@ func pack(folder string) ([]byte, error) {
 	return packed.Bytes(), nil
 }
 
-// executable returns the name that host.json gives the handler. The host makes
-// a path of it, func compares it with names in the package: so it has to be the
-// plain name.
+// executable returns the name that host.json gives the handler. The host makes a
+// path of the name. func compares the name with names in the package. So it has
+// to be the plain name.
 func executable(app fs.FS) (string, error) {
 	content, err := fs.ReadFile(app, "host.json")
 	if err != nil {
