@@ -21,10 +21,10 @@ import (
 
 const demoDeliveries = 3
 
-// demo delivers every sample event and log message three times in random order,
-// and publishes three times what the relay makes of the messages; it shows the
-// alerts, and returns an error unless each detector has raised one alert of one
-// occurrence and nothing was lost.
+// demo delivers every sample event and log message three times in random order.
+// It also publishes each event of the relay three times. It shows the alerts. It
+// returns an error unless each detector has raised one alert with one occurrence,
+// and nothing was lost.
 func demo(ctx context.Context, stdout io.Writer, log *slog.Logger) error {
 	if err := os.RemoveAll(deadLetterFolder); err != nil {
 		return err
@@ -61,8 +61,8 @@ func demo(ctx context.Context, stdout io.Writer, log *slog.Logger) error {
 	return nil
 }
 
-// eachOnce returns an error unless alerts are one of each detector, of one
-// occurrence each.
+// eachOnce returns an error unless each detector has exactly one alert, with one
+// occurrence.
 func eachOnce(alerts []alert.Alert) error {
 	found := map[string]int{}
 	for _, a := range alerts {

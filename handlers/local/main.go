@@ -21,7 +21,7 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
 }
 
-// portSetting is the variable that says where make run listens.
+// portSetting is the variable with the port on which make run listens.
 const portSetting = "HUBWATCH_PORT"
 
 // defaultPort is the port of the real host under func start.

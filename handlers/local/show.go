@@ -10,10 +10,10 @@ import (
 	"hubwatch/handlers/alert"
 )
 
-// width is that of a terminal that nobody has widened.
+// width is the default width of a terminal, in columns.
 const width = 80
 
-// show prints alerts, as a list and with the whole of the last.
+// show prints a list of alerts, and the last alert in full.
 func show(w io.Writer, alerts []alert.Alert) {
 	const line = "%-43s  %-8s  %-16s  %5v\n"
 	fmt.Fprintf(w, line, "ALERT TYPE", "SEVERITY", "LAST SEEN", "COUNT")
@@ -38,7 +38,7 @@ func show(w io.Writer, alerts []alert.Alert) {
 }
 
 // wrap prints a text in lines that fit the terminal. If the text begins with a
-// number and a point, the lines after the first stand below the text behind them.
+// number and a point, the following lines are indented by as much.
 func wrap(w io.Writer, indent, text string) {
 	words := strings.Fields(text)
 	line, next := indent, indent
@@ -59,7 +59,8 @@ func wrap(w io.Writer, indent, text string) {
 	fmt.Fprintln(w, line)
 }
 
-// printable returns foreign text without what a terminal would obey.
+// printable returns foreign text without characters that would control a
+// terminal.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {

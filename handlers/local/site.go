@@ -24,8 +24,8 @@ import (
 	"hubwatch/handlers/local/functions"
 )
 
-// Where the local commands find what make puts there, below the root of the
-// repository, in which they run.
+// Files and folders, relative to the root of the repository. The local commands
+// run there, and make puts the files there.
 const (
 	appFolder           = "build/app"
 	deadLetterFolder    = "build/deadletter"
@@ -39,7 +39,7 @@ const (
 )
 
 // site is all of hubwatch on this machine: Azurite, the handler under a stand-in
-// for the Functions host, and stand-ins for Event Grid and an event hub in front.
+// for the Functions host, and stand-ins for Event Grid and an event hub.
 type site struct {
 	azurite   *azurite.Service
 	functions *functions.Host
@@ -54,17 +54,17 @@ type site struct {
 // siteOptions say how a site differs from the usual.
 type siteOptions struct {
 	port int // of 127.0.0.1; 0 is any free one
-	// relayed stands between the relay and the topic; nil for nothing there.
+	// relayed puts a handler between the relay and the topic. It may be nil.
 	relayed func(topic http.Handler) http.Handler
-	// messages stands before the event hub; nil for nothing there.
+	// messages puts a handler before the event hub. It may be nil.
 	messages func(hub http.Handler) http.Handler
-	// settled is told what became of each event; nil for nobody.
+	// settled is called with the result of each event. It may be nil.
 	settled func(eventgrid.Report)
 	log     *slog.Logger
 }
 
 // startSite starts everything, with the app in build/app. After an error nothing
-// of it runs.
+// is left running.
 func startSite(ctx context.Context, o siteOptions) (*site, error) {
 	s := &site{}
 	if err := s.start(ctx, o); err != nil {
@@ -138,7 +138,7 @@ func (s *site) start(ctx context.Context, o siteOptions) error {
 	return nil
 }
 
-// between puts a handler before another one; nil changes nothing.
+// between puts a handler before h. If before is nil, it returns h.
 func between(before func(http.Handler) http.Handler, h http.Handler) http.Handler {
 	if before == nil {
 		return h
@@ -224,7 +224,7 @@ func (s *site) alerts(ctx context.Context) ([]alert.Alert, error) {
 	return list, nil
 }
 
-// samples returns what is in the files of a folder of samples.
+// samples returns the contents of the files in a folder of samples.
 func samples(folder string) ([][]byte, error) {
 	in := os.DirFS(folder)
 	files, err := fs.Glob(in, "*.json")

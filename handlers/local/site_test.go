@@ -15,8 +15,8 @@ import (
 	"hubwatch/handlers/local/azurite"
 )
 
-// atRoot runs the rest of a test in the root of the repository, with what make
-// puts there: the app and Azurite.
+// atRoot runs the rest of a test in the root of the repository. make puts the app
+// and Azurite there.
 func atRoot(t *testing.T) {
 	t.Helper()
 	t.Chdir("../..")
@@ -47,7 +47,7 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-// TestEachOnce checks the demo to failing when an alert is missing, doubled or
+// TestEachOnce checks that the demo fails if an alert is missing, doubled or
 // counted twice.
 func TestEachOnce(t *testing.T) {
 	var rows []alert.Alert
@@ -69,8 +69,8 @@ func TestEachOnce(t *testing.T) {
 	}
 }
 
-// TestFailingTopicLosesNothing lets the topic refuse what the relay publishes, at
-// first: the host then fails the invocation, and the messages come again.
+// TestFailingTopicLosesNothing lets the topic refuse the first events of the
+// relay. The host then fails the invocation, and the messages come again.
 func TestFailingTopicLosesNothing(t *testing.T) {
 	atRoot(t)
 	var refused atomic.Int32

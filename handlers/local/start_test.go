@@ -28,8 +28,8 @@ func children(t *testing.T) string {
 	return strings.Join(ids, " ")
 }
 
-// playground is a root of the repository with links to what it needs, all of
-// which can be broken.
+// playground makes a folder like the root of the repository, with links to the
+// files that make run needs. A test can replace each of them.
 func playground(t *testing.T) string {
 	t.Helper()
 	atRoot(t)
@@ -78,8 +78,8 @@ func gone(t *testing.T, path string) {
 	}
 }
 
-// TestStartFailures: whatever is missing or broken is said in one line, and
-// nothing runs afterwards.
+// TestStartFailures: one line says what is missing or broken, and no process is
+// left.
 func TestStartFailures(t *testing.T) {
 	tests := []struct {
 		name  string
@@ -181,7 +181,7 @@ func globbed(t *testing.T, pattern string) []string {
 	return files
 }
 
-// TestUsage covers arguments that are none.
+// TestUsage covers wrong arguments.
 func TestUsage(t *testing.T) {
 	for _, args := range [][]string{{"demo", "demo"}, {"-h"}, {"run"}} {
 		var stdout, stderr bytes.Buffer

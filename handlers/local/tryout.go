@@ -7,8 +7,8 @@ import (
 	"log/slog"
 )
 
-// tryOut is make run: it shows what becomes of the sample events, and then
-// listens for more, and shows what becomes of them, until ctx is done.
+// tryOut is make run. It shows the alerts of the sample events. Then it listens
+// for more events and shows their results, until ctx is done.
 func tryOut(ctx context.Context, getenv func(string) string, stdout io.Writer, log *slog.Logger) error {
 	number, err := port(getenv)
 	if err != nil {

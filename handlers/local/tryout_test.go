@@ -17,7 +17,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// terminal is what a person sees.
+// terminal collects what a person would see.
 type terminal struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -41,8 +41,8 @@ func (s *terminal) String() string {
 	return s.text.String()
 }
 
-// await returns what matches a pattern in what came from an offset on, once it
-// is there, with its groups, and the offset behind it.
+// await waits until a pattern matches the output after an offset. It returns the
+// match with its groups, and the offset after the match.
 func (s *terminal) await(t *testing.T, from int, pattern string) ([]string, int) {
 	t.Helper()
 	limit := time.After(time.Minute)
@@ -60,8 +60,8 @@ func (s *terminal) await(t *testing.T, from int, pattern string) ([]string, int)
 	}
 }
 
-// TestTryOut runs make run as a person does: it reads what it says, sends events
-// and messages, and looks at what is said of them.
+// TestTryOut uses make run as a person does. It reads the instructions, sends
+// events and messages, and reads the results.
 func TestTryOut(t *testing.T) {
 	atRoot(t)
 	before := children(t)
@@ -166,7 +166,7 @@ func TestTryOut(t *testing.T) {
 	}
 }
 
-// TestWrap covers lines that are too long, and those of a numbered step.
+// TestWrap covers lines that are too long, and lines of a numbered step.
 func TestWrap(t *testing.T) {
 	word := strings.Repeat("x", 30)
 	for text, want := range map[string]string{

@@ -21,8 +21,8 @@ import (
 // watchLimit bounds the reading of the tables for one event.
 const watchLimit = 30 * time.Second
 
-// watcher shows what becomes of events and log messages, as far as the tables
-// tell. It says nothing of those that came before begin.
+// watcher shows the results of events and log messages, as the tables have them.
+// It ignores events and messages that came before begin.
 type watcher struct {
 	ctx     context.Context
 	out     io.Writer
@@ -38,8 +38,8 @@ func newWatcher(ctx context.Context, out io.Writer) *watcher {
 	return &watcher{ctx: ctx, out: out, known: map[string]bool{}}
 }
 
-// begin makes the watcher show what comes from now on, and remember what the
-// tables have.
+// begin makes the watcher show what comes from now on. The watcher remembers what
+// the tables have already.
 func (w *watcher) begin(s *site) error {
 	subscriptions, err := eventgrid.LoadSubscriptions(subscriptionsFile)
 	if err != nil {
@@ -60,14 +60,15 @@ func (w *watcher) begin(s *site) error {
 	return err
 }
 
-// finding is an alert that an event is evidence of.
+// finding is an alert that has an event as evidence.
 type finding struct {
 	alert.Alert
 	known bool // the event was in the alert before
 }
 
-// alerts returns the alerts of the named detectors, or of all if there are none,
-// that an event, or any if id is empty, is evidence of, and remembers them.
+// alerts returns the alerts that have an event as evidence, and remembers them.
+// An empty id stands for any event. Without detectors it returns the alerts of
+// all detectors.
 func (w *watcher) alerts(id string, detectors []string) ([]finding, error) {
 	ctx, cancel := context.WithTimeout(w.ctx, watchLimit)
 	defer cancel()
@@ -95,9 +96,9 @@ func (w *watcher) alerts(id string, detectors []string) ([]finding, error) {
 	return found, nil
 }
 
-// quarantined returns what of an event, or of any if id is empty, was quarantined
-// by the named functions, or by any if there are none, and remembers it. Without
-// an id a quarantined event counts as the event, if it was not there before.
+// quarantined returns what the named functions have quarantined of an event, and
+// remembers it. Without functions it returns what any function has quarantined.
+// An empty id stands for any event that was not there before.
 func (w *watcher) quarantined(id string, functions []string) ([]table.Held, error) {
 	ctx, cancel := context.WithTimeout(w.ctx, watchLimit)
 	defer cancel()
@@ -128,7 +129,7 @@ func (w *watcher) remember(parts ...string) bool {
 	return before
 }
 
-// settled shows what became of an event that came to the topic.
+// settled shows the result of an event that came to the topic.
 func (w *watcher) settled(r eventgrid.Report) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -201,7 +202,7 @@ func (w *watcher) relayed(topic http.Handler) http.Handler {
 	})
 }
 
-// messages shows what became of log messages out of which no event came.
+// messages shows the result of log messages that gave no event.
 func (w *watcher) messages(hub http.Handler) http.Handler {
 	return http.HandlerFunc(func(response http.ResponseWriter, r *http.Request) {
 		before := w.publish.Load()
@@ -213,8 +214,8 @@ func (w *watcher) messages(hub http.Handler) http.Handler {
 	})
 }
 
-// message waits until the relay has done with a message that came after it had
-// published so often.
+// message waits until the relay has finished a message. before is the number of
+// requests that the relay had published with when the message came.
 func (w *watcher) message(before int64) {
 	w.mu.Lock()
 	s := w.site

@@ -1,7 +1,7 @@
-// Package azurite runs Azurite's table service, which stands for Azure Table
-// Storage. Beside it are a managed identity whose tokens Azurite accepts, a
-// certificate for HTTPS, without which it accepts no token, and a proxy that makes
-// faults.
+// Package azurite runs Azurite's table service, a stand-in for Azure Table
+// Storage. The package also has a managed identity whose tokens Azurite accepts,
+// a certificate for HTTPS, without which Azurite accepts no token, and a proxy
+// that makes faults.
 package azurite
 
 import (
@@ -73,9 +73,10 @@ type Service struct {
 	output  *announcement
 }
 
-// Start starts the service and waits until it answers.
-// It is an error if there is no Node.js, or if the service exits before, or does
-// not answer within 30 seconds or before ctx ends; no process is left then. The end of ctx later does nothing.
+// Start starts the service and waits until it answers. It returns an error if
+// there is no Node.js, if the service exits, or if the service does not answer
+// within 30 seconds or before ctx ends. After an error no process is left. Once
+// the service answers, the end of ctx has no effect.
 func Start(ctx context.Context, options Options) (*Service, error) {
 	port := options.Port
 	if port == 0 {
@@ -195,8 +196,8 @@ func (a *announcement) Write(p []byte) (int, error) {
 	return a.copy.Write(p)
 }
 
-// Again starts the service once more after Stop, on the same port and with the
-// tables that it has kept. It is an error if it keeps none.
+// Again starts the service again after Stop, on the same port and with the same
+// tables. It returns an error if the service keeps its tables in memory.
 func (s *Service) Again(ctx context.Context) (*Service, error) {
 	if s.options.Location == "" {
 		return nil, errors.New("azurite: the tables were in memory")
@@ -225,9 +226,9 @@ func (s *Service) ConnectionString() string {
 		scheme, account, accountKey, s.Endpoint())
 }
 
-// Stop ends the service with SIGINT, the only signal on which it saves all that
-// it has acknowledged, and waits; after ten seconds it kills. It returns an error
-// if it had to kill.
+// Stop ends the service with SIGINT and waits. On this signal only, Azurite saves
+// everything that it has acknowledged. After ten seconds Stop kills the service
+// and returns an error.
 func (s *Service) Stop() error {
 	var err error
 	s.stop.Do(func() {
@@ -242,8 +243,8 @@ func (s *Service) Stop() error {
 	return err
 }
 
-// Kill ends the service with SIGKILL and waits. What it acknowledged in the last
-// five seconds may be lost.
+// Kill ends the service with SIGKILL and waits. Writes that Azurite acknowledged
+// in the last five seconds may be lost.
 func (s *Service) Kill() {
 	s.process.Process.Kill()
 	<-s.exited

@@ -30,7 +30,8 @@ type IdentityOptions struct {
 	// Lifetime of a token; 0 means an hour.
 	Lifetime time.Duration
 	// ClientID, if set, is the only client_id that gets a token, as with a
-	// user-assigned identity; without it a request with any client_id, or none, does.
+	// user-assigned identity. If it is empty, any client_id gets a token, and so
+	// does a request without one.
 	ClientID string
 }
 

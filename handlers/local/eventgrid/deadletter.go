@@ -14,9 +14,9 @@ import (
 	"hubwatch/handlers/local/netjson"
 )
 
-// deadLetter writes an event that is given up on to its own file, or only logs
-// it if there is no folder. The file's name is made of the subscription's name
-// and a new id, never of anything in the event.
+// deadLetter writes an undelivered event to a file of its own. If there is no
+// folder, deadLetter only logs the event. The name of the file consists of the
+// subscription's name and a new id, and of nothing in the event.
 func (d *delivery) deadLetter(reason string) {
 	folder := d.topic.options.DeadLetters
 	if folder == "" {
@@ -60,7 +60,7 @@ func (d *delivery) deadLetterText(reason string) ([]byte, error) {
 	return append(netjson.AppendObject(nil, members), '\n'), nil
 }
 
-// outcome is Event Grid's word for the last attempt.
+// outcome is Event Grid's name for the result of the last attempt.
 func (d *delivery) outcome() string {
 	switch d.lastStatus {
 	case 0:
@@ -86,8 +86,8 @@ func (d *delivery) outcome() string {
 	return "GenericError"
 }
 
-// writeFile makes the folder if needed and lets a file appear under its name
-// only when it is complete.
+// writeFile makes the folder if needed. The file gets its name only when it is
+// complete.
 func writeFile(folder, name string, content []byte) error {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err

@@ -36,12 +36,13 @@ type Filter struct {
 	// SubjectBeginsWith and SubjectEndsWith restrict the subject; empty means any.
 	SubjectBeginsWith string `json:"subjectBeginsWith"`
 	SubjectEndsWith   string `json:"subjectEndsWith"`
-	// IsSubjectCaseSensitive concerns those two only.
+	// IsSubjectCaseSensitive applies to SubjectBeginsWith and SubjectEndsWith
+	// only.
 	IsSubjectCaseSensitive bool `json:"isSubjectCaseSensitive"`
 	// AdvancedFilters are conditions on single fields.
 	AdvancedFilters []AdvancedFilter `json:"advancedFilters"`
-	// EnableAdvancedFilteringOnArrays lets a field be an array whose elements
-	// are tried one by one; without it an array matches nothing.
+	// EnableAdvancedFilteringOnArrays lets a field be an array, whose elements
+	// are compared one by one. Without it an array matches nothing.
 	EnableAdvancedFilteringOnArrays bool `json:"enableAdvancedFilteringOnArrays"`
 }
 
@@ -54,13 +55,14 @@ type AdvancedFilter struct {
 	Key string `json:"key"`
 	// Value is the operand of the operators that take one.
 	Value any `json:"value"`
-	// Values are the operands of the others: any of them may apply. A range is
-	// an array of its two ends, both included.
+	// Values are the operands of the other operators: any of them may apply. A
+	// range is an array of its two ends, both included.
 	Values []any `json:"values"`
 }
 
-// LoadSubscriptions reads a JSON array of subscriptions. It is an error if a
-// member is unknown, if two subscriptions share a name, or if one is not valid.
+// LoadSubscriptions reads a JSON array of subscriptions. It returns an error if a
+// member is unknown, if two subscriptions have the same name, or if a
+// subscription is not valid.
 func LoadSubscriptions(path string) ([]Subscription, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
@@ -141,7 +143,7 @@ func (s Subscription) Validate() error {
 }
 
 // Matches reports whether the subscription takes an event, given as the JSON of
-// an Event Grid schema event or of a CloudEvent. Something that is no JSON
+// an Event Grid schema event or of a CloudEvent. Anything that is not a JSON
 // object matches nothing. Matches expects a valid subscription.
 func (s Subscription) Matches(event []byte) bool {
 	fields, err := eventFields(event)
@@ -182,8 +184,8 @@ var attributes = map[string]string{
 	"eventtype": "type", "type": "eventType",
 }
 
-// lookup returns the value of an event's field, or nil if there is none. Names
-// of attributes match in any case and in the words of either schema; names
+// lookup returns the value of an event's field, or nil if there is none. Names of
+// attributes match in any letter case, and by their names in either schema. Names
 // within data match exactly.
 func lookup(event map[string]any, key string) any {
 	first, path, nested := strings.Cut(key, ".")

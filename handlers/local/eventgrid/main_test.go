@@ -17,7 +17,8 @@ func write(t *testing.T, path, content string) {
 	}
 }
 
-// within gives a context that fails the test early enough to see where it hangs.
+// within returns a context with a deadline before the deadline of the test, so
+// that a test that hangs says where.
 func within(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)

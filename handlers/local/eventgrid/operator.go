@@ -43,7 +43,8 @@ var operators = map[string]operator{
 	"IsNotNull":                 {unary: true},
 }
 
-// operands returns what the filter compares with, or says what is wrong with it.
+// operands returns the values that the filter compares with. Its error says what
+// is wrong with them.
 func (a AdvancedFilter) operands() ([]any, error) {
 	op, ok := operators[a.OperatorType]
 	if !ok {
@@ -70,8 +71,8 @@ func (a AdvancedFilter) operands() ([]any, error) {
 	return operands, nil
 }
 
-// matches judges the value of a field; nil stands for a missing one. Of an
-// array the elements are judged, and those of another type are ignored.
+// matches judges the value of a field; nil stands for a missing one. If the value
+// is an array, its elements are judged, and elements of another type are ignored.
 func (a AdvancedFilter) matches(value any, arrays bool) bool {
 	op := operators[a.OperatorType]
 	if value == nil {

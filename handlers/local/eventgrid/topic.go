@@ -74,8 +74,9 @@ type TopicOptions struct {
 	Functions string
 	// Schema is the form of delivered events.
 	Schema DeliverySchema
-	// DeadLetters is the folder for events given up on, one file each; it is made
-	// when needed. If it is empty they are dropped and logged.
+	// DeadLetters is the folder for undelivered events, one file each. The folder
+	// is made when needed. If DeadLetters is empty, the events are dropped and
+	// logged.
 	DeadLetters string
 	// TimeScale multiplies the waits between attempts; 0 means 1, Event Grid's own.
 	TimeScale float64
@@ -90,8 +91,8 @@ type TopicOptions struct {
 	// Concurrency is the number of deliveries under way at once; 0 means 64.
 	Concurrency int
 	// Settled, if not nil, is called once for each published event, when nothing
-	// more is done for it. It may be called at the same time for several events,
-	// and is not called for those that the closing of the topic cuts off.
+	// more is done for it. It may be called at the same time for several events.
+	// It is not called for events whose deliveries Close ends.
 	Settled func(Report)
 	// Logger takes the log of deliveries; nil discards it.
 	Logger *slog.Logger
@@ -107,7 +108,7 @@ type Report struct {
 type Delivery struct {
 	Subscription, Function string
 	Attempts               int
-	// DeadLetter is Event Grid's reason for giving up on the event, or empty if it
+	// DeadLetter is Event Grid's reason for a dead letter, or empty if the event
 	// was delivered.
 	DeadLetter string
 }
@@ -206,8 +207,8 @@ func refuse(w http.ResponseWriter, status int, code, message string) {
 	})}}))
 }
 
-// Wait returns when no event waits for delivery, retry or dead-lettering, or
-// the error of ctx if that ends before.
+// Wait returns when no event waits for delivery, retry or dead-lettering. If ctx
+// ends before, it returns the error of ctx.
 func (t *Topic) Wait(ctx context.Context) error {
 	t.mu.Lock()
 	idle := t.idle
@@ -220,8 +221,8 @@ func (t *Topic) Wait(ctx context.Context) error {
 	}
 }
 
-// Close breaks off all deliveries and retries and waits until none is left.
-// What was not delivered is lost, and logged.
+// Close ends all deliveries and retries, and waits until they have ended.
+// Undelivered events are lost, and logged.
 func (t *Topic) Close() {
 	t.mu.Lock()
 	t.cancel()
@@ -312,8 +313,8 @@ type progress struct {
 	left   int // deliveries under way
 }
 
-// settled adds the delivery to the report of its event, which is told if that was
-// the last one.
+// settled adds the delivery to the report of its event. If this was the last
+// delivery, it calls Settled with the report.
 func (d *delivery) settled() {
 	d.of.mu.Lock()
 	defer d.of.mu.Unlock()
@@ -325,8 +326,8 @@ func (d *delivery) settled() {
 	}
 }
 
-// run tries until the event is delivered, or cannot be, and reports false if the
-// topic closes before.
+// run tries to deliver the event until it succeeds or gives up. It returns false
+// if the topic closes before.
 func (d *delivery) run() bool {
 	t := d.topic
 	var waited time.Duration
@@ -488,7 +489,8 @@ func (e publishedEvent) eventType() string {
 	return text
 }
 
-// outgoing stamps what Event Grid itself provides, and converts.
+// outgoing adds the members that Event Grid itself provides, and converts the
+// event to the schema of the deliveries.
 func (e publishedEvent) outgoing(options TopicOptions) outgoingEvent {
 	id, _ := e.fields["id"].(string)
 	if e.cloud {

@@ -18,15 +18,15 @@ import (
 	"hubwatch/handlers/local/netjson"
 )
 
-// received is what the functions' side of a topic got.
+// received is a request that the endpoint of a topic got.
 type received struct {
 	function string
 	header   http.Header
 	body     string
 }
 
-// endpoint stands for the Functions host: it answers with the statuses in turn,
-// the last one for ever, and tells what it got.
+// endpoint is a stand-in for the Functions host. It answers with the statuses in
+// turn, and then always with the last one. It returns what it got.
 func endpoint(t *testing.T, statuses ...int) (string, <-chan received) {
 	t.Helper()
 	got := make(chan received, 100)
@@ -293,7 +293,8 @@ func TestDeadLetterNames(t *testing.T) {
 	}
 }
 
-// TestNoAnswer: an endpoint that is silent for too long, and one that is gone.
+// TestNoAnswer covers an endpoint that does not answer in time, and an endpoint
+// that does not listen.
 func TestNoAnswer(t *testing.T) {
 	silent := newGate(t)
 	gone := httptest.NewServer(nil)
@@ -364,8 +365,8 @@ func TestTopicOptions(t *testing.T) {
 	}
 }
 
-// TestSettled: each event is reported once, with all of its deliveries, when they
-// have ended one way or the other.
+// TestSettled: each event is reported once, with all of its deliveries, when all
+// have succeeded or failed.
 func TestSettled(t *testing.T) {
 	url, _ := endpoint(t, 500, 400, 202)
 	reports := make(chan Report, 10)

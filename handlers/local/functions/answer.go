@@ -22,8 +22,8 @@ type httpAnswer struct {
 	body   []byte
 }
 
-// write sends the answer. What belongs to the connection with the handler is left
-// out.
+// write sends the answer, without header fields about the connection with the
+// handler.
 func (a httpAnswer) write(w http.ResponseWriter) {
 	for name, values := range a.header {
 		switch name {
@@ -37,11 +37,12 @@ func (a httpAnswer) write(w http.ResponseWriter) {
 }
 
 // answerOf reads what a handler answers a request with: the output of the http
-// binding, or ReturnValue if the binding is called $return. Nothing at all is
-// answered 204, and outputs without this one 200 with the body {}
-// (Azure/azure-functions-host, HttpScriptInvocationResultExtensions and
-// HttpBinding). A function that no request triggers has no binding, and nobody
-// reads its answer. The error says why the host fails the invocation.
+// binding, or ReturnValue if the binding is called $return. If the handler
+// answers nothing, the caller gets 204. If the outputs do not have this one, the
+// caller gets 200 with the body {} (Azure/azure-functions-host,
+// HttpScriptInvocationResultExtensions and HttpBinding). A function that no
+// request triggers has no binding, and nobody reads its answer. The error says
+// why the host fails the invocation.
 func answerOf(target function, r result) (httpAnswer, error) {
 	binding, ok := target.httpOutput()
 	value := r.Outputs[binding.Name]
@@ -63,8 +64,8 @@ func answerOf(target function, r result) (httpAnswer, error) {
 }
 
 // returned is the answer for a ReturnValue: an object with a body is a whole
-// answer, text is the body, or the bytes that it encodes if it can be read as
-// Base64.
+// answer. Text is the body. Text that can be read as Base64 stands for the bytes
+// that it encodes.
 func returned(value jsontext.Value) (httpAnswer, error) {
 	if value == nil || value.Kind() == 'n' {
 		return httpAnswer{status: http.StatusNoContent}, nil
@@ -89,8 +90,9 @@ func returned(value jsontext.Value) (httpAnswer, error) {
 }
 
 // responseObject is the answer that an object describes. Names match in any case.
-// Without a body it is an answer only if it came from an output; what was returned
-// is then itself the body. A status that is not a number is 200.
+// An object without a body is an answer only if it came from an output. As a
+// ReturnValue, the object itself is the body. A status that is not a number is
+// 200.
 func responseObject(text []byte, output bool) (httpAnswer, error) {
 	var object struct {
 		StatusCode jsontext.Value            `json:"statusCode"`
@@ -140,9 +142,9 @@ func plain(status int, body []byte) httpAnswer {
 
 var errArrayBody = errors.New("the real host sends the name of a .NET type for a body in ReturnValue that is an array: send text")
 
-// bodyText is the text of a body as .NET writes it: of a string its content, of an
-// object or an array the JSON, indented in an output and in one line in a
-// ReturnValue, and nothing for null.
+// bodyText is the text of a body as .NET writes it. A string gives its content.
+// An object or an array gives its JSON, indented in an output and in one line in
+// a ReturnValue. Null gives nothing.
 func bodyText(value jsontext.Value, indented bool) ([]byte, error) {
 	if value == nil {
 		return nil, nil

@@ -39,13 +39,13 @@ type EventHubOptions struct {
 // EventHub is an event hub with one reader, a function of an app. As an
 // [http.Handler] it takes messages. It spreads them over its partitions in turn,
 // as a hub does if the sender names no partition key, and Azure Monitor names
-// none. Each partition is read in order, with one invocation at a time for what
-// waits, up to maxEventBatchSize of host.json, or for one message if the
-// cardinality is one.
+// none. Each partition is read in order, with one invocation at a time. An
+// invocation gets all waiting messages, up to maxEventBatchSize of host.json, or
+// one message if the cardinality is one.
 //
-// What is read is passed, and the checkpoint moves, when the invocation has
-// succeeded. It also moves, and the messages are lost, when the retry policy of
-// the function is exhausted or the function has none
+// When the invocation has succeeded, the messages are passed: the checkpoint
+// moves behind them. When the retry policy of the function is exhausted, or the
+// function has none, the checkpoint moves too, and the messages are lost
 // (Azure/azure-sdk-for-net, EventHubListener.PartitionProcessor). It never moves
 // because the app stops. Unlike an event hub it keeps messages in memory, and
 // only until they are passed.
@@ -82,9 +82,9 @@ type message struct {
 	enqueued         time.Time
 }
 
-// NewEventHub returns an event hub, which is read from now on. It is an error if
-// the app has no such function, if an event hub is not what triggers it, or if a
-// number is out of range.
+// NewEventHub returns an event hub and begins to read it. It returns an error if
+// the app has no such function, if the trigger of the function is not an event
+// hub, or if a number is out of range.
 func NewEventHub(options EventHubOptions) (*EventHub, error) {
 	if options.Host == nil {
 		return nil, errors.New("event hub: no functions")
@@ -180,8 +180,8 @@ func (h *EventHub) Send(messages ...[]byte) error {
 	return nil
 }
 
-// Wait returns when every message is passed, or the reason why that cannot
-// happen any more, or the error of ctx if that ends before.
+// Wait returns nil when every message is passed. If that can no longer happen, it
+// returns the reason. If ctx ends before, it returns the error of ctx.
 func (h *EventHub) Wait(ctx context.Context) error {
 	h.mu.Lock()
 	idle := h.idle
@@ -224,8 +224,8 @@ func (h *EventHub) Lost() int {
 	return h.lost
 }
 
-// Close ends the reading. It does not wait for invocations under way, which the
-// app ends, and whose messages are not passed whatever comes of them. Close the
+// Close ends the reading. It does not wait for running invocations, which the app
+// ends. Their messages are not passed, even if the invocations succeed. Close the
 // hub before the app.
 func (h *EventHub) Close() {
 	h.mu.Lock()

@@ -35,8 +35,8 @@ type asked struct {
 	Data struct{ Messages string }
 }
 
-// mind decides what the handler of a test answers to its n-th invocation,
-// counted from 1, and remembers all of them.
+// mind decides what the handler of a test answers to its n-th invocation, counted
+// from 1. It remembers all invocations.
 type mind struct {
 	*httptest.Server
 	mu   sync.Mutex
@@ -139,8 +139,8 @@ func numbered(n int) []string {
 	return list
 }
 
-// TestEventHubBatches: what waits in a partition comes in its order, in batches
-// as large as allowed, one at a time.
+// TestEventHubBatches: the messages of a partition come in their order, one batch
+// at a time, and each batch is as large as allowed.
 func TestEventHubBatches(t *testing.T) {
 	one := strings.Replace(hubTrigger, `"many"`, `"one"`, 1)
 	tests := []struct {
@@ -368,8 +368,8 @@ func TestEventHubHandlerKilled(t *testing.T) {
 	}
 }
 
-// TestEventHubStops: neither the end of the hub nor that of the app moves a
-// checkpoint, and Wait says that it is over.
+// TestEventHubStops: neither closing the hub nor closing the app moves a
+// checkpoint, and Wait returns an error.
 func TestEventHubStops(t *testing.T) {
 	tests := []struct {
 		name string
@@ -457,8 +457,8 @@ func TestEventHubEndpoint(t *testing.T) {
 	}
 }
 
-// TestEventHubRefused covers what no hub can be made of, and that Event Grid
-// does not reach the function of a hub.
+// TestEventHubRefused covers options that NewEventHub refuses, and that Event
+// Grid cannot invoke the function of a hub.
 func TestEventHubRefused(t *testing.T) {
 	root := hubApp(t, 0, hubTrigger, "")
 	write(t, filepath.Join(root, "Grid", "function.json"), `{"bindings":[{"type":"eventGridTrigger","name":"event"}]}`)

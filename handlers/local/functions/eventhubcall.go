@@ -8,20 +8,21 @@ import (
 	"hubwatch/handlers/local/netjson"
 )
 
-// Where the event hub is said to be in PartitionContext.
+// The event hub that PartitionContext names.
 const (
 	eventHubNamespace    = "local.servicebus.windows.net"
 	defaultConsumerGroup = "$Default"
 )
 
 // eventHubCall lays out an invocation for messages of a partition
-// (Azure/azure-sdk-for-net, EventHubTriggerBindingStrategy.GetBindingData).
-// With cardinality many Data is a string that holds an array of strings, and each
-// array in Metadata a string that holds it, because the host stringifies what is
-// no object (Azure/azure-functions-host, ScriptInvocationContextExtensions). With
-// cardinality one, for which there is one message, Data is a string encoded
-// twice; the members of a message that is a JSON object do not become Metadata
-// here. Bytes that are not UTF-8 become replacement characters.
+// (Azure/azure-sdk-for-net, EventHubTriggerBindingStrategy.GetBindingData). With
+// cardinality many Data is a string that holds an array of strings, and each
+// array in Metadata a string that holds it, because the host makes a string of
+// everything that is not an object (Azure/azure-functions-host,
+// ScriptInvocationContextExtensions). With cardinality one, for which there is
+// one message, Data is a string encoded twice; the members of a message that is a
+// JSON object do not become Metadata here. Bytes that are not UTF-8 become
+// replacement characters.
 func eventHubCall(target function, partition int, batch []message) call {
 	context := netjson.AppendObject(nil, []netjson.Member{
 		{Name: "IsCheckpointingAfterInvocation", Value: []byte("true")},
@@ -61,7 +62,7 @@ func eventHubCall(target function, partition int, batch []message) call {
 	return call{function: target, data: netjson.Stringified(netjson.AppendArray(nil, bodies)), metadata: metadata}
 }
 
-// properties returns what the trigger says of a message, in its order.
+// properties returns the properties of a message, in the order of the trigger.
 func (m message) properties() []netjson.Member {
 	key := []byte("null") // Azure Monitor sets none
 	offset := fmt.Append(nil, m.offset)

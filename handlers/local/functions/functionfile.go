@@ -29,8 +29,8 @@ type functionFile struct {
 	Retry    *retryFile `json:"retry"`
 }
 
-// binding is one entry of function.json. Names of settings in EventHubName and
-// Connection stay as they are written: nothing is connected to.
+// binding is one entry of function.json. EventHubName and Connection keep the
+// names of settings as they are written, because this host connects to nothing.
 type binding struct {
 	Type      string `json:"type"`
 	Direction string `json:"direction"`
@@ -76,9 +76,10 @@ func (f function) httpOutput() (b binding, ok bool) {
 	return f.outputs[i], true
 }
 
-// httpInAndOut reports whether an HTTP request is all that goes in and its answer
-// all that comes out. Only then can the request be forwarded
-// (Azure/azure-functions-host, FunctionMetadataExtensions.IsHttpInAndOutFunction).
+// httpInAndOut reports whether the HTTP request is the only input and its answer
+// the only output. Only then can the request be forwarded
+// (Azure/azure-functions-host,
+// FunctionMetadataExtensions.IsHttpInAndOutFunction).
 func (f function) httpInAndOut() bool {
 	return f.trigger.is(httpTrigger) && len(f.outputs) == 1 && f.outputs[0].is(httpOutput)
 }
@@ -171,10 +172,9 @@ func loadFunction(name, file string, app command) (function, error) {
 
 var errMissing = errors.New("it is missing")
 
-// bind takes over what a binding says of its function. The error is about the
-// named member, whose value this host cannot serve. Messages of an event hub are
-// only passed as text, and with cardinality many the real host needs to be told
-// so.
+// bind adds a binding to its function. The error is about the named member, whose
+// value this host cannot serve. This host passes messages of an event hub only as
+// text. With cardinality many, function.json has to say so for the real host.
 func (f *function) bind(b binding, app command) (member string, err error) {
 	direction := "in"
 	if b.is(eventGridOutput) || b.is(httpOutput) {

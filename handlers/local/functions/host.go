@@ -2,9 +2,8 @@
 // [Host] starts the custom handler of a function app and invokes it as the
 // Functions host does: for deliveries to its Event Grid webhook, for HTTP
 // requests, by the schedules of timers and, with [EventHub], for messages of an
-// event hub. What the handler answers it takes as the Functions host does, and
-// publishes its outputs. It knows nothing of the handler beyond the public
-// protocol.
+// event hub. Host reads the answers of the handler as the Functions host does,
+// and publishes the outputs. It knows only the public protocol of the handler.
 package functions
 
 import (
@@ -41,8 +40,9 @@ const (
 type Options struct {
 	// ScriptRoot is the folder with host.json and one folder per function.
 	ScriptRoot string
-	// Env are further NAME=value variables for the handler. They win over those
-	// of this process, which win over the Values of local.settings.json.
+	// Env are further NAME=value variables for the handler. They override the
+	// variables of this process, which override the Values of
+	// local.settings.json.
 	Env []string
 	// Logger takes the host's log, including the handler's output; nil discards it.
 	Logger *slog.Logger
@@ -71,15 +71,15 @@ type Options struct {
 	killGrace time.Duration
 }
 
-// Host runs a function app as the Functions host does: one handler
-// process, started, watched and restarted by the host's rules, which gets one
-// HTTP request per invocation. As an [http.Handler] it is what the host is to the
-// outside: the Event Grid webhook, and the routes of HTTP functions. Timers run
-// from the start on.
+// Host runs a function app as the Functions host does: one handler process,
+// started, watched and restarted by the host's rules, which gets one HTTP request
+// per invocation. As an [http.Handler] it is the public side of the host: the
+// Event Grid webhook, and the routes of HTTP functions. Timers begin to run at
+// the start.
 //
-// It differs from the host in what would only cost time: an answer that makes
-// the host hang fails at once with [ErrHang], a handler that cannot be started
-// is an error of [Start], and redirects are failures.
+// It differs from the host where the host would only waste time. An answer that
+// makes the host hang fails at once with [ErrHang]. A handler that cannot be
+// started is an error of [Start]. Redirects are failures.
 type Host struct {
 	root      string
 	command   command
@@ -105,11 +105,11 @@ type Host struct {
 	errors []time.Time
 }
 
-// Start starts the handler of a function app. It does not wait until
-// the handler is ready: invocations do. Functions that cannot be served are
-// logged and left out; it is an error if none is left, if host.json names no
-// executable, or if the handler cannot be started. When ctx ends, the app is
-// stopped as by Close.
+// Start starts the handler of a function app. It does not wait until the handler
+// is ready; each invocation waits for that. Functions that cannot be served are
+// logged and left out. Start returns an error if no function is left, if
+// host.json names no executable, or if the handler cannot be started. When ctx
+// ends, the app stops as after Close.
 func Start(ctx context.Context, options Options) (*Host, error) {
 	root, err := filepath.Abs(options.ScriptRoot)
 	if err != nil {
@@ -318,7 +318,7 @@ func (h *Host) stop(w *worker, err error) {
 var errStopped = errors.New("functions host is stopped")
 
 // readyWorker waits for a handler process that has answered GET /. After exit
-// code 0 it returns the dead one, whose port refuses connections.
+// code 0 it returns the dead process, whose port refuses connections.
 func (h *Host) readyWorker(ctx context.Context) (*worker, error) {
 	for {
 		if h.ctx.Err() != nil {
@@ -343,9 +343,9 @@ func (h *Host) readyWorker(ctx context.Context) (*worker, error) {
 	}
 }
 
-// call is one invocation: its id, the rendered value of the trigger binding,
-// the members of Metadata before sys, RetryContext after it, and the trace
-// header. An empty id stands for a new one; what else is empty is left out.
+// call is one invocation: its id, the rendered value of the trigger binding, the
+// members of Metadata before sys, RetryContext after it, and the trace header. An
+// empty id stands for a new id. Other empty fields are left out.
 type call struct {
 	id           string
 	function     function

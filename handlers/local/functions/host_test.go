@@ -122,8 +122,8 @@ func TestDiscovery(t *testing.T) {
 	}
 }
 
-// TestRefusedFunctions: an app of which nothing can be served does not start,
-// and says which trigger is unknown.
+// TestRefusedFunctions: an app without a function that can be served does not
+// start, and the error names the unknown trigger.
 func TestRefusedFunctions(t *testing.T) {
 	root := app(t, nil, `Hub={"type":"fancyTrigger","name":"messages"}`)
 	_, err := Start(t.Context(), Options{ScriptRoot: root})
@@ -348,7 +348,8 @@ func TestExitCodes(t *testing.T) {
 	})
 }
 
-// TestErrorWindow: only errors within 30 minutes of the one before add up.
+// TestErrorWindow: an error counts together with the one before only if less than
+// 30 minutes lie between them.
 func TestErrorWindow(t *testing.T) {
 	ago := func(minutes ...int) (times []time.Time) {
 		for _, m := range minutes {

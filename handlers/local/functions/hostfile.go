@@ -74,9 +74,8 @@ type command struct {
 	forwardHTTP       bool          // a request is handed on as it came, if nothing else goes in or out
 }
 
-// loadCommand reads host.json and local.settings.json under root. Variables
-// that env already has win over the Values of local.settings.json, as with
-// func start.
+// loadCommand reads host.json and local.settings.json under root. Variables in
+// env override the Values of local.settings.json, as with func start.
 func loadCommand(root string, env map[string]string) (command, error) {
 	var file hostFile
 	path := filepath.Join(root, "host.json")
@@ -206,7 +205,7 @@ func parseTimeSpan(s string, fallback time.Duration) (time.Duration, error) {
 		time.Duration(fraction)*100*time.Nanosecond, nil
 }
 
-// under returns path if it is absolute, and else path below root.
+// under returns path if it is absolute. Otherwise it returns path below root.
 func under(root, path string) string {
 	if filepath.IsAbs(path) {
 		return path

@@ -62,10 +62,10 @@ func (h *Host) authorized(r *http.Request) bool {
 	return h.key == "" || cmp.Or(r.Header.Get(keyHeader), queryValue(r, keyParameter)) == h.key
 }
 
-// httpCall lays out an invocation for a request (Azure/azure-functions-host,
+// httpCall makes an invocation for a request (Azure/azure-functions-host,
 // HttpRequestExtensions.GetRequestAsJObject; Azure/azure-webjobs-sdk-extensions,
-// HttpTriggerBinding.GetRequestBindingData; a whole request stands in the tests of
-// KarlGW/azfunc). Names are sorted, and the members of a body that is a JSON
+// HttpTriggerBinding.GetRequestBindingData; a whole request stands in the tests
+// of KarlGW/azfunc). Names are sorted, and the members of a body that is a JSON
 // object do not become Metadata here.
 func httpCall(target function, r *http.Request, parameters []netjson.Member, body []byte) call {
 	host := http.Header{"Host": {r.Host}}
@@ -121,8 +121,8 @@ func httpCall(target function, r *http.Request, parameters []netjson.Member, bod
 	}
 }
 
-// identity renders who calls: nobody for an anonymous function, and otherwise
-// somebody with all rights, as under func start.
+// identity renders the identity of the caller. It is empty for an anonymous
+// function, and has all rights otherwise, as under func start.
 func identity(level string) []byte {
 	kind, known, claims := []byte("null"), "false", [][]byte{}
 	if !strings.EqualFold(level, "anonymous") {
@@ -182,10 +182,10 @@ func (f *forwarded) bytes(c call) []byte {
 	return out.Bytes()
 }
 
-// invokeByHand is POST /admin/functions/<name> with a body {"input":"..."}, by
-// which the real host invokes any function at once: it answers 202 and does not
-// wait. Here the functions of timers and of Event Grid can be invoked so; the
-// input of the latter is an event.
+// invokeByHand is POST /admin/functions/<name> with a body {"input":"..."}, which
+// makes the real host invoke any function at once. The host answers 202 and does
+// not wait. This host invokes functions of timers and of Event Grid in this way.
+// The input of an Event Grid function is an event.
 func (h *Host) invokeByHand(w http.ResponseWriter, r *http.Request, name string) {
 	var in struct {
 		Input string `json:"input"`

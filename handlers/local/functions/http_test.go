@@ -16,15 +16,15 @@ import (
 
 const answerBinding = `{"type":"http","direction":"out","name":"res"}`
 
-// caller is an HTTP function Asking with somebody who answers for the handler.
+// caller calls the HTTP function Asking. A test answers for the handler.
 type caller struct {
 	*Host
 	mu     sync.Mutex
 	answer func(w http.ResponseWriter, r *http.Request)
 }
 
-// httpApp starts an app whose HTTP trigger has further members, with an http
-// output and forwarding if wanted.
+// httpApp starts an app whose HTTP trigger has further members. The app may have
+// an http output, and forward requests.
 func httpApp(t *testing.T, trigger, output string, forwarding bool, options Options) *caller {
 	t.Helper()
 	c := &caller{}
@@ -70,7 +70,7 @@ func says(body string) func(http.ResponseWriter, *http.Request) {
 	return func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, body) }
 }
 
-// TestHTTPRequest covers what the handler is told of a request.
+// TestHTTPRequest covers what the handler gets for a request.
 func TestHTTPRequest(t *testing.T) {
 	c := httpApp(t, `,"authLevel":"anonymous","route":"alerts/{hub}/{id?}","methods":["get","post"]`, answerBinding, false, Options{})
 	var got struct {
@@ -172,8 +172,8 @@ func TestHTTPAnswer(t *testing.T) {
 	}
 }
 
-// TestHTTPFailures: a handler that fails is answered 500, whatever it says, and an
-// empty answer ends the handler too, as anywhere else.
+// TestHTTPFailures: the caller gets 500 for a handler that fails, whatever the
+// handler answers. An empty answer ends the handler, as with other triggers.
 func TestHTTPFailures(t *testing.T) {
 	log := newLogs()
 	c := httpApp(t, ``, answerBinding, false, Options{Logger: log.logger()})
@@ -198,8 +198,8 @@ func TestHTTPFailures(t *testing.T) {
 	}
 }
 
-// TestForwarding: with enableForwardingHttpRequest the handler gets the request
-// itself, and the caller gets the answer itself, whatever it is.
+// TestForwarding: with enableForwardingHttpRequest the handler gets the original
+// request, and the caller gets the original answer.
 func TestForwarding(t *testing.T) {
 	c := httpApp(t, `,"route":"page/{*file}"`, answerBinding, true, Options{})
 	in := httptest.NewRequest("PUT", "http://example.test/api/page/a/b%20c?q=1&q=2", strings.NewReader("body"))
@@ -239,7 +239,8 @@ func TestForwarding(t *testing.T) {
 	}
 }
 
-// TestRoutes covers which request comes to which function, and who needs a key.
+// TestRoutes covers which function gets a request, and which functions need a
+// key.
 func TestRoutes(t *testing.T) {
 	root := app(t, map[string]any{"extensions": map[string]any{"http": map[string]any{"routePrefix": "v1/app"}}},
 		`Any={"type":"httpTrigger","name":"req","authLevel":"anonymous","methods":["GET"]}`,

@@ -53,7 +53,8 @@ func listen() net.Listener {
 	return listener
 }
 
-// gate asks the test's own server for leave and returns when it is given.
+// gate sends a request to the test's own server and returns when the server
+// answers.
 func gate() {
 	r, err := http.Get(os.Getenv("GATE"))
 	if err == nil {
@@ -120,8 +121,9 @@ func serve() {
 	}))
 }
 
-// ask passes an invocation to the test's own server ASK and answers as it does: to
-// a forwarded request with the same header fields, otherwise with JSON.
+// ask passes an invocation to the test's own server ASK and answers as the server
+// does. It answers a forwarded request with the same header fields, and any other
+// request with JSON.
 func ask(w http.ResponseWriter, r *http.Request) {
 	out, err := http.NewRequest(r.Method, os.Getenv("ASK")+r.URL.RequestURI(), r.Body)
 	if err != nil {
@@ -259,7 +261,8 @@ func start(t *testing.T, root string, options Options) *Host {
 	return f
 }
 
-// within gives a context that fails the test early enough to see where it hangs.
+// within returns a context with a deadline before the deadline of the test, so
+// that a test that hangs says where.
 func within(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)

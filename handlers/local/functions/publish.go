@@ -17,11 +17,11 @@ import (
 	"hubwatch/handlers/local/netjson"
 )
 
-// publish hands the outputs of an invocation on. Every Event Grid output binding
-// that has a value publishes it with one request, all at the same time, and if
-// one fails, the others are published all the same (Azure/azure-functions-host,
-// WorkerFunctionInvoker.BindOutputsAsync). The Azure SDK's own attempts to repeat
-// a request are left out. Values for what is not an output binding are logged.
+// publish publishes the outputs of an invocation. Every Event Grid output binding
+// that has a value publishes it with one request. The requests run at the same
+// time. If one fails, the others are still published (Azure/azure-functions-host,
+// WorkerFunctionInvoker.BindOutputsAsync). publish does not repeat a request, as
+// the Azure SDK would. It logs values for names that are not output bindings.
 func (h *Host) publish(ctx context.Context, c call, outputs map[string]jsontext.Value) error {
 	bindings := slices.DeleteFunc(slices.Clone(c.function.outputs), func(b binding) bool { return !b.is(eventGridOutput) })
 	for _, name := range slices.Sorted(maps.Keys(outputs)) {

@@ -101,8 +101,8 @@ func TestUnknownOutput(t *testing.T) {
 	}
 }
 
-// TestFailingTopic: whatever a topic does to the first requests, in the end the
-// event of every message has come, and none is lost.
+// TestFailingTopic: however a topic fails the first requests, in the end it has
+// the event of every message, and no message is lost.
 func TestFailingTopic(t *testing.T) {
 	const messages, failures = 20, 12
 	faults := map[string]azurite.Fault{
@@ -163,8 +163,8 @@ func TestFailingTopic(t *testing.T) {
 // topicLimit is the most bytes that a topic takes in one request.
 const topicLimit = 1 << 20
 
-// TestOutputLimit: a topic takes 1 MB as the binding writes it, in which a quote
-// inside a string needs six bytes.
+// TestOutputLimit: a topic takes 1 MB of what the binding writes. The binding
+// writes a quote inside a string in six bytes.
 func TestOutputLimit(t *testing.T) {
 	url, _ := endpoint(t)
 	server := httptest.NewServer(topic(t, eventgrid.TopicOptions{Functions: url}))

@@ -57,7 +57,7 @@ func (r retryFile) policy() (p retryPolicy, member string, err error) {
 	return p, "", nil
 }
 
-// interval reads a wait, which has no default and cannot be without end.
+// interval reads a wait. A wait has no default, and has to be finite.
 func interval(s string) (time.Duration, error) {
 	if s == "" {
 		return 0, errMissing
@@ -68,8 +68,8 @@ func interval(s string) (time.Duration, error) {
 	return parseTimeSpan(s, 0)
 }
 
-// exhausted reports whether there is no retry after this many. A function
-// without a policy has none at all.
+// exhausted reports whether no further retry follows after this many. A function
+// without a policy has no retries.
 func (p *retryPolicy) exhausted(retries int) bool {
 	return p == nil || p.most != -1 && retries >= p.most
 }
@@ -93,7 +93,8 @@ func (h *Host) persist(ctx context.Context, c call, timeScale float64) error {
 	}
 }
 
-// waitFor returns the result of work, or the error of ctx if that ends before.
+// waitFor returns the result of work. If ctx ends before, it returns the error of
+// ctx.
 func waitFor(ctx context.Context, work func() error) error {
 	result := make(chan error, 1)
 	go func() { result <- work() }()
@@ -105,8 +106,8 @@ func waitFor(ctx context.Context, work func() error) error {
 	}
 }
 
-// delay is the wait before a retry, counted from 1: the minimum, and from then
-// on the minimum and once, twice, four times it and so on, up to the maximum
+// delay is the wait before a retry, counted from 1. The first wait is the minimum
+// m, and the following waits are 2m, 3m, 5m, 9m and so on, up to the maximum
 // (Azure/azure-webjobs-sdk, RandomizedExponentialBackoffStrategy, without its
 // random part).
 func (p *retryPolicy) delay(retry int) time.Duration {
@@ -120,9 +121,9 @@ func (p *retryPolicy) delay(retry int) time.Duration {
 	return min(wait, p.maximum)
 }
 
-// context renders Metadata.RetryContext of an invocation after this many
-// retries, of which last is the failure before. Of the .NET exception it has
-// what does not depend on .NET. It is nil if there is no policy.
+// context renders Metadata.RetryContext of an invocation after this many retries.
+// last is the error of the attempt before. The rendered exception leaves out what
+// depends on .NET. The result is nil if there is no policy.
 func (p *retryPolicy) context(function, id string, retries int, last error) []byte {
 	if p == nil {
 		return nil

@@ -28,8 +28,9 @@ type segment struct {
 
 var parameterShape = regexp.MustCompile(`^\{(\*?)([A-Za-z_][A-Za-z0-9_]*)(\??)\}$`)
 
-// newRoute reads the members route and methods of an HTTP trigger. Of the routes
-// of ASP.NET this host knows texts, {name}, and at the end {name?} and {*name}.
+// newRoute reads the members route and methods of an HTTP trigger. This host
+// knows three parts of ASP.NET's routes: text, {name}, and at the end {name?} or
+// {*name}.
 func newRoute(prefix, text string, methods []string) (route, error) {
 	r := route{text: strings.Trim(text, "/")}
 	for _, m := range methods {
@@ -119,8 +120,8 @@ func (r route) match(request *http.Request) (parameters []netjson.Member, ok boo
 }
 
 // routed returns the function that takes a request, and the parameters in its
-// path. The functions are asked in the order of their names. A method that a
-// function does not take is as unknown as another path
+// path. The functions are asked in the order of their names. A request with a
+// method that no function takes is answered like one with an unknown path
 // (Azure/azure-functions-host, WebScriptHostHttpRoutesManager).
 func (h *Host) routed(r *http.Request) (f function, parameters []netjson.Member, ok bool) {
 	for _, name := range h.Names() {

@@ -122,8 +122,9 @@ func newField(text string, index int) (f field, err error) {
 	return f, nil
 }
 
-// scheduleYears bounds the search for the next time: 29 February on a given day
-// of the week comes within 40 years, even around a year without it.
+// scheduleYears bounds the search for the next time: 29 February falls on a given
+// day of the week within 40 years, even around a year like 2100, which is not a
+// leap year.
 const scheduleYears = 40
 
 // next returns the first time of the schedule after a time, in UTC, or the zero
@@ -147,9 +148,9 @@ func (s schedule) next(after time.Time) time.Time {
 	return time.Time{}
 }
 
-// frequent reports whether the schedule can come twice within a minute. The real
-// host keeps no status of such a timer
-// (Azure/azure-webjobs-sdk-extensions, TimerSchedule.ShouldDisableScheduleMonitor).
+// frequent reports whether the schedule can have two times within a minute. The
+// real host keeps no status of such a timer (Azure/azure-webjobs-sdk-extensions,
+// TimerSchedule.ShouldDisableScheduleMonitor).
 func (s schedule) frequent() bool {
 	if s.every > 0 {
 		return s.every < time.Minute

@@ -9,8 +9,8 @@ import (
 	"hubwatch/handlers/local/netjson"
 )
 
-// timer runs a timer function by its schedule. Schedules are in UTC. So they are
-// in Azure, unless WEBSITE_TIME_ZONE says otherwise.
+// timer runs a timer function by its schedule. Schedules are in UTC, as in Azure
+// without WEBSITE_TIME_ZONE.
 type timer struct {
 	function function
 	monitor  bool // the function is told the status
@@ -25,8 +25,8 @@ type scheduleStatus struct {
 	last, next, updated time.Time
 }
 
-// timerClock is the time that schedules go by. It runs faster than time does if
-// scale is less than 1.
+// timerClock is the clock of the schedules. It runs faster than the system clock
+// if scale is less than 1.
 type timerClock struct {
 	begin time.Time
 	scale float64
@@ -47,10 +47,10 @@ func newTimer(f function, now time.Time) *timer {
 
 // runTimer invokes a timer function until the app stops: first at once if
 // runOnStartup says so, and then by its schedule. There is one invocation at a
-// time. Times that pass while the function still runs are left out, except for
-// the first, for which the function runs again at once
-// (Azure/azure-webjobs-sdk-extensions, TimerListener). Nothing is ever past due,
-// since the host knows nothing of the time before it started.
+// time. Times that pass while the function still runs are skipped, except the
+// first, for which the function runs again at once
+// (Azure/azure-webjobs-sdk-extensions, TimerListener). isPastDue is always false,
+// because the host does not know what happened before it started.
 func (h *Host) runTimer(t *timer) {
 	status := scheduleStatus{next: t.status().next}
 	for startup := t.function.trigger.RunOnStartup; ; startup = false {

@@ -11,7 +11,7 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// ticks is what a timer function was told.
+// ticks collects the invocations of a timer function.
 type ticks struct {
 	Data struct {
 		Timer struct {
@@ -50,8 +50,8 @@ func clockApp(t *testing.T, schedule, retry string, scale float64, answer func(n
 	return start(t, root, Options{Env: []string{"ASK=" + server.URL}, TimerScale: scale})
 }
 
-// TestTimer runs a timer by its schedule, much faster, and looks at what it says
-// of itself.
+// TestTimer runs a timer by its schedule, much faster, and checks the status that
+// the function gets.
 func TestTimer(t *testing.T) {
 	seen := make(chan ticks, 100)
 	clockApp(t, `"schedule":"0 0 * * * *"`, "", 1e-5, func(_ int, tick ticks) int {
@@ -76,8 +76,8 @@ func TestTimer(t *testing.T) {
 	}
 }
 
-// TestTimerInterval: a timer in intervals of less than a minute is not told a
-// status, and there is never more than one invocation.
+// TestTimerInterval: a timer with intervals of less than a minute gets no status,
+// and there is never more than one invocation at a time.
 func TestTimerInterval(t *testing.T) {
 	seen := make(chan ticks, 100)
 	gate := make(chan struct{})

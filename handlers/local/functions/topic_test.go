@@ -11,11 +11,11 @@ import (
 	"hubwatch/handlers/local/eventgrid"
 )
 
-// gridBare is an event in the Event Grid schema with as little as there can be.
+// gridBare is an event in the Event Grid schema with the required members only.
 const gridBare = `{"id":"2","subject":"s","eventType":"T.B","eventTime":"2026-01-01T00:00:00Z","data":null}`
 
-// topic returns a topic that delivers everything to the function One unless
-// options say otherwise, and hardly waits between its attempts.
+// topic returns a topic that delivers everything to the function One, unless
+// options say otherwise. It hardly waits between attempts.
 func topic(t *testing.T, options eventgrid.TopicOptions) *eventgrid.Topic {
 	t.Helper()
 	if options.TimeScale == 0 {
@@ -32,8 +32,8 @@ func topic(t *testing.T, options eventgrid.TopicOptions) *eventgrid.Topic {
 	return topic
 }
 
-// endpoint stands for the Functions host behind a topic: it takes everything and
-// tells the bodies.
+// endpoint is a stand-in for the Functions host behind a topic. It accepts
+// everything and returns the bodies.
 func endpoint(t *testing.T) (url string, delivered <-chan string) {
 	t.Helper()
 	got := make(chan string, 100)

@@ -27,8 +27,8 @@ type result struct {
 	ReturnValue jsontext.Value            `json:"ReturnValue"`
 }
 
-// judge decides from an answer whether the invocation succeeded. The error
-// wraps ErrHang or says why the invocation failed.
+// judge reads from an answer whether the invocation succeeded. The error wraps
+// ErrHang, or says why the invocation failed.
 func judge(a answer) (result, error) {
 	if a.status < 200 || a.status > 299 {
 		return result{}, fmt.Errorf("response status code does not indicate success: %d", a.status)

@@ -31,11 +31,11 @@ var validOrigins = []string{
 }
 
 // ServeHTTP answers what comes to the app from outside: deliveries to the webhook
-// of the Event Grid extension, requests for HTTP functions, and
-// POST /admin/functions/<name>, which invokes a function by hand. Anything else is
-// answered 404, and everything 503 once the app has stopped.
+// of the Event Grid extension, requests for HTTP functions, and POST
+// /admin/functions/<name>, which invokes a function by hand. It answers anything
+// else with 404. Once the app has stopped, it answers everything with 503.
 //
-// Keys are not asked for, as under func start, unless the options name one.
+// It asks for no keys, as under func start, unless the options name one.
 func (h *Host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name, byHand := strings.CutPrefix(r.URL.Path, "/admin/functions/")
 	switch {
@@ -96,9 +96,9 @@ func (h *Host) serveWebhook(w http.ResponseWriter, r *http.Request) {
 
 // Invoke delivers events to a function as the webhook does and waits for the
 // verdict: delivery is the JSON of one event or of an array of events, in the
-// Event Grid schema or CloudEvents 1.0. The error is an [*InvocationError] if
-// the handler failed, of several the first one. The end of ctx ends the wait,
-// not the invocations.
+// Event Grid schema or CloudEvents 1.0. The error is an [*InvocationError] if the
+// handler failed. If several invocations failed, it is the error of the first
+// event. The end of ctx ends the wait, not the invocations.
 func (h *Host) Invoke(ctx context.Context, functionName string, delivery []byte) error {
 	target, ok := h.functions[functionName]
 	if !ok || !target.trigger.is(eventGridTrigger) {

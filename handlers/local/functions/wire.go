@@ -58,7 +58,7 @@ func (w *wire) do(method string, request []byte) (answer, error) {
 	return response, nil
 }
 
-// exchange reports, beside the response, whether the connection can be used again.
+// exchange also reports whether the connection can be used again.
 func (c *wireConn) exchange(method string, request []byte) (answer, bool, error) {
 	if _, err := c.Write(request); err != nil {
 		return answer{}, false, err

@@ -97,8 +97,8 @@ func startWorker(cmd command, root string, port int, output *console) (*worker, 
 	return w, nil
 }
 
-// wait collects the exit code and the last output. Closing the pipes ends the
-// readers even if a child of the handler still holds the other end.
+// wait collects the exit code and the last output. It closes the pipes, so that
+// the readers end even if a child of the handler still holds the other end.
 func (w *worker) wait(streams *sync.WaitGroup, pipes ...*os.File) {
 	w.process.Wait()
 	limit := time.AfterFunc(streamLimit, func() {
@@ -120,7 +120,8 @@ func (w *worker) wait(streams *sync.WaitGroup, pipes ...*os.File) {
 }
 
 // kill ends the process with SIGKILL; the host never sends SIGTERM. Only the
-// first reason is remembered, and none after the process has exited by itself.
+// first reason is remembered, and only if the process has not exited by itself
+// before.
 func (w *worker) kill(reason killReason) {
 	select {
 	case <-w.exited:

@@ -1,6 +1,6 @@
-// Package netjson reads and writes JSON as the .NET services do that the
-// stand-ins stand for: leniently with Json.NET, and with the escapes of Json.NET
-// or of System.Text.Json.
+// Package netjson reads and writes JSON as .NET services do. It reads as
+// leniently as Json.NET, and writes with the escapes of Json.NET or of
+// System.Text.Json.
 package netjson
 
 import (
@@ -27,15 +27,15 @@ const (
 	DateTime = "2006-01-02T15:04:05.9999999" // of no zone
 )
 
-// NewDecoder returns a decoder that reads JSON as leniently as Json.NET does
-// where events are concerned: repeated names and broken UTF-8 are not errors.
+// NewDecoder returns a decoder that reads JSON as leniently as Json.NET: repeated
+// names and invalid UTF-8 are not errors.
 func NewDecoder(raw []byte) *jsontext.Decoder {
 	return jsontext.NewDecoder(bytes.NewReader(raw), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 }
 
 // SplitObject returns the members of a JSON object in their order, with the
-// values as they were written. Of a repeated name the last value counts and
-// stands in the place of the first. It is an error if raw is not one object.
+// values as they were written. If a name is repeated, the last value counts, in
+// the place of the first. It is an error if raw is not one object.
 func SplitObject(raw []byte) ([]Member, error) {
 	var members []Member
 	index := map[string]int{}

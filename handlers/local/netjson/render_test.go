@@ -8,8 +8,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// TestRender holds values that the host was seen to rewrite, and .NET's number
-// format where it changes over.
+// TestRender checks values that the host was seen to rewrite, and numbers around
+// which .NET changes its format.
 func TestRender(t *testing.T) {
 	tests := []struct{ name, raw, want string }{
 		{"white space and order", " { \"b\" : 1 ,\n\"a\" : [ true , null ] } ", `{"b":1,"a":[true,null]}`},

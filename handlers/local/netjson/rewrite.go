@@ -15,12 +15,12 @@ import (
 )
 
 // Rewrite returns an event as it leaves an Event Grid output binding. The host
-// reads a handler's answer with Json.NET, which takes text that looks like a time
-// for one; the extension writes what it got with System.Text.Json, which escapes
-// much more than it has to. So an event has other bytes than it had, and more.
-// (Azure/azure-functions-host, HttpScriptInvocationResult; Azure/azure-sdk-for-net,
-// CloudEventConverter and CloudEventRequestContent.) Members keep their order
-// here, and no traceparent is added.
+// reads a handler's answer with Json.NET, which reads text that looks like a time
+// as a time. The extension writes the event with System.Text.Json, which escapes
+// more characters than necessary. So the bytes of an event change, and there are
+// more of them. (Azure/azure-functions-host, HttpScriptInvocationResult;
+// Azure/azure-sdk-for-net, CloudEventConverter and CloudEventRequestContent.)
+// Members keep their order here, and no traceparent is added.
 func Rewrite(event []byte, cloud bool) ([]byte, error) {
 	event, err := Render(event)
 	if err != nil {
@@ -62,9 +62,9 @@ func Rewrite(event []byte, cloud bool) ([]byte, error) {
 
 var netTimeShape = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,7})?(Z|[+-]\d\d:\d\d)?$`)
 
-// netTime returns a text that Json.NET takes for a time as it writes that time:
-// without zeros at the end of its fraction, and, if it has an offset, in the
-// host's zone, which is UTC. Any other text it returns as it is.
+// netTime returns a time as Json.NET writes it: without zeros at the end of its
+// fraction, and, if it has an offset, in the host's zone, which is UTC. netTime
+// returns text that Json.NET does not read as a time unchanged.
 func netTime(text string) string {
 	zone := netTimeShape.FindStringSubmatch(text)
 	if zone == nil {
@@ -100,8 +100,9 @@ func cloudTime(text string) (string, error) {
 }
 
 // appendEscaped writes a JSON string with the default escapes of
-// System.Text.Json, which leaves only ASCII, and of that not what could mean
-// something in HTML (learn.microsoft.com/dotnet/standard/serialization/system-text-json/character-encoding).
+// System.Text.Json, which escapes everything but ASCII, and characters with a
+// meaning in HTML
+// (learn.microsoft.com/dotnet/standard/serialization/system-text-json/character-encoding).
 func appendEscaped(dst []byte, s string) []byte {
 	const short = "\b\t\n\f\r\\"
 	dst = append(dst, '"')
