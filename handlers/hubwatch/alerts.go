@@ -67,8 +67,8 @@ type field struct {
 	value any
 }
 
-// fields returns an alert as programs read it. The names are those of the columns of
-// its row, in the case that JSON is used to.
+// fields returns an alert as programs read it. The names are the names of the
+// columns of its row, in camel case.
 func fields(a alert.Alert) []field {
 	return []field{
 		{"systemAlertId", a.ID},
@@ -97,7 +97,7 @@ func fields(a alert.Alert) []field {
 	}
 }
 
-// stepNumber is what stands before each step of a remediation.
+// stepNumber matches the number before each step of a remediation.
 var stepNumber = regexp.MustCompile(`^\d+\. `)
 
 // steps returns the steps of an alert's remediation, without numbers.
@@ -183,10 +183,10 @@ func (f field) text() (string, error) {
 	}
 }
 
-// csvCell makes a text fit for a cell. A spreadsheet takes a cell that begins with
-// one of some characters for a formula, and so gets a quote before them
-// (https://owasp.org/www-community/attacks/CSV_Injection). What is not printable
-// becomes U+FFFD, since CSV has no way to write it otherwise.
+// csvCell makes a text safe for a cell. A spreadsheet reads a cell that begins
+// with one of some characters as a formula, so csvCell puts a quote before these
+// characters (https://owasp.org/www-community/attacks/CSV_Injection). A character
+// that is not printable becomes U+FFFD, because CSV has no escapes.
 func csvCell(text string) string {
 	formula := text != "" && strings.ContainsRune("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20", []rune(text)[0])
 	lines := strings.Split(text, "\n")

@@ -90,7 +90,8 @@ long ago: 24h, 7d. It is compared with the last occurrence of an alert.`,
 	return command
 }
 
-// alertType returns the alert type of the detector with this name, or else name.
+// alertType returns the alert type of the detector with this name. If there is no
+// such detector, it returns name.
 func alertType(detectors []detector.Detector, name string) string {
 	for _, d := range detectors {
 		if strings.EqualFold(d.Name, name) {
@@ -100,8 +101,8 @@ func alertType(detectors []detector.Detector, name string) string {
 	return name
 }
 
-// list returns the alerts that q asks for, at most limit of them unless limit is 0,
-// and whether there are more.
+// list returns the alerts that q asks for, and whether there are more than limit.
+// A limit of 0 means all.
 func list(ctx context.Context, reader alert.Reader, q alert.Query, limit int) (alerts []alert.Alert, more bool, err error) {
 	for a, err := range reader.List(ctx, q) {
 		if err != nil {
@@ -179,7 +180,7 @@ func (m *moment) String() string { return m.text }
 // Type implements pflag.Value.
 func (m *moment) Type() string { return "time" }
 
-// duration is the form of how long ago something was.
+// duration matches how long ago something was, like 7d or 24h.
 var duration = regexp.MustCompile(`^(?:(\d{1,5})d)?(\S*)$`)
 
 // parseTime reads a time: RFC 3339, a date, or how long before now. A date is the

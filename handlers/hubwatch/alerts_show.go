@@ -52,8 +52,8 @@ id alone will do; it is looked for day by day, which takes longer.`,
 	return command
 }
 
-// show writes one alert and at most limit pieces of its evidence, or all if limit is
-// 0.
+// show writes one alert and at most limit pieces of its evidence. A limit of 0
+// means all.
 func show(ctx context.Context, w io.Writer, reader alert.Reader, ref alert.Ref, limit int, format string) error {
 	a, all, err := reader.Find(ctx, ref)
 	if err != nil {
@@ -69,9 +69,10 @@ func show(ctx context.Context, w io.Writer, reader alert.Reader, ref alert.Ref, 
 	return writeAlert(w, width(w), a, evidence, n)
 }
 
-// newestEvidence returns the newest evidence, at most limit pieces or all if limit is
-// 0, the newest first, and how many there are. It keeps little more than it returns,
-// since a device can fail to connect very often on one day.
+// newestEvidence returns the newest evidence, the newest first, and how many
+// pieces there are in all. It returns at most limit pieces, or all if limit is 0.
+// It keeps little more than it returns, because a device can fail to connect very
+// often on one day.
 func newestEvidence(all iter.Seq2[alert.Evidence, error], limit int) (newest []alert.Evidence, n int, err error) {
 	sort := func() {
 		slices.SortFunc(newest, func(a, b alert.Evidence) int {
@@ -94,8 +95,8 @@ func newestEvidence(all iter.Seq2[alert.Evidence, error], limit int) (newest []a
 	return newest, n, nil
 }
 
-// evidenceFields returns evidence as programs read it, with the names of its rows'
-// columns.
+// evidenceFields returns evidence as programs read it. The names are the names of
+// the columns of its row, in camel case.
 func evidenceFields(evidence []alert.Evidence) [][]field {
 	list := make([][]field, len(evidence))
 	for i, e := range evidence {
@@ -113,9 +114,9 @@ func evidenceFields(evidence []alert.Evidence) [][]field {
 	return list
 }
 
-// writeAlert writes an alert for people, in lines of at most width characters: what
-// happened, the particulars, what to do, and the evidence, of which there are n
-// pieces in all.
+// writeAlert writes an alert for people, in lines of at most width characters:
+// what happened, the particulars, what to do, and evidence. There are n pieces of
+// evidence in all.
 func writeAlert(w io.Writer, width int, a alert.Alert, evidence []alert.Evidence, n int) error {
 	fmt.Fprintln(w, wrap(printable(a.DisplayName), width, ""))
 	fmt.Fprintln(w, wrap(fmt.Sprintf("%s, %s, %s", a.Severity, printable(string(a.Status)), seen(a)), width, ""))

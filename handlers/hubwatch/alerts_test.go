@@ -56,8 +56,8 @@ func golden(t *testing.T, name, have string) {
 	}
 }
 
-// TestFormats checks the formats for programs, and what people see in a terminal of 80
-// columns.
+// TestFormats checks the formats for programs, and the output for people on a
+// terminal of 80 columns.
 func TestFormats(t *testing.T) {
 	first, second := someAlert(), someAlert()
 	second.ID, second.Detector, second.Type = "204bd4e6-3527-85aa-aeda-b74edc819ada", "DeviceCertificateMismatch", "IoT_Cert_Print_Mismatch"
@@ -162,7 +162,8 @@ func TestCSVCell(t *testing.T) {
 	}
 }
 
-// TestNewestEvidence draws evidence in any order, much more than is kept.
+// TestNewestEvidence gives newestEvidence much more evidence than it keeps, in
+// any order.
 func TestNewestEvidence(t *testing.T) {
 	const n = 5000
 	day := time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)
@@ -220,8 +221,8 @@ func TestListStops(t *testing.T) {
 	}
 }
 
-// TestFaultsHaveSettings checks that every error about settings is told beside the
-// setting, or what was taken for a setting, that it is about.
+// TestFaultsHaveSettings checks that check shows every error about settings
+// beside the setting, or the misspelled name, that the error is about.
 func TestFaultsHaveSettings(t *testing.T) {
 	for _, test := range []struct{ env, want []string }{
 		{nil, []string{"AlertsStorage", "AlertsStorage__tableServiceUri"}},

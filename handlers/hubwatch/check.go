@@ -49,8 +49,8 @@ wrong. It shows no keys, and ends with 1 if a setting is wrong.`,
 	return command
 }
 
-// checkSettings writes what there is to say of each setting, in lines of at most
-// width characters, and returns how many are wrong.
+// checkSettings writes the state of each setting, in lines of at most width
+// characters, and returns how many are wrong.
 func (o *operator) checkSettings(w io.Writer, width int) int {
 	_, err := o.config()
 	faults := faultsOf(err)
@@ -96,8 +96,8 @@ func (o *operator) checkSettings(w io.Writer, width int) int {
 	return wrong
 }
 
-// openly returns a connection string with those parts alone that are known not to be
-// secret. A key that somebody took for a connection string does not show either.
+// openly returns only the parts of a connection string that are known not to be
+// secret. A key that somebody took for a connection string is not shown either.
 func openly(connectionString string) string {
 	parts := strings.Split(connectionString, ";")
 	for i, part := range parts {
@@ -112,11 +112,11 @@ func openly(connectionString string) string {
 	return strings.Join(parts, ";")
 }
 
-// fault is the form of the errors of settings. The example, if there is one, is that
-// of the setting.
+// fault is the form of the errors of settings. The example at the end, if there
+// is one, is the example of the setting.
 var fault = regexp.MustCompile(`(?s)^settings? ([\w:]*\w)(?: and (\w+))?: (.*?)(?:; for example .*)?$`)
 
-// faultsOf returns what is wrong with which setting.
+// faultsOf returns what is wrong, by the name of the setting.
 func faultsOf(err error) map[string][]string {
 	faults := map[string][]string{}
 	var add func(error)
@@ -143,7 +143,8 @@ func faultsOf(err error) map[string][]string {
 	return faults
 }
 
-// checkRead reads a row and writes what came of that. It returns 1 if it is wrong.
+// checkRead reads a row and writes the result. It returns 1 if reading fails, and
+// 0 otherwise.
 func checkRead[T any](w io.Writer, what string, rows iter.Seq2[T, error]) int {
 	verdict, text := "ok", "it is there, and empty"
 	for _, err := range rows {

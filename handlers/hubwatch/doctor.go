@@ -8,7 +8,7 @@ import (
 	"hubwatch/handlers/doctor"
 )
 
-// newDoctor returns the verb that looks at a deployment.
+// newDoctor returns the verb that checks a deployment.
 func newDoctor() *cobra.Command {
 	var d doctor.Deployment
 	command := &cobra.Command{

@@ -11,8 +11,8 @@ import (
 type grid struct {
 	columns []column
 	rows    [][]string // printable; a cell for each column
-	// below is the first of the columns that stand on a second line, below the
-	// others, if all of them are too wide for one.
+	// below is the first column of the second line. There is a second line only
+	// if all columns are too wide for one line.
 	below int
 }
 
@@ -23,14 +23,14 @@ type column struct {
 	whole bool // never cut, since people copy what stands there
 }
 
-// Between columns there is a gap, and a second line begins with one.
+// gap stands between columns, and at the beginning of a second line.
 const gap = "  "
 
-// leastWidth is what a column is left with that is cut.
+// leastWidth is the smallest width of a column that is cut.
 const leastWidth = 8
 
-// write writes the grid in lines of at most width characters, or in as many as it
-// takes if width is 0.
+// write writes the grid in lines of at most width characters. If width is 0,
+// lines may have any length.
 func (g grid) write(w io.Writer, width int) error {
 	widths := g.widths()
 	lines := [][2]int{{0, len(g.columns)}}
@@ -78,8 +78,8 @@ func total(widths []int) int {
 	return sum
 }
 
-// fit makes the columns from first to last, without last, narrower until they are
-// not wider than width, the widest of those that may be cut first.
+// fit makes the columns from first to last, without last, narrower until they fit
+// into width. It cuts the widest column that may be cut first.
 func (g grid) fit(widths []int, first, last, width int) {
 	for total(widths[first:last]) > width {
 		widest := -1

@@ -1,5 +1,5 @@
-// Command hubwatch is the operator's command: it reads alerts, has judged again
-// what could not be judged, and looks at a deployment. It is not deployed.
+// Command hubwatch is the operator's command: it reads alerts, shows the
+// quarantine and judges it again, and checks a deployment. It is not deployed.
 package main
 
 import (
@@ -58,14 +58,14 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	return exitFailed
 }
 
-// complain writes an error, each of its lines with the name of the command.
+// complain writes an error. Each line begins with the name of the command.
 func complain(w io.Writer, err error) {
 	for line := range strings.Lines(err.Error()) {
 		fmt.Fprintln(w, "hubwatch:", printable(line))
 	}
 }
 
-// errSaid is the error of a command that has said itself what is wrong.
+// errSaid is the error of a command that has already written what is wrong.
 var errSaid = errors.New("said already")
 
 // usageError is a mistake in the command line.
@@ -97,15 +97,15 @@ type operator struct {
 // settings about the storage account begin with it.
 const storageSetting = "AlertsStorage"
 
-// config returns what the settings say, those about the storage account only without
-// --account. Its error says all that is wrong or missing.
+// config reads the settings. With --account it ignores the settings about the
+// storage account. Its error says everything that is wrong or missing.
 func (o *operator) config() (app.Config, error) {
 	if o.account == "" {
 		c, err := app.Read(o.getenv)
 		return c, errors.Join(err, c.Missing())
 	}
 	c, err := app.Read(func(name string) string {
-		// With IDENTITY_ENDPOINT the settings would be about the identity of an app.
+		// With IDENTITY_ENDPOINT the settings would mean the identity of an app.
 		if strings.HasPrefix(name, storageSetting) || name == "IDENTITY_ENDPOINT" {
 			return ""
 		}
@@ -170,7 +170,7 @@ in the command line.`,
 	return root
 }
 
-// group makes command one that has verbs and does nothing by itself.
+// group makes command a group of verbs, which does nothing by itself.
 func group(command *cobra.Command, verbs ...*cobra.Command) *cobra.Command {
 	command.AddCommand(verbs...)
 	command.Use += " <command>"
@@ -241,7 +241,7 @@ func one(what string) cobra.PositionalArgs {
 // helpWidth is how wide the help is.
 const helpWidth = 80
 
-// usageTemplate is cobra's own, at most helpWidth wide.
+// usageTemplate is cobra's own template, with lines of at most helpWidth.
 var usageTemplate = strings.ReplaceAll(`Usage:
   {{.UseLine}}{{if .HasExample}}
 
@@ -284,8 +284,9 @@ func (f *accountFlag) String() string { return *f.endpoint }
 // Type implements pflag.Value.
 func (f *accountFlag) Type() string { return "name" }
 
-// printVersion writes which hubwatch this is. The same sources make the same bytes,
-// so the hash says whether a program was built of the commit that it claims.
+// printVersion writes the version and the hash of this program. The same sources
+// make the same bytes, so the hash shows whether a program was built from the
+// commit that it claims.
 func printVersion(w io.Writer) error {
 	path, err := os.Executable()
 	if err != nil {

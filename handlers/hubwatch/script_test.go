@@ -24,8 +24,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite what the scripts and testdata expect")
 
-// TestMain lets the scripts run hubwatch, and what brings rows into its tables, as
-// processes of their own.
+// TestMain lets the scripts run hubwatch, and the commands that write rows into
+// its tables, as processes of their own.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"hubwatch": main,
@@ -34,9 +34,9 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// seed runs a command that writes into the tables of the settings. Its arguments are
-// two texts, a file, and texts in the file each with what stands instead, in which \u
-// and the like are escapes as in Go.
+// seed runs a command that writes into the tables of the settings. Its arguments
+// are two texts, a file, and pairs of texts. The first text of a pair is replaced
+// in the file by the second, which may have escapes of Go like \u202e.
 func seed(write func(a *app.App, first, second string, body []byte) error) {
 	err := func() error {
 		if len(os.Args) < 4 || len(os.Args)%2 == 1 {
@@ -65,9 +65,8 @@ func seed(write func(a *app.App, first, second string, body []byte) error) {
 	}
 }
 
-// deliver has an event, or a message of resource logs, judged as a function of the
-// handler would, and changes the status of the alerts that come of that unless it is
-// "Active".
+// deliver judges an event, or a message of resource logs, as a function of the
+// handler would. If status is not "Active", it gives that status to the alerts.
 func deliver(a *app.App, function, status string, body []byte) error {
 	j := a.Judge()
 	redriven, err := j.Redrive(context.Background(), a.Detectors, alert.Quarantined{Function: function, Body: body})
@@ -129,7 +128,7 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// code runs a command and holds its exit code: code 2 hubwatch alerts.
+// code runs a command and checks its exit code: code 2 hubwatch alerts.
 func code(ts *testscript.TestScript, _ bool, args []string) {
 	err := ts.Exec(args[1], args[2:]...)
 	have := "0"
@@ -144,8 +143,8 @@ func code(ts *testscript.TestScript, _ bool, args []string) {
 // stamp finds times.
 var stamp = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z`)
 
-// timeless copies what a command said into a file, with NOW for each time of the last
-// hour: timeless stdout file.
+// timeless copies the output of a command into a file, and writes NOW for each
+// time of the last hour: timeless stdout file.
 func timeless(ts *testscript.TestScript, _ bool, args []string) {
 	text := stamp.ReplaceAllStringFunc(ts.ReadFile(args[0]), func(s string) string {
 		if at, err := time.Parse(time.RFC3339Nano, s); err == nil && time.Since(at).Abs() < time.Hour {
@@ -156,7 +155,7 @@ func timeless(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(text), 0o600))
 }
 
-// narrow holds that no line of a file is longer than the help may be: narrow stdout.
+// narrow checks that no line of a file is longer than helpWidth: narrow stdout.
 func narrow(ts *testscript.TestScript, _ bool, args []string) {
 	for line := range strings.Lines(ts.ReadFile(args[0])) {
 		if len([]rune(strings.TrimRight(line, "\n"))) > helpWidth {
@@ -165,7 +164,7 @@ func narrow(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// TestInterrupted checks that Ctrl-C is told as such.
+// TestInterrupted checks the message and the exit code of Ctrl-C.
 func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -176,8 +175,8 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// TestHelp checks that the help of every command is for a terminal of 80 columns, and
-// that each verb of hubwatch shows how it is used.
+// TestHelp checks that the help of every command fits a terminal of 80 columns,
+// and that each verb of hubwatch has examples.
 func TestHelp(t *testing.T) {
 	root := newRoot(environment())
 	for commands := slices.Clone(root.Commands()); len(commands) > 0; commands = commands[1:] {

@@ -13,18 +13,20 @@ import (
 	"golang.org/x/term"
 )
 
-// Whatever comes out of a table may have been written by whoever is being watched.
-// Everything of that kind passes one of the functions here before it reaches the
-// terminal, which otherwise could be made to show something else.
+// An attacker may have written any text in a table. Every such text passes one of
+// these functions before it reaches the terminal. Otherwise the text could
+// control what the terminal shows.
 
-// isPrintable reports whether a terminal shows r as what it is. Control characters
-// are not, nor are those that are invisible or turn the direction of the text.
+// isPrintable reports whether a terminal shows r as it is. Control characters,
+// invisible characters and characters that change the direction of text are not
+// printable.
 func isPrintable(r rune) bool {
 	return r == ' ' || unicode.IsPrint(r) && !unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }
 
-// printable makes a foreign string one line that is fit for a terminal. A line break
-// at the end is left out; every other character that is not printable becomes U+FFFD.
+// printable makes a foreign string one line that is safe for a terminal. A line
+// break at the end is left out; every other character that is not printable
+// becomes U+FFFD.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if isPrintable(r) {
@@ -34,8 +36,8 @@ func printable(s string) string {
 	}, strings.TrimRight(s, "\r\n"))
 }
 
-// printableJSON makes JSON fit for a terminal and leaves its meaning as it is: what
-// is not printable can stand only in strings, and is escaped there.
+// printableJSON makes JSON safe for a terminal, with the same meaning. Characters
+// that are not printable can stand only in strings, where they are escaped.
 func printableJSON(text []byte) []byte {
 	var b []byte
 	for _, r := range string(text) {
@@ -52,7 +54,7 @@ func printableJSON(text []byte) []byte {
 	return b
 }
 
-// cut shortens a string to at most most characters, of which the last then is an
+// cut shortens a string to at most most characters. A shortened string ends in an
 // ellipsis.
 func cut(s string, most int) string {
 	if utf8.RuneCountInString(s) <= most {
@@ -75,9 +77,9 @@ func width(w io.Writer) int {
 	return columns
 }
 
-// wrap breaks a text into lines of at most width characters, at its spaces, and
-// begins each but the first with indent. A width of 0 is without bound. A word that
-// is too long stays whole.
+// wrap breaks a text at its spaces into lines of at most width characters. All
+// lines after the first begin with indent. A width of 0 sets no bound. A word
+// that is too long stays whole.
 func wrap(text string, width int, indent string) string {
 	var b strings.Builder
 	used := 0

@@ -29,8 +29,8 @@ func TestPrintable(t *testing.T) {
 	}
 }
 
-// FuzzWriteBody prints any event. JSON means the same afterwards, and nothing reaches
-// the terminal but what it shows as what it is.
+// FuzzWriteBody prints any event. JSON keeps its meaning, and only printable
+// characters reach the terminal.
 func FuzzWriteBody(f *testing.F) {
 	for _, body := range []string{
 		"", "{}", "{\"a\":\"\u202e\u200b\U000e0001\"}", `{"a":1,"a":2}`, "[\"\\u001b\", \"\U0001f600\"]", "\x1b]0;title\x07", "\tno JSON\r\n\xff\n",

@@ -23,7 +23,7 @@ import (
 	"hubwatch/handlers/local/functions"
 )
 
-// senders is how many deliveries are under way at once.
+// senders is the number of deliveries at the same time.
 const senders = 64
 
 // seed returns the seed of a run: HUBWATCH_SEED, or a new one.
@@ -40,8 +40,8 @@ func seed(t testing.TB) uint64 {
 	return n
 }
 
-// grid is Event Grid with the event subscriptions that are deployed, in front of
-// one or more instances that share their tables.
+// grid is Event Grid with the deployed event subscriptions. It delivers to one or
+// more instances, which share their tables.
 type grid struct {
 	topic       *eventgrid.Topic
 	instances   []*instance
@@ -112,7 +112,7 @@ func (w *statusWriter) WriteHeader(status int) {
 }
 
 // run publishes the events of a plan, by their indexes, and waits until all are
-// delivered. None may be given up.
+// delivered. No event may be given up.
 func (g *grid) run(t testing.TB, p plan, indexes []int, limit time.Duration) {
 	t.Helper()
 	for _, i := range indexes {
@@ -147,10 +147,10 @@ func cleanRun(t testing.TB, p plan) map[string]map[string]any {
 	return r.rows(t)
 }
 
-// counted holds rows to what the detectors say of the plan's events, without
-// host or table: every alert with exactly its occurrences, and a row of evidence
-// for each. It returns how many types of alerts there are, and how many events
-// in quarantine.
+// counted compares rows with what the detectors say of the plan's events, without
+// host or table. Every alert has exactly its occurrences, and a row of evidence
+// for each. counted returns how many types of alerts there are, and how many
+// events are in the quarantine.
 func (p plan) counted(t testing.TB, rows map[string]map[string]any) (alertTypes, quarantined int) {
 	t.Helper()
 	got, evidence, types := map[string]int{}, map[string]int{}, map[any]bool{}
@@ -257,9 +257,9 @@ func chaos(t *testing.T, instances, events int, limit time.Duration) {
 	t.Logf("%d rows as in the clean run: %d alerts, the hottest with %d occurrences", len(got), len(p.occurrences), hottest)
 }
 
-// TestChaos publishes mixed events one to five times each, in random order and
-// 64 at a time, while the handler is killed and the table fails in every way:
-// nothing is lost, and nothing is there twice.
+// TestChaos publishes mixed events one to five times each, in random order and 64
+// at a time, while the handler is killed and the table fails in every way.
+// Nothing is lost, and nothing is stored twice.
 func TestChaos(t *testing.T) {
 	if long() {
 		chaos(t, 1, 10_000, 20*time.Minute)
@@ -277,7 +277,8 @@ func TestChaosOfTwoInstances(t *testing.T) {
 	}
 }
 
-// TestSameSeedSamePlan holds a plan to its seed, and two seeds to two plans.
+// TestSameSeedSamePlan checks that one seed always makes the same plan, and that
+// two seeds make two plans.
 func TestSameSeedSamePlan(t *testing.T) {
 	a, b, c := newPlan(t, 7, 400), newPlan(t, 7, 400), newPlan(t, 8, 400)
 	if !reflect.DeepEqual(a, b) {

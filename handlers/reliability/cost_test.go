@@ -58,7 +58,7 @@ func costs(t testing.TB) map[string]operations {
 	return rows
 }
 
-// assumed reads an assumption of docs/cost.md that this test has a say in.
+// assumed reads an assumption of docs/cost.md that this test measures.
 func assumed(t testing.TB, what string) int {
 	t.Helper()
 	page, err := os.ReadFile("../../docs/cost.md")
@@ -98,7 +98,7 @@ func startMeter(t testing.TB) *meter {
 	}
 	m.rig.fault.Store(&count)
 
-	// The relay publishes to the topic that everything else is published to.
+	// The relay publishes to the same topic as everything else.
 	connections := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -139,7 +139,7 @@ func startMeter(t testing.TB) *meter {
 	return m
 }
 
-// counts returns what has been counted until everything is done.
+// counts waits until everything is done and returns the counts.
 func (m *meter) counts(t testing.TB) operations {
 	t.Helper()
 	if err := m.hub.Wait(t.Context()); err != nil {
@@ -151,8 +151,8 @@ func (m *meter) counts(t testing.TB) operations {
 	return operations{int(m.published.Load()), int(m.matches.Load()), int(m.deliveries.Load()), m.executions.lines(), int(m.tableRequests.Load())}
 }
 
-// change publishes an event of Azure Resource Manager, and waits until it is
-// done: changes at the same time would be written together.
+// change publishes an event of Azure Resource Manager and waits until it is done.
+// Changes at the same time would be written together.
 func (m *meter) change(t testing.TB, e []byte) {
 	t.Helper()
 	m.published.Add(1)
@@ -199,8 +199,8 @@ func (m *meter) message(t testing.TB, records ...string) {
 	}
 }
 
-// TestCostOfEachEvent lets happen what docs/cost.md says the cost of, several
-// times each, and compares what it took with what the page says.
+// TestCostOfEachEvent makes each kind of event of docs/cost.md happen several
+// times, counts the operations, and compares them with the page.
 func TestCostOfEachEvent(t *testing.T) {
 	const times = 5
 	m := startMeter(t)

@@ -25,7 +25,7 @@ type delivery struct {
 	body     []byte
 }
 
-// scenario is one way that an event may take through the handler.
+// scenario is one way of an event through the handler.
 type scenario struct {
 	noTables bool       // the tables do not exist
 	first    []delivery // what has been delivered before
@@ -59,7 +59,7 @@ func scenarios(t testing.TB) map[string]scenario {
 	unreadable := delivery{"CertificateAdded", sample(t, "certificate-added.json", read, `"other": {`)}
 	large := delivery{"CertificateAdded", sample(t, "certificate-added.json", read, `"text": "`+strings.Repeat("long ", 120<<10)+`", "other": {`)}
 	night := delivery{judge.RelayName, sample(t, "logs/night-shift.json")}
-	// The first record keeps its place and loses its sense.
+	// The first record stays in its place and becomes unreadable.
 	broken := delivery{judge.RelayName, sample(t, "logs/night-shift.json",
 		`"time": "2026-02-01T09:00:00Z"`, `"time": "2026-02-01T09:00:00Z and a half"`)}
 	return map[string]scenario{
@@ -106,9 +106,9 @@ func (p process) settle() {
 	defer p.dying.Unlock()
 }
 
-// deliver delivers until the host says that it is done, and returns how often
-// it had to. Event Grid's retries are made here, those of the relay are made by
-// the event hub's reader.
+// deliver delivers until the host answers with success, and returns how often it
+// delivered. It makes the retries of Event Grid itself. The reader of the event
+// hub makes the retries of the relay.
 func (p process) deliver(t testing.TB, d delivery) int {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -137,9 +137,9 @@ func (p process) deliver(t testing.TB, d delivery) int {
 	}
 }
 
-// run delivers what a scenario says, with a fault in the steps of its last
-// delivery, and returns the rows, how many steps that took, and how often it was
-// delivered.
+// run makes the deliveries of a scenario, with faults in the steps of the last
+// delivery. It returns the rows, the number of steps, and how often the last
+// delivery was made.
 func (s scenario) run(t testing.TB, fault func(process, step) azurite.Fault) (rows map[string]map[string]any, steps, deliveries int) {
 	t.Helper()
 	p := startProcess(t, !s.noTables)
@@ -154,7 +154,8 @@ func (s scenario) run(t testing.TB, fault func(process, step) azurite.Fault) (ro
 }
 
 // TestFailureAtEveryStep makes every request to another service fail in turn, as
-// often as a client tries it: the invocation is answered 500 and comes again.
+// often as a client tries it. The handler answers the invocation with 500, and
+// the event comes again.
 func TestFailureAtEveryStep(t *testing.T) {
 	const tries = 4 // of the client of the table
 	setUp(t)
@@ -180,10 +181,10 @@ func TestFailureAtEveryStep(t *testing.T) {
 	}
 }
 
-// TestCrashAtEveryStep counts the requests to other services that each kind of
-// event takes, kills the handler before and after every single one of them, and
-// delivers again: the rows, and what the topic took, are those of a run without
-// a crash.
+// TestCrashAtEveryStep counts the requests to other services for each kind of
+// event. It kills the handler before and after each of these requests, and
+// delivers again. The rows, and the events that the topic took, are the same as
+// after a run without a crash.
 func TestCrashAtEveryStep(t *testing.T) {
 	setUp(t)
 	for name, s := range scenarios(t) {

@@ -9,15 +9,15 @@ import (
 )
 
 // TestOneDeviceFailsFourHundredTimesOnTwoInstances is the worst case for a
-// counter: four hundred events for one row arrive at the same time, at two
-// handlers that know nothing of each other. The count is exact, and the number
-// of requests has a bound, so that two writers cannot keep each other busy.
+// counter. Four hundred events for one row arrive at the same time at two
+// handlers, which know nothing of each other. The count is exact. The number of
+// requests has a bound, so that two writers cannot keep each other busy.
 func TestOneDeviceFailsFourHundredTimesOnTwoInstances(t *testing.T) {
 	const (
 		failures = 400
-		// Written one by one, without a single conflict, it were 800.
+		// Writing one by one would take 800 requests, without any conflict.
 		most = failures / 2
-		// latency is that of a table that is near.
+		// latency is the latency of a near table.
 		latency = 5 * time.Millisecond
 	)
 	p := plan{occurrences: map[string]int{}}

@@ -19,17 +19,17 @@ import (
 	"hubwatch/handlers/local/eventgrid"
 )
 
-// hotDetector is the one whose alerts come in hundreds from one device.
+// hotDetector is the detector that gets hundreds of events of one device.
 const hotDetector = "DeviceTokenInvalid"
 
-// pool is what the cases of the detectors have to offer, by what becomes of it.
+// pool has the events of all cases, by their outcome.
 type pool struct {
 	fires   map[string][]jsontext.Value // by detector
 	silent  []jsontext.Value            // no detector finds anything, whoever gets it
 	refused []jsontext.Value            // at least one detector cannot judge it
 }
 
-// cases is the pool, which is the same for all plans.
+// cases is the pool. It is the same for all plans.
 var cases struct {
 	once sync.Once
 	pool
@@ -44,7 +44,7 @@ func allCases(t testing.TB) pool {
 // loadPool sorts the events of all cases by asking the detectors themselves.
 func loadPool(t testing.TB) pool {
 	t.Helper()
-	// A topic without subscriptions takes what Event Grid would take.
+	// A topic without subscriptions accepts what Event Grid would accept.
 	topic, err := eventgrid.NewTopic(eventgrid.TopicOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -87,8 +87,8 @@ func loadPool(t testing.TB) pool {
 // found is an alert that a detector raises on an event.
 type found struct{ detector, id string }
 
-// verdictOf says what all detectors make of an event: the alerts that have to be
-// there in the end, worked out without host and table.
+// verdictOf returns what all detectors find in an event: the alerts that have to
+// be there in the end. It uses neither host nor table.
 func verdictOf(raw jsontext.Value) (alerts []found, refused bool) {
 	for _, d := range detector.All {
 		v := d.Judge(raw)
@@ -109,7 +109,7 @@ func publish(topic *eventgrid.Topic, e jsontext.Value) int {
 	return answer.Code
 }
 
-// plan is what a run does, all of it derived from the seed.
+// plan is what a run does. Everything in it is derived from the seed.
 type plan struct {
 	seed        uint64
 	events      []jsontext.Value
@@ -117,8 +117,8 @@ type plan struct {
 	deliveries  []int          // indexes of events, in order
 }
 
-// newPlan plans n events: one in twenty is a detection, of which half are of one
-// hot device, one in a hundred cannot be judged, and the others are harmless.
+// newPlan plans n events. One in twenty makes an alert, and half of these are of
+// one hot device. One in a hundred cannot be judged. The others are harmless.
 // Each is published one to five times, in random order.
 func newPlan(t testing.TB, seed uint64, n int) plan {
 	t.Helper()
@@ -169,7 +169,7 @@ func renamed(t testing.TB, e jsontext.Value, id string) jsontext.Value {
 // trouble is what happens to one request.
 type trouble int
 
-// What the plan has in store for requests, besides nothing.
+// The troubles of requests.
 const (
 	none trouble = iota
 	crash
@@ -183,8 +183,8 @@ const (
 	restart
 )
 
-// The two faults that no run may go without come once in so many requests, at
-// a place that the seed decides and a short run gets to.
+// Every run has these two faults. Each comes once in so many requests. The seed
+// decides where, early enough for a short run.
 const (
 	crashEvery   = 100
 	restartEvery = 300 // of the table service, which takes a second or two

@@ -24,7 +24,7 @@ import (
 // like it. All of these forms leave it as it is.
 const secret = "UExBTlRFRC1TRUNSRVQ"
 
-// credentials are what must not get out of an event.
+// credentials are texts that must not get out of an event.
 var credentials = map[string]string{
 	"SAS of a storage account": "https://contoso.example/c?sv=2022-11-02&sig=" + secret + "%3D&se=1",
 	"SAS token of a device":    "SharedAccessSignature sr=contoso-hub.azure-devices.net&sig=" + secret + "%3d&se=1700000000",

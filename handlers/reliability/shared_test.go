@@ -43,8 +43,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// shared is what all tests use: one Azurite, with tables of its own for each
-// rig, and the app as it is deployed.
+// shared has what all tests use: the app as it is deployed, and one Azurite. Each
+// rig has tables of its own there.
 var shared struct {
 	once    sync.Once
 	azurite *azurite.Service
@@ -125,7 +125,8 @@ func startService(t testing.TB) *service {
 	return s
 }
 
-// restart stops the service and starts it again, unless that is under way.
+// restart stops the service and starts it again, unless another restart is
+// running.
 func (s *service) restart(t testing.TB) {
 	if !s.mu.TryLock() {
 		return
@@ -143,8 +144,8 @@ func (s *service) restart(t testing.TB) {
 	s.starts++
 }
 
-// settled waits for the end of a restart that is under way, and returns how often
-// the service was started.
+// settled waits for the end of a running restart, and returns how often the
+// service was started.
 func (s *service) settled() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -159,8 +160,8 @@ type step struct {
 	request *http.Request
 }
 
-// perform lets the service do what the step asks for, and returns when it has.
-// The handler does not get the answer.
+// perform lets the service execute the request of the step, and returns
+// afterwards. The handler does not get the answer.
 func (s step) perform() error {
 	out, err := http.NewRequest(s.request.Method, s.target+s.request.URL.RequestURI(), s.request.Body)
 	if err != nil {
@@ -176,7 +177,8 @@ func (s step) perform() error {
 	return err
 }
 
-// rig is one pair of tables, and the way to it: every request passes a fault.
+// rig is one pair of tables behind proxies that make faults. Every request passes
+// one of the proxies.
 type rig struct {
 	connection         string // of the way that makes faults
 	alerts, quarantine *aztables.Client
@@ -219,8 +221,8 @@ func newRigOn(t testing.TB, tables *azurite.Service, withTables bool) *rig {
 	return r
 }
 
-// through returns the URL of a way to the service at target that makes the
-// faults of the rig.
+// through returns the URL of a proxy before the service at target. The proxy
+// makes the faults of the rig.
 func (r *rig) through(t testing.TB, target string) string {
 	proxy := azurite.StartFaultyProxy(target, func(_ int, request *http.Request) azurite.Fault {
 		fault := r.fault.Load()
@@ -246,7 +248,7 @@ func (r *rig) options() functions.Options {
 }
 
 // rows returns every row of both tables by its keys, and every event that the
-// topic took by its id, without what differs between two runs over the same
+// topic took by its id. It leaves out what differs between two runs over the same
 // events: the service's own columns and the times of processing.
 func (r *rig) rows(t testing.TB) map[string]map[string]any {
 	t.Helper()
@@ -329,9 +331,9 @@ func kill(f *functions.Host) {
 	}
 }
 
-// instance is one instance of the function app, which its platform keeps
-// running: the Functions host stops after the third error of its handler, and
-// is started again.
+// instance is one instance of the function app. The platform keeps it running:
+// the Functions host stops after the third error of its handler, and the platform
+// starts the host again.
 type instance struct {
 	current atomic.Pointer[functions.Host]
 	kills   atomic.Int64

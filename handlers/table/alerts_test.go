@@ -34,9 +34,9 @@ import (
 	"hubwatch/handlers/version"
 )
 
-// TestMain makes the test binary also the process that TestKeyless starts:
-// tokens are cached for the whole of a process, so each of its cases needs one
-// of its own.
+// TestMain makes the test binary also the process that TestKeyless starts. Tokens
+// are cached for a whole process, so each case of TestKeyless needs a process of
+// its own.
 func TestMain(m *testing.M) {
 	if uri := os.Getenv("TEST_KEYLESS_URI"); uri != "" {
 		keyless(uri)
@@ -93,7 +93,7 @@ func open(t testing.TB, connection string) *Alerts {
 	return account(t, connection).Alerts(fmt.Sprintf("alerts%d", tables.Add(1)))
 }
 
-// again returns the table of s once more, as another process has it.
+// again returns the table of s, as another process would open it.
 func again(t testing.TB, s *Alerts, connection string) *Alerts {
 	t.Helper()
 	return account(t, connection).Alerts(s.table.name)
@@ -144,7 +144,7 @@ func prepared(t testing.TB, s *Alerts, occurrences ...alert.Occurrence) []occurr
 	return batch
 }
 
-// read returns the body of a request, which can be read once more.
+// read returns the body of a request. The body can be read again.
 func read(t testing.TB, r *http.Request) string {
 	t.Helper()
 	body, err := io.ReadAll(r.Body)
@@ -155,7 +155,7 @@ func read(t testing.TB, r *http.Request) string {
 	return string(body)
 }
 
-// merge writes columns into the row of the alert that o is of, as a person may.
+// merge writes columns into the row of the alert of o, as a person may.
 func merge(t testing.TB, s *Alerts, o alert.Occurrence, columns map[string]any) {
 	t.Helper()
 	row := map[string]any{"PartitionKey": partitionKey(o), "RowKey": alertKey(o.ID)}
@@ -169,7 +169,7 @@ func merge(t testing.TB, s *Alerts, o alert.Occurrence, columns map[string]any) 
 	}
 }
 
-// refOf returns the reference of the alert that o is of.
+// refOf returns the reference of the alert of o.
 func refOf(o alert.Occurrence) alert.Ref { return alert.Ref{Hub: o.Hub.Name, Day: o.Day(), ID: o.ID} }
 
 // errorOf draws everything and returns the error at the end.
@@ -182,9 +182,10 @@ func errorOf[T any](seq iter.Seq2[T, error]) error {
 	return nil
 }
 
-// answering returns a connection string for azurite through a proxy that answers
-// the requests whose body status gives a status for, and passes on the others. A
-// 400 is a verdict of the service on an entity.
+// answering returns a connection string for azurite through a proxy. status gives
+// a status for the body of a request. The proxy answers with this status, or
+// passes the request on if it is 0. A 400 says that the service will never store
+// the entity.
 func answering(t testing.TB, status func(body string) int) string {
 	t.Helper()
 	a := emulator(t)
@@ -208,8 +209,9 @@ func answering(t testing.TB, status func(body string) int) string {
 	return strings.Replace(a.ConnectionString(), target, proxy.URL, 1)
 }
 
-// dump returns every row of a table by its key, without what differs between
-// two runs over the same events: the service's own columns and TimeGeneratedUtc.
+// dump returns every row of a table by its key. It leaves out what differs
+// between two runs over the same events: the service's own columns and
+// TimeGeneratedUtc.
 func dump(t testing.TB, table table) map[string]map[string]any {
 	t.Helper()
 	rows := map[string]map[string]any{}
@@ -248,7 +250,7 @@ func list(t testing.TB, s *Alerts, q alert.Query) []alert.Alert {
 	return alerts
 }
 
-// TestColumns checks the two kinds of rows to the columns that are documented.
+// TestColumns checks that the two kinds of rows have the documented columns.
 func TestColumns(t *testing.T) {
 	s := open(t, emulator(t).ConnectionString())
 	put(t, s, occurred("Contoso-Hub", "event-1", noon))
@@ -319,8 +321,9 @@ func TestRedeliveryChangesNothing(t *testing.T) {
 	}
 }
 
-// TestRedeliveryOfMany delivers again, all at once, what an alert has more evidence
-// of than one answer of the service holds, together with what is new.
+// TestRedeliveryOfMany redelivers all occurrences of an alert at once, together
+// with new ones. The alert has more evidence than one answer of the service
+// holds.
 func TestRedeliveryOfMany(t *testing.T) {
 	connection, proxy := through(t, func(int, *http.Request) azurite.Fault { return azurite.Pass })
 	s := open(t, connection)
@@ -378,8 +381,8 @@ func TestOneDeviceFailsFourHundredTimesAtOnce(t *testing.T) {
 	}
 }
 
-// TestWhatAPersonSetStays sets a status and a column of one's own, as a person
-// would, and then redelivers and adds occurrences.
+// TestWhatAPersonSetStays sets a status and another column, as a person would,
+// and then redelivers and adds occurrences.
 func TestWhatAPersonSetStays(t *testing.T) {
 	for status, after := range map[alert.Status]alert.Status{
 		alert.InProgress: alert.InProgress, alert.Resolved: alert.Active, alert.Dismissed: alert.Active, "under review": "under review",
@@ -403,8 +406,8 @@ func TestWhatAPersonSetStays(t *testing.T) {
 	}
 }
 
-// TestAlertThatWasDeleted takes the alert's row away, as a person may: the same
-// event does not bring it back, another one does.
+// TestAlertThatWasDeleted deletes the alert's row, as a person may. The same
+// event does not bring the row back. Another event does.
 func TestAlertThatWasDeleted(t *testing.T) {
 	s := open(t, emulator(t).ConnectionString())
 	first := occurred("contoso-hub", "1", noon)
@@ -448,8 +451,8 @@ func TestListNewestDayFirst(t *testing.T) {
 	}
 }
 
-// TestNamesThatKeysForbid stores names with everything that Table Storage and
-// OData do not take in keys.
+// TestNamesThatKeysForbid stores names with every character that Table Storage
+// and OData do not allow in keys.
 func TestNamesThatKeysForbid(t *testing.T) {
 	s := open(t, emulator(t).ConnectionString())
 	names := []string{
@@ -528,8 +531,8 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestUnreachable checks each call to the caller's deadline whatever the
-// service does, and to an error that says what is wrong.
+// TestUnreachable checks that each call ends by the caller's deadline, whatever
+// the service does, and that its error says what is wrong.
 func TestUnreachable(t *testing.T) {
 	for name, test := range map[string]struct {
 		fault azurite.Fault
@@ -664,7 +667,7 @@ func quarantinedBody(t *testing.T, s *Quarantine, q alert.Quarantined) string {
 	return string(body)
 }
 
-// TestRequestsOfAWrite counts what a write costs: the bill of operations is part
+// TestRequestsOfAWrite counts the requests of a write, because their cost is part
 // of the design.
 func TestRequestsOfAWrite(t *testing.T) {
 	connection, proxy := through(t, func(int, *http.Request) azurite.Fault { return azurite.Pass })
@@ -705,7 +708,7 @@ func keyless(uri string) {
 }
 
 // TestKeyless writes with the managed identity of azidentity, over TLS, without
-// any key: Azurite checks the token's claims, and no role.
+// any key: Azurite checks the token's claims, but not roles.
 func TestKeyless(t *testing.T) {
 	emulator(t) // skips or fails if there is none
 	main, err := azurite.Find("../..")

@@ -42,8 +42,9 @@ func (r reply) write(w http.ResponseWriter) {
 	fmt.Fprint(w, r.body)
 }
 
-// between returns a connection string for azurite through something that gives a
-// reply of its own to the requests that pick picks, and passes on the others.
+// between returns a connection string for azurite through a proxy. The proxy
+// gives its own reply to the requests that pick chooses, and passes on the
+// others.
 func between(t testing.TB, r reply, pick func(*http.Request) bool) string {
 	t.Helper()
 	a := emulator(t)
@@ -64,7 +65,7 @@ func between(t testing.TB, r reply, pick func(*http.Request) bool) string {
 	return strings.Replace(a.ConnectionString(), target, proxy.URL, 1)
 }
 
-// Which requests something between answers.
+// Choices of requests for between.
 var (
 	reads  = func(r *http.Request) bool { return r.Method == http.MethodGet }
 	writes = func(r *http.Request) bool {
@@ -73,8 +74,8 @@ var (
 	all = func(*http.Request) bool { return true }
 )
 
-// multipart returns the answer to a transaction that failed, which has a status of
-// its own and says the code in the answer to one entity alone.
+// multipart returns the answer to a transaction that failed. The answer has a
+// status of its own. Only the answer to one entity in it has the code.
 func multipart(status int, code string) reply {
 	body := strings.ReplaceAll(fmt.Sprintf(`--batchresponse_1
 Content-Type: multipart/mixed; boundary=changesetresponse_1
@@ -93,8 +94,9 @@ Content-Type: application/json;odata=minimalmetadata
 	return reply{http.StatusAccepted, []string{"Content-Type", "multipart/mixed; boundary=batchresponse_1"}, body}
 }
 
-// TestVerdict checks that an occurrence is rejected where the service itself says so
-// of a write, in whichever form, and that the same answer to a read says nothing.
+// TestVerdict checks that an occurrence is rejected if the service itself says so
+// about a write, in each form. The same answer to a read does not reject
+// anything.
 func TestVerdict(t *testing.T) {
 	for name, r := range map[string]reply{
 		"invalid input":         by(400, "InvalidInput"),
@@ -117,8 +119,8 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
-// strangers are the replies of what stands between the app and the service, and
-// those of the service that are not about an entity.
+// strangers are the replies of proxies between the app and the service, and
+// replies of the service that are not about an entity.
 var strangers = map[string]reply{
 	"a proxy's page":                      {400, []string{"Content-Type", "text/html"}, "<h2>Bad Request</h2>"},
 	"a page that says a code":             {400, []string{"Content-Type", "text/html"}, `<p>InvalidInput</p><code>EntityTooLarge</code><Error><Code>InvalidInput</Code></Error>`},
@@ -145,9 +147,9 @@ var strangers = map[string]reply{
 	"a verdict's code of another service": {400, []string{"x-ms-error-code", "InvalidBlobOrBlock"}, ""},
 }
 
-// TestWayIsNotVerdict gives such replies to the first read, to the first write and
-// to everything: nothing is rejected, the occurrence is not taken as stored, and
-// once the service answers again the alert is raised.
+// TestWayIsNotVerdict gives such replies to the first read, to the first write
+// and to everything. Nothing is rejected, and the occurrence does not count as
+// stored. Once the service answers again, the alert is raised.
 func TestWayIsNotVerdict(t *testing.T) {
 	for name, r := range strangers {
 		t.Run(name, func(t *testing.T) {
@@ -176,7 +178,8 @@ func TestWayIsNotVerdict(t *testing.T) {
 	}
 }
 
-// TestRedirectIsNotFollowed checks that no request reaches what a redirect names.
+// TestRedirectIsNotFollowed checks that no request goes to the address in a
+// redirect.
 func TestRedirectIsNotFollowed(t *testing.T) {
 	var reached atomic.Int64
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached.Add(1) }))
@@ -196,8 +199,8 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 	}
 }
 
-// TestQuarantineRejected checks that what the service never takes into the
-// quarantine is an error, so that the event is not lost.
+// TestQuarantineRejected checks that Quarantine returns an error if the service
+// never stores the event, so that the event is not lost.
 func TestQuarantineRejected(t *testing.T) {
 	err := openQuarantine(t, between(t, by(400, "EntityTooLarge"), writes)).Quarantine(t.Context(), alert.Quarantined{Function: "F"})
 	if err == nil || !strings.Contains(err.Error(), "400 EntityTooLarge") {
@@ -205,8 +208,9 @@ func TestQuarantineRejected(t *testing.T) {
 	}
 }
 
-// TestAdvice checks that what the service refuses is explained by its code, in one
-// line without a signature, and that only the codes which mean role and key say so.
+// TestAdvice checks that an error explains the code of the service, in one line
+// without a signature, and that only codes about roles and keys mention roles and
+// keys.
 func TestAdvice(t *testing.T) {
 	const role, key, firewall = "role Storage Table Data Contributor", "the key is wrong", "network rules (firewall)"
 	for code, test := range map[string]struct {

@@ -68,8 +68,8 @@ func TestChange(t *testing.T) {
 	}
 }
 
-// TestChangeThatIsNone checks that what cannot be changed is said, and nothing is
-// written.
+// TestChangeThatIsNone checks that a change which cannot be made returns an error
+// and writes nothing.
 func TestChangeThatIsNone(t *testing.T) {
 	s := open(t, emulator(t).ConnectionString())
 	o := occurred("contoso-hub", "1", noon)
@@ -193,8 +193,8 @@ func TestChangeEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// TestChangeFaults makes each fault in each request of a change, once. One of them
-// writes the row and loses the answer, which is not a conflict with oneself.
+// TestChangeFaults makes each fault in each request of a change, once. One fault
+// writes the row and loses the answer. That is not a conflict with oneself.
 func TestChangeFaults(t *testing.T) {
 	for fault, name := range map[azurite.Fault]string{
 		azurite.Drop: "connection breaks", azurite.Lose: "answer is lost", azurite.Busy: "throttled", azurite.Broken: "internal error", azurite.LoseBroken: "internal error after the write",
@@ -225,7 +225,7 @@ func TestChangeFaults(t *testing.T) {
 	}
 }
 
-// TestChangeRefused checks what is said where the identity may read and not write.
+// TestChangeRefused checks the error if the identity may read but not write.
 func TestChangeRefused(t *testing.T) {
 	connection := answering(t, func(body string) int {
 		if strings.Contains(body, "Dismissed") {

@@ -25,9 +25,8 @@ func quarantined(t *testing.T, s *Quarantine, id string) []Held {
 	return all
 }
 
-// TestQuarantinedComesBack checks that an event comes back with all that it was
-// quarantined with, however long it is, and is gone with all its rows once it is
-// deleted.
+// TestQuarantinedComesBack checks that an event of any length can be read as it
+// was quarantined, and that Delete removes all of its rows.
 func TestQuarantinedComesBack(t *testing.T) {
 	s := openQuarantine(t, emulator(t).ConnectionString())
 	begin := time.Now().UTC().Truncate(time.Microsecond)
@@ -107,9 +106,9 @@ func TestQuarantinedComesBack(t *testing.T) {
 	}
 }
 
-// TestQuarantineFaults checks that an answer that fails does so in words, that no
-// body is shown in part, and that a deletion that was cut short leaves no head
-// without its body.
+// TestQuarantineFaults checks that a failed request gives an error in words, that
+// no part of a body is returned as a whole body, and that an interrupted deletion
+// leaves no head without its body.
 func TestQuarantineFaults(t *testing.T) {
 	long := alert.Quarantined{Function: "CertificateAdded", Reason: "long", Body: []byte(strings.Repeat("x", 2*partColumn*partColumns)), Size: 1}
 	for method, use := range map[string]func(*Quarantine, Held) error{

@@ -18,13 +18,13 @@ import (
 	"hubwatch/handlers/alert"
 )
 
-// Alerts are read partition by partition, because only PartitionKey and RowKey are
-// an index, and only inside of one partition is a condition on RowKey a range.
-// Across partitions the service would walk everything between the first row and
-// the last, and nearly all of that is evidence
+// Alerts are read partition by partition. Only PartitionKey and RowKey are an
+// index, and only inside of one partition is a condition on RowKey a range.
+// Across partitions the service would read every row between the first and the
+// last, and nearly all of these rows are evidence
 // (https://learn.microsoft.com/azure/storage/tables/table-storage-design-for-query).
-// Which partitions there are is found by skipping: a request for the first row
-// behind a key gives the next day of a hub, or the next hub.
+// The reader finds the partitions by skipping: a request for the first row after
+// a key gives the next day of a hub, or the next hub.
 
 // parallel is how many requests one call makes at the same time.
 const parallel = 8
@@ -91,7 +91,8 @@ type stored struct {
 // get reads one alert. The error wraps alert.ErrNotFound if it is not in the
 // partition.
 func (a *Alerts) get(ctx context.Context, p partition, id string) (*stored, error) {
-	// The id of an alert stays as it is; anything else becomes a key that no alert has.
+	// escape leaves the id of an alert as it is. It makes any other text a key
+	// that no alert has.
 	response, err := a.table.client.GetEntity(ctx, p.String(), alertKey(escape(strings.ToLower(id))), nil)
 	switch {
 	case hasCode(err, aztables.ResourceNotFound):
@@ -120,7 +121,8 @@ func (a *Alerts) decode(entity []byte) (*stored, error) {
 	return &stored{Alert: found, status: row.Status}, nil
 }
 
-// evidence returns the evidence of an alert, page by page as it is drawn from.
+// evidence returns the evidence of an alert. It reads the rows page by page, as
+// the caller draws them.
 func (a *Alerts) evidence(ctx context.Context, p partition, id string) iter.Seq2[alert.Evidence, error] {
 	return func(yield func(alert.Evidence, error) bool) {
 		for entity, err := range a.entities(ctx, &aztables.ListEntitiesOptions{Filter: to.Ptr(rowsOf(p, evidenceOf(id)))}) {
@@ -137,8 +139,8 @@ func (a *Alerts) evidence(ctx context.Context, p partition, id string) iter.Seq2
 	}
 }
 
-// alertsOf returns the alerts in the partitions of one day that q asks for, those
-// with the newest occurrence first.
+// alertsOf returns the alerts that q asks for from the partitions of one day, the
+// newest occurrence first.
 func (a *Alerts) alertsOf(ctx context.Context, day []partition, q alert.Query) ([]alert.Alert, error) {
 	hubs, err := each(ctx, day, func(ctx context.Context, p partition) ([]alert.Alert, error) {
 		var alerts []alert.Alert
@@ -178,9 +180,10 @@ func spanOf(since, until time.Time) span {
 	return s
 }
 
-// days returns the partitions of a hub, or of all hubs if hub is empty, day by day,
-// the newest first. It looks for the next day when that is drawn. If only one day
-// can be, its partition is not looked for and need not exist.
+// days returns the partitions of a hub, or of all hubs if hub is empty, day by
+// day, the newest first. It looks for the next day only when the caller draws it.
+// If the range is one day, days returns its partition without looking, even if
+// the partition does not exist.
 func (a *Alerts) days(ctx context.Context, hub string, within span) iter.Seq2[[]partition, error] {
 	return func(yield func([]partition, error) bool) {
 		newest, err := a.newest(ctx, hub, within)
@@ -240,8 +243,8 @@ func (a *Alerts) newest(ctx context.Context, hub string, within span) ([]partiti
 	}
 }
 
-// from returns the newest partition of a hub, by its name as keys hold it, or none.
-// It does not ask where only one can be.
+// from returns the newest partition of a hub, or none. hub is the name as keys
+// have it. If the range is one day, from returns its partition without a request.
 func (a *Alerts) from(ctx context.Context, hub string, within span) ([]partition, error) {
 	newest, oldest := partition{hub, within.newest}, partition{hub, within.oldest}
 	switch {
@@ -262,7 +265,7 @@ func (a *Alerts) from(ctx context.Context, hub string, within span) ([]partition
 	}
 }
 
-// first returns the first PartitionKey that a filter leaves, or "".
+// first returns the first PartitionKey that matches a filter, or "".
 func (a *Alerts) first(ctx context.Context, filter string) (string, error) {
 	options := &aztables.ListEntitiesOptions{Select: to.Ptr("PartitionKey"), Top: to.Ptr(int32(1))}
 	if filter != "" {
@@ -281,10 +284,11 @@ func (a *Alerts) first(ctx context.Context, filter string) (string, error) {
 	return "", nil
 }
 
-// entities returns the rows that a filter leaves, page by page as they are drawn.
+// entities returns the rows that match a filter. It reads them page by page, as
+// the caller draws them.
 func (a *Alerts) entities(ctx context.Context, options *aztables.ListEntitiesOptions) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
-		// A page can be empty and not the last
+		// A page can be empty without being the last
 		// (https://learn.microsoft.com/rest/api/storageservices/query-timeout-and-pagination).
 		for pages := a.table.client.NewListEntitiesPager(options); pages.More(); {
 			page, err := pages.NextPage(ctx)
@@ -309,8 +313,8 @@ func (a *Alerts) unread(err error) error {
 	return a.table.explain("read", err)
 }
 
-// each calls f for each partition, several at the same time, and returns what it
-// returned in the order of the partitions. It returns the first error.
+// each calls f for each partition, for several at the same time. It returns the
+// results in the order of the partitions, or the first error.
 func each[T any](ctx context.Context, partitions []partition, f func(context.Context, partition) (T, error)) ([]T, error) {
 	results := make([]T, len(partitions))
 	group, ctx := errgroup.WithContext(ctx)

@@ -90,8 +90,8 @@ func TestAlertComesBack(t *testing.T) {
 	}
 }
 
-// TestPropertiesThatWereCut checks that properties too long for a column, which are
-// not JSON any more, are shown and are not an error.
+// TestPropertiesThatWereCut checks that properties which were too long for a
+// column, and are not JSON any more, are shown without an error.
 func TestPropertiesThatWereCut(t *testing.T) {
 	s := open(t, emulator(t).ConnectionString())
 	o := occurred("contoso-hub", "1", noon)
@@ -107,7 +107,8 @@ func TestPropertiesThatWereCut(t *testing.T) {
 	}
 }
 
-// TestListIsAsQueried compares lists with what a filter in Go leaves of all alerts.
+// TestListIsAsQueried compares lists with the result of a filter in Go over all
+// alerts.
 func TestListIsAsQueried(t *testing.T) {
 	s := open(t, emulator(t).ConnectionString())
 	hubs := []string{"hub", "hub-1", "Hub1", "hub10", "hub~7c", "hub|", "hub}", "o'hub"}
@@ -115,7 +116,7 @@ func TestListIsAsQueried(t *testing.T) {
 	var all []alert.Alert
 	var occurrences []alert.Occurrence
 	for i := range 80 {
-		// Several have the same time.
+		// Several alerts have the same time.
 		o := occurred(hubs[i%len(hubs)], fmt.Sprint(i), noon.AddDate(0, 0, -rand.N(5)*rand.N(9)).Add(time.Duration(rand.N(3)-1)*(12*time.Hour-1)))
 		o.Type, o.Entity.Name, o.Actor = pick("IoT_Cert_Expired", "IoT_Expired_SAS_Token"), pick("d1", "it's", "root-ca"), pick("", "alice's", "bob")
 		o.Severity = alert.Severity(pick("Medium", "Low"))
@@ -173,8 +174,8 @@ func TestListIsAsQueried(t *testing.T) {
 	}
 }
 
-// TestRequestsOfReading counts what reading costs. The number depends on hubs and
-// days, and not on how much evidence there is.
+// TestRequestsOfReading counts the requests of reading. Their number depends on
+// hubs and days, and not on the amount of evidence.
 func TestRequestsOfReading(t *testing.T) {
 	const hubs, days = 3, 4
 	for _, evidence := range []int{1, 50} {
@@ -323,8 +324,8 @@ func TestMoreThanAPage(t *testing.T) {
 	}
 }
 
-// TestEmptyPages reads through a service that answers each question with an empty
-// page first, as Azure may and Azurite does not.
+// TestEmptyPages reads from a service that answers each query with an empty page
+// first. Azure may do so; Azurite does not.
 func TestEmptyPages(t *testing.T) {
 	a := emulator(t)
 	target, _, _ := strings.Cut(a.Endpoint(), "/devstoreaccount1")
@@ -397,8 +398,8 @@ func TestReadingFaults(t *testing.T) {
 	}
 }
 
-// TestReadingFails makes every request from one on fail: what was read until then
-// comes, and then an error that names the table.
+// TestReadingFails makes every request after some number fail. The caller gets
+// what was read before, and then an error that names the table.
 func TestReadingFails(t *testing.T) {
 	clean := open(t, emulator(t).ConnectionString())
 	for day := range 3 {
@@ -448,7 +449,8 @@ func TestReadingFails(t *testing.T) {
 	}
 }
 
-// TestNoTable checks that reading where there is no table says so, and makes none.
+// TestNoTable checks that reading a missing table returns an error that says so,
+// and does not create the table.
 func TestNoTable(t *testing.T) {
 	s := open(t, emulator(t).ConnectionString())
 	ref := refOf(occurred("contoso-hub", "1", noon))
@@ -465,8 +467,7 @@ func TestNoTable(t *testing.T) {
 	}
 }
 
-// TestOtherRows checks that rows which are not alerts, by whoever they are, are
-// passed by.
+// TestOtherRows checks that readers skip rows which are not alerts.
 func TestOtherRows(t *testing.T) {
 	s := open(t, emulator(t).ConnectionString())
 	var want []alert.Alert
@@ -501,8 +502,8 @@ func TestOtherRows(t *testing.T) {
 	}
 }
 
-// TestBrokenColumns deletes and overwrites columns, as a person may, and holds the
-// error to naming the row and the column.
+// TestBrokenColumns deletes and overwrites columns, as a person may. The error
+// has to name the row and the column.
 func TestBrokenColumns(t *testing.T) {
 	s := open(t, emulator(t).ConnectionString())
 	o := occurred("contoso-hub", "1", noon)
@@ -550,7 +551,8 @@ func TestBrokenColumns(t *testing.T) {
 				}
 			}
 		}
-		// What hubwatch does not know is passed by, and what may be empty may be deleted.
+		// hubwatch ignores unknown columns. A column that may be empty may also
+		// be missing.
 		whole["Owner"], whole["Verdict"] = "bob", 7
 		for _, column := range []string{"Description", "RemediationSteps", "Actor", "ExtendedProperties", "Properties", "Detector", "RawEvent", "CorrelationId"} {
 			delete(whole, column)

@@ -15,7 +15,7 @@ import (
 	"hubwatch/handlers/local/azurite"
 )
 
-// TestOutcomes records occurrences step by step and holds what is said of each.
+// TestOutcomes records occurrences step by step and checks the outcome of each.
 func TestOutcomes(t *testing.T) {
 	of := func(ids ...string) (occurrences []alert.Occurrence) {
 		for _, id := range ids {
@@ -63,8 +63,8 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
-// TestRejectedHidesNothing records at once what is stored, what the service
-// rejects, and what it has no time for.
+// TestRejectedHidesNothing records three occurrences at once: one is stored, one
+// is rejected, and one fails because there is no time left.
 func TestRejectedHidesNothing(t *testing.T) {
 	connection := answering(t, func(body string) int {
 		switch {
@@ -92,8 +92,8 @@ func TestRejectedHidesNothing(t *testing.T) {
 	}
 }
 
-// TestRowsAreMadeOnce checks that an occurrence that has to be sent again, because
-// somebody else wrote the alert meanwhile, is sent as it was made.
+// TestRowsAreMadeOnce checks that the rows of an occurrence are not made again if
+// they have to be sent again, because somebody else wrote the alert meanwhile.
 func TestRowsAreMadeOnce(t *testing.T) {
 	other := open(t, emulator(t).ConnectionString())
 	put(t, other, occurred("contoso-hub", "0", noon))

@@ -27,13 +27,13 @@ type Settings struct {
 	// ServiceURI is AlertsStorage__tableServiceUri, used instead of a connection
 	// string and with a Microsoft Entra identity: https://<account>.table.core.windows.net
 	ServiceURI string
-	// ManagedIdentity uses the identity of the function app alone. Without it the
-	// identity is whatever azidentity.DefaultAzureCredential finds, on a
-	// developer's machine that of the Azure CLI.
+	// ManagedIdentity says to use only the identity of the function app.
+	// Otherwise the identity is the one that azidentity.DefaultAzureCredential
+	// finds. On a developer's machine this is the identity of the Azure CLI.
 	ManagedIdentity bool
 	// ClientID is AlertsStorage__clientId, and ResourceID is
 	// AlertsStorage__managedIdentityResourceId: either names a user-assigned
-	// identity. Without both it is the system-assigned one.
+	// identity. If both are empty, the identity is the system-assigned one.
 	ClientID, ResourceID string
 }
 
@@ -52,16 +52,16 @@ func CheckName(name string) error {
 	return nil
 }
 
-// CheckConnectionString returns an error unless s is a connection string that names
-// a table service and a credential for it. The error says in one line all that is
-// wrong, and has nothing of a key or a signature.
+// CheckConnectionString returns an error unless s is a connection string that
+// names a table service and a credential for it. The error says everything that
+// is wrong in one line, and has no part of a key or a signature.
 func CheckConnectionString(s string) error {
 	_, err := parseConnectionString(s)
 	return err
 }
 
-// CheckServiceURI returns an error unless s is the URL of a table service to which
-// a token may be sent: https, with a host, and with nothing of a credential in it.
+// CheckServiceURI returns an error unless s is the URL of a table service to
+// which a token may be sent: https, with a host, and without a credential.
 func CheckServiceURI(s string) error {
 	u, err := parseEndpoint(s)
 	if err != nil {
@@ -108,9 +108,9 @@ func (s Settings) service() (*aztables.ServiceClient, error) {
 }
 
 // credential returns what gets tokens for the tables. Their audience is
-// https://storage.azure.com in all clouds (aztables v1.4.1, service_client.go), and
-// azidentity follows AZURE_AUTHORITY_HOST where it asks Microsoft Entra itself, so
-// that nothing here depends on the cloud.
+// https://storage.azure.com in all clouds (aztables v1.4.1, service_client.go).
+// azidentity obeys AZURE_AUTHORITY_HOST where it asks Microsoft Entra itself. So
+// nothing here depends on the cloud.
 func (s Settings) credential() (azcore.TokenCredential, error) {
 	if !s.ManagedIdentity {
 		return azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{ClientOptions: clientOptions()})
@@ -134,7 +134,7 @@ const developmentStorage = "DefaultEndpointsProtocol=http;AccountName=devstoreac
 	"AccountKey=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==;" +
 	"TableEndpoint=http://127.0.0.1:10002/devstoreaccount1;"
 
-// connection is what a connection string says of tables.
+// connection has the parts of a connection string that are about tables.
 type connection struct {
 	protocol     string // https or http, without an endpoint
 	account, key string // the key in base64
@@ -142,10 +142,10 @@ type connection struct {
 	endpoint     string // URL of the table service; "" for that of the account in the public cloud
 }
 
-// service returns a client of the account that c names. The SDK's own parser is not
-// asked for more than the suffix of the public cloud, which a connection string
-// without an endpoint and a suffix stands for: with a SAS it ignores both (aztables
-// v1.4.1, connection_string.go), and so would send the signature elsewhere.
+// service returns a client of the account that c names. The SDK's own parser is
+// used only for a connection string without an endpoint and without a suffix,
+// which means the public cloud. With a SAS the parser ignores both (aztables
+// v1.4.1, connection_string.go), and would send the signature to another host.
 func (c connection) service(options *aztables.ClientOptions) (*aztables.ServiceClient, error) {
 	if c.sas != "" {
 		return aztables.NewServiceClientWithNoCredential(c.endpoint+"?"+c.sas, options)
@@ -161,7 +161,7 @@ func (c connection) service(options *aztables.ClientOptions) (*aztables.ServiceC
 	return aztables.NewServiceClientWithSharedKey(c.endpoint, credential, options)
 }
 
-// Names of the parts of a connection string that say something of tables
+// Names of the parts of a connection string that are about tables
 // (https://learn.microsoft.com/azure/storage/common/storage-configure-connection-string).
 const (
 	nameDevelopment = "UseDevelopmentStorage"
@@ -176,16 +176,18 @@ const (
 
 var (
 	tableParts = []string{nameAccount, nameKey, nameSAS, nameEndpoint, nameSuffix, nameProtocol, nameDevelopment, nameProxy}
-	// otherParts are of other services and of reading elsewhere. They do no harm.
+	// otherParts are about other services and about secondary endpoints. hubwatch
+	// ignores them.
 	otherParts = []string{
 		"BlobEndpoint", "BlobSecondaryEndpoint", "DfsEndpoint", "FileEndpoint", "FileSecondaryEndpoint",
 		"QueueEndpoint", "QueueSecondaryEndpoint", "TableSecondaryEndpoint", "WebEndpoint",
 	}
 )
 
-// splitConnectionString returns the parts of a connection string by their names,
-// without what is around names and values, whatever the letters of the names. An
-// error does not say what stands in the place of a name: it may be a piece of a key.
+// splitConnectionString returns the parts of a connection string by their names.
+// It removes blanks around names and values, and ignores the letter case of
+// names. An error never quotes what stands in the place of a name, because that
+// may be a piece of a key.
 func splitConnectionString(s string) (map[string]string, error) {
 	parts := map[string]string{}
 	var errs problems
@@ -212,15 +214,15 @@ func splitConnectionString(s string) (map[string]string, error) {
 	return parts, errs.err()
 }
 
-// accountName is what a storage account may be called
+// accountName matches the name of a storage account
 // (https://learn.microsoft.com/azure/storage/common/storage-account-overview#storage-account-name).
 var accountName = regexp.MustCompile(`^[a-z0-9]{3,24}$`)
 
-// endpointSuffix is the name of a domain.
+// endpointSuffix matches the name of a domain.
 var endpointSuffix = regexp.MustCompile(`^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$`)
 
-// parseConnectionString returns what a connection string says. Its error says in
-// one line all that is wrong.
+// parseConnectionString reads a connection string. Its error says everything that
+// is wrong in one line.
 func parseConnectionString(s string) (connection, error) {
 	if scheme, _, ok := strings.Cut(s, "://"); ok && !strings.Contains(scheme, "=") {
 		return connection{}, errors.New("is a URL and not a connection string: put the URL of a table service into AlertsStorage__tableServiceUri")
@@ -321,7 +323,7 @@ func parseDevelopment(parts map[string]string) (connection, error) {
 }
 
 // parseSAS returns a shared access signature as the query of a URL. Its error has
-// nothing of the signature.
+// no part of the signature.
 func parseSAS(s string, now time.Time) (url.Values, error) {
 	q, err := url.ParseQuery(strings.TrimPrefix(s, "?"))
 	if err != nil || q.Get("sig") == "" {
@@ -335,16 +337,18 @@ func parseSAS(s string, now time.Time) (url.Values, error) {
 			return nil, fmt.Errorf("has expired (se is %s)", q.Get("se"))
 		}
 	}
-	// Base64 has no spaces: such a signature came with + where %2B belongs.
+	// Base64 has no spaces. A signature with a space was written with + instead
+	// of %2B.
 	q.Set("sig", strings.ReplaceAll(q.Get("sig"), " ", "+"))
 	return q, nil
 }
 
-// hostName is what can be the name of a host or its address, unlike <account>.
+// hostName matches the name or address of a host, and not a placeholder like
+// <account>.
 var hostName = regexp.MustCompile(`^[A-Za-z0-9._:-]+$`)
 
-// parseEndpoint returns the URL of a table service. Its error does not say the URL,
-// since that may hold what it should not.
+// parseEndpoint returns the URL of a table service. Its error does not quote the
+// URL, because the URL may hold a credential.
 func parseEndpoint(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	if !strings.Contains(s, "://") {

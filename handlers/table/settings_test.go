@@ -71,8 +71,8 @@ func TestCheckName(t *testing.T) {
 	}
 }
 
-// TestParseConnectionString checks what connection strings stand for, in the
-// spellings in which people paste them.
+// TestParseConnectionString checks what connection strings mean, in the spellings
+// in which people paste them.
 func TestParseConnectionString(t *testing.T) {
 	azurite := connection{protocol: "http", account: "devstoreaccount1", key: testKey, endpoint: "http://127.0.0.1:10002/devstoreaccount1"}
 	development, err := parseConnectionString(developmentStorage)
@@ -100,7 +100,7 @@ func TestParseConnectionString(t *testing.T) {
 		"UseDevelopmentStorage=true;DevelopmentStorageProxyUri=http://azurite":        proxied,
 		"UseDevelopmentStorage=true;DevelopmentStorageProxyUri=http://azurite:10002/": proxied,
 
-		// What a string says of the cloud is obeyed, with a SAS too.
+		// The endpoint and the suffix of a string are obeyed, with a SAS too.
 		"AccountName=contoso;AccountKey=" + testKey: {protocol: "https", account: "contoso", key: testKey},
 		"DefaultEndpointsProtocol=https;AccountName=contoso;AccountKey=" + testKey + ";EndpointSuffix=core.chinacloudapi.cn": {protocol: "https", account: "contoso", key: testKey, endpoint: "https://contoso.table.core.chinacloudapi.cn/"},
 		"DefaultEndpointsProtocol=http;AccountName=contoso;AccountKey=" + testKey + ";EndpointSuffix=core.windows.net":       {protocol: "http", account: "contoso", key: testKey, endpoint: "http://contoso.table.core.windows.net/"},
@@ -121,9 +121,9 @@ func TestParseConnectionString(t *testing.T) {
 	}
 }
 
-// TestCheckConnectionString checks that what cannot work is said, all of it and in
-// one line, and nothing of a key or a signature, nor an example that the log would
-// make unreadable.
+// TestCheckConnectionString checks that the error says everything that cannot
+// work, in one line. The error has no part of a key or a signature, and no
+// example that redaction would make unreadable.
 func TestCheckConnectionString(t *testing.T) {
 	withKey := "AccountName=contoso;AccountKey=" + testKey
 	withSAS := "AccountName=contoso;SharedAccessSignature=" + testSAS
@@ -183,9 +183,10 @@ func TestCheckConnectionString(t *testing.T) {
 	}
 }
 
-// FuzzConnectionString reads any connection string, and once more with blanks,
-// semicolons, a line end and large letters where they do no harm: both are the same.
-// No error has a key, and a signature goes to no host that the string does not name.
+// FuzzConnectionString reads any connection string, and the same string with
+// harmless blanks, semicolons, a line end and capital letters. Both mean the
+// same. No error has a key. A signature only goes to a host that the string
+// names.
 func FuzzConnectionString(f *testing.F) {
 	for _, s := range []string{
 		developmentStorage, "UseDevelopmentStorage=true", "UseDevelopmentStorage=true;DevelopmentStorageProxyUri=http://azurite",
@@ -264,8 +265,8 @@ func TestCheckServiceURI(t *testing.T) {
 	}
 }
 
-// TestSharedAccessSignature writes and reads with a SAS in a connection string, by
-// the endpoint that the string names, and not a request goes elsewhere.
+// TestSharedAccessSignature writes and reads with a SAS in a connection string.
+// All requests go to the endpoint that the string names.
 func TestSharedAccessSignature(t *testing.T) {
 	parts, err := splitConnectionString(emulator(t).ConnectionString())
 	if err != nil {
@@ -299,9 +300,9 @@ func TestSharedAccessSignature(t *testing.T) {
 	}
 }
 
-// TestEndpointIsObeyed checks that requests go to the host that a connection string
-// names, with nothing of a key, and that the error of such a request has no
-// signature.
+// TestEndpointIsObeyed checks that requests go to the host that a connection
+// string names, without the key in them, and that the error of such a request has
+// no signature.
 func TestEndpointIsObeyed(t *testing.T) {
 	var mu sync.Mutex
 	var hosts []string
@@ -339,7 +340,8 @@ func TestEndpointIsObeyed(t *testing.T) {
 }
 
 // TestIdentityByResourceID checks that a user-assigned identity named by its
-// resource id, or by its client id, is the one that a token is asked for.
+// resource id, or by its client id, is the identity for which a token is
+// requested.
 func TestIdentityByResourceID(t *testing.T) {
 	const resourceID = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg/providers/Microsoft.ManagedIdentity/userAssignedIdentities/id1"
 	asked := make(chan url.Values, 10)

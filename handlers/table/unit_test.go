@@ -18,7 +18,7 @@ import (
 )
 
 // occurred returns one occurrence of an alert on a certificate of hub, in event
-// id at a time. Occurrences that differ in id and time alone are one alert.
+// id at a time. Occurrences that differ only in id and time are one alert.
 func occurred(hub, id string, at time.Time) alert.Occurrence {
 	h := alert.Hub{
 		Name:           hub,
@@ -145,8 +145,8 @@ func TestClosedAlertBecomesActiveAgain(t *testing.T) {
 	}
 }
 
-// TestEvidenceIsHashedAsItCame checks that whoever has the original of an event
-// can tell that the row is of it, although the row has no secret.
+// TestEvidenceIsHashedAsItCame checks that a person who has the original of an
+// event can recognize its row, although the row has no secrets.
 func TestEvidenceIsHashedAsItCame(t *testing.T) {
 	raw := []byte(`{"id":"event-1","data":{"url":"https://contoso.example/?sv=1&sig=c2VjcmV0"}}`)
 	e := newEvidence(alert.Occurrence{Event: alert.Event{ID: "event-1", Raw: raw}})
@@ -168,8 +168,8 @@ func TestEvidenceIsNoAlert(t *testing.T) {
 }
 
 // TestBurstStaysWithinPartition writes a burst of 10,000 transactions of two
-// entities into one partition and counts, on a clock of its own, what goes out
-// in any second.
+// entities into one partition and counts the entities of each second, on a clock
+// of its own.
 func TestBurstStaysWithinPartition(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimiter()
