@@ -68,13 +68,13 @@ var Settings = []Setting{
 	},
 	{
 		Name:    settingServiceURI,
-		Meaning: "another name of `AlertsStorage__tableServiceUri`, which comes first if both are there",
+		Meaning: "another name of `AlertsStorage__tableServiceUri`; if both are set, `AlertsStorage__tableServiceUri` counts",
 		Example: "https://contoso.table.core.windows.net",
 		Check:   table.CheckServiceURI,
 	},
 	{
 		Name:    settingCredential,
-		Meaning: "`managedidentity`: use the identity of the app alone, which is the default in Azure. Elsewhere the credential is the Azure CLI's and its like",
+		Meaning: "`managedidentity`: use the identity of the app alone, which is the default in Azure. Elsewhere the credential comes from the Azure CLI and similar tools",
 		Example: "managedidentity",
 		Check:   checkCredential,
 	},
@@ -106,7 +106,7 @@ var Settings = []Setting{
 	},
 	{
 		Name:    settingInferredAlerts,
-		Meaning: "`false`: of failed connections, alert only on those whose cause the service states",
+		Meaning: "`false`: alert on a failed connection only if the service states its cause",
 		Default: "true",
 		Example: "false",
 		Check:   checkBool,
