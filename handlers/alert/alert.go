@@ -9,7 +9,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -120,9 +119,12 @@ type Finding struct {
 	Actor          string // who did it: the best name the event has, "" if it has none
 	ActorIPAddress string // as the event has it, possibly masked, "" if it has none
 	CorrelationID  string // joins the events of one deployment, "" if the event has none
-	Message        string // one sentence: what happened, to what, by whom, with what outcome
-	Confidence     Confidence
-	Properties     map[string]string // further particulars, by names in PascalCase
+	// Message is one sentence: what happened, to what, by whom, with what outcome. Its
+	// names are the names in the event, as they are. A detector gives every other text
+	// of the event to secret.RedactString before it puts the text into the sentence.
+	Message    string
+	Confidence Confidence
+	Properties map[string]string // further particulars, by names in PascalCase
 }
 
 // Occurrence is what a detector found in one event: a finding with the texts of
@@ -146,33 +148,34 @@ type Event struct {
 	Raw    []byte    // the event as it was delivered: JSON
 }
 
-// Redact takes the secrets out of every text of the occurrence but Event.Raw, in
-// one pass. It comes before ID, so that an event that comes back from the
-// quarantine, which keeps no secret, gives the alert that it gave at first.
+// Redact takes the credentials out of the texts of the occurrence: the address, the
+// correlation id, and the properties that are not in nameProperties. Names stay as
+// they are, and so does the identity, which consists of names: the hub, the entity,
+// the actor, the source and the id of the event. Message stays as it is, since it is
+// made of names and of texts that the detector has redacted. The store redacts
+// Event.Raw.
 func (o *Occurrence) Redact() {
-	texts := []*string{
-		&o.Hub.Name, &o.Hub.ResourceID, &o.Hub.SubscriptionID, &o.Entity.Name, &o.Actor, &o.ActorIPAddress,
-		&o.CorrelationID, &o.Message, &o.Event.Source, &o.Event.ID,
+	o.ActorIPAddress = secret.RedactString(o.ActorIPAddress)
+	o.CorrelationID = secret.RedactString(o.CorrelationID)
+	var redacted map[string]string // a copy, since the detector may keep its map
+	for name, value := range o.Properties {
+		if nameProperties[name] {
+			continue
+		}
+		if r := secret.RedactString(value); r != value {
+			if redacted == nil {
+				redacted = maps.Clone(o.Properties)
+			}
+			redacted[name] = r
+		}
 	}
-	names := slices.Sorted(maps.Keys(o.Properties))
-	list := make([]string, 0, len(texts)+len(names))
-	for _, text := range texts {
-		list = append(list, *text)
-	}
-	for _, name := range names {
-		list = append(list, o.Properties[name])
-	}
-	if !secret.RedactStrings(list) {
-		return
-	}
-	for i, text := range texts {
-		*text = list[i]
-	}
-	o.Properties = maps.Clone(o.Properties)
-	for i, name := range names {
-		o.Properties[name] = list[len(texts)+i]
+	if redacted != nil {
+		o.Properties = redacted
 	}
 }
+
+// nameProperties are the properties that hold names of the caller.
+var nameProperties = map[string]bool{"ActorObjectId": true, "ActorApplicationId": true, "ActorResourceId": true}
 
 // Day is the UTC day that an occurrence counts for: that of its event, so that
 // a late delivery joins the alert it belongs to.
@@ -191,11 +194,17 @@ type Alert struct {
 	Remediation string // steps, in order, a line each
 	// Finding has the particulars of the first occurrence.
 	Finding
-	Start       time.Time // of the first occurrence, UTC
-	End         time.Time // of the last occurrence, UTC
-	Generated   time.Time // when the alert was raised, UTC
-	Status      Status
-	Occurrences int // distinct events
+	Start time.Time // of the first occurrence, UTC
+	End   time.Time // of the last occurrence, UTC
+	// LastActorIPAddress is the address of the last occurrence. ActorIPAddresses are
+	// the distinct addresses of all occurrences, sorted. They are 20 at most;
+	// MoreActorIPAddresses says that there are more.
+	LastActorIPAddress   string
+	ActorIPAddresses     []string
+	MoreActorIPAddresses bool
+	Generated            time.Time // when the alert was raised, UTC
+	Status               Status
+	Occurrences          int // distinct events
 }
 
 // Ref returns the reference of the alert.

@@ -77,10 +77,10 @@ func connectionMessage(r connection.Record, c connection.Classification, hub, wh
 	if strings.EqualFold(r.OperationName, "deviceDisconnect") {
 		did = "was disconnected by"
 	}
-	where := fmt.Sprintf("over %s from %s", cmp.Or(r.Protocol, "an unknown protocol"), cmp.Or(r.MaskedIPAddress, "an unknown address"))
+	where := fmt.Sprintf("over %s from %s", cmp.Or(event.Shorten(r.Protocol), "an unknown protocol"), cmp.Or(event.Shorten(r.MaskedIPAddress), "an unknown address"))
 	ground := "stated by IoT Hub"
 	if !c.Stated {
-		ground = fmt.Sprintf("inferred from the result %s", cmp.Or(r.ResultType, r.ResultDescription, r.StatusCode))
+		ground = fmt.Sprintf("inferred from the result %s", event.Shorten(cmp.Or(r.ResultType, r.ResultDescription, r.StatusCode)))
 	}
 	return fmt.Sprintf("%s %s IoT hub %q, %s: %s (%s).", who, did, hub, where, what, ground)
 }

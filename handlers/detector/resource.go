@@ -120,7 +120,7 @@ func (t target) parse(id string) (event.ResourceID, error) {
 func (o operation) finding(what string, properties map[string]string) []alert.Finding {
 	who := " by " + o.who()
 	if o.ClientAddress != "" {
-		who += " from " + o.ClientAddress
+		who += " from " + event.Shorten(o.ClientAddress)
 	}
 	if o.RolePrincipalID == "" || o.RolePrincipalID == o.Actor.ObjectID {
 		o.RolePrincipalID, o.RolePrincipalType = "", "" // They say nothing that is new.

@@ -13,6 +13,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"hubwatch/handlers/secret"
 )
 
 // Event is one event, whichever schema it was delivered in. Event Grid's
@@ -147,9 +149,11 @@ func (v envelope) event(raw jsontext.Value) (Event, error) {
 	return e, nil
 }
 
-// Shorten bounds the length of a foreign string, for an error.
+// Shorten bounds the length of a foreign string, for an error or a sentence. It takes
+// the credentials out first: a part of one could not be recognized.
 func Shorten(s string) string {
 	const most = 80
+	s = secret.RedactString(s)
 	if len(s) > most {
 		return strings.ToValidUTF8(s[:most], "") + "…"
 	}
@@ -161,12 +165,35 @@ func Shorten(s string) string {
 // and "unable to" in others, so that nobody relies on its words. Here its words
 // become the reason in a row of the quarantine. The package also quotes the names
 // of members, however long they are. The beginning of its error says what is
-// wrong, and the end says where.
+// wrong, and the end says where. Credentials are taken out before anything is cut.
 func JSONError(err error) error {
 	const most = 300
-	s := strings.ReplaceAll(err.Error(), "json: unable to ", "json: cannot ")
+	s := strings.ReplaceAll(withoutSecrets(err), "json: unable to ", "json: cannot ")
 	if len(s) > 2*most {
 		s = strings.ToValidUTF8(s[:most], "") + "…" + strings.ToValidUTF8(s[len(s)-most:], "")
 	}
 	return errors.New(s)
+}
+
+// withoutSecrets returns the text of an error without the credentials in the pointer of
+// an error of the JSON package. That package cuts a long pointer when it writes the
+// error, in the middle of the name of a member.
+func withoutSecrets(err error) string {
+	text := err.Error()
+	redacted := func(p jsontext.Pointer) jsontext.Pointer {
+		return jsontext.Pointer(secret.RedactString(string(p)))
+	}
+	var semantic *json.SemanticError
+	if errors.As(err, &semantic) {
+		e := *semantic
+		e.JSONPointer = redacted(e.JSONPointer)
+		text = strings.Replace(text, semantic.Error(), e.Error(), 1)
+	}
+	var syntactic *jsontext.SyntacticError
+	if errors.As(err, &syntactic) {
+		e := *syntactic
+		e.JSONPointer = redacted(e.JSONPointer)
+		text = strings.Replace(text, syntactic.Error(), e.Error(), 1)
+	}
+	return secret.RedactString(text)
 }

@@ -493,3 +493,24 @@ func TestJSONErrorIsTheSame(t *testing.T) {
 		}
 	}
 }
+
+// TestErrorsHaveNoPartOfASecret puts a long token where an error quotes it: as the name
+// of a member that stands twice, as the name of a member with a wrong value, and as a
+// value. No part of the token is in the error, although the error is cut.
+func TestErrorsHaveNoPartOfASecret(t *testing.T) {
+	token := "eyJhbGciOiJSUzI1NiJ9.eyJhdWQiOiJwbGFjZWhvbGRlciJ9." + strings.Repeat("PLACEHOLDERSIGNATURE0", 45)
+	for name, raw := range map[string]string{
+		"a member twice":             `{"id":"1","` + token + `":1,"` + token + `":2}`,
+		"a member twice, below":      `{"id":"1","data":{"` + token + `":{"a":1,"a":2}}}`,
+		"a broken value":             `{"id":"1","` + token + `":tru}`,
+		"the end":                    `{"id":"1","` + token + `":`,
+		"a time":                     string(object(eventGrid, map[string]string{"eventTime": `"` + token + `"`})),
+		"a signature as a member":    `{"id":"1","sig=` + strings.Repeat("PLACEHOLDER", 60) + `":1,"sig=` + strings.Repeat("PLACEHOLDER", 60) + `":2}`,
+		"a key with slashes, broken": `{"id":"1","AccountKey=` + strings.Repeat("PLACE/HOLDER", 60) + `":tru}`,
+	} {
+		_, err := Decode(jsontext.Value(raw))
+		if err == nil || strings.Contains(err.Error(), "HOLDER") || strings.Contains(err.Error(), "eyJ") {
+			t.Errorf("%s: error %v, want one without the token", name, err)
+		}
+	}
+}

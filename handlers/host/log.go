@@ -11,7 +11,7 @@ import (
 // NewLogger returns the log of a handler: one JSON object a line. The host takes
 // lines from stdout as information and from stderr as errors, and adds no
 // invocation id to either (Azure/azure-functions-host, WorkerProcess). Every
-// string is without secrets and of bounded length.
+// string is without secrets and hidden characters, and of bounded length.
 func NewLogger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{
 		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
@@ -23,12 +23,12 @@ func NewLogger(w io.Writer) *slog.Logger {
 	}))
 }
 
-// clean makes a foreign string fit for a log: without secrets, and bounded.
+// clean makes a foreign string fit for a log: without secrets, readable, and bounded.
 func clean(s string) string {
 	const most = 4000
-	s = secret.RedactString(s) // before the cut, which may make a secret unrecognizable
+	s = secret.Visible(secret.RedactString(s)) // before the cut, which may make a secret unrecognizable
 	if len(s) > most {
-		s = s[:most] + "…"
+		s = strings.ToValidUTF8(s[:most], "") + "…"
 	}
-	return strings.ToValidUTF8(s, "\uFFFD")
+	return s
 }

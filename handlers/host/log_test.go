@@ -1,6 +1,7 @@
 package host_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/url"
@@ -8,6 +9,7 @@ import (
 	"testing"
 
 	"hubwatch/handlers/host"
+	"hubwatch/handlers/secret"
 )
 
 // marker stands for what a payload may hold and no log may.
@@ -191,5 +193,18 @@ func TestLongStringsAreCut(t *testing.T) {
 		if got := r.post(t, "CertificateAdded", envelope(event)); len(got.raw) > 20_000 || len(got.text) > 10_000 {
 			t.Errorf("%s: a log line of %d bytes and an answer of %d", name, len(got.raw), len(got.text))
 		}
+	}
+}
+
+// TestLogIsVisible checks that a log line has no hidden characters, and no credential,
+// however long the text is.
+func TestLogIsVisible(t *testing.T) {
+	var b bytes.Buffer
+	host.NewLogger(&b).Info("event", "id", "a\u202eb\x1b[2J\u200b", "reason", strings.Repeat("x", 3_990)+" sig=PLACEHOLDERSIGNATURE")
+	if line := b.String(); strings.ContainsFunc(strings.TrimSpace(line), secret.Hidden) || !strings.Contains(line, `a\\u202eb\\u001b[2J\\u200b`) {
+		t.Errorf("the line has hidden characters: %+q", line)
+	}
+	if strings.Contains(b.String(), "PLACE") {
+		t.Error("a part of a signature is in the line")
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/secret"
 )
 
 // newAlerts returns the verbs about alerts.
@@ -60,7 +61,7 @@ func addChoice(command *cobra.Command, c *choice, short, usage string) {
 	}
 }
 
-// field is a member of an alert as JSON and CSV have it: a string, an int, a
+// field is a member of an alert as JSON and CSV have it: a string, an int, a bool, a
 // time.Time, a []string or a map[string]string.
 type field struct {
 	name  string
@@ -85,6 +86,9 @@ func fields(a alert.Alert) []field {
 		{"subscriptionId", a.Hub.SubscriptionID},
 		{"actor", a.Actor},
 		{"actorIpAddress", a.ActorIPAddress},
+		{"lastActorIpAddress", a.LastActorIPAddress},
+		{"actorIpAddresses", a.ActorIPAddresses},
+		{"moreActorIpAddresses", a.MoreActorIPAddresses},
 		{"correlationId", a.CorrelationID},
 		{"startTimeUtc", a.Start.UTC()},
 		{"endTimeUtc", a.End.UTC()},
@@ -116,7 +120,7 @@ func writeJSON(w io.Writer, value any) error {
 	if err != nil {
 		return fmt.Errorf("json: %w", err)
 	}
-	_, err = w.Write(append(printableJSON(text), '\n'))
+	_, err = w.Write(append([]byte(secret.VisibleJSON(string(text))), '\n'))
 	return err
 }
 
@@ -172,6 +176,8 @@ func (f field) text() (string, error) {
 		return strconv.Itoa(value), nil
 	case time.Time:
 		return value.Format(time.RFC3339Nano), nil
+	case bool:
+		return strconv.FormatBool(value), nil
 	case []string:
 		return strings.Join(value, "\n"), nil
 	default:
@@ -185,8 +191,8 @@ func (f field) text() (string, error) {
 
 // csvCell makes a text safe for a cell. A spreadsheet reads a cell that begins
 // with one of some characters as a formula, so csvCell puts a quote before these
-// characters (https://owasp.org/www-community/attacks/CSV_Injection). A character
-// that is not printable becomes U+FFFD, because CSV has no escapes.
+// characters (https://owasp.org/www-community/attacks/CSV_Injection). Hidden
+// characters other than line ends are escaped as in JSON.
 func csvCell(text string) string {
 	formula := text != "" && strings.ContainsRune("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20", []rune(text)[0])
 	lines := strings.Split(text, "\n")

@@ -127,7 +127,7 @@ func writeAlert(w io.Writer, width int, a alert.Alert, evidence []alert.Evidence
 	details := [][2]string{
 		{"Reference", a.Ref().String()}, {"Type", a.Type}, {"Detector", a.Detector}, {"Confidence", string(a.Confidence)},
 		{"Hub", a.Hub.Name}, {"Resource", a.Hub.ResourceID}, {"Entity", a.Entity.Name}, {"Entity type", string(a.Entity.Type)},
-		{"Actor", a.Actor}, {"Address", a.ActorIPAddress}, {"Correlation", a.CorrelationID},
+		{"Actor", a.Actor}, {"Address", a.ActorIPAddress}, {"Addresses", addresses(a)}, {"Correlation", a.CorrelationID},
 		{"First seen", precise(a.Start)}, {"Last seen", precise(a.End)}, {"Raised", precise(a.Generated)},
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.Properties)) {
@@ -160,6 +160,19 @@ func writeAlert(w io.Writer, width int, a alert.Alert, evidence []alert.Evidence
 		fmt.Fprintln(w, plural(n, "event"))
 	}
 	return evidenceGrid(evidence).write(w, width)
+}
+
+// addresses says from where an alert was seen, if that was more than one address: the
+// last address first.
+func addresses(a alert.Alert) string {
+	if len(a.ActorIPAddresses) < 2 {
+		return ""
+	}
+	s := fmt.Sprintf("%s (the last); %s", cmp.Or(a.LastActorIPAddress, "unknown"), strings.Join(a.ActorIPAddresses, ", "))
+	if a.MoreActorIPAddresses {
+		s += ", and more"
+	}
+	return s
 }
 
 // seen says how often and when an alert was seen.

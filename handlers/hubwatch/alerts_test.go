@@ -35,6 +35,7 @@ func someAlert() alert.Alert {
 			Properties: map[string]string{"ChangeKind": "created", "ActorRole": "Contributor"},
 		},
 		Start: at, End: at.Add(90 * time.Minute), Generated: at.Add(3 * time.Second), Status: alert.Active, Occurrences: 2,
+		LastActorIPAddress: "192.0.2.14", ActorIPAddresses: []string{"192.0.2.14", "203.0.113.7"}, MoreActorIPAddresses: true,
 	}
 }
 
@@ -153,8 +154,8 @@ func TestParseTime(t *testing.T) {
 func TestCSVCell(t *testing.T) {
 	for text, want := range map[string]string{
 		"": "", "root-ca": "root-ca", "a=b": "a=b", "two\nlines": "two\nlines",
-		"=1+1": "'=1+1", "+1": "'+1", "-1": "'-1", "@SUM(A1)": "'@SUM(A1)", "\t=1": "'\uFFFD=1", "\r=1": "'\uFFFD=1", "\n=1": "'\n=1",
-		"\uff1d1": "'\uff1d1", "\x1b[2J": "\uFFFD[2J", "\u202e": "\uFFFD",
+		"=1+1": "'=1+1", "+1": "'+1", "-1": "'-1", "@SUM(A1)": "'@SUM(A1)", "\t=1": `'\u0009=1`, "\r=1": `'\u000d=1`, "\n=1": "'\n=1",
+		"\uff1d1": "'\uff1d1", "\x1b[2J": `\u001b[2J`, "\u202e": `\u202e`,
 	} {
 		if got := csvCell(text); got != want {
 			t.Errorf("%+q is the cell %+q, want %+q", text, got, want)

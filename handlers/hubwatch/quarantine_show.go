@@ -11,6 +11,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
 
+	"hubwatch/handlers/secret"
 	"hubwatch/handlers/table"
 )
 
@@ -60,7 +61,7 @@ func showQuarantined(ctx context.Context, w io.Writer, quarantine *table.Quarant
 		fmt.Fprintf(w, "%-11s  %s\n", line[0], cut(printable(line[1]), 4000))
 	}
 	if isRedacted(held) {
-		fmt.Fprintln(w, "\nThis is not what came byte by byte: secrets have been taken out of it.")
+		fmt.Fprintln(w, "\nThis is not what came byte by byte: secrets have been taken out of\nit, or hidden characters are shown as escapes.")
 	}
 	fmt.Fprintln(w)
 	return writeBody(w, held.Body)
@@ -72,7 +73,7 @@ func writeBody(w io.Writer, body []byte) error {
 	value := jsontext.Value(body).Clone()
 	// A member that stands twice is a reason for an event to be here.
 	if err := value.Format(jsontext.AllowDuplicateNames(true), jsontext.WithIndent("  ")); err == nil {
-		_, err := w.Write(append(printableJSON(value), '\n'))
+		_, err := w.Write(append([]byte(secret.VisibleJSON(string(value))), '\n'))
 		return err
 	}
 	for line := range strings.Lines(string(body)) {

@@ -6,53 +6,21 @@ import (
 	"os"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf16"
 	"unicode/utf8"
 
 	"golang.org/x/term"
+
+	"hubwatch/handlers/secret"
 )
 
 // An attacker may have written any text in a table. Every such text passes one of
 // these functions before it reaches the terminal. Otherwise the text could
 // control what the terminal shows.
 
-// isPrintable reports whether a terminal shows r as it is. Control characters,
-// invisible characters and characters that change the direction of text are not
-// printable.
-func isPrintable(r rune) bool {
-	return r == ' ' || unicode.IsPrint(r) && !unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
-}
-
 // printable makes a foreign string one line that is safe for a terminal. A line
-// break at the end is left out; every other character that is not printable
-// becomes U+FFFD.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if isPrintable(r) {
-			return r
-		}
-		return unicode.ReplacementChar
-	}, strings.TrimRight(s, "\r\n"))
-}
-
-// printableJSON makes JSON safe for a terminal, with the same meaning. Characters
-// that are not printable can stand only in strings, where they are escaped.
-func printableJSON(text []byte) []byte {
-	var b []byte
-	for _, r := range string(text) {
-		switch {
-		case isPrintable(r) || r == '\n':
-			b = utf8.AppendRune(b, r)
-		case r > 0xffff:
-			high, low := utf16.EncodeRune(r)
-			b = fmt.Appendf(b, `\u%04x\u%04x`, high, low)
-		default:
-			b = fmt.Appendf(b, `\u%04x`, r)
-		}
-	}
-	return b
-}
+// break at the end is left out. Every other character that a terminal would not show
+// as it is becomes an escape.
+func printable(s string) string { return secret.Visible(strings.TrimRight(s, "\r\n")) }
 
 // cut shortens a string to at most most characters. A shortened string ends in an
 // ellipsis.

@@ -12,7 +12,6 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"hubwatch/handlers/connection"
-	"hubwatch/handlers/secret"
 )
 
 // mostBytes is the largest event that Event Grid takes
@@ -48,11 +47,9 @@ type Unreadable struct {
 // Relay makes events of the failed connections in a batch of messages, each as
 // Azure Monitor writes them to an Event Hub or to a file (see connection.Records).
 //
-// An event's id is a hash of its record without secrets, so the same record gives
-// the same event in whatever message, batch or order it comes, and also if it
-// comes back from the quarantine. Records have no id and their
-// time is in whole seconds: two failures within a second that differ in nothing
-// are one.
+// An event's id is a hash of its record, so the same record gives the same event in
+// whatever message, batch or order it comes. Records have no id and their time is in
+// whole seconds: two failures within a second that differ in nothing are one.
 func Relay(messages [][]byte) Result {
 	w := worker{seen: map[[sha256.Size]byte]bool{}, Result: Result{
 		Relayed: map[connection.Cause]int{}, PassedOver: map[connection.Reason]int{},
@@ -102,11 +99,11 @@ func (w *worker) relay(raw jsontext.Value) error {
 	if err != nil {
 		return err
 	}
-	if w.canonical, err = canonical(w.canonical, secret.Redact(raw)); err != nil {
+	if w.canonical, err = canonical(w.canonical, raw); err != nil {
 		// Some characters are no Unicode. JSON must be, so they are replaced, as
 		// every reader would.
 		if raw, err = jsontext.AppendFormat(nil, raw, jsontext.AllowInvalidUTF8(true)); err == nil {
-			w.canonical, err = canonical(w.canonical, secret.Redact(raw))
+			w.canonical, err = canonical(w.canonical, raw)
 		}
 		if err != nil {
 			return fmt.Errorf("record: %w", err)

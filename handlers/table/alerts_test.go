@@ -30,7 +30,6 @@ import (
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/local/azurite"
-	"hubwatch/handlers/secret"
 	"hubwatch/handlers/version"
 )
 
@@ -264,6 +263,7 @@ func TestColumns(t *testing.T) {
 		"RemediationSteps": "1. Ask the actor.\n2. Delete the certificate.", "CompromisedEntity": "root-ca", "EntityType": "Certificate",
 		"HubName": "Contoso-Hub", "ResourceId": hubID, "SubscriptionId": "00000000-0000-0000-0000-000000000001",
 		"Actor": "alice@contoso.example", "ActorIpAddress": "203.0.113.7", "CorrelationId": "correlation of event-1",
+		"LastActorIpAddress": "203.0.113.7", "ActorIpAddresses": `["203.0.113.7"]`, "ActorIpAddressCount": 1.0, "MoreActorIpAddresses": false,
 		"StartTimeUtc": "2026-02-01T12:00:00.1234567Z", "StartTimeUtc@odata.type": "Edm.DateTime",
 		"EndTimeUtc": "2026-02-01T12:00:00.1234567Z", "EndTimeUtc@odata.type": "Edm.DateTime",
 		"Status": "Active", "Occurrences": 1.0, "ExtendedProperties": `{"ChangeKind":"created"}`,
@@ -623,7 +623,7 @@ func TestQuarantine(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if got, want := quarantinedBody(t, s, q), string(secret.Redact(q.Body)); got != want {
+		if got, want := quarantinedBody(t, s, q), string(redactedBody(q.Body)); got != want {
 			t.Errorf("a body of %d bytes comes back as %d bytes: %.60q", len(want), len(got), got)
 		}
 	}

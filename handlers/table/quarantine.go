@@ -39,7 +39,7 @@ type head struct {
 	Function       string
 	EventId        string
 	Reason         string
-	Body           string // without secrets, the first 32,000 characters
+	Body           string // without secrets; if it is very long, with its longest strings cut, or its beginning
 	BodySha256     string // of what came, in hexadecimal
 	Size           string // bytes that came
 	SizeType       string `json:"Size@odata.type"`
@@ -67,13 +67,13 @@ func (a *Account) Quarantine(name string) *Quarantine { return &Quarantine{a.tab
 // Quarantine implements alert.Quarantine.
 func (q *Quarantine) Quarantine(ctx context.Context, e alert.Quarantined) error {
 	partition, id := escape(e.Function), hash(e.Function, string(e.Body))
-	whole := secret.Redact(e.Body)
+	whole := redactedBody(e.Body)
 	h := head{
 		key:            key{partition, id},
 		Function:       clean(e.Function),
 		EventId:        clean(e.EventID),
 		Reason:         clean(e.Reason),
-		Body:           column(string(whole)),
+		Body:           jsonColumn(whole),
 		BodySha256:     sha256Hex(e.Body),
 		Size:           fmt.Sprint(e.Size),
 		SizeType:       edmInt64,

@@ -54,7 +54,7 @@ func TestAlertComesBack(t *testing.T) {
 	want := alert.Alert{
 		ID: first.ID, Detector: first.Detector, Type: first.Type, DisplayName: first.DisplayName, Severity: first.Severity,
 		Remediation: "1. Ask the actor.\n2. Delete the certificate.", Finding: first.Finding,
-		Start: noon, End: second.Event.Time, Generated: noon.Add(time.Hour), Status: alert.Active, Occurrences: 2,
+		Start: noon, End: second.Event.Time, LastActorIPAddress: "203.0.113.7", ActorIPAddresses: []string{"203.0.113.7"}, Generated: noon.Add(time.Hour), Status: alert.Active, Occurrences: 2,
 	}
 	evidence := map[string]alert.Evidence{}
 	for _, o := range []alert.Occurrence{first, second} {
@@ -90,20 +90,18 @@ func TestAlertComesBack(t *testing.T) {
 	}
 }
 
-// TestPropertiesThatWereCut checks that properties which were too long for a
-// column, and are not JSON any more, are shown without an error.
-func TestPropertiesThatWereCut(t *testing.T) {
+// TestLongProperties checks that the longest property is cut, and no other one.
+func TestLongProperties(t *testing.T) {
 	s := open(t, emulator(t).ConnectionString())
 	o := occurred("contoso-hub", "1", noon)
-	o.Properties = map[string]string{"Long": strings.Repeat("x", maxText)}
+	o.Properties = map[string]string{"Long": strings.Repeat("x", maxText), "Rule": "StatedTokenExpired", "Zone": "z"}
 	put(t, s, o)
 	a, evidence := find(t, s, refOf(o))
-	const beginning = `{"Long":"xxx`
-	if got := a.Properties["ExtendedProperties"]; !strings.HasPrefix(got, beginning) || len(got) != maxText {
-		t.Errorf("the alert's properties are %.100v", a.Properties)
-	}
-	if got := evidence["1"].Properties["Properties"]; !strings.HasPrefix(got, beginning) || len(got) != maxText {
-		t.Errorf("the evidence's properties are %.100v", evidence["1"].Properties)
+	for what, p := range map[string]map[string]string{"alert": a.Properties, "evidence": evidence["1"].Properties} {
+		long := p["Long"]
+		if len(p) != 3 || p["Rule"] != "StatedTokenExpired" || p["Zone"] != "z" || len(long) < maxText/4 || !strings.HasPrefix(o.Properties["Long"], strings.TrimSuffix(long, cutMark)) {
+			t.Errorf("the properties of the %s are %.200v", what, p)
+		}
 	}
 }
 

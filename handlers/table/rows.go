@@ -8,11 +8,11 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/event"
 	"hubwatch/handlers/secret"
 	"hubwatch/handlers/version"
 )
@@ -35,7 +35,9 @@ type Row struct {
 	ProductName      string
 	ProductVersion   string // of the handler that wrote last
 
-	EndTimeUtc       string // of the last occurrence
+	EndTimeUtc         string // of the last occurrence
+	LastActorIpAddress string // of the last occurrence
+	addresses
 	TimeGeneratedUtc string `json:",omitzero"` // when the row was made
 	Status           string `json:",omitzero"` // an update that leaves it out does not touch it
 	Occurrences      int32  // distinct events
@@ -96,20 +98,22 @@ func newRow(a alert.Occurrence, generated time.Time) Row {
 			CorrelationId:      column(a.CorrelationID),
 			ExtendedProperties: properties(a.Properties),
 		},
-		SystemAlertId:    a.ID,
-		AlertType:        a.Type,
-		AlertDisplayName: a.DisplayName,
-		Severity:         string(a.Severity),
-		RemediationSteps: strings.Join(steps, "\n"),
-		EntityType:       string(a.Entity.Type),
-		Detector:         a.Detector,
-		VendorName:       "hubwatch",
-		ProductName:      "hubwatch",
-		ProductVersion:   version.Version,
-		EndTimeUtc:       at,
-		TimeGeneratedUtc: edmTime(generated),
-		Status:           string(alert.Active),
-		Occurrences:      1,
+		SystemAlertId:      a.ID,
+		AlertType:          a.Type,
+		AlertDisplayName:   a.DisplayName,
+		Severity:           string(a.Severity),
+		RemediationSteps:   strings.Join(steps, "\n"),
+		EntityType:         string(a.Entity.Type),
+		Detector:           a.Detector,
+		VendorName:         "hubwatch",
+		ProductName:        "hubwatch",
+		ProductVersion:     version.Version,
+		EndTimeUtc:         at,
+		LastActorIpAddress: column(a.ActorIPAddress),
+		addresses:          newAddresses(a.ActorIPAddress),
+		TimeGeneratedUtc:   edmTime(generated),
+		Status:             string(alert.Active),
+		Occurrences:        1,
 	}
 }
 
@@ -197,8 +201,11 @@ func (r Row) alert() (alert.Alert, error) {
 			Confidence:     alert.Confidence(r.Confidence),
 			Properties:     parseProperties("ExtendedProperties", r.ExtendedProperties),
 		},
-		Status:      alert.Status(r.Status),
-		Occurrences: int(r.Occurrences),
+		LastActorIPAddress:   r.LastActorIpAddress,
+		ActorIPAddresses:     r.addresses.list(),
+		MoreActorIPAddresses: r.MoreActorIpAddresses,
+		Status:               alert.Status(r.Status),
+		Occurrences:          int(r.Occurrences),
 	}
 	if known, err := alert.ParseStatus(r.Status); err == nil {
 		a.Status = known
@@ -222,7 +229,10 @@ func (r Row) alert() (alert.Alert, error) {
 func (r Row) add(more Row) Row {
 	sum := more
 	sum.Occurrences += r.Occurrences
-	sum.EndTimeUtc = max(r.EndTimeUtc, more.EndTimeUtc)
+	if last := strings.Compare(r.EndTimeUtc, more.EndTimeUtc); last > 0 || last == 0 && r.LastActorIpAddress > more.LastActorIpAddress {
+		sum.EndTimeUtc, sum.LastActorIpAddress = r.EndTimeUtc, r.LastActorIpAddress
+	}
+	sum.addresses = r.addresses.add(more.addresses)
 	sum.TimeGeneratedUtc = r.TimeGeneratedUtc
 	if r.compare(more.particulars) < 0 {
 		sum.particulars = r.particulars
@@ -264,7 +274,7 @@ type evidence struct {
 	ActorIpAddress string
 	CorrelationId  string
 	Properties     string // a JSON object of strings
-	RawEvent       string // without secrets, the first 32,000 characters
+	RawEvent       string // JSON, without secrets, its longest strings cut if it is very long
 	RawEventSha256 string // of the event as it was delivered, in hexadecimal
 }
 
@@ -279,7 +289,7 @@ func newEvidence(a alert.Occurrence) evidence {
 		ActorIpAddress: column(a.ActorIPAddress),
 		CorrelationId:  column(a.CorrelationID),
 		Properties:     properties(a.Properties),
-		RawEvent:       column(string(secret.Redact(a.Event.Raw))),
+		RawEvent:       jsonColumn(secret.Document(a.Event.Raw, event.Named)),
 		RawEventSha256: sha256Hex(a.Event.Raw),
 	}
 }
@@ -311,17 +321,9 @@ func sha256Hex(b []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func properties(p map[string]string) string {
-	b, err := json.Marshal(p, json.Deterministic(true))
-	if err != nil { // a string that is not UTF-8
-		return column(fmt.Sprintf("%q", p))
-	}
-	return column(string(b))
-}
-
 // parseProperties reads what properties wrote into a column. A text that is not a
-// JSON object of strings, which one that was cut is not, comes back whole, as the
-// property with the name of the column.
+// JSON object of strings comes back whole, as the property with the name of the
+// column.
 func parseProperties(column, text string) map[string]string {
 	if text == "" {
 		return nil
@@ -331,28 +333,4 @@ func parseProperties(column, text string) map[string]string {
 		return map[string]string{column: text}
 	}
 	return p
-}
-
-// maxText is the most UTF-16 units of a text column. Table Storage takes 32,768
-// (64 KiB, https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model).
-const maxText = 32000
-
-// column makes a foreign string fit to stand in a column: valid UTF-8, and of at
-// most maxText UTF-16 units. The string has no secret any more, since a secret that
-// is cut cannot be recognized.
-func column(s string) string {
-	s = strings.ToValidUTF8(s, string(utf8.RuneError))
-	if len(s) <= maxText {
-		return s
-	}
-	units := 0
-	for i, r := range s {
-		if r > 0xffff {
-			units++
-		}
-		if units++; units > maxText {
-			return s[:i]
-		}
-	}
-	return s
 }

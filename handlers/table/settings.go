@@ -225,7 +225,7 @@ var endpointSuffix = regexp.MustCompile(`^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$`)
 // is wrong in one line.
 func parseConnectionString(s string) (connection, error) {
 	if scheme, _, ok := strings.Cut(s, "://"); ok && !strings.Contains(scheme, "=") {
-		return connection{}, errors.New("is a URL and not a connection string: put the URL of a table service into AlertsStorage__tableServiceUri")
+		return connection{}, errors.New("is a URL and not a connection string; put the URL of a table service into AlertsStorage__tableServiceUri")
 	}
 	parts, err := splitConnectionString(s)
 	if err != nil {
@@ -238,20 +238,20 @@ func parseConnectionString(s string) (connection, error) {
 	httpsOnly := false // the SAS is
 	c := connection{protocol: strings.ToLower(cmp.Or(parts[nameProtocol], "https")), account: parts[nameAccount], key: parts[nameKey]}
 	if c.protocol != "https" && c.protocol != "http" {
-		errs.add("%s: want https or http", nameProtocol)
+		errs.add("%s is wrong: want https or http", nameProtocol)
 	}
 	if parts[nameProxy] != "" {
-		errs.add("%s: has no use without %s=true", nameProxy, nameDevelopment)
+		errs.add("%s has no use without %s=true", nameProxy, nameDevelopment)
 	}
 	switch sas := parts[nameSAS]; {
 	case c.key != "" && sas != "":
-		errs.add("%s and %s: want one, have both", nameKey, nameSAS)
+		errs.add("%s and %s are both there: want one", nameKey, nameSAS)
 	case sas != "":
 		query, err := parseSAS(sas, time.Now())
 		errs.join(nameSAS, err)
 		c.sas, httpsOnly = query.Encode(), query.Get("spr") == "https"
 		if parts[nameEndpoint] == "" && parts[nameSuffix] == "" {
-			errs.add("%s: want %s or %s too, so that the signature goes nowhere else", nameSAS, nameEndpoint, nameSuffix)
+			errs.add("%s is wrong: want %s or %s too, so that the signature goes nowhere else", nameSAS, nameEndpoint, nameSuffix)
 		}
 	case c.key == "":
 		errs.add("%s is missing: want that or a %s", nameKey, nameSAS)
@@ -278,11 +278,11 @@ func parseConnectionString(s string) (connection, error) {
 	case c.account == "":
 		errs.add("%s is missing", nameAccount)
 	case !accountName.MatchString(c.account):
-		errs.add("%s: want 3 to 24 small letters and digits", nameAccount)
+		errs.add("%s is wrong: want 3 to 24 small letters and digits", nameAccount)
 	}
 	if suffix := parts[nameSuffix]; suffix != "" {
 		if !endpointSuffix.MatchString(suffix) {
-			errs.add("%s: want the end of a host name, core.windows.net or that of your cloud", nameSuffix)
+			errs.add("%s is wrong: want the end of a host name, core.windows.net or that of your cloud", nameSuffix)
 		}
 		if c.sas != "" && c.protocol == "http" {
 			errs.add("%s is http, and everybody on the way could read the signature of the SAS: want https", nameProtocol)
@@ -300,11 +300,11 @@ func parseDevelopment(parts map[string]string) (connection, error) {
 	var errs problems
 	for _, name := range slices.Concat(tableParts, otherParts) {
 		if _, ok := parts[name]; ok && name != nameDevelopment && name != nameProxy {
-			errs.add("%s: has no use beside %s", name, nameDevelopment)
+			errs.add("%s has no use beside %s", name, nameDevelopment)
 		}
 	}
 	if !strings.EqualFold(parts[nameDevelopment], "true") {
-		errs.add("%s: want true, or leave it out", nameDevelopment)
+		errs.add("%s is wrong: want true, or leave it out", nameDevelopment)
 	}
 	c, err := parseConnectionString(developmentStorage)
 	errs.join(nameDevelopment, err)
@@ -314,7 +314,7 @@ func parseDevelopment(parts map[string]string) (connection, error) {
 		switch {
 		case err != nil:
 		case u.Port() != "" && u.Port() != "10002" || strings.Trim(u.Path, "/") != "":
-			errs.add("%s: want scheme and host alone, the port is always 10002; for another say %s", nameProxy, nameEndpoint)
+			errs.add("%s is wrong: want scheme and host alone, the port is always 10002; for another say %s", nameProxy, nameEndpoint)
 		default:
 			c.endpoint = u.Scheme + "://" + net.JoinHostPort(u.Hostname(), "10002") + "/" + c.account
 		}
@@ -327,7 +327,7 @@ func parseDevelopment(parts map[string]string) (connection, error) {
 func parseSAS(s string, now time.Time) (url.Values, error) {
 	q, err := url.ParseQuery(strings.TrimPrefix(s, "?"))
 	if err != nil || q.Get("sig") == "" {
-		return nil, errors.New("want a SAS as Azure makes them, with sv, sp, se and sig")
+		return nil, errors.New("is not a SAS as Azure makes them: want sv, sp, se and sig")
 	}
 	if services := q.Get("ss"); services != "" && !strings.Contains(services, "t") {
 		return nil, errors.New("is not for tables: want ss=t")
@@ -358,7 +358,7 @@ func parseEndpoint(s string) (*url.URL, error) {
 	case err != nil || !hostName.MatchString(u.Hostname()):
 		return nil, errors.New("is not a URL with a host: want https://<account>.table.<suffix of the cloud>")
 	case u.Scheme != "https" && u.Scheme != "http":
-		return nil, errors.New("want a URL that begins with https://")
+		return nil, errors.New("is not a URL that begins with https://")
 	case u.User != nil:
 		return nil, errors.New("has a name or a password in the URL: want none")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
@@ -396,7 +396,7 @@ func (p *problems) add(format string, args ...any) { *p = append(*p, fmt.Sprintf
 // join adds what is wrong with one part, unless err is nil.
 func (p *problems) join(part string, err error) {
 	if err != nil {
-		p.add("%s: %v", part, err)
+		p.add("%s %v", part, err)
 	}
 }
 

@@ -1,0 +1,28 @@
+package event
+
+import (
+	"slices"
+	"strings"
+)
+
+// Named reports whether a member of an event, or of a log record, holds a name: a
+// resource id, the id of a device, a module or an event, or the name of the caller.
+// A name is kept as it is, whatever it looks like, because a person has to know what
+// the event is about. parent is the name of the member around it. Named is a
+// secret.Named.
+func Named(parent, member, value string) bool {
+	switch strings.ToLower(member) {
+	case "deviceid", "moduleid":
+		return true
+	case "id", "source", "topic":
+		return parent == ""
+	case "subject":
+		return strings.HasPrefix(value, "/") || strings.HasPrefix(value, "devices/")
+	case "resourceuri", "resourceid", "_resourceid", "scope", "roleassignmentscope":
+		return strings.HasPrefix(value, "/")
+	}
+	return strings.EqualFold(parent, "claims") && slices.Contains(callerClaims, member)
+}
+
+// callerClaims are the claims that name the caller.
+var callerClaims = slices.Concat(userClaims, spnClaims, displayClaims, managedIdentityClaims, objectIDClaims, applicationClaims)

@@ -1,0 +1,176 @@
+package secret
+
+import (
+	"bytes"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Pieces of the expressions below. Texts quote each other, so a sign can be escaped,
+// by JSON (some writers escape & and + as \u0026 and \u002B, and a document inside a
+// string has several backslashes for one) or for a URL, more than once.
+const (
+	// edge is where a name can begin: at the edge of a word, or after an escape
+	// that ends in a letter or a digit.
+	edge = `(?:\b|\\[bfnrt]|u00[0-9a-f]{2}|%(?:25)*[0-9a-f]{2})`
+	// is stands between a name and its value.
+	is = `(?:\\*["']|\\+u002[27]|&quot;)?\s*(?:=|:|%(?:25)*3[ad]|\\+u003[ad])\s*`
+	// bare is a value without quotation marks: all up to the end of a parameter.
+	bare = `(?:[^&;\s"'\\]|\\+(?:[^"'\\bfnrtu\s]|u[0-9a-f]{4}))+`
+	// value is a value with or without quotation marks. The marks at its beginning
+	// are a group of their own.
+	value = `(?:(\\+"|\\+u0022|&quot;)(?:[^"\\&]|\\+[^"'\\u]|\\+u00[013-9a-f][0-9a-f])+|(")(?:[^"\\]|\\.)+|(')(?:[^'\\]|\\.)+|` + bare + `)`
+	// names are the names of secretNames that texts have, with and without separators.
+	names = `(?:shared[-_. ]?access[-_. ]?(?:key|signature)` +
+		`|(?:account|access|primary|secondary|master|private|api|functions?|subscription|sas)[-_. ]?key` +
+		`|(?:client[-_. ]?)?secret|(?:access|refresh|id|auth|sas|bearer)[-_. ]?token` +
+		`|passw(?:or)?d|pwd|passphrase|client[-_. ]?assertion|connection[-_. ]?string)`
+)
+
+// form is a form in which credentials stand in texts.
+type form struct {
+	words []string // one of which each credential of the form has, in lower case
+	// form matches a credential with what stands before it. Its groups are what
+	// stands before the credential; the last group that matched ends where the
+	// credential begins.
+	form *regexp.Regexp
+}
+
+// in reports whether a text in lower case has one of the words of f.
+func (f form) in(lower []byte) bool {
+	return slices.ContainsFunc(f.words, func(word string) bool { return bytes.Contains(lower, []byte(word)) })
+}
+
+// forms are the forms in which credentials stand in texts.
+//
+//   - private keys in PEM (RFC 7468)
+//   - the header Authorization, with any scheme (RFC 9110, section 11.6.2)
+//   - bearer tokens (RFC 6750), and JSON web tokens by themselves (RFC 7519: the
+//     header of each begins with {" and so with eyJ), which have three parts, or five
+//     if they are encrypted
+//   - the signature of a shared access signature, in a URL or a token
+//   - the key of a function in a URL
+//   - the names of secrets with their values
+//   - the password in a URL (RFC 3986, section 3.2.1)
+//   - keys that Azure makes so that scanners can find them
+//     (https://github.com/microsoft/security-utilities)
+var forms = []form{
+	{[]string{"private key"}, regexp.MustCompile(`(-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----)(?s:.+?)(?:-----END|$)`)},
+	{[]string{"authorization"}, regexp.MustCompile(`(?i)(authorization` + is + `(?:\\*["'])?(?:[a-z][a-z0-9_-]*(?:\s|\\+t|%(?:25)*20|\+)+)?)[^\r\n"'\\]+`)},
+	{[]string{"bearer"}, regexp.MustCompile(`(?i)(bearer(?:\s|\\+[nrt]|%(?:25)*20|\+)+)(?:[A-Za-z0-9._~+/=%-]|\\+/|\\+u00[0-9a-f]{2})+`)},
+	{[]string{"eyj"}, regexp.MustCompile(`()eyJ[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*){2,4}`)},
+	{[]string{"sig"}, regexp.MustCompile(`(?i)(` + edge + `sig` + is + `)` + value)},
+	{[]string{"code"}, regexp.MustCompile(`(?i)((?:[?&]|%(?:25)*(?:3f|26)|\\+u0026|&amp;)code(?:=|%(?:25)*3d|\\+u003d))` + bare)},
+	{[]string{"key", "secret", "token", "pass", "pwd", "assertion", "sharedaccess", "shared", "string"}, regexp.MustCompile(`(?i)(` + names + is + `)` + value)},
+	{[]string{"@"}, regexp.MustCompile(`(://[^/\s:@"']+:)[^/\s@"']+@`)},
+	{[]string{"azfu", "aiot", "+ast", "+aeh", "+arm"}, regexp.MustCompile(`()[A-Za-z0-9+/_-]{20,}(?:AzFu|AIoT|\+ASt|\+AEh|\+ARm)[A-Za-z0-9+/_-]{4,}={0,2}`)},
+}
+
+// plainWords are what stands after "bearer" in sentences, and not in headers.
+var plainWords = regexp.MustCompile(`(?i)^(?:tokens?|auth(?:entication|orization)?|schemes?|realm|errors?|challenges?|is|was|or|and|not|of|for)[.,]?$`)
+
+// RedactString takes the credentials out of a text that came from outside, and
+// leaves a mark for each. It looks into a document, and into base64, as Document does.
+// It returns s itself if it finds no credential. A name that has to be kept as it is
+// must not be given to RedactString.
+func RedactString(s string) string {
+	b := []byte(s)
+	if r := (&reader{forms: forms}).inString(b, ""); !bytes.Equal(r, b) {
+		return string(r)
+	}
+	return s
+}
+
+// text takes the credentials of some forms out of b, which is not searched as a
+// document. It returns b itself if it finds none.
+func text(b []byte, forms []form) []byte {
+	if len(forms) == 0 {
+		return b
+	}
+	out := plainText(b, forms)
+	// A name can be written with percent-escapes, too: s%69g. If that hides a
+	// credential, the text is kept without the escapes.
+	decoded := out
+	for range 3 {
+		next := unescapePercent(decoded)
+		if len(next) == len(decoded) {
+			break
+		}
+		decoded = next
+		if r := plainText(decoded, forms); !bytes.Equal(r, decoded) {
+			out, decoded = r, r
+		}
+	}
+	return out
+}
+
+// plainText replaces what the forms find in b.
+func plainText(b []byte, forms []form) []byte {
+	for _, f := range in(b, forms) {
+		b = f.replace(b)
+	}
+	return b
+}
+
+// in returns the forms of which b has a word.
+func in(b []byte, forms []form) (found []form) {
+	lower := bytes.ToLower(b)
+	for _, f := range forms {
+		if f.in(lower) {
+			found = append(found, f)
+		}
+	}
+	return found
+}
+
+// replace puts a mark in the place of each credential of the form.
+func (f form) replace(b []byte) []byte {
+	matches := f.form.FindAllSubmatchIndex(b, -1)
+	var out []byte
+	done := 0
+	for _, m := range matches {
+		start, end := m[0], m[1]
+		for g := 2; g < len(m); g += 2 {
+			start = max(start, m[g+1])
+		}
+		found := b[start:end]
+		for _, tail := range []string{"-----END", "@"} { // what the form needs after the credential, and is not a part of it
+			found = bytes.TrimSuffix(found, []byte(tail))
+		}
+		if tail := bytes.TrimRight(found, " \t"); len(tail) > 0 {
+			found = tail
+		}
+		if len(found) == 0 || marked.Match(found) || plainWords.Match(found) && f.words[0] == "bearer" {
+			continue
+		}
+		out = append(append(out, b[done:start]...), mark(found)...)
+		done = start + len(found)
+	}
+	if done == 0 {
+		return b
+	}
+	return append(out, b[done:]...)
+}
+
+// unescapePercent decodes each percent-escape once. A percent sign that does not
+// begin an escape stays as it is.
+func unescapePercent(b []byte) []byte {
+	if bytes.IndexByte(b, '%') < 0 {
+		return b
+	}
+	out := make([]byte, 0, len(b))
+	for i := 0; i < len(b); i++ {
+		if b[i] == '%' && i+2 < len(b) {
+			if hi, lo := strings.IndexByte(hexDigits, b[i+1]|0x20), strings.IndexByte(hexDigits, b[i+2]|0x20); hi >= 0 && lo >= 0 {
+				out = append(out, byte(hi<<4|lo)) // #nosec G115 -- both are below 16
+				i += 2
+				continue
+			}
+		}
+		out = append(out, b[i])
+	}
+	return out
+}
+
+const hexDigits = "0123456789abcdef"
