@@ -7,12 +7,15 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/arm"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/appservice/armappservice/v5"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/authorization/armauthorization/v2"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/eventgrid/armeventgrid/v2"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/iothub/armiothub"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/monitor/armmonitor"
+
+	"hubwatch/handlers/version"
 )
 
 // azure is the clients of what is asked. Only methods that read are called.
@@ -28,6 +31,7 @@ type azure struct {
 	hubs         *armiothub.ResourceClient
 	diagnostics  *armmonitor.DiagnosticSettingsClient
 	metrics      *armmonitor.MetricsClient
+	manager      *arm.Client // for a resource of any type
 }
 
 // connect makes the clients. It does not connect to anything.
@@ -37,7 +41,8 @@ func connect(subscription string, w world) (azure, error) {
 	roles, err3 := armauthorization.NewClientFactory(subscription, w.credential, w.options)
 	hubs, err4 := armiothub.NewClientFactory(subscription, w.credential, w.options)
 	monitor, err5 := armmonitor.NewClientFactory(subscription, w.credential, w.options)
-	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
+	manager, err6 := arm.NewClient("hubwatch", "v"+version.Version, w.credential, w.options)
+	if err := errors.Join(err1, err2, err3, err4, err5, err6); err != nil {
 		return azure{}, fmt.Errorf("clients: %w", err)
 	}
 	return azure{
@@ -52,6 +57,7 @@ func connect(subscription string, w world) (azure, error) {
 		hubs:         hubs.NewResourceClient(),
 		diagnostics:  monitor.NewDiagnosticSettingsClient(),
 		metrics:      monitor.NewMetricsClient(),
+		manager:      manager,
 	}, nil
 }
 
@@ -174,4 +180,17 @@ func (a azure) diagnosticSettings(ctx context.Context, hub string) ([]armmonitor
 		func(page armmonitor.DiagnosticSettingsClientListResponse) []*armmonitor.DiagnosticSettingsResource {
 			return page.Value
 		})
+}
+
+// allHubIDs returns the ids of all IoT hubs of the subscription.
+func (a azure) allHubIDs(ctx context.Context) ([]string, error) {
+	hubs, err := all(ctx, a.hubs.NewListBySubscriptionPager(nil),
+		func(page armiothub.ResourceClientListBySubscriptionResponse) []*armiothub.Description {
+			return page.Value
+		})
+	var ids []string
+	for _, hub := range hubs {
+		ids = append(ids, value(hub.ID))
+	}
+	return ids, err
 }

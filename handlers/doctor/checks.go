@@ -10,6 +10,7 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/eventgrid/armeventgrid/v2"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/monitor/armmonitor"
+	"github.com/go-json-experiment/json"
 
 	"hubwatch/handlers/app"
 	"hubwatch/handlers/connection"
@@ -41,9 +42,13 @@ func checks(ctx context.Context, d Deployment, a azure) []check {
 		{"table " + quarantineTable, func(ctx context.Context) Result { return checkTable(ctx, a, deployed, quarantineTable) }},
 		{"system topic " + d.ControlPlaneTopic, func(ctx context.Context) Result { return checkChangesTopic(ctx, d, a, hubs) }},
 	}
-	list = append(list, checkSubscriptions(d, a)...)
+	list = append(list, checkSubscriptions(d, a, deployed)...)
+	list = append(list, checkExpectedHubs(d, a))
 	list = append(list, checkHubs(ctx, d, a, hubs)...)
+	list = append(list, checkResources(d, a, deployed)...)
 	list = append(list, checkRoles(d, a, deployed)...)
+	list = append(list, checkWriters(d, a, deployed)...)
+	list = append(list, checkStacks(d, a)...)
 	return append(list, checkArrivals(d, a)...)
 }
 
@@ -128,7 +133,7 @@ func checkChangesTopic(ctx context.Context, d Deployment, a azure, hubs func(con
 
 // checkSubscriptions returns a check for the event subscription of each
 // detector, and one for each topic about those that are besides.
-func checkSubscriptions(d Deployment, a azure) []check {
+func checkSubscriptions(d Deployment, a azure, deployed func(context.Context) (site, error)) []check {
 	type list = func(context.Context) ([]armeventgrid.EventSubscription, error)
 	changes := list(once(func(ctx context.Context) ([]armeventgrid.EventSubscription, error) {
 		return a.subscriptionsOfChanges(ctx, d)
@@ -140,7 +145,8 @@ func checkSubscriptions(d Deployment, a azure) []check {
 	of := map[string]map[string]bool{d.ControlPlaneTopic: {}, d.connectionsTopic(): {}}
 	for _, each := range detector.All {
 		topic, subscriptions := d.ControlPlaneTopic, changes
-		if slices.Contains(each.On.EventTypes, connection.Failed) {
+		deadLettered := slices.Contains(each.On.EventTypes, connection.Failed)
+		if deadLettered {
 			topic, subscriptions = d.connectionsTopic(), connections
 		}
 		of[topic][strings.ToLower(each.Name)] = true
@@ -151,7 +157,8 @@ func checkSubscriptions(d Deployment, a azure) []check {
 			}
 			for _, s := range existing {
 				if strings.EqualFold(value(s.Name), each.Name) {
-					return checkSubscription(d, each, value(s.Properties))
+					app, _ := deployed(ctx) // If the app cannot be asked, its storage account is not compared.
+					return checkSubscription(d, each, s, app, deadLettered)
 				}
 			}
 			return wrong("it is missing on the topic %s: %s", topic, deploySubscriptions)
@@ -178,8 +185,10 @@ func checkSubscriptions(d Deployment, a azure) []check {
 	return checks
 }
 
-// checkSubscription compares an event subscription with its detector.
-func checkSubscription(d Deployment, want detector.Detector, have armeventgrid.EventSubscriptionProperties) Result {
+// checkSubscription compares an event subscription with its detector and with
+// infra/subscriptions.bicep.
+func checkSubscription(d Deployment, want detector.Detector, s armeventgrid.EventSubscription, app site, deadLettered bool) Result {
+	have := value(s.Properties)
 	problems := filterDifferences(want.On.Filter(), have.Filter)
 	for i, p := range problems {
 		problems[i] = "its filter " + p
@@ -191,13 +200,23 @@ func checkSubscription(d Deployment, want detector.Detector, have armeventgrid.E
 		}
 		problems = append(problems, fmt.Sprintf("it delivers %s, not to the function %s of %s", where, want.Name, d.App))
 	}
-	if state := value(have.ProvisioningState); state != "" && state != armeventgrid.EventSubscriptionProvisioningStateSucceeded {
-		problems = append(problems, fmt.Sprintf("it is in the state %s", state))
+	var members map[string]any
+	text, err := json.Marshal(s)
+	if err == nil {
+		err = json.Unmarshal(text, &members)
 	}
+	if err != nil {
+		return unknown("%s", err)
+	}
+	wanted, defaults := SubscriptionMembers(deadLettered)
+	if deadLettered && app.account != "" {
+		wanted[deadLetterAccount] = d.storageID(app.account)
+	}
+	problems = append(problems, differences(members, wanted, defaults)...)
 	if len(problems) > 0 {
 		problems = append(problems, deploySubscriptions)
 	}
-	return inFull(problems, "it has the filter of this build and delivers to the function")
+	return inFull(problems, "it has the filter of this build, delivers to the function, and each member is as in subscriptions.bicep")
 }
 
 // functionOf returns the resource id of the function that a subscription

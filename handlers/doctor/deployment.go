@@ -20,9 +20,12 @@ type Deployment struct {
 // named returns d with all its names. Its further methods are the names that
 // main.bicep gives; a test compares them.
 func (d Deployment) named() Deployment {
-	d.ControlPlaneTopic = cmp.Or(d.ControlPlaneTopic, d.App+"-control-plane")
+	d.ControlPlaneTopic = cmp.Or(d.ControlPlaneTopic, d.ownTopic())
 	return d
 }
+
+// ownTopic is the name of the system topic that main.bicep makes.
+func (d Deployment) ownTopic() string { return d.App + "-control-plane" }
 
 // Names in main.bicep that do not begin with the name of the app.
 const (

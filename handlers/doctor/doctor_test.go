@@ -35,9 +35,10 @@ func examine(t *testing.T, s *sky, d Deployment) (ill []string, all int) {
 }
 
 // inAll is how many results there are: sign-in, app, functions, two tables, the
-// system topic, an event subscription for each detector and others on two
-// topics, two hubs, the roles with others of the app, and three arrivals.
-var inAll = 6 + len(detector.All) + 2 + 2 + len(appRoles) + 2 + 3
+// system topic, an event subscription for each detector and others on two topics, the
+// expected hubs, two hubs, the resources and the alerts of Azure Monitor, the roles with
+// others of the app, who may write two tables, two stacks, and three arrivals.
+var inAll = 6 + len(detector.All) + 2 + 1 + 2 + len(Resources) + len(Failures) + len(appRoles) + 2 + 2 + 2 + 3
 
 func TestAllOK(t *testing.T) {
 	unnamed, named := contoso, contoso
@@ -78,7 +79,11 @@ func TestFaults(t *testing.T) {
 		}, []string{"wrong    app hubwatch-contoso: it has 2 identities, want one: deploy infra/main.bicep"}},
 		{"the app has no identity", func(s *sky) {
 			s.site.Identity = nil
-		}, append([]string{"wrong    app hubwatch-contoso: it has 0 identities"}, missingRoles(0, 1, 2, 3, 4, 5, 6)...)},
+		}, append([]string{
+			"wrong    app hubwatch-contoso: it has 0 identities",
+			"unknown  resource hostAccount: the app does not tell which storage account it is",
+			"wrong    who may write the table quarantine: " + appPrincipal + " has the role hubwatch-contoso quarantine writer",
+		}, missingRoles(0, 1, 2, 3, 4, 5, 6)...)},
 		{"the app has its package elsewhere", func(s *sky) {
 			s.site.Properties.FunctionAppConfig = nil
 		}, append([]string{
@@ -87,6 +92,10 @@ func TestFaults(t *testing.T) {
 			"unknown  table quarantine: the app does not tell its storage account",
 			"wrong    other roles of the app: hubwatch-contoso alert writer on /subscriptions",
 			"wrong    role of the custom topic: Storage Blob Data Contributor on the container deadletter: it is missing",
+			"unknown  resource storage: the app does not tell which storage account it is",
+			"unknown  resource blobs: the app does not tell which storage account it is",
+			"unknown  who may write the table alerts: the app does not tell its storage account",
+			"unknown  who may write the table quarantine: the app does not tell its storage account",
 		}, missingRoles(1, 2, 3)...)},
 		{"a table is not to be read", func(s *sky) {
 			s.tables["alerts"] = fmt.Errorf(`table "alerts": list: %w`, &table.ServiceError{Status: 403, Code: "AuthorizationPermissionMismatch"})
@@ -155,10 +164,10 @@ func TestFaults(t *testing.T) {
 				EndpointType: to.Ptr(armeventgrid.EndpointTypeWebHook),
 				Properties:   &armeventgrid.WebHookEventSubscriptionDestinationProperties{EndpointURL: to.Ptr("https://contoso.example/?sig=c2VjcmV0")},
 			}
-		}, []string{"wrong    event subscription CertificateAdded: it delivers to no function, not to the function CertificateAdded of hubwatch-contoso; deploy"}},
+		}, []string{"wrong    event subscription CertificateAdded: it delivers to no function, not to the function CertificateAdded of hubwatch-contoso; properties.destination.endpointType is \"WebHook\", want \"AzureFunction\""}},
 		{"an event subscription is not ready", func(s *sky) {
 			s.subscription("CertificateAdded").Properties.ProvisioningState = to.Ptr(armeventgrid.EventSubscriptionProvisioningStateAwaitingManualAction)
-		}, []string{"wrong    event subscription CertificateAdded: it is in the state AwaitingManualAction; deploy"}},
+		}, []string{`wrong    event subscription CertificateAdded: properties.provisioningState is "AwaitingManualAction", want "Succeeded"; deploy`}},
 		{"a diagnostic setting is missing", func(s *sky) {
 			s.settings[westHub] = s.settings[westHub][:1]
 		}, []string{"wrong    diagnostic settings of hub contoso-hub-west: none sends to the event hub " + contoso.eventHubID() +
@@ -181,7 +190,10 @@ func TestFaults(t *testing.T) {
 		}, []string{"wrong    diagnostic settings of hub contoso-hub-west: none sends to the event hub"}},
 		{"no hubs", func(s *sky) {
 			s.hubs = nil
-		}, []string{"unknown  IoT hubs: there is none in the resource group rg-iot: name them with --hub"}},
+		}, []string{
+			"unknown  IoT hubs: there is none in the resource group rg-iot: name them with --hub",
+			"wrong    expected IoT hubs: " + strings.ToUpper(westHub) + " is gone",
+		}},
 		{"a role is missing", func(s *sky) {
 			s.roles[appPrincipal] = slices.Delete(s.roles[appPrincipal], 2, 3)
 		}, missingRoles(2)},
@@ -200,7 +212,8 @@ func TestFaults(t *testing.T) {
 		}, append(missingRoles(3), "wrong    other roles of the app: hubwatch-fabrikam package keeper on "+strings.ToLower(contoso.containerID(account, packages))+", which it does not need")},
 		{"the host's role is on the alerts' account", func(s *sky) {
 			s.roles[appPrincipal][0].Properties.Scope = to.Ptr(contoso.storageID(account))
-		}, append(missingRoles(0), "wrong    other roles of the app: Storage Blob Data Owner on "+contoso.storageID(account)+", which it does not need")},
+		}, append(missingRoles(0), "wrong    other roles of the app: Storage Blob Data Owner on "+contoso.storageID(account)+", which it does not need",
+			"unknown  resource hostAccount: the app does not tell which storage account it is")},
 		{"the app may still write as before", func(s *sky) {
 			s.roles[appPrincipal] = append(s.roles[appPrincipal], assigned("0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3", contoso.tableID(account, alertsTable)))
 		}, []string{"wrong    other roles of the app: Storage Table Data Contributor on " + contoso.tableID(account, alertsTable) + ", which it does not need"}},
@@ -241,6 +254,11 @@ func TestFaults(t *testing.T) {
 			"unknown  app hubwatch-contoso: 403 AuthorizationFailed to GET " + contoso.appID() + "; you need the role Reader there",
 			"unknown  table alerts: the app does not tell its storage account: 403 AuthorizationFailed to GET",
 			"unknown  table quarantine: the app does not tell its storage account: 403 AuthorizationFailed to GET",
+			"unknown  resource storage: the app does not tell which storage account it is: 403",
+			"unknown  resource blobs: the app does not tell which storage account it is: 403",
+			"unknown  resource hostAccount: the app does not tell which storage account it is: 403",
+			"unknown  who may write the table alerts: the app does not tell its storage account: 403",
+			"unknown  who may write the table quarantine: the app does not tell its storage account: 403",
 		}, unknownRoles("403 AuthorizationFailed to GET")...)},
 		{"the app is missing", func(s *sky) {
 			s.statuses["WebAppsClient.Get"], s.statuses["WebAppsClient.NewListFunctionsPager"] = http.StatusNotFound, http.StatusNotFound
@@ -249,6 +267,11 @@ func TestFaults(t *testing.T) {
 			"wrong    functions: deploy infra/main.bicep (404 ResourceNotFound to GET " + contoso.appID() + "/functions)",
 			"unknown  table alerts: the app does not tell its storage account: 404",
 			"unknown  table quarantine: the app does not tell its storage account: 404",
+			"unknown  resource storage: the app does not tell which storage account it is: 404",
+			"unknown  resource blobs: the app does not tell which storage account it is: 404",
+			"unknown  resource hostAccount: the app does not tell which storage account it is: 404",
+			"unknown  who may write the table alerts: the app does not tell its storage account: 404",
+			"unknown  who may write the table quarantine: the app does not tell its storage account: 404",
 		}, unknownRoles("404 ResourceNotFound to GET")...)},
 		{"the functions may not be read", func(s *sky) {
 			s.statuses["WebAppsClient.NewListFunctionsPager"] = http.StatusForbidden
@@ -259,7 +282,8 @@ func TestFaults(t *testing.T) {
 		{"the roles may not be read", func(s *sky) {
 			s.statuses["RoleAssignmentsClient.NewListForSubscriptionPager"] = http.StatusForbidden
 		}, append(unknownRoles("403 AuthorizationFailed to GET /subscriptions/"+contoso.Subscription+"/providers/Microsoft.Authorization/roleAssignments"),
-			"unknown  role of the custom topic: Storage Blob Data Contributor on the container deadletter: 403")},
+			"unknown  role of the custom topic: Storage Blob Data Contributor on the container deadletter: 403",
+			"unknown  resource hostAccount: 403 AuthorizationFailed")},
 		{"a hub is missing", func(s *sky) {
 			s.statuses["DiagnosticSettingsClient.NewListPager"] = http.StatusNotFound
 		}, []string{
@@ -393,6 +417,8 @@ func TestOtherTopic(t *testing.T) {
 	theirs.ControlPlaneTopic = "contoso-events"
 	s.counted(theirs.changesID(), "PublishSuccessCount", 1)
 	delete(s.metrics, contoso.changesID()+" PublishSuccessCount")
+	dropped := Failures[0].resource(theirs, site{account: account})
+	s.raw[strings.ToLower(dropped.id(theirs, site{}))] = nested(dropped.Members)
 	if ill, all := examine(t, s, theirs); len(ill) > 0 || all != inAll {
 		t.Errorf("%d results, want %d; not ok are\n%s", all, inAll, strings.Join(ill, "\n"))
 	}

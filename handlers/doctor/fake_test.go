@@ -1,10 +1,12 @@
 package doctor
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -28,6 +30,7 @@ import (
 	hubfake "github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/iothub/armiothub/fake"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/monitor/armmonitor"
 	monitorfake "github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/monitor/armmonitor/fake"
+	"github.com/go-json-experiment/json"
 
 	"hubwatch/handlers/connection"
 	"hubwatch/handlers/detector"
@@ -70,6 +73,8 @@ type sky struct {
 	metrics     map[string]*armmonitor.Metric                       // by resource and name
 	tables      map[string]error                                    // what reading them comes to
 	statuses    map[string]int                                      // of what is answered with an error, by method of the client
+	raw         map[string]map[string]any                           // what is read by id, by id in lower case
+	others      []*armauthorization.RoleAssignment                  // on the tables, besides those of the app
 	down        bool                                                // the network
 	signedOut   bool
 }
@@ -130,6 +135,20 @@ func newSky(t *testing.T) *sky {
 			s.definitions = append(s.definitions, definitionOf(r))
 		}
 	}
+	s.raw = deployedAsTheTemplatesSay()
+	for _, name := range []string{mainStack, subscriptionsStack} {
+		s.raw[strings.ToLower(contoso.id("Microsoft.Resources/deploymentStacks/%s", name))] = map[string]any{"properties": map[string]any{
+			"provisioningState": "Succeeded", "denySettings": map[string]any{"mode": "DenyWriteAndDelete", "applyToChildScopes": false},
+			"actionOnUnmanage": map[string]any{"resources": "Delete"},
+			"parameters":       map[string]any{"iotHubs": map[string]any{"type": "array", "value": []any{strings.ToUpper(westHub), eastHub}}},
+		}}
+	}
+	s.others = []*armauthorization.RoleAssignment{
+		assignedTo("00000000-0000-0000-0000-0000000000b1", ownID(appRoles[1]), contoso.tableID(account, alertsTable)),
+		assignedTo("00000000-0000-0000-0000-0000000000b1", tableContributor, contoso.tableID(account, quarantineTable)),
+		assignedTo("00000000-0000-0000-0000-0000000000b2", "76199698-9eea-4c19-bc75-cec21354c6b6", contoso.tableID(account, alertsTable)),
+		assignedTo("00000000-0000-0000-0000-0000000000b3", "8e3af657-a8ff-443c-a75c-2fe8c4bcb635", "/subscriptions/"+contoso.Subscription),
+	}
 	s.counted(contoso.changesID(), "PublishSuccessCount", 0, 7, 0)
 	s.counted(contoso.namespaceID(), "IncomingMessages", 3, 0)
 	s.counted(contoso.connectionsID(), "PublishSuccessCount", 1)
@@ -171,6 +190,26 @@ func subscriptionOf(d detector.Detector) *armeventgrid.EventSubscription {
 			ProvisioningState: to.Ptr(armeventgrid.EventSubscriptionProvisioningStateSucceeded),
 			Destination:       toFunction(strings.ToLower(contoso.appID()) + "/functions/" + d.Name),
 			Filter:            filter,
+			// As infra/subscriptions.bicep has them.
+			EventDeliverySchema:            to.Ptr(armeventgrid.EventDeliverySchemaCloudEventSchemaV10),
+			RetryPolicy:                    &armeventgrid.RetryPolicy{MaxDeliveryAttempts: to.Ptr[int32](30), EventTimeToLiveInMinutes: to.Ptr[int32](1440)},
+			DeadLetterWithResourceIdentity: deadLetterOf(d),
+		},
+	}
+}
+
+// deadLetterOf is where the dead letters of a detector's events go.
+func deadLetterOf(d detector.Detector) *armeventgrid.DeadLetterWithResourceIdentity {
+	if !slices.Contains(d.On.EventTypes, connection.Failed) {
+		return nil
+	}
+	return &armeventgrid.DeadLetterWithResourceIdentity{
+		Identity: &armeventgrid.EventSubscriptionIdentity{Type: to.Ptr(armeventgrid.EventSubscriptionIdentityTypeSystemAssigned)},
+		DeadLetterDestination: &armeventgrid.StorageBlobDeadLetterDestination{
+			EndpointType: to.Ptr(armeventgrid.DeadLetterEndPointTypeStorageBlob),
+			Properties: &armeventgrid.StorageBlobDeadLetterDestinationProperties{
+				BlobContainerName: to.Ptr(deadLetters), ResourceID: to.Ptr(strings.ToLower(contoso.storageID(account))),
+			},
 		},
 	}
 }
@@ -178,7 +217,9 @@ func subscriptionOf(d detector.Detector) *armeventgrid.EventSubscription {
 func toFunction(id string) *armeventgrid.AzureFunctionEventSubscriptionDestination {
 	return &armeventgrid.AzureFunctionEventSubscriptionDestination{
 		EndpointType: to.Ptr(armeventgrid.EndpointTypeAzureFunction),
-		Properties:   &armeventgrid.AzureFunctionEventSubscriptionDestinationProperties{ResourceID: to.Ptr(id)},
+		Properties: &armeventgrid.AzureFunctionEventSubscriptionDestinationProperties{
+			ResourceID: to.Ptr(id), MaxEventsPerBatch: to.Ptr[int32](1), PreferredBatchSizeInKilobytes: to.Ptr[int32](64),
+		},
 	}
 }
 
@@ -225,6 +266,93 @@ func definitionOf(r role) *armauthorization.RoleDefinition {
 	return &armauthorization.RoleDefinition{Name: to.Ptr(strings.ToLower(ownID(r))), Properties: &armauthorization.RoleDefinitionProperties{
 		RoleName: to.Ptr(r.of(contoso)), Permissions: []*armauthorization.Permission{permission},
 	}}
+}
+
+func assignedTo(principal, id, scope string) *armauthorization.RoleAssignment {
+	a := assigned(id, scope)
+	a.Properties.PrincipalID = to.Ptr(principal)
+	return a
+}
+
+// tableRoles are the data actions of roles that people can have on tables, by id.
+var tableRoles = map[string][]string{
+	tableContributor:                       {"Microsoft.Storage/storageAccounts/tableServices/tables/entities/*"},
+	"76199698-9eea-4c19-bc75-cec21354c6b6": {entities + "read"},
+	"8e3af657-a8ff-443c-a75c-2fe8c4bcb635": nil,
+	"17d1049b-9a84-46fb-8f53-869881c3d3ab": {"Microsoft.Storage/*"},
+}
+
+// deployedAsTheTemplatesSay returns the resources of the templates as Azure returns
+// them, by id in lower case: with members that the templates do not have.
+func deployedAsTheTemplatesSay() map[string]map[string]any {
+	raw := map[string]map[string]any{}
+	s := site{account: account}
+	add := func(id string, members map[string]any) {
+		resource := nested(members)
+		resource["id"], resource["etag"] = id, "0x1"
+		properties, _ := resource["properties"].(map[string]any)
+		properties["provisioningState"] = "Succeeded"
+		if rules, ok := properties["ipSecurityRestrictions"].([]any); ok {
+			properties["ipSecurityRestrictions"] = append(rules, map[string]any{"name": "Deny all", "ipAddress": "Any", "action": "Deny", "priority": 2147483647})
+		}
+		raw[strings.ToLower(id)] = resource
+	}
+	for _, r := range Resources {
+		id := r.id(contoso, s)
+		if r.Symbol == "hostAccount" {
+			id = contoso.storageID(hostAccount)
+		}
+		add(id, r.Members)
+	}
+	for _, f := range Failures {
+		r := f.resource(contoso, s)
+		add(r.id(contoso, s), r.Members)
+	}
+	return raw
+}
+
+// nested returns members by their paths as objects in each other. A list of names with
+// members of their own is an array of objects.
+func nested(members map[string]any) map[string]any {
+	object := map[string]any{}
+	for _, path := range slices.Sorted(maps.Keys(members)) {
+		first, rest, deeper := strings.Cut(strings.Replace(path, "odata.type", "odata:type", 1), ".")
+		if deeper {
+			if object[first] == nil {
+				object[first] = map[string]any{}
+			}
+			if inner, ok := object[first].(map[string]any); ok {
+				inner[rest] = members[path]
+			} else if names, ok := object[first].([]string); ok { // elements with names
+				object[first] = map[string]any{"": names, rest: members[path]}
+			}
+			continue
+		}
+		value := members[path]
+		if _, varies := value.(Varies); varies {
+			value = "something"
+		}
+		object[strings.Replace(first, ":", ".", 1)] = value
+	}
+	for name, value := range object {
+		inner, ok := value.(map[string]any)
+		if !ok {
+			continue
+		}
+		names, isArray := inner[""].([]string)
+		delete(inner, "")
+		object[name] = nested(inner)
+		if isArray {
+			var elements []any
+			for _, element := range names {
+				e, _ := object[name].(map[string]any)[element].(map[string]any)
+				e["name"] = element
+				elements = append(elements, e)
+			}
+			object[name] = elements
+		}
+	}
+	return object
 }
 
 func assigned(id, scope string) *armauthorization.RoleAssignment {
@@ -297,12 +425,32 @@ func (s *servers) Do(r *http.Request) (*http.Response, error) {
 			Body: io.NopCloser(strings.NewReader(fmt.Sprintf("{\"error\": {\"code\": %q,\n\"message\": \"of many\\nlines\"}}", code))),
 		}, nil
 	}
+	if method == "" {
+		return s.read(r)
+	}
 	client, _, _ := strings.Cut(method, ".")
 	server, ok := s.byClient[client]
 	if !ok {
 		return nil, fmt.Errorf("there is no fake server for %q", method)
 	}
 	return server.Do(r)
+}
+
+// read answers a request for a resource by its id.
+func (s *servers) read(r *http.Request) (*http.Response, error) {
+	resource, ok := s.raw[strings.ToLower(r.URL.Path)]
+	if r.URL.Query().Get("api-version") == "" {
+		s.t.Errorf("GET %s: there is no version of the API", r.URL.Path)
+	}
+	status, body := http.StatusOK, any(resource)
+	if !ok {
+		status, body = http.StatusNotFound, map[string]any{"error": map[string]any{"code": "ResourceNotFound"}}
+	}
+	text, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	return &http.Response{Request: r, StatusCode: status, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(bytes.NewReader(text))}, nil
 }
 
 // pages answers with each item on a page of its own, so that who reads only the
@@ -359,6 +507,20 @@ func (s *sky) servers() map[string]policy.Transporter {
 		},
 	})
 	roles := rolefake.NewRoleAssignmentsServerTransport(&rolefake.RoleAssignmentsServer{
+		NewListForScopePager: func(scope string, o *armauthorization.RoleAssignmentsClientListForScopeOptions) azfake.PagerResponder[armauthorization.RoleAssignmentsClientListForScopeResponse] {
+			if *o.Filter != "atScope()" {
+				s.t.Errorf("roles were listed by %q", *o.Filter)
+			}
+			var list []*armauthorization.RoleAssignment
+			for _, each := range append(s.others, s.roles[appPrincipal]...) {
+				if contains(*each.Properties.Scope, scope) {
+					list = append(list, each)
+				}
+			}
+			return pages(list, func(items []*armauthorization.RoleAssignment) armauthorization.RoleAssignmentsClientListForScopeResponse {
+				return armauthorization.RoleAssignmentsClientListForScopeResponse{RoleAssignmentListResult: armauthorization.RoleAssignmentListResult{Value: items}}
+			})
+		},
 		NewListForSubscriptionPager: func(o *armauthorization.RoleAssignmentsClientListForSubscriptionOptions) azfake.PagerResponder[armauthorization.RoleAssignmentsClientListForSubscriptionResponse] {
 			principal, _ := strings.CutPrefix(*o.Filter, "assignedTo('")
 			return pages(s.roles[strings.TrimSuffix(principal, "')")], func(items []*armauthorization.RoleAssignment) armauthorization.RoleAssignmentsClientListForSubscriptionResponse {
@@ -367,6 +529,20 @@ func (s *sky) servers() map[string]policy.Transporter {
 		},
 	})
 	definitions := rolefake.NewRoleDefinitionsServerTransport(&rolefake.RoleDefinitionsServer{
+		GetByID: func(_ context.Context, id string, _ *armauthorization.RoleDefinitionsClientGetByIDOptions) (azfake.Responder[armauthorization.RoleDefinitionsClientGetByIDResponse], azfake.ErrorResponder) {
+			for _, own := range s.definitions {
+				if strings.EqualFold(*own.Name, lastOf(id)) {
+					return one(armauthorization.RoleDefinitionsClientGetByIDResponse{RoleDefinition: *own})
+				}
+			}
+			permission := &armauthorization.Permission{}
+			for _, action := range tableRoles[lastOf(id)] {
+				permission.DataActions = append(permission.DataActions, to.Ptr(action))
+			}
+			return one(armauthorization.RoleDefinitionsClientGetByIDResponse{RoleDefinition: armauthorization.RoleDefinition{
+				Properties: &armauthorization.RoleDefinitionProperties{RoleName: to.Ptr("built-in"), Permissions: []*armauthorization.Permission{permission}},
+			}})
+		},
 		NewListPager: func(scope string, o *armauthorization.RoleDefinitionsClientListOptions) azfake.PagerResponder[armauthorization.RoleDefinitionsClientListResponse] {
 			if want := "subscriptions/" + contoso.Subscription + "/resourceGroups/" + contoso.ResourceGroup; scope != want || *o.Filter != "type eq 'CustomRole'" {
 				s.t.Errorf("roles were listed in %s by %q, want %s", scope, *o.Filter, want)
@@ -377,6 +553,11 @@ func (s *sky) servers() map[string]policy.Transporter {
 		},
 	})
 	hubs := hubfake.NewResourceServerTransport(&hubfake.ResourceServer{
+		NewListBySubscriptionPager: func(*armiothub.ResourceClientListBySubscriptionOptions) azfake.PagerResponder[armiothub.ResourceClientListBySubscriptionResponse] {
+			return pages(s.hubs, func(items []*armiothub.Description) armiothub.ResourceClientListBySubscriptionResponse {
+				return armiothub.ResourceClientListBySubscriptionResponse{DescriptionListResult: armiothub.DescriptionListResult{Value: items}}
+			})
+		},
 		NewListByResourceGroupPager: func(string, *armiothub.ResourceClientListByResourceGroupOptions) azfake.PagerResponder[armiothub.ResourceClientListByResourceGroupResponse] {
 			return pages(s.hubs, func(items []*armiothub.Description) armiothub.ResourceClientListByResourceGroupResponse {
 				return armiothub.ResourceClientListByResourceGroupResponse{DescriptionListResult: armiothub.DescriptionListResult{Value: items}}

@@ -54,7 +54,7 @@ var advice = map[string]string{
 	"AccountRequiresHttps":               "the storage account takes https alone: say https in the connection string",
 	"AuthenticationFailed":               "the key is wrong or was changed, the SAS is wrong or has expired, or the clock of this machine is wrong",
 	"AuthorizationFailure":               "the network rules (firewall) of the storage account do not let this app in; if they do, the SAS does not allow this request",
-	"AuthorizationPermissionMismatch":    "the identity needs the role Storage Table Data Contributor on the table, which takes some minutes to work; a SAS needs the permissions raud",
+	"AuthorizationPermissionMismatch":    "the identity has no role that allows this on the table: the app has its roles from infra/main.bicep, people have theirs from its parameters readers and responders; a new role takes some minutes to work; a SAS needs the permissions raud",
 	"AuthorizationProtocolMismatch":      "the SAS is for https alone",
 	"AuthorizationResourceTypeMismatch":  "the SAS has to be for the resource types service, container and object (srt=sco)",
 	"AuthorizationServiceMismatch":       "the SAS is not for tables (ss=t)",

@@ -212,7 +212,7 @@ func TestQuarantineRejected(t *testing.T) {
 // without a signature, and that only codes about roles and keys mention roles and
 // keys.
 func TestAdvice(t *testing.T) {
-	const role, key, firewall = "role Storage Table Data Contributor", "the key is wrong", "network rules (firewall)"
+	const role, key, firewall = "the identity has no role that allows this", "the key is wrong", "network rules (firewall)"
 	for code, test := range map[string]struct {
 		status int
 		want   string

@@ -1,0 +1,190 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// checkResources returns a check for each resource of main.bicep, and for each alert of
+// Azure Monitor about hubwatch itself.
+func checkResources(d Deployment, a azure, deployed func(context.Context) (site, error)) []check {
+	var checks []check
+	for _, r := range Resources {
+		checks = append(checks, check{"resource " + r.Symbol, func(ctx context.Context) Result {
+			if r.Symbol == "controlPlane" && d.ControlPlaneTopic != d.ownTopic() {
+				return ok("the topic was there before, and main.bicep does not deploy it")
+			}
+			id := r.id(d, site{})
+			if id == "" { // only the app knows the name
+				s, err := deployed(ctx)
+				if err != nil {
+					return unknown("the app does not tell which storage account it is: %s", reason(err))
+				}
+				id = r.id(d, s)
+				if r.Symbol == "hostAccount" {
+					if id, err = a.hostAccount(ctx, d, s); err != nil {
+						return failed(err, deployMain)
+					}
+				}
+				if id == "" {
+					return unknown("the app does not tell which storage account it is")
+				}
+			}
+			return checkResource(ctx, a, id, r)
+		}})
+	}
+	for _, f := range Failures {
+		checks = append(checks, check{"alert of Azure Monitor " + f.Name, func(ctx context.Context) Result {
+			s, _ := deployed(ctx) // The scope is not compared if the app does not tell its account.
+			r := f.resource(d, s)
+			return checkResource(ctx, a, r.id(d, s), r)
+		}})
+	}
+	return checks
+}
+
+// checkResource compares a resource with the template.
+func checkResource(ctx context.Context, a azure, id string, r Resource) Result {
+	have, err := a.get(ctx, id, r.Version)
+	if err != nil {
+		return failed(err, "it is missing: "+deployMain)
+	}
+	withoutImpliedRules(have)
+	problems := differences(have, r.Members, r.Defaults)
+	if len(problems) > 0 {
+		problems = append(problems, deployMain)
+	}
+	return inFull(problems, "each member is as in main.bicep")
+}
+
+// withoutImpliedRules takes out the rule that App Service adds to a list of access
+// restrictions by itself: everything else is denied
+// (https://learn.microsoft.com/azure/app-service/overview-access-restrictions#unmatched-rule).
+func withoutImpliedRules(have map[string]any) {
+	properties, _ := have["properties"].(map[string]any)
+	rules, ok := properties["ipSecurityRestrictions"].([]any)
+	if !ok {
+		return
+	}
+	properties["ipSecurityRestrictions"] = slices.DeleteFunc(rules, func(rule any) bool {
+		r, _ := rule.(map[string]any)
+		return r["ipAddress"] == "Any" && r["action"] == "Deny"
+	})
+}
+
+// hostAccount returns the id of the storage account of the Functions host. The app does
+// not tell it, but the app has a role there that it has nowhere else.
+func (a azure) hostAccount(ctx context.Context, d Deployment, s site) (string, error) {
+	role := appRoles[slices.IndexFunc(appRoles, func(r role) bool { return r.elsewhere })]
+	for _, principal := range s.principals {
+		assignments, err := a.assignments(ctx, principal)
+		if err != nil {
+			return "", err
+		}
+		for _, each := range assignments {
+			if each.is(d, s.account, role) {
+				return each.scope, nil
+			}
+		}
+	}
+	return "", nil
+}
+
+// stack is a deployment stack: what somebody deployed, with which parameters.
+type stack struct {
+	hubs     []string // parameter iotHubs: resource ids
+	problems []string
+}
+
+// Names of the deployment stacks in the README.
+const (
+	mainStack          = "hubwatch"
+	subscriptionsStack = "hubwatch-subscriptions"
+)
+
+// stackVersion is the version of the API of deployment stacks
+// (https://learn.microsoft.com/rest/api/resources/deployment-stacks/get-at-resource-group).
+const stackVersion = "2024-03-01"
+
+// stack reads a deployment stack.
+func (a azure) stack(ctx context.Context, d Deployment, name string) (stack, error) {
+	have, err := a.get(ctx, d.id("Microsoft.Resources/deploymentStacks/%s", name), stackVersion)
+	if err != nil {
+		return stack{}, err
+	}
+	s := stack{problems: differences(have, map[string]any{
+		"properties.provisioningState": "succeeded", "properties.denySettings.mode": "denyWriteAndDelete",
+		"properties.actionOnUnmanage.resources": "delete",
+	}, map[string]any{"properties.denySettings.applyToChildScopes": false})}
+	properties, _ := have["properties"].(map[string]any)
+	parameters, _ := properties["parameters"].(map[string]any)
+	parameter, _ := parameters["iotHubs"].(map[string]any)
+	hubs, _ := parameter["value"].([]any)
+	for _, hub := range hubs {
+		if id, ok := hub.(string); ok {
+			s.hubs = append(s.hubs, id)
+		}
+	}
+	return s, nil
+}
+
+// checkStacks returns a check for each deployment stack: nobody but those who deploy may
+// change what was deployed.
+func checkStacks(d Deployment, a azure) (checks []check) {
+	for _, name := range []string{mainStack, subscriptionsStack} {
+		checks = append(checks, check{"deployment stack " + name, func(ctx context.Context) Result {
+			s, err := a.stack(ctx, d, name)
+			if notFound(err) {
+				return unknown("there is none of this name: the deployment was not made by the commands of the README, and nothing says who may change it")
+			}
+			if err != nil {
+				return failed(err, deployMain)
+			}
+			if len(s.problems) > 0 {
+				s.problems = append(s.problems, "repeat the command of the README")
+			}
+			return inFull(s.problems, "it denies writing and deleting to everybody but those who deploy")
+		}})
+	}
+	return checks
+}
+
+// checkExpectedHubs returns the check that each hub which was deployed for is still
+// there, and that each hub which is there was deployed for.
+func checkExpectedHubs(d Deployment, a azure) check {
+	return check{"expected IoT hubs", func(ctx context.Context) Result {
+		there, err := a.allHubIDs(ctx)
+		if err != nil {
+			return failed(err, "the subscription is missing")
+		}
+		expected := d.Hubs
+		if len(expected) == 0 {
+			s, err := a.stack(ctx, d, mainStack)
+			if err != nil {
+				return unknown("which hubs were deployed for is not known: name them with --hub (%s)", reason(err))
+			}
+			expected = s.hubs
+		}
+		is := func(id string) func(string) bool { return func(other string) bool { return sameID(id, other) } }
+		var problems []string
+		for _, id := range expected {
+			if slices.ContainsFunc(there, is(id)) {
+				continue
+			}
+			moved := slices.IndexFunc(there, func(other string) bool { return strings.EqualFold(lastOf(other), lastOf(id)) })
+			if moved >= 0 {
+				problems = append(problems, fmt.Sprintf("%s has moved to %s: %s with this id in iotHubs", lastOf(id), there[moved], deployMain))
+			} else {
+				problems = append(problems, fmt.Sprintf("%s is gone: if nobody deleted it on purpose, find out who did", id))
+			}
+		}
+		for _, id := range there {
+			if contains(d.id(""), id) && !slices.ContainsFunc(expected, is(id)) {
+				problems = append(problems, fmt.Sprintf("%s is not in iotHubs: its failed connections are not watched: %s with this id in iotHubs", lastOf(id), deployMain))
+			}
+		}
+		return inFull(problems, "all %d are there, and there are no others in the resource group", len(expected))
+	}}
+}

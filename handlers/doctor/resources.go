@@ -1,0 +1,203 @@
+package doctor
+
+import "slices"
+
+// Resource is a resource that infra/main.bicep deploys, as the doctor compares it
+// member by member. A test of handlers/infra compares Resources with the template, in
+// both directions.
+type Resource struct {
+	Symbol  string // in main.bicep
+	Version string // of the API by which it is read
+	// Members are the members that the template sets, by their paths. A value is a
+	// string, a bool, a number or a list of strings. Varies stands for a value that a
+	// parameter or another resource decides.
+	Members map[string]any
+	// Defaults are members that the template leaves to Azure, with the values that they
+	// have then. A member may also be missing. Another value would blind hubwatch or
+	// open a door.
+	Defaults map[string]any
+	id       func(d Deployment, s site) string // "" if it cannot be told
+}
+
+// Varies is the value of a member that may differ from one deployment to the next, with
+// the reason. The doctor does not compare it.
+type Varies string
+
+// Reasons of members that may differ.
+const (
+	byParameter = Varies("a parameter decides")
+	byName      = Varies("the name or the id of another resource of the deployment")
+	byRegion    = Varies("the region of the hubs")
+)
+
+// storageMembers returns the members of both storage accounts.
+func storageMembers() (members, defaults map[string]any) {
+	return map[string]any{
+			"location": byRegion, "kind": "StorageV2", "sku.name": "Standard_LRS",
+			"properties.allowSharedKeyAccess": false, "properties.allowBlobPublicAccess": false,
+			"properties.defaultToOAuthAuthentication": true, "properties.minimumTlsVersion": "TLS1_2",
+			"properties.supportsHttpsTrafficOnly": true,
+		}, map[string]any{
+			"properties.publicNetworkAccess": "Enabled", "properties.networkAcls.defaultAction": "Allow",
+			"properties.isLocalUserEnabled": false, "properties.isSftpEnabled": false,
+		}
+}
+
+// Resources are the resources of main.bicep, without roles, which have checks of their
+// own, and without resources that have no members.
+var Resources = func() []Resource {
+	members, defaults := storageMembers()
+	return []Resource{
+		{Symbol: "storage", Version: "2023-05-01", Members: members, Defaults: defaults,
+			id: func(d Deployment, s site) string { return withAccount(s, d.storageID(s.account)) }},
+		{Symbol: "blobs", Version: "2023-05-01", Members: map[string]any{
+			"properties.isVersioningEnabled":           true,
+			"properties.deleteRetentionPolicy.enabled": true, "properties.deleteRetentionPolicy.days": 30,
+			"properties.containerDeleteRetentionPolicy.enabled": true, "properties.containerDeleteRetentionPolicy.days": 30,
+		}, Defaults: map[string]any{"properties.deleteRetentionPolicy.allowPermanentDelete": false},
+			id: func(d Deployment, s site) string {
+				return withAccount(s, d.storageID(s.account)+"/blobServices/default")
+			}},
+		{Symbol: "hostAccount", Version: "2023-05-01", Members: members, Defaults: defaults,
+			id: func(Deployment, site) string { return "" }}, // the app does not tell its name
+		{Symbol: "workspace", Version: "2023-09-01", Members: map[string]any{
+			"location": byRegion, "properties.sku.name": "PerGB2018", "properties.retentionInDays": 30, "properties.features.disableLocalAuth": true,
+		}, id: func(d Deployment, _ site) string { return d.id("Microsoft.OperationalInsights/workspaces/%s", d.App) }},
+		{Symbol: "insights", Version: "2020-02-02", Members: map[string]any{
+			"location": byRegion, "kind": "web", "properties.Application_Type": "web", "properties.WorkspaceResourceId": byName, "properties.DisableLocalAuth": true,
+		}, id: func(d Deployment, _ site) string { return d.insightsID() }},
+		{Symbol: "logsNamespace", Version: "2024-01-01", Members: map[string]any{
+			"location": byRegion, "sku.name": "Standard", "sku.tier": "Standard", "sku.capacity": Varies("Event Hubs adds units by itself"),
+			"properties.isAutoInflateEnabled": true, "properties.maximumThroughputUnits": byParameter, "properties.disableLocalAuth": false, "properties.minimumTlsVersion": "1.2",
+		}, Defaults: map[string]any{"properties.publicNetworkAccess": "Enabled", "properties.status": "Active"},
+			id: func(d Deployment, _ site) string { return d.namespaceID() }},
+		{Symbol: "logs", Version: "2024-01-01", Members: map[string]any{
+			"properties.partitionCount": byParameter, "properties.messageRetentionInDays": 7,
+		}, Defaults: map[string]any{"properties.status": "Active"},
+			id: func(d Deployment, _ site) string { return d.eventHubID() }},
+		{Symbol: "sendRule", Version: "2024-01-01", Members: map[string]any{"properties.rights": []string{"Listen", "Manage", "Send"}},
+			id: func(d Deployment, _ site) string { return d.sendRuleID() }},
+		{Symbol: "connections", Version: "2022-06-15", Members: map[string]any{
+			"location": byRegion, "identity.type": "SystemAssigned", "properties.inputSchema": "CloudEventSchemaV1_0",
+			"properties.disableLocalAuth": true, "properties.publicNetworkAccess": "Enabled",
+		}, Defaults: map[string]any{"properties.inboundIpRules": []string{}},
+			id: func(d Deployment, _ site) string { return d.connectionsID() }},
+		{Symbol: "controlPlane", Version: "2022-06-15", Members: map[string]any{
+			"location": "global", "properties.source": byParameter, "properties.topicType": byParameter,
+		}, id: func(d Deployment, _ site) string { return d.changesID() }},
+		{Symbol: "plan", Version: "2023-12-01", Members: map[string]any{
+			"location": byRegion, "kind": "functionapp", "sku.name": "FC1", "sku.tier": "FlexConsumption", "properties.reserved": true,
+		}, id: func(d Deployment, _ site) string { return d.id("Microsoft.Web/serverfarms/%s", d.App) }},
+		{Symbol: "app", Version: "2023-12-01", Members: map[string]any{
+			"location": byRegion, "kind": "functionapp,linux", "identity.type": "UserAssigned", "properties.serverFarmId": byName, "properties.httpsOnly": true,
+			"properties.functionAppConfig.runtime.name": "custom", "properties.functionAppConfig.runtime.version": "1.0",
+			"properties.functionAppConfig.scaleAndConcurrency.instanceMemoryMB":     byParameter,
+			"properties.functionAppConfig.scaleAndConcurrency.maximumInstanceCount": byParameter,
+			"properties.functionAppConfig.deployment.storage.type":                  "blobContainer", "properties.functionAppConfig.deployment.storage.value": byName,
+			"properties.functionAppConfig.deployment.storage.authentication.type":                           "UserAssignedIdentity",
+			"properties.functionAppConfig.deployment.storage.authentication.userAssignedIdentityResourceId": byName,
+		}, Defaults: map[string]any{"properties.enabled": true, "properties.state": "Running", "properties.publicNetworkAccess": "Enabled"},
+			id: func(d Deployment, _ site) string { return d.appID() }},
+		{Symbol: "app.siteConfig", Version: "2023-12-01", Members: map[string]any{
+			"properties.ipSecurityRestrictions": []string{"event-grid"},
+			"properties.minTlsVersion":          "1.2", "properties.scmMinTlsVersion": "1.2", "properties.ipSecurityRestrictionsDefaultAction": "Deny",
+			"properties.ipSecurityRestrictions.event-grid.priority": 100, "properties.ipSecurityRestrictions.event-grid.action": "Allow",
+			"properties.ipSecurityRestrictions.event-grid.tag": "ServiceTag", "properties.ipSecurityRestrictions.event-grid.ipAddress": "AzureEventGrid",
+			"properties.scmIpSecurityRestrictionsUseMain": false, "properties.scmIpSecurityRestrictionsDefaultAction": "Allow",
+			"properties.appSettings": Varies("settings can hold secrets, and reading them takes more than the role Reader: hubwatch check reads them"),
+		}, id: func(d Deployment, _ site) string { return d.appID() + "/config/web" }},
+		{Symbol: "publishingPassword", Version: "2023-12-01", Members: map[string]any{"properties.allow": false},
+			id: func(d Deployment, _ site) string { return d.appID() + "/basicPublishingCredentialsPolicies/scm" }},
+		{Symbol: "ftpPassword", Version: "2023-12-01", Members: map[string]any{"properties.allow": false},
+			id: func(d Deployment, _ site) string { return d.appID() + "/basicPublishingCredentialsPolicies/ftp" }},
+	}
+}()
+
+// withAccount returns id if the app has told its storage account.
+func withAccount(s site, id string) string {
+	if s.account == "" {
+		return ""
+	}
+	return id
+}
+
+// Failure is an alert of Azure Monitor about hubwatch itself: an element of failures in
+// main.bicep.
+type Failure struct {
+	Name, Namespace, Metric, Aggregation string
+	Dimensions                           []string // name and value of each
+	scope                                func(d Deployment, s site) string
+}
+
+// Failures are the alerts of Azure Monitor about hubwatch itself.
+var Failures = []Failure{
+	{"changes-dropped", "Microsoft.EventGrid/systemTopics", "DroppedEventCount", "Total", nil, func(d Deployment, _ site) string { return d.changesID() }},
+	{"connections-dropped", "Microsoft.EventGrid/topics", "DroppedEventCount", "Total", nil, func(d Deployment, _ site) string { return d.connectionsID() }},
+	{"connections-dead-lettered", "Microsoft.EventGrid/topics", "DeadLetteredCount", "Total", nil, func(d Deployment, _ site) string { return d.connectionsID() }},
+	{"handler-failures", "microsoft.insights/components", "requests/failed", "Count", nil, func(d Deployment, _ site) string { return d.insightsID() }},
+	{"quarantined", "Microsoft.Storage/storageAccounts", "Transactions", "Total", []string{"ApiName", "InsertEntity", "ResponseType", "Success"},
+		func(d Deployment, s site) string { return withAccount(s, d.storageID(s.account)) }},
+}
+
+// resource returns the metric alert as a resource.
+func (f Failure) resource(d Deployment, s site) Resource {
+	const criterion = "properties.criteria.allOf." // each criterion has the name of the failure
+	members := map[string]any{
+		"properties.enabled": true, "properties.severity": 1, "properties.autoMitigate": true,
+		"properties.evaluationFrequency": "PT5M", "properties.windowSize": "PT15M",
+		"properties.criteria.odata.type":        "Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria",
+		criterion + f.Name + ".metricNamespace": f.Namespace,
+		criterion + f.Name + ".metricName":      f.Metric,
+		criterion + f.Name + ".timeAggregation": f.Aggregation,
+		criterion + f.Name + ".operator":        "GreaterThan",
+		criterion + f.Name + ".threshold":       0,
+		criterion + f.Name + ".criterionType":   "StaticThresholdCriterion",
+		"properties.actions":                    byParameter,
+		"properties.criteria.allOf":             []string{f.Name},
+		"properties.scopes":                     any(byName),
+	}
+	if scope := f.scope(d, s); scope != "" {
+		members["properties.scopes"] = []string{scope}
+	}
+	dimensions := []string{}
+	for pair := range slices.Chunk(f.Dimensions, 2) {
+		dimensions = append(dimensions, pair[0])
+		members[criterion+f.Name+".dimensions."+pair[0]+".operator"] = "Include"
+		members[criterion+f.Name+".dimensions."+pair[0]+".values"] = []string{pair[1]}
+	}
+	members[criterion+f.Name+".dimensions"] = dimensions
+	return Resource{Symbol: "failureAlerts", Version: "2018-03-01", Members: members,
+		id: func(d Deployment, _ site) string { return d.id("Microsoft.Insights/metricAlerts/%s-%s", d.App, f.Name) }}
+}
+
+// SubscriptionMembers returns the members of every event subscription that
+// infra/subscriptions.bicep sets, besides the filter and the function, which are the
+// detector's, and the members that it leaves to Azure. Only event subscriptions to
+// failed connections have a place for dead letters.
+func SubscriptionMembers(deadLettered bool) (members, defaults map[string]any) {
+	members = map[string]any{
+		"properties.eventDeliverySchema":                                  "CloudEventSchemaV1_0",
+		"properties.destination.endpointType":                             "AzureFunction",
+		"properties.destination.properties.resourceId":                    byName,
+		"properties.destination.properties.maxEventsPerBatch":             1,
+		"properties.destination.properties.preferredBatchSizeInKilobytes": 64,
+		"properties.filter":                                               Varies("the detector decides"),
+		"properties.retryPolicy.maxDeliveryAttempts":                      30,
+		"properties.retryPolicy.eventTimeToLiveInMinutes":                 1440,
+	}
+	if deadLettered {
+		const to = "properties.deadLetterWithResourceIdentity."
+		members[to+"identity.type"] = "SystemAssigned"
+		members[to+"deadLetterDestination.endpointType"] = "StorageBlob"
+		members[to+"deadLetterDestination.properties.blobContainerName"] = deadLetters
+		members[deadLetterAccount] = byName
+	}
+	return members, map[string]any{
+		"properties.expirationTimeUtc": "", "properties.provisioningState": "Succeeded",
+		"properties.deliveryWithResourceIdentity": "", "properties.deadLetterDestination": "",
+		"properties.destination.properties.deliveryAttributeMappings": []string{},
+	}
+}
+
+// deadLetterAccount is the member with the storage account of dead letters.
+const deadLetterAccount = "properties.deadLetterWithResourceIdentity.deadLetterDestination.properties.resourceId"

@@ -1,0 +1,105 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
+	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/authorization/armauthorization/v2"
+)
+
+// tableContributor is the built-in role that responders have on the quarantine.
+const tableContributor = "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3"
+
+// writing are the data actions that change rows of a table
+// (https://learn.microsoft.com/azure/role-based-access-control/permissions/storage#microsoftstorage).
+var writing = []string{entities + "write", entities + "delete", entities + "add/action", entities + "update/action"}
+
+// checkWriters returns a check for each table: who may write it besides the app, the
+// people in the parameter responders, and those who could give themselves the right.
+func checkWriters(d Deployment, a azure, deployed func(context.Context) (site, error)) (checks []check) {
+	for _, name := range []string{alertsTable, quarantineTable} {
+		checks = append(checks, check{"who may write the table " + name, func(ctx context.Context) Result {
+			s, err := deployed(ctx)
+			if err != nil {
+				return unknown("the app does not tell its storage account: %s", reason(err))
+			}
+			if s.account == "" {
+				return unknown("the app does not tell its storage account")
+			}
+			return a.writers(ctx, d, s, name)
+		}})
+	}
+	return checks
+}
+
+// writers looks at the roles on a table, and on everything above the table.
+func (a azure) writers(ctx context.Context, d Deployment, s site, name string) Result {
+	scope := d.tableID(s.account, name)
+	options := &armauthorization.RoleAssignmentsClientListForScopeOptions{Filter: to.Ptr("atScope()")}
+	assignments, err := all(ctx, a.roles.NewListForScopePager(strings.TrimPrefix(scope, "/"), options),
+		func(page armauthorization.RoleAssignmentsClientListForScopeResponse) []*armauthorization.RoleAssignment {
+			return page.Value
+		})
+	if err != nil {
+		return failed(err, deployMain)
+	}
+	var problems []string
+	responders := 0
+	for _, each := range assignments {
+		p := value(each.Properties)
+		if slices.Contains(s.principals, value(p.PrincipalID)) {
+			continue // The roles of the app have checks of their own.
+		}
+		definition, err := a.definitions.GetByID(ctx, value(p.RoleDefinitionID), nil)
+		if err != nil {
+			return unknown("the role %s: %s", value(p.RoleDefinitionID), reason(err))
+		}
+		role := value(definition.Properties)
+		if !slices.ContainsFunc(writing, func(action string) bool { return allowsData(role, action) }) {
+			continue
+		}
+		own := strings.EqualFold(value(role.RoleName), d.App+" alert writer")
+		if sameID(value(p.Scope), scope) && (name == alertsTable && own || name == quarantineTable && strings.EqualFold(lastOf(value(p.RoleDefinitionID)), tableContributor)) {
+			responders++
+			continue
+		}
+		problems = append(problems, fmt.Sprintf("%s has the role %s on %s: az role assignment delete --assignee %s --scope %s",
+			value(p.PrincipalID), value(role.RoleName), value(p.Scope), value(p.PrincipalID), value(p.Scope)))
+	}
+	return inFull(problems, "the app and %d responders; owners of the resource group or the subscription could give themselves the right", responders)
+}
+
+// allowsData reports whether a role allows a data action.
+func allowsData(role armauthorization.RoleDefinitionProperties, action string) bool {
+	return slices.ContainsFunc(role.Permissions, func(p *armauthorization.Permission) bool {
+		covers := func(patterns []*string) bool {
+			return slices.ContainsFunc(patterns, func(pattern *string) bool { return covered(value(pattern), action) })
+		}
+		return covers(value(p).DataActions) && !covers(value(p).NotDataActions)
+	})
+}
+
+// covered reports whether an action is one of a pattern, in which * stands for anything
+// (https://learn.microsoft.com/azure/role-based-access-control/role-definitions#actions-format).
+func covered(pattern, action string) bool {
+	parts := strings.Split(strings.ToLower(pattern), "*")
+	action = strings.ToLower(action)
+	if !strings.HasPrefix(action, parts[0]) {
+		return false
+	}
+	action = action[len(parts[0]):]
+	for i, part := range parts[1:] {
+		if i == len(parts)-2 {
+			return strings.HasSuffix(action, part)
+		}
+		at := strings.Index(action, part)
+		if at < 0 {
+			return false
+		}
+		action = action[at+len(part):]
+	}
+	return action == ""
+}
