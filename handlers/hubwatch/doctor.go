@@ -21,9 +21,11 @@ changes nothing, and ends with 1 if anything is wrong.
 It compares each resource with the templates of this build, member by member,
 so build it from the commit that is deployed. It reads the deployment stacks of
 the README for the hubs that were deployed for. It cannot see the settings of
-the app, which can hold secrets. It signs in as you are signed in: az login. You need the role
-Reader on the resource group and on the IoT hubs, and to see the tables,
-Storage Table Data Reader on them (parameter readers of infra/main.bicep).`,
+the app, which can hold secrets.
+
+It signs in as you are signed in: az login. You need the role Reader on the
+resource group and on the IoT hubs, and to see the tables, Storage Table Data
+Reader on them (parameter readers of infra/main.bicep).`,
 		Example: `  hubwatch doctor --subscription "$(az account show --query id --output tsv)" \
     --resource-group rg-iot --app hubwatch-contoso`,
 		DisableFlagsInUseLine: true,
