@@ -34,7 +34,7 @@ type Case struct {
 
 // The four kinds of outcome.
 const (
-	Alert        = "alert"            // the detector reports the event
+	Alert        = "alert"            // the detector reports the event, and quarantines it as well if there is an Error
 	Silent       = "silent"           // the detector is run and finds nothing
 	NotDelivered = "not delivered"    // the trigger does not match: Event Grid filters the event out
 	Refused      = "cannot be judged" // the event is quarantined
@@ -47,7 +47,8 @@ type Outcome struct {
 	// what connection.Classify says of the record, so that a case is silent for
 	// the reason that the case is about.
 	Because string `json:"because,omitzero"`
-	// Error is the reason of the quarantine. A case may have a part of the reason.
+	// Error is the reason of the quarantine. A case may have a part of the reason. An
+	// alert has an error if a part of the event cannot be judged.
 	Error  string       `json:"error,omitzero"`
 	Alerts []Occurrence `json:"alerts,omitempty"`
 }
@@ -178,11 +179,15 @@ func Run(d detector.Detector, c Case) error {
 // Judge returns what becomes of an event that a detector is given.
 func Judge(d detector.Detector, raw jsontext.Value) Outcome {
 	v := d.Judge(raw)
+	reason := ""
+	if v.Err != nil {
+		reason = v.Err.Error()
+	}
 	switch {
-	case v.Err != nil:
-		return Outcome{Outcome: Refused, Error: v.Err.Error()}
 	case len(v.Occurrences) > 0:
-		return alerts(v.Occurrences)
+		return Outcome{Outcome: Alert, Error: reason, Alerts: alerts(v.Occurrences)}
+	case v.Err != nil:
+		return Outcome{Outcome: Refused, Error: reason}
 	case !v.Matched:
 		return Outcome{Outcome: NotDelivered}
 	default:
@@ -190,10 +195,9 @@ func Judge(d detector.Detector, raw jsontext.Value) Outcome {
 	}
 }
 
-func alerts(occurrences []alert.Occurrence) Outcome {
-	out := Outcome{Outcome: Alert}
+func alerts(occurrences []alert.Occurrence) (list []Occurrence) {
 	for _, o := range occurrences {
-		out.Alerts = append(out.Alerts, Occurrence{
+		list = append(list, Occurrence{
 			SystemAlertID: o.ID, AlertType: o.Type, Severity: string(o.Severity),
 			Hub: o.Hub.Name, HubResourceID: o.Hub.ResourceID,
 			EntityType: string(o.Entity.Type), Entity: o.Entity.Name,
@@ -201,7 +205,7 @@ func alerts(occurrences []alert.Occurrence) Outcome {
 			Confidence: string(o.Confidence), Message: o.Message, Properties: o.Properties,
 		})
 	}
-	return out
+	return list
 }
 
 // because says why a failed connection is not what a detector looks for. It is

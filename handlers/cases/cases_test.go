@@ -1,6 +1,7 @@
 package cases
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -14,7 +15,8 @@ import (
 )
 
 // listed is a detector for the tests of this package. It reports that the keys of
-// a hub were listed, unless the hub is called quiet.
+// a hub were listed, unless the hub is called quiet. Of a certificate that is called
+// half it finds a part only.
 var listed = detector.Detector{
 	Name: "Listed", AlertType: "Listed", Severity: alert.Low,
 	On: detector.Trigger{
@@ -27,9 +29,12 @@ var listed = detector.Detector{
 		if err != nil || id.Name == "quiet" {
 			return nil, err
 		}
+		if id.ChildName == "half" {
+			err = errors.New("half")
+		}
 		return []alert.Finding{{
 			Hub: alert.Hub{Name: id.Name, ResourceID: id.Resource()}, Entity: alert.Entity{Type: alert.IoTHub, Name: id.Name}, Message: "Listed.",
-		}}, nil
+		}}, err
 	},
 }
 
@@ -68,6 +73,11 @@ func TestRun(t *testing.T) {
 		"the reason in part": {func(c *Case) {
 			c.Name, c.Event, c.Want = "refused-plain", eventOn(hubID+"/x"), Outcome{Outcome: Refused, Error: "ends before the name"}
 		}, nil},
+		"an alert with a reason": {func(c *Case) {
+			c.Event = eventOn(hubID + "/certificates/half")
+			c.Want.Error = "half"
+		}, nil},
+		"an alert without its reason": {func(c *Case) { c.Event = eventOn(hubID + "/certificates/half") }, []string{"-want +got", "half"}},
 		"another reason": {func(c *Case) {
 			c.Name, c.Event, c.Want = "refused-plain", eventOn(hubID+"/x"), Outcome{Outcome: Refused, Error: "ends behind"}
 		}, []string{"ends behind", "ends before the name"}},

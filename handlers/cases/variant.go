@@ -10,6 +10,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"hubwatch/handlers/alert"
 	"hubwatch/handlers/connection"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/event"
@@ -28,21 +29,24 @@ type want struct {
 	outcome string   // one of the four kinds
 	ids     []string // of the alerts; nil if they are not those of the case
 	// reason is the beginning of the reason of the quarantine, after the name of
-	// the detector. It is "" if the detector is not run.
+	// the detector. It is "" if the detector is not run, and for an alert whose event
+	// is not quarantined.
 	reason string
 	has    string // a part of the reason, or of the alerts as a case has them
+	hub    string // the name of the hub if the alert is about the hub; otherwise ""
 }
 
 // Variants returns what the rules make of the cases of one detector. The detector
 // fires on the event types, operations and resources that its cases fire on, and
 // on no others. An event of another type, of another operation or with a subject
 // that is not on an IoT hub is not delivered. An event about another resource of
-// a hub cannot be judged. Letter case does not matter. operations are the
+// a hub cannot be judged. An event about a resource whose name cannot be read is an
+// alert about the hub, and is quarantined as well. Letter case does not matter. operations are the
 // operations that a detector could mistake for its own. Of the cases with the
 // same event type and operation, only the first gets other types and operations.
 // Its error names a case whose event cannot be changed.
 func Variants(list []Case, operations []string) ([]Variant, error) {
-	list = slices.DeleteFunc(slices.Clone(list), func(c Case) bool { return c.Want.Outcome != Alert })
+	list = slices.DeleteFunc(slices.Clone(list), func(c Case) bool { return c.Want.Outcome != Alert || c.Want.Error != "" })
 	own, err := scopeOf(list)
 	if err != nil {
 		return nil, err
@@ -77,7 +81,7 @@ func (v Variant) Run(d detector.Detector) error {
 		if err != nil {
 			return err
 		}
-		text = string(data)
+		text += string(data)
 	}
 	reason := v.want.reason
 	if reason != "" {
@@ -86,10 +90,12 @@ func (v Variant) Run(d detector.Detector) error {
 	switch {
 	case got.Outcome != v.want.outcome:
 		return fmt.Errorf("%s: the outcome is %q, want %q\n%s", v.Name, got.Outcome, v.want.outcome, text)
-	case !strings.HasPrefix(got.Error, reason):
+	case !strings.HasPrefix(got.Error, reason), got.Outcome == Alert && reason == "" && got.Error != "":
 		return fmt.Errorf("%s: the reason is %q, want one that begins with %q", v.Name, got.Error, reason)
 	case !strings.Contains(text, v.want.has):
 		return fmt.Errorf("%s: the outcome lacks %q:\n%s", v.Name, v.want.has, text)
+	case v.want.hub != "" && (got.Alerts[0].EntityType != string(alert.IoTHub) || got.Alerts[0].Entity != v.want.hub || got.Alerts[0].Hub != v.want.hub):
+		return fmt.Errorf("%s: the alert is about %s %q of hub %q, want the hub %q", v.Name, got.Alerts[0].EntityType, got.Alerts[0].Entity, got.Alerts[0].Hub, v.want.hub)
 	case v.want.ids != nil && !slices.Equal(ids(got), v.want.ids):
 		return fmt.Errorf("%s: the alerts are %q, want those of the case, %q", v.Name, ids(got), v.want.ids)
 	}
@@ -301,8 +307,7 @@ func (m *maker) on(r event.ResourceID) {
 	// A word behind a name is half of a child: the name of an action, for example.
 	m.add(m.unchanged(), "a subject that is not an id", member{subject, m.Subject + "/word"})
 	m.add(m.unchanged(), "a resourceUri that is not an id", member{resourceURI, m.Data.ResourceURI + "/word"})
-	m.add(want{outcome: Refused, reason: "subject: resource id ", has: "; data.resourceUri: resource id "},
-		"neither is an id", member{subject, m.Subject + "/word"}, member{resourceURI, m.Data.ResourceURI + "/word"})
+	m.unreadable(r)
 
 	hub := r.Resource()
 	provisioning := r
@@ -312,13 +317,17 @@ func (m *maker) on(r event.ResourceID) {
 		other += "/" + parts[9]
 	}
 	m.add(notDelivered, "on a provisioning service", member{subject, other})
-	m.add(want{outcome: Refused, reason: "subject: resource id ", has: "; data.resourceUri: " + isNot(r.ChildType, provisioning.Type)},
+	m.add(aboutHub(r.Name, "subject: resource id ", "; data.resourceUri: "+isNot(r.ChildType, provisioning.Type)),
 		"a provisioning service as resourceUri", member{subject, m.Subject + "/word"}, member{resourceURI, other})
 
 	if !m.types[""] {
 		m.add(m.unchanged(), "the hub as the subject", member{subject, hub})
-		m.add(want{outcome: Refused, reason: "subject: " + isNot("", r.Type), has: "; data.resourceUri names another resource, "},
+		m.add(aboutHub(r.Name+"-other", "subject: "+isNot("", r.Type), "; data.resourceUri names another resource, "),
 			"another hub as the subject", member{subject, hub + "-other"})
+		m.add(aboutHub(r.Name+"-other", "subject: resource id ", "; data.resourceUri names another resource, "),
+			"a name on another hub that cannot be read as the subject", member{subject, hub + "-other/" + r.ChildType + "/.."})
+		m.add(aboutHub(r.Name, "subject: "+isNot("", r.Type), "; data.resourceUri: "+isNot("", r.Type)),
+			"without a name", member{subject, hub}, member{resourceURI, hub})
 	}
 	for _, rest := range below {
 		other, err := event.ParseResourceID(hub + rest)
@@ -329,14 +338,38 @@ func (m *maker) on(r event.ResourceID) {
 		if m.types[strings.ToLower(other.ChildType)] {
 			continue
 		}
+		if rest == "" {
+			continue // without a name
+		}
 		reason := isNot(other.ChildType, other.Type)
 		m.add(want{outcome: Refused, reason: "subject: " + reason, has: "; data.resourceUri: " + reason},
 			"on the hub"+rest, member{subject, hub + rest}, member{resourceURI, hub + rest})
-		if rest != "" {
-			m.add(want{outcome: Refused, reason: "subject: " + reason, has: "; data.resourceUri names another resource, "},
-				"the hub"+rest+" as the subject", member{subject, hub + rest})
-		}
+		m.add(want{outcome: Refused, reason: "subject: " + reason, has: "; data.resourceUri names another resource, "},
+			"the hub"+rest+" as the subject", member{subject, hub + rest})
 	}
+}
+
+// unreadable gives what the operation was on names that cannot be read, the ways in
+// which an id can end that a name spoils.
+func (m *maker) unreadable(r event.ResourceID) {
+	kind := strings.TrimRight(m.Subject, "/")
+	kind = kind[:strings.LastIndex(kind, "/")]
+	names := []string{m.Subject + "/word"}
+	if !m.types[""] {
+		names = append(names, kind, kind+"/", kind+"/.", kind+"/..", kind+"/%2e%2E", kind+"//", kind+"//name", kind+"/a%2Fb", kind+"/./..")
+	}
+	for _, id := range names {
+		m.add(aboutHub(r.Name, "subject: resource id ", "; data.resourceUri: resource id "),
+			"neither is an id: "+id[len(kind):], member{subject, id}, member{resourceURI, id})
+	}
+	m.add(aboutHub(r.Name, "subject: resource id ", "; data.resourceUri: resource id \"\""),
+		"a subject that is not an id, and no resourceUri", member{subject, names[len(names)-1]}, member{resourceURI, ""})
+}
+
+// aboutHub wants an alert about the hub, and a reason of the quarantine that begins
+// with one text and has another.
+func aboutHub(hub, reason, has string) want {
+	return want{outcome: Alert, reason: reason, hub: hub, has: has}
 }
 
 // isNot is how a detector says that it is not for a resource.

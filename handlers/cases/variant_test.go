@@ -42,9 +42,11 @@ func TestVariants(t *testing.T) {
 		"unreadable members":                                      "", // the case has none to break
 		"the ids in upper case":                                   Alert,
 		"a subject that is not an id":                             Alert,
-		"neither is an id":                                        Refused,
+		"neither is an id: /h/word":                               Alert,
+		"a subject that is not an id, and no resourceUri":         Alert,
 		"on a provisioning service":                               NotDelivered,
 		"on the hub":                                              "",
+		"without a name":                                          "", // the hub has its name in its id
 		"on the hub/certificates/other":                           Refused,
 		"the hub/certificates/other as the subject":               Refused,
 		"the hub as the subject":                                  "",
@@ -53,7 +55,7 @@ func TestVariants(t *testing.T) {
 			t.Errorf("%s: have %q, want %q", what, outcomes[what], want)
 		}
 	}
-	if want := 9 + 2 + 1 + 1 + 2 + 1 + 2 + 1 + 2 + 3 + 2 + 2*(len(below)-1); len(all) != want {
+	if want := 9 + 2 + 1 + 1 + 2 + 1 + 2 + 1 + 2 + 3 + 3 + 2*(len(below)-1); len(all) != want {
 		t.Errorf("%d variants, want %d", len(all), want)
 	}
 
@@ -65,7 +67,8 @@ func TestVariants(t *testing.T) {
 		t.Fatal(err)
 	}
 	for what, want := range map[string]string{
-		"on the hub": Refused, "the hub as the subject": Alert, "another hub as the subject": Refused,
+		"on the hub": "", "without a name": Alert, "the hub as the subject": Alert, "another hub as the subject": Alert,
+		"neither is an id: /c/word": Alert, "neither is an id: /..": Alert, "neither is an id: ": Alert, "neither is an id: //name": Alert,
 		"on the hub/certificates/other": "", "on the hub/certificates/other/versions/1": Refused,
 	} {
 		i := slices.IndexFunc(all, func(v Variant) bool { return v.Name == "fires-plain: "+what })
@@ -91,6 +94,9 @@ func TestVariantsAreHeld(t *testing.T) {
 		"delivered":         {Variant{Event: silent, want: notDelivered}, `the outcome is "silent", want "not delivered"`},
 		"refused":           {Variant{Event: eventOn(hubID + "/x"), want: want{outcome: Refused, reason: "resource id", has: "ends before"}}, ""},
 		"for other reasons": {Variant{Event: eventOn(hubID + "/x"), want: want{outcome: Refused, reason: "subject: "}}, `begins with "detector Listed: subject: "`},
+		"an alert, refused": {Variant{Event: eventOn(hubID + "/certificates/half"), want: want{outcome: Alert}}, `the reason is "detector Listed: half"`},
+		"about a hub":       {Variant{Event: eventOn(hubID + "/certificates/half"), want: aboutHub("h", "half", "hub")}, ""},
+		"about another hub": {Variant{Event: eventOn(hubID + "/certificates/half"), want: aboutHub("other", "half", "hub")}, `want the hub "other"`},
 		"not refused":       {Variant{Event: plain.Event, want: refused}, `the outcome is "alert"`},
 	} {
 		err := test.v.Run(listed)

@@ -299,7 +299,7 @@ func (r Record) Hub() (event.ResourceID, error) {
 		return id, fmt.Errorf("record: %w", event.JSONError(err))
 	}
 	if !id.OnHub() {
-		return id, fmt.Errorf("record: resource id %q: %s is no IoT hub", event.Shorten(r.ResourceID), event.Shorten(id.Type))
+		return id, fmt.Errorf("record: resource id %q: %s is not an IoT hub", event.Shorten(r.ResourceID), event.Shorten(id.Type))
 	}
 	return id, nil
 }
@@ -307,13 +307,13 @@ func (r Record) Hub() (event.ResourceID, error) {
 // Subject returns what the record is about, in the words of IoT Hub's own events:
 // devices/<device id>, with /modules/<module id> behind it for a module
 // (https://learn.microsoft.com/azure/event-grid/event-schema-iot-hub). Ids stand
-// in it as they are. Its error means that the record names no device.
-func (r Record) Subject() (string, error) {
-	if r.DeviceID == "" {
-		return "", errors.New("record: deviceId: missing or empty")
+// in it as they are. It is devices alone if the record names no device.
+func (r Record) Subject() string {
+	switch {
+	case r.DeviceID == "":
+		return "devices"
+	case r.ModuleID == "":
+		return "devices/" + r.DeviceID
 	}
-	if r.ModuleID != "" {
-		return "devices/" + r.DeviceID + "/modules/" + r.ModuleID, nil
-	}
-	return "devices/" + r.DeviceID, nil
+	return "devices/" + r.DeviceID + "/modules/" + r.ModuleID
 }

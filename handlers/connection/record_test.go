@@ -157,18 +157,19 @@ func TestHubAndSubject(t *testing.T) {
 	if id, err := r.Hub(); err != nil || id.Name != "CONTOSO-HUB" {
 		t.Errorf("hub %+v, error %v", id, err)
 	}
-	if s, err := r.Subject(); err != nil || s != "devices/a/b#?%'ü" {
-		t.Errorf("subject %q, error %v", s, err)
+	if s := r.Subject(); s != "devices/a/b#?%'ü" {
+		t.Errorf("subject %q", s)
 	}
 	r.ModuleID = "m"
-	if s, err := r.Subject(); err != nil || s != "devices/a/b#?%'ü/modules/m" {
-		t.Errorf("subject %q, error %v", s, err)
+	if s := r.Subject(); s != "devices/a/b#?%'ü/modules/m" {
+		t.Errorf("subject %q", s)
+	}
+	r.DeviceID = ""
+	if s := r.Subject(); s != "devices" {
+		t.Errorf("without a device: subject %q", s)
 	}
 	r = Record{ResourceID: strings.Replace(loggedHub, "IOTHUBS", "PROVISIONINGSERVICES", 1)}
 	if _, err := r.Hub(); err == nil {
 		t.Error("a provisioning service is taken for a hub")
-	}
-	if _, err := r.Subject(); err == nil {
-		t.Error("no device is taken for one")
 	}
 }

@@ -12,6 +12,7 @@ import (
 var hubCertificate = target{
 	entity: alert.Certificate,
 	types:  []string{"certificates"},
+	noun:   "a certificate",
 	what:   "a certificate of an IoT hub",
 }
 
@@ -24,14 +25,10 @@ const (
 )
 
 // detectCertificate returns a Detect that reports every event. what is the format of
-// its sentence: the first verb is the name of the certificate, the second the name of
-// the hub.
+// its sentence: the first verb is the certificate, the second the name of the hub.
 func detectCertificate(what string) func(event.Event) ([]alert.Finding, error) {
 	return func(e event.Event) ([]alert.Finding, error) {
 		o, err := hubCertificate.decode(e)
-		if err != nil {
-			return nil, err
-		}
-		return o.finding(fmt.Sprintf(what, o.entity.Name, o.hub.Name), nil), nil
+		return o.finding(fmt.Sprintf(what, o.thing, o.hub.Name), nil), err
 	}
 }

@@ -26,5 +26,5 @@ var CertificateAddFailed = Detector{
 		Operations:      []string{certificateWrite},
 		SubjectContains: onHub,
 	},
-	Detect: detectCertificate("An attempt to add certificate %q to IoT hub %q failed; it was made"),
+	Detect: detectCertificate("an attempt to add %s to IoT hub %q failed; it was made"),
 }

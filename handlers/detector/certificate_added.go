@@ -32,11 +32,8 @@ var CertificateAdded = Detector{
 	},
 	Detect: func(e event.Event) ([]alert.Finding, error) {
 		o, err := hubCertificate.decode(e)
-		if err != nil {
-			return nil, err
-		}
-		what := fmt.Sprintf("Certificate %q was added to IoT hub %q", o.entity.Name, o.hub.Name)
-		return o.finding(what, map[string]string{"ChangeKind": changeKind(o.HTTPRequest)}), nil
+		what := fmt.Sprintf("%s was added to IoT hub %q", o.thing, o.hub.Name)
+		return o.finding(what, map[string]string{"ChangeKind": changeKind(o.HTTPRequest)}), err
 	},
 }
 

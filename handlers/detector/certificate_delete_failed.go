@@ -26,5 +26,5 @@ var CertificateDeleteFailed = Detector{
 		Operations:      []string{certificateDelete},
 		SubjectContains: onHub,
 	},
-	Detect: detectCertificate("An attempt to delete certificate %q from IoT hub %q failed; it was made"),
+	Detect: detectCertificate("an attempt to delete %s from IoT hub %q failed; it was made"),
 }

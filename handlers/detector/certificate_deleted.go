@@ -26,5 +26,5 @@ var CertificateDeleted = Detector{
 		Operations:      []string{certificateDelete},
 		SubjectContains: onHub,
 	},
-	Detect: detectCertificate("Certificate %q was deleted from IoT hub %q"),
+	Detect: detectCertificate("%s was deleted from IoT hub %q"),
 }

@@ -2,7 +2,6 @@ package detector
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -33,12 +32,9 @@ func detectConnection(cause connection.Cause, what string) func(event.Event) ([]
 		if err != nil {
 			return nil, fmt.Errorf("data: %w", err)
 		}
-		if r.DeviceID == "" {
-			return nil, errors.New("data: record: deviceId: missing or empty")
-		}
 		return []alert.Finding{{
 			Hub:            alert.Hub{Name: hub.Name, ResourceID: hub.Resource(), SubscriptionID: hub.SubscriptionID},
-			Entity:         connectionEntity(r),
+			Entity:         connectionEntity(r, hub.Name),
 			ActorIPAddress: r.MaskedIPAddress,
 			Message:        connectionMessage(r, c, hub.Name, what),
 			Confidence:     confidence(c),
@@ -47,10 +43,14 @@ func detectConnection(cause connection.Cause, what string) func(event.Event) ([]
 	}
 }
 
-// connectionEntity is who failed to connect. Nobody is known to be the actor: the
-// very question is whether it was the device.
-func connectionEntity(r connection.Record) alert.Entity {
-	if r.ModuleID == "" {
+// connectionEntity is who failed to connect: a device or a module, or the hub if the
+// record names no device. All such failures of one cause are then one alert a day.
+// Nobody is known to be the actor: the very question is whether it was the device.
+func connectionEntity(r connection.Record, hub string) alert.Entity {
+	switch {
+	case r.DeviceID == "":
+		return alert.Entity{Type: alert.IoTHub, Name: hub}
+	case r.ModuleID == "":
 		return alert.Entity{Type: alert.Device, Name: r.DeviceID}
 	}
 	// No id of an identity that exists has a slash or a backslash, but a client
@@ -70,7 +70,12 @@ func confidence(c connection.Classification) alert.Confidence {
 // from it, how and from where, and what is wrong with its credential.
 func connectionMessage(r connection.Record, c connection.Classification, hub, what string) string {
 	who := fmt.Sprintf("Device %q", r.DeviceID)
-	if r.ModuleID != "" {
+	switch {
+	case r.DeviceID == "" && r.ModuleID == "":
+		who = "A device that the log does not name"
+	case r.DeviceID == "":
+		who = fmt.Sprintf("Module %q of a device that the log does not name", r.ModuleID)
+	case r.ModuleID != "":
 		who = fmt.Sprintf("Module %q of device %q", r.ModuleID, r.DeviceID)
 	}
 	did := "was refused by"

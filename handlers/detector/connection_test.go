@@ -11,10 +11,16 @@ import (
 func TestConnectionEntity(t *testing.T) {
 	ids := []string{"a", "A", "b", "a/b", "a/", "/b", "/", `\`, `a\`, `\b`, `a\/b`, `\/`, "a#?%'b", "ü"}
 	seen := map[alert.Entity]connection.Record{}
-	for _, device := range ids {
+	if e := connectionEntity(connection.Record{ModuleID: "m"}, "contoso-hub"); e != (alert.Entity{Type: alert.IoTHub, Name: "contoso-hub"}) {
+		t.Errorf("without a device the entity is %+v, want the hub", e)
+	}
+	for _, device := range append([]string{"contoso-hub"}, ids...) {
 		for _, module := range append([]string{""}, ids...) {
 			r := connection.Record{DeviceID: device, ModuleID: module}
-			e := connectionEntity(r)
+			e := connectionEntity(r, "contoso-hub")
+			if e.Type == alert.IoTHub {
+				t.Errorf("%q, %q is taken for the hub", device, module)
+			}
 			if other, ok := seen[e]; ok {
 				t.Errorf("%+v names both %q, %q and %q, %q", e, device, module, other.DeviceID, other.ModuleID)
 			}

@@ -41,8 +41,9 @@ type Detector struct {
 	Limits      string   // what the detector cannot see or tell, for the catalogue
 	On          Trigger  // the events it is run on
 	// Detect returns what it found in an event that On matches, and nothing and
-	// no error if there is nothing to report. An error means that the event
-	// cannot be judged, now or later.
+	// no error if there is nothing to report. An error means that the event, or a
+	// part of it, cannot be judged, now or later: the event is quarantined. Findings
+	// beside an error are recorded all the same.
 	Detect func(event.Event) ([]alert.Finding, error)
 }
 
@@ -66,7 +67,10 @@ type Verdict struct {
 	Event       event.Event // as far as it could be read
 	Matched     bool        // whether the event is one that the detector is for
 	Occurrences []alert.Occurrence
-	Err         error // why the event can never be judged; nil if it was
+	// Err is why the event, or a part of it, can never be judged, and belongs into
+	// the quarantine. It is nil if the event was judged. Occurrences may stand beside
+	// it.
+	Err error
 }
 
 // Judge reads an event, as Event Grid delivers it, and says what the detector
@@ -102,7 +106,7 @@ func (d Detector) detect(e event.Event) (occurrences []alert.Occurrence, err err
 	}()
 	findings, err := d.Detect(e)
 	if err != nil {
-		return nil, fmt.Errorf("detector %s: %w", d.Name, err)
+		err = fmt.Errorf("detector %s: %w", d.Name, err)
 	}
 	for _, f := range findings {
 		o := alert.Occurrence{
@@ -118,5 +122,5 @@ func (d Detector) detect(e event.Event) (occurrences []alert.Occurrence, err err
 		o.ID = alert.ID(o.Type, o.Hub, o.Entity, o.Actor, o.Event.Time)
 		occurrences = append(occurrences, o)
 	}
-	return occurrences, nil
+	return occurrences, err
 }

@@ -47,12 +47,12 @@ func TestJudgePanic(t *testing.T) {
 
 func TestJudgeError(t *testing.T) {
 	cause := errors.New("the reason")
-	d := Detector{Name: "Strict", Detect: func(event.Event) ([]alert.Finding, error) {
-		return []alert.Finding{{}}, cause
-	}}
-	alerts, err := d.detect(event.Event{})
-	if alerts != nil || !errors.Is(err, cause) || !strings.HasPrefix(err.Error(), "detector Strict: ") {
-		t.Errorf("have %v, %v; want no alerts and an error of Strict that wraps the cause", alerts, err)
+	for _, findings := range [][]alert.Finding{nil, {{}}} {
+		d := Detector{Name: "Strict", Detect: func(event.Event) ([]alert.Finding, error) { return findings, cause }}
+		alerts, err := d.detect(event.Event{})
+		if len(alerts) != len(findings) || !errors.Is(err, cause) || !strings.HasPrefix(err.Error(), "detector Strict: ") {
+			t.Errorf("have %v, %v; want %d alerts and an error of Strict that wraps the cause", alerts, err, len(findings))
+		}
 	}
 }
 

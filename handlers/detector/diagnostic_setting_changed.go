@@ -28,5 +28,5 @@ var DiagnosticSettingChanged = Detector{
 		Operations:      []string{"Microsoft.Insights/diagnosticSettings/write", "Microsoft.Devices/IotHubs/diagnosticSettings/write"},
 		SubjectContains: onHub,
 	},
-	Detect: detectDiagnosticSetting("add or edit diagnostic setting %q of IoT hub %q"),
+	Detect: detectDiagnosticSetting("add or edit %s of IoT hub %q"),
 }

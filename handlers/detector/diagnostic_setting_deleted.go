@@ -26,5 +26,5 @@ var DiagnosticSettingDeleted = Detector{
 		Operations:      []string{"Microsoft.Insights/diagnosticSettings/delete", "Microsoft.Devices/IotHubs/diagnosticSettings/delete"},
 		SubjectContains: onHub,
 	},
-	Detect: detectDiagnosticSetting("delete diagnostic setting %q of IoT hub %q"),
+	Detect: detectDiagnosticSetting("delete %s of IoT hub %q"),
 }

@@ -19,10 +19,10 @@ import (
 // the operation has to be, and makes it a finding:
 //
 //	o, err := iotHub.decode(e)
-//	if err != nil {
-//		return nil, err
-//	}
-//	return o.finding(fmt.Sprintf("The keys of IoT hub %q were read", o.hub.Name), nil), nil
+//	return o.finding(fmt.Sprintf("the keys of IoT hub %q were read", o.hub.Name), nil), err
+//
+// The finding and the error go together: the alert of an operation whose target has
+// a name that cannot be read is about the hub, and the event is quarantined as well.
 //
 // There are the targets iotHub, hubCertificate and hubDiagnosticSetting. A
 // detector of something else below a hub declares its own.
@@ -40,13 +40,15 @@ type target struct {
 	// Microsoft.Insights/diagnosticSettings for an extension, a/b for a b of an a,
 	// and empty for the hub itself. Letter case does not matter.
 	types []string
-	what  string // what people call it, with an article: "a certificate of an IoT hub"
+	noun  string // what people call it, with an article: "a certificate"
+	what  string // the same, with where it is: "a certificate of an IoT hub"
 }
 
 // iotHub is an IoT hub itself: its settings, its keys, its existence.
 var iotHub = target{
 	entity: alert.IoTHub,
 	types:  []string{""},
+	noun:   "an IoT hub",
 	what:   "an IoT hub itself",
 }
 
@@ -55,28 +57,39 @@ type operation struct {
 	event.Operation // its name, who asked for it, and from where
 	// entity is what the operation was on, by its name as spelled in the event. For
 	// iotHub it has the name of the hub, and for something deeper than a child of the
-	// hub all names, joined by /.
+	// hub all names, joined by /. If the name cannot be read, the entity is the hub.
 	entity alert.Entity
-	hub    alert.Hub // the hub, as spelled in the event
+	hub    alert.Hub // the hub, as spelled in the event; empty if no hub can be read
+	// thing is what people call what the operation was on, for a sentence: certificate
+	// "root-ca", or a certificate whose name cannot be read.
+	thing   string
+	subject string // of the event if the name cannot be read; otherwise empty
 }
 
 // decode reads an operation on t. It returns an error if the event does not name
 // one thing that is a t: the operation says that it was a t, so the event is kept
-// for a person to read.
+// for a person to read. Beside the error it returns the operation as one on the
+// hub, if the event names a hub and only the name of the t cannot be read. Nobody
+// can hide an operation behind such a name.
 func (t target) decode(e event.Event) (operation, error) {
 	o, err := e.Operation()
 	if err != nil {
 		return operation{}, err
 	}
 	id, err := t.find(e.Subject, o.ResourceURI)
-	if err != nil {
+	if id.Name == "" {
 		return operation{}, err
 	}
-	return operation{
-		Operation: o,
-		entity:    alert.Entity{Type: t.entity, Name: cmp.Or(id.ChildName, id.Name)},
-		hub:       alert.Hub{Name: id.Name, ResourceID: id.Resource(), SubscriptionID: id.SubscriptionID},
-	}, nil
+	op := operation{Operation: o, hub: alert.Hub{Name: id.Name, ResourceID: id.Resource(), SubscriptionID: id.SubscriptionID}}
+	if err != nil {
+		op.entity = alert.Entity{Type: alert.IoTHub, Name: id.Name}
+		op.thing, op.subject = t.noun+" whose name cannot be read", e.Subject
+		return op, err
+	}
+	op.entity = alert.Entity{Type: t.entity, Name: cmp.Or(id.ChildName, id.Name)}
+	_, noun, _ := strings.Cut(t.noun, " ")
+	op.thing = fmt.Sprintf("%s %q", noun, op.entity.Name)
+	return op, nil
 }
 
 // find returns the id of the t that the subject names. The subject is "the
@@ -85,20 +98,44 @@ func (t target) decode(e event.Event) (operation, error) {
 // (https://learn.microsoft.com/azure/event-grid/event-schema-resource-groups).
 // data.resourceUri stands in for a subject that names less, which is the hub of
 // the t, or that is not a resource id. It is an error if neither is the id of a t,
-// or if the subject names something else.
+// or if the subject names something else. Beside the error, find returns the id of
+// the hub if one is named, and no thing other than a t. Otherwise that id is empty.
 func (t target) find(subject, uri string) (event.ResourceID, error) {
 	id, subjectErr := t.parse(subject)
 	if subjectErr == nil {
 		return id, nil
 	}
-	id, err := t.parse(uri)
-	if err != nil {
-		return id, fmt.Errorf("subject: %w; data.resourceUri: %w", subjectErr, err)
+	hub, isID := hubOf(subject)
+	id, uriErr := t.parse(uri)
+	unknown := hub.Name == "" && !isID // the subject does not say what it is about
+	switch {
+	case uriErr != nil && unknown:
+		hub, _ = hubOf(uri)
+		fallthrough
+	case uriErr != nil:
+		return hub, fmt.Errorf("subject: %w; data.resourceUri: %w", subjectErr, uriErr)
+	case unknown || hub.Holds(id):
+		return id, nil
 	}
-	if named, err := event.ParseResourceID(subject); err == nil && !named.Holds(id) {
-		return id, fmt.Errorf("subject: %w; data.resourceUri names another resource, which is %s", subjectErr, t.what)
+	return hub, fmt.Errorf("subject: %w; data.resourceUri names another resource, which is %s", subjectErr, t.what)
+}
+
+// hubOf returns the IoT hub that the beginning of id names, whatever stands behind
+// it. The hub is empty if id does not begin with a hub, and if id is the id of
+// something else than the hub. isID reports whether id is the id of a resource.
+func hubOf(id string) (hub event.ResourceID, isID bool) {
+	if r, err := event.ParseResourceID(id); err == nil {
+		if r.OnHub() && r.ChildType == "" {
+			hub = r
+		}
+		return hub, true
 	}
-	return id, nil
+	const last = 8 // segment: the name of the hub; the id begins with a slash
+	segments := strings.Split(id, "/")
+	if r, err := event.ParseResourceID(strings.Join(segments[:min(last+1, len(segments))], "/")); err == nil && r.OnHub() {
+		hub = r
+	}
+	return hub, false
 }
 
 // parse reads the id of a t.
@@ -113,11 +150,15 @@ func (t target) parse(id string) (event.ResourceID, error) {
 	return r, nil
 }
 
-// finding makes the operation the one finding of its event. what says what
-// happened to what, without a full stop at its end; finding goes on with who did
-// that and from where. properties are particulars beside those that any operation
-// has, by names in PascalCase; nil if there are none.
+// finding makes the operation the one finding of its event, or none if no hub can be
+// read. what says what happened to what, without a full stop at its end. finding
+// begins it with a capital letter, and goes on with who did that and from where.
+// properties are particulars beside those that any operation has, by names in
+// PascalCase; nil if there are none.
 func (o operation) finding(what string, properties map[string]string) []alert.Finding {
+	if o.hub.Name == "" {
+		return nil
+	}
 	who := " by " + o.who()
 	if o.ClientAddress != "" {
 		who += " from " + event.Shorten(o.ClientAddress)
@@ -137,6 +178,7 @@ func (o operation) finding(what string, properties map[string]string) []alert.Fi
 		"ActorRole":          o.Role,
 		"RolePrincipalId":    o.RolePrincipalID,
 		"RolePrincipalType":  o.RolePrincipalType,
+		"UnreadableSubject":  o.subject,
 		"UnreadableMembers":  strings.Join(o.Unreadable, ", "),
 	} {
 		if value != "" {
@@ -149,7 +191,7 @@ func (o operation) finding(what string, properties map[string]string) []alert.Fi
 		Actor:          o.Actor.Name,
 		ActorIPAddress: o.ClientAddress,
 		CorrelationID:  o.CorrelationID,
-		Message:        what + who + ".",
+		Message:        strings.ToUpper(what[:1]) + what[1:] + who + ".",
 		Confidence:     alert.Stated,
 		Properties:     p,
 	}}

@@ -56,11 +56,12 @@ func FuzzInvocation(f *testing.F) {
 				t.Errorf("with a store that takes everything the function has the error %v", err)
 			}
 			// Each of these detectors sees one thing in an event, or nothing in one
-			// that is not for it.
-			if out.Findings+out.Quarantined+out.Unmatched > out.Events {
+			// that is not for it. An event in which it sees something may be quarantined
+			// as well.
+			if out.Findings+out.Unmatched > out.Events || out.Quarantined+out.Unmatched > out.Events {
 				t.Errorf("%d findings, %d quarantined and %d unmatched of %d events", out.Findings, out.Quarantined, out.Unmatched, out.Events)
 			}
-			if lost := out.Events - out.Findings - out.Quarantined - out.Unmatched; lost != 0 && !mayStaySilent(d) {
+			if lost := out.Events - out.Findings - out.Quarantined - out.Unmatched; lost > 0 && !mayStaySilent(d) {
 				t.Errorf("%d of %d events are not accounted for", lost, out.Events)
 			}
 			if len(store.put) != out.Findings || len(store.kept) != out.Quarantined {

@@ -43,6 +43,9 @@ func batch() (events []string, put []string, broken []kept) {
 				id = ""
 			}
 			broken = append(broken, kept{[]string{b.reason}, e, id})
+			if b.old == "/certificates/root-ca" {
+				put = append(put, "contoso-hub")
+			}
 		} else {
 			e = edit(e, "root-ca", name)
 			put = append(put, name)
@@ -59,6 +62,7 @@ func TestInput(t *testing.T) {
 	events, put, broken := batch()
 	list := "[" + strings.Join(events, ",") + "]"
 	alerts := []string{"root-ca"}
+	hub := []string{"contoso-hub"} // an alert about it
 	deep := func(levels int) string {
 		return edit(added, `"data":{`, `"data":{"properties":`+strings.Repeat(`{"a":`, levels)+"1"+strings.Repeat("}", levels)+",")
 	}
@@ -171,9 +175,9 @@ func TestInput(t *testing.T) {
 		{name: "number as time", event: edit(added, `"2026-02-01T08:00:00Z"`, "1769932800"), kept: nameless("event: ", "number", "/eventTime")},
 
 		// Ids that do not name a certificate of a hub.
-		{name: "id without a name", event: edit(added, "/certificates/root-ca", "/certificates"), kept: one("detector CertificateAdded", "subject: ", "ends before the name of what lies below its resource", "data.resourceUri: ")},
-		{name: "id of the hub", event: edit(added, "/certificates/root-ca", ""), kept: one("detector CertificateAdded", "subject: ", "is not a certificate of an IoT hub")},
-		{name: "id with an empty segment", event: edit(added, "/certificates/root-ca", "/certificates//root-ca"), kept: one("detector CertificateAdded", "subject: ", "segment 10 is empty")},
+		{name: "id without a name", event: edit(added, "/certificates/root-ca", "/certificates"), put: hub, kept: one("detector CertificateAdded", "subject: ", "ends before the name of what lies below its resource", "data.resourceUri: ")},
+		{name: "id of the hub", event: edit(added, "/certificates/root-ca", ""), put: hub, kept: one("detector CertificateAdded", "subject: ", "is not a certificate of an IoT hub")},
+		{name: "id with an empty segment", event: edit(added, "/certificates/root-ca", "/certificates//root-ca"), put: hub, kept: one("detector CertificateAdded", "subject: ", "segment 10 is empty")},
 		{name: "subject that ends early", event: edit(added, `"subject":"`+certificateID, `"subject":"`+strings.TrimSuffix(certificateID, "/root-ca")), put: alerts},
 		{name: "resource uri that ends early", event: edit(added, `"resourceUri":"`+certificateID, `"resourceUri":"`+certificateID[:40]), put: alerts},
 	} {

@@ -60,7 +60,7 @@ An id may be shortened as long as no other one begins the same way.`,
 }
 
 // redrive has events judged again and writes what becomes of each. It returns an
-// error if one of them cannot be judged still, and at the first event whose alert is
+// error if one of them still cannot be judged, and at the first event whose alert is
 // not stored.
 func redrive(ctx context.Context, w io.Writer, a *app.App, o redriveOptions) (err error) {
 	events, err := toRedrive(ctx, a.Quarantine, o)
@@ -116,7 +116,7 @@ func redrive(ctx context.Context, w io.Writer, a *app.App, o redriveOptions) (er
 		fmt.Fprintf(list, "%s judged.\n", plural(judged, "event"))
 	}
 	if left > 0 {
-		return fmt.Errorf("cannot be judged still: %d of %s, left in the quarantine", left, plural(len(events), "event"))
+		return fmt.Errorf("%d of %s still cannot be judged, left in the quarantine", left, plural(len(events), "event"))
 	}
 	return nil
 }

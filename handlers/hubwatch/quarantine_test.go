@@ -215,7 +215,7 @@ func TestRedriveWhatCannotBeJudged(t *testing.T) {
 	b.quarantine(t, judge.RelayName, "sixth", `{"category":"Connections"}`)
 	out := b.expect(t, 1, "quarantine redrive --all",
 		"event: eventTime: missing or empty", "want a JSON object or an array of them", "there is no function Renamed", "not for this function", "record: time: ",
-		"1 event judged.", "cannot be judged still: 5 of 6 events, left in the quarantine")
+		"1 event judged.", "5 of 6 events still cannot be judged, left in the quarantine")
 	if strings.Contains(out, "\x1b") || strings.Contains(out, "U0VDUkVU") {
 		t.Errorf("the terminal gets %q", out)
 	}

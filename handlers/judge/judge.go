@@ -1,7 +1,7 @@
 // Package judge is what becomes of an event, or of a message of resource logs,
-// wherever it comes from: it is put before a detector, what the detector finds is
-// recorded, and what can never be judged is quarantined. The Functions host brings
-// events one way, a person who redrives the quarantine another.
+// wherever it comes from: a detector judges it, what the detector finds is recorded,
+// and what can never be judged is quarantined. The Functions host brings events, and
+// so does a person who redrives the quarantine.
 package judge
 
 import (
@@ -24,30 +24,34 @@ type Judge struct {
 	Quarantine alert.Quarantine // for what can never be judged
 }
 
-// settle records what a detector found in an event. reason says why the event, or
-// an occurrence in it, belongs into the quarantine; it is nil if neither does. err
-// means that the event has to be judged again; it says too which occurrences the
-// store rejected.
-func settle(ctx context.Context, alerts alert.Recorder, v detector.Verdict) (reason, err error) {
-	if v.Err != nil || len(v.Occurrences) == 0 {
-		return v.Err, nil
+// settle records what a detector found in an event, and returns the occurrences that
+// the store has. reason says why the event, or a part of it, belongs into the
+// quarantine: the detector could not judge it, or the store rejected an occurrence.
+// reason is nil if the event does not belong there. err means that the event has to
+// be judged again; err also says what reason would have said.
+func settle(ctx context.Context, alerts alert.Recorder, v detector.Verdict) (found []alert.Occurrence, reason, err error) {
+	reason = v.Err
+	if len(v.Occurrences) == 0 {
+		return nil, reason, nil
 	}
 	recorded, err := alerts.Record(ctx, v.Occurrences...)
-	for _, r := range recorded {
+	for i, r := range recorded {
 		if r.Outcome == alert.Rejected {
 			reason = errors.Join(reason, r.Err)
+		} else {
+			found = append(found, v.Occurrences[i])
 		}
 	}
 	if err != nil {
-		return nil, errors.Join(reason, err)
+		return nil, nil, errors.Join(reason, err)
 	}
-	return reason, nil
+	return found, reason, nil
 }
 
 // Detect returns the work of the function that runs one detector on the events
-// that it is invoked with. An event that can never be judged is quarantined; one
-// that the detector is not for is noted, since then the deployed filter and the
-// code differ.
+// that it is invoked with. An event that can never be judged is quarantined. An
+// event that the detector is not for is noted: the deployed filter and the code
+// differ.
 func (j Judge) Detect(d detector.Detector) func(context.Context, host.Invocation) (host.Outcome, error) {
 	return func(ctx context.Context, in host.Invocation) (host.Outcome, error) {
 		if in.Members != nil {
@@ -71,26 +75,27 @@ func (j Judge) Detect(d detector.Detector) func(context.Context, host.Invocation
 	}
 }
 
-// event does what follows from a verdict and adds to out what that was. The error
-// means that the event has to be judged again.
+// event does what follows from a verdict and adds to out what that was. It records
+// first and quarantines then. The error means that the event has to be judged again:
+// what is recorded then counts once all the same.
 func (j Judge) event(ctx context.Context, out *host.Outcome, in host.Invocation, raw jsontext.Value, v detector.Verdict) error {
 	if out.EventID == "" {
 		out.EventID = v.Event.ID
 	}
-	reason, err := settle(ctx, j.Alerts, v)
-	switch {
-	case err != nil:
+	found, reason, err := settle(ctx, j.Alerts, v)
+	if err != nil {
 		return err
+	}
+	out.Findings += len(found)
+	for _, o := range found {
+		out.Notes = append(out.Notes, fmt.Sprintf("%s alert %s: %s", o.Severity, o.ID, o.DisplayName))
+	}
+	switch {
 	case reason != nil:
 		return j.quarantine(ctx, out, in, v.Event.ID, raw, reason)
 	case !v.Matched:
 		out.Unmatched++
 		out.Notes = append(out.Notes, fmt.Sprintf("event %s of type %s is not for this function: the deployed filter and the code differ", v.Event.ID, v.Event.Type))
-		return nil
-	}
-	out.Findings += len(v.Occurrences)
-	for _, o := range v.Occurrences {
-		out.Notes = append(out.Notes, fmt.Sprintf("%s alert %s: %s", o.Severity, o.ID, o.DisplayName))
 	}
 	return nil
 }
@@ -101,8 +106,8 @@ func (j Judge) quarantine(ctx context.Context, out *host.Outcome, in host.Invoca
 }
 
 // keep puts q into the quarantine because of reason, and adds that to out. If the
-// quarantine fails, the error says first why the event belongs there: a reader who
-// mends the quarantine alone would otherwise not hear of it.
+// quarantine fails, the error says first why the event belongs there. Otherwise
+// nobody who mends the quarantine would hear of it.
 func (j Judge) keep(ctx context.Context, out *host.Outcome, q alert.Quarantined, reason error) error {
 	q.Reason = reason.Error()
 	if err := j.Quarantine.Quarantine(ctx, q); err != nil {

@@ -3,7 +3,9 @@ package judge
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -29,10 +31,86 @@ func (r recorder) Record(_ context.Context, occurrences ...alert.Occurrence) ([]
 	return recorded, r.err
 }
 
-// certificateAdded returns an event that CertificateAdded fires on.
-func certificateAdded(t *testing.T) jsontext.Value {
+// journal is a store of alerts and of what is quarantined, which writes down what it
+// was asked to keep, and in which order.
+type journal struct {
+	kept                   []string
+	downAlerts, downKeeper error
+}
+
+func (j *journal) Record(_ context.Context, occurrences ...alert.Occurrence) (recorded []alert.Recorded, err error) {
+	for _, o := range occurrences {
+		j.kept = append(j.kept, fmt.Sprintf("alert about %s %s", o.Entity.Type, o.Entity.Name))
+		recorded = append(recorded, alert.Recorded{Outcome: alert.New})
+	}
+	return recorded, j.downAlerts
+}
+
+func (j *journal) Quarantine(_ context.Context, q alert.Quarantined) error {
+	j.kept = append(j.kept, "quarantined "+q.EventID)
+	return j.downKeeper
+}
+
+// TestFindingAndReason delivers an event in which a detector finds something, and
+// which it cannot judge whole: a certificate whose name cannot be read. The alert is
+// recorded first, and the event quarantined then. If either fails, the event is
+// delivered again.
+func TestFindingAndReason(t *testing.T) {
+	const alerted, held = "alert about IoTHub contoso-hub", "quarantined 00000000-0000-4000-8000-000000000037"
+	raw := certificateAdded(t, "fires-dot-dot")
+	for name, test := range map[string]struct {
+		store journal
+		want  []string // what the stores were asked to keep, in order
+		err   []string // parts of the error
+	}{
+		"both are kept":          {journal{}, []string{alerted, held}, nil},
+		"alerts are down":        {journal{downAlerts: errors.New("alerts are down")}, []string{alerted}, []string{"segment 10", "alerts are down"}},
+		"the quarantine is down": {journal{downKeeper: errors.New("quarantine is down")}, []string{alerted, held}, []string{"segment 10", "quarantine is down"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			j := Judge{Alerts: &test.store, Quarantine: &test.store}
+			out, err := j.Detect(detector.CertificateAdded)(t.Context(), host.Invocation{Function: "CertificateAdded", Data: raw})
+			if (err != nil) != (test.err != nil) {
+				t.Errorf("error %v", err)
+			}
+			for _, part := range test.err {
+				if err != nil && !strings.Contains(err.Error(), part) {
+					t.Errorf("the error %q lacks %q", err, part)
+				}
+			}
+			if !slices.Equal(test.store.kept, test.want) {
+				t.Errorf("the stores were asked to keep %q, want %q", test.store.kept, test.want)
+			}
+			if err == nil && (out.Findings != 1 || out.Quarantined != 1 || out.Unmatched != 0 || len(out.Notes) != 2) {
+				t.Errorf("the outcome is %+v, want one finding and one event in quarantine", out)
+			}
+		})
+	}
+
+	// Judged again, the event gives its alert and stays.
+	for _, j := range []Judge{{}, {Alerts: &journal{}}} {
+		r, err := j.Redrive(t.Context(), detector.All, alert.Quarantined{Function: "CertificateAdded", Body: raw})
+		if err != nil || len(r.Occurrences) != 1 || len(r.Reasons) != 1 || !strings.HasPrefix(r.String(), "1 alert, and still cannot be judged: detector CertificateAdded: subject: ") {
+			t.Errorf("redriven: %q, %+v, error %v", r, r, err)
+		}
+	}
+}
+
+// TestRejectedIsNotFound checks that an occurrence that the store rejected does not
+// count as a finding, and that the others do.
+func TestRejectedIsNotFound(t *testing.T) {
+	store := &quarantineStore{}
+	j := Judge{Alerts: recorder{recorded: alert.Recorded{Outcome: alert.Rejected, Err: errors.New("row of 2 MB")}}, Quarantine: store}
+	out, err := j.Detect(detector.CertificateAdded)(t.Context(), host.Invocation{Function: "CertificateAdded", Data: certificateAdded(t, "fires-event-grid-schema")})
+	if err != nil || out.Findings != 0 || out.Quarantined != 1 || len(store.kept) != 1 || store.kept[0].Reason != "row of 2 MB" {
+		t.Errorf("the outcome is %+v, error %v, quarantined %+v", out, err, store.kept)
+	}
+}
+
+// certificateAdded returns the event of a case of CertificateAdded.
+func certificateAdded(t *testing.T, name string) jsontext.Value {
 	t.Helper()
-	data, err := os.ReadFile("../detector/testdata/CertificateAdded/fires-event-grid-schema.json")
+	data, err := os.ReadFile("../detector/testdata/CertificateAdded/" + name + ".json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,8 +139,8 @@ func TestFirstErrorFirst(t *testing.T) {
 		run    func(Judge) error
 		want   []string // in order
 	}{
-		"rejected":                            {recorder{recorded: rejected}, detect(certificateAdded(t)), []string{"row of 2 MB", "quarantine is down"}},
-		"rejected, and another is not stored": {recorder{recorded: rejected, err: errors.New("alerts are down")}, detect(certificateAdded(t)), []string{"row of 2 MB", "alerts are down"}},
+		"rejected":                            {recorder{recorded: rejected}, detect(certificateAdded(t, "fires-event-grid-schema")), []string{"row of 2 MB", "quarantine is down"}},
+		"rejected, and another is not stored": {recorder{recorded: rejected, err: errors.New("alerts are down")}, detect(certificateAdded(t, "fires-event-grid-schema")), []string{"row of 2 MB", "alerts are down"}},
 		"cannot be judged":                    {recorder{}, detect(jsontext.Value(`{}`)), []string{"event", "quarantine is down"}},
 		"not an event":                        {recorder{}, detect(jsontext.Value(`17`)), []string{"binding", "quarantine is down"}},
 		"not an invocation": {recorder{}, func(j Judge) error {

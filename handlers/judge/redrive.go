@@ -16,20 +16,28 @@ import (
 
 // Redriven is what became of a quarantined event that was judged again.
 type Redriven struct {
-	Occurrences []alert.Occurrence // that were found
+	Occurrences []alert.Occurrence // that were found and recorded
 	Unmatched   int                // events that the function is not for
 	Reasons     []string           // why the event, or a part of it, cannot be judged still
 }
 
 // String says in a few words what became of the event.
 func (r Redriven) String() string {
+	alerts := ""
+	switch n := len(r.Occurrences); n {
+	case 0:
+	case 1:
+		alerts = "1 alert"
+	default:
+		alerts = fmt.Sprintf("%d alerts", n)
+	}
 	switch {
+	case len(r.Reasons) > 0 && alerts != "":
+		return alerts + ", and still cannot be judged: " + r.Reasons[0]
 	case len(r.Reasons) > 0:
-		return "cannot be judged still: " + r.Reasons[0]
-	case len(r.Occurrences) == 1:
-		return "1 alert"
-	case len(r.Occurrences) > 1:
-		return fmt.Sprintf("%d alerts", len(r.Occurrences))
+		return "still cannot be judged: " + r.Reasons[0]
+	case alerts != "":
+		return alerts
 	case r.Unmatched > 0:
 		return "not for this function"
 	default:
@@ -38,12 +46,11 @@ func (r Redriven) String() string {
 }
 
 // Redrive judges a quarantined event again, as the handler would. A message of
-// resource logs is relayed, and its events go to each of the detectors whose filter
-// they pass: there is no host that could publish them, and it is known where the
-// topic leads. Other subscribers of the topic do not hear of them. What is found is
-// recorded, unless Alerts is nil. Nothing is quarantined, since the event is in the
-// quarantine. The error means that an occurrence is not recorded, and that the
-// event may be redriven again.
+// resource logs is relayed. Its events go to each detector whose filter they pass,
+// and not to the topic: other subscribers of the topic do not hear of them. What is
+// found is recorded, unless Alerts is nil. Nothing is quarantined, since the event is
+// in the quarantine. The error means that an occurrence is not recorded, and that
+// the event may be redriven again.
 func (j Judge) Redrive(ctx context.Context, detectors []detector.Detector, q alert.Quarantined) (Redriven, error) {
 	var r Redriven
 	if q.Function == RelayName {
@@ -71,20 +78,19 @@ func (j Judge) Redrive(ctx context.Context, detectors []detector.Detector, q ale
 
 // redrive does what follows from a verdict and adds to r what that was.
 func (j Judge) redrive(ctx context.Context, r *Redriven, v detector.Verdict) error {
-	reason := v.Err
+	found, reason := v.Occurrences, v.Err
 	if j.Alerts != nil {
 		var err error
-		if reason, err = settle(ctx, j.Alerts, v); err != nil {
+		if found, reason, err = settle(ctx, j.Alerts, v); err != nil {
 			return err
 		}
 	}
+	r.Occurrences = append(r.Occurrences, found...)
 	switch {
 	case reason != nil:
 		r.Reasons = append(r.Reasons, reason.Error())
 	case !v.Matched:
 		r.Unmatched++
-	default:
-		r.Occurrences = append(r.Occurrences, v.Occurrences...)
 	}
 	return nil
 }

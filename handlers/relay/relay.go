@@ -95,10 +95,6 @@ func (w *worker) relay(raw jsontext.Value) error {
 	if n := depth(raw); n > mostDepth {
 		return fmt.Errorf("record: %d objects and arrays inside each other, and at most %d are taken", n, mostDepth)
 	}
-	subject, err := r.Subject()
-	if err != nil {
-		return err
-	}
 	if w.canonical, err = canonical(w.canonical, raw); err != nil {
 		// Some characters are no Unicode. JSON must be, so they are replaced, as
 		// every reader would.
@@ -114,7 +110,7 @@ func (w *worker) relay(raw jsontext.Value) error {
 		w.Repeated++
 		return nil
 	}
-	e := cloudEvent(id, r, subject, raw)
+	e := cloudEvent(id, r, r.Subject(), raw)
 	if len(e) > mostBytes {
 		return fmt.Errorf("record: its event has %d bytes, and Event Grid takes %d", len(e), mostBytes)
 	}
