@@ -106,7 +106,7 @@ func TestTransientPage(t *testing.T) {
 // quarantined returns the ids of what is in quarantine.
 func quarantined(t *testing.T, a *App) (ids []string) {
 	t.Helper()
-	for held, err := range a.Quarantine.List(t.Context(), "") {
+	for held, err := range a.Quarantine.List(t.Context(), table.QuarantineQuery{}) {
 		if errors.Is(err, table.ErrAbsent) {
 			return nil
 		}

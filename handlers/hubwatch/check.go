@@ -14,6 +14,7 @@ import (
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/app"
 	"hubwatch/handlers/secret"
+	"hubwatch/handlers/table"
 )
 
 // newCheck returns the verb that explains the settings.
@@ -37,7 +38,7 @@ wrong. It shows no keys, and ends with 1 if a setting is wrong.`,
 					return err
 				}
 				wrong += checkRead(out, "table of alerts", a.Alerts.List(command.Context(), alert.Query{}))
-				wrong += checkRead(out, "table of the quarantine", a.Quarantine.List(command.Context(), ""))
+				wrong += checkRead(out, "table of the quarantine", a.Quarantine.List(command.Context(), table.QuarantineQuery{}))
 			}
 			if wrong > 0 {
 				return errSaid

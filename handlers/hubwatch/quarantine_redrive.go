@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,7 +18,7 @@ import (
 // redriveOptions say what to judge again, and what to do then.
 type redriveOptions struct {
 	id     string // of one event, or its beginning; "" if none is named
-	all    bool   // all that have not been redriven
+	all    bool   // all that wait
 	dryRun bool   // write nothing
 	delete bool   // delete what is judged instead of marking it
 }
@@ -53,7 +54,7 @@ An id may be shortened as long as no other one begins the same way.`,
 		},
 	}
 	flags := command.Flags()
-	flags.BoolVar(&options.all, "all", false, "all events that have not been judged since")
+	flags.BoolVar(&options.all, "all", false, "all events that wait: neither judged since nor taken out")
 	flags.BoolVar(&options.dryRun, "dry-run", false, "write nothing, and say what would become of the events")
 	flags.BoolVar(&options.delete, "delete", false, "remove what is judged from the quarantine")
 	return command
@@ -74,8 +75,8 @@ func redrive(ctx context.Context, w io.Writer, a *app.App, o redriveOptions) (er
 		j = judge.Judge{}
 	}
 	left := 0
-	for _, held := range events {
-		held, err := a.Quarantine.Whole(ctx, held)
+	for _, rows := range events {
+		held, err := a.Quarantine.Whole(ctx, rows[0])
 		if errors.Is(err, table.ErrChanged) {
 			continue // deleted by somebody else since the list was read
 		}
@@ -90,11 +91,9 @@ func redrive(ctx context.Context, w io.Writer, a *app.App, o redriveOptions) (er
 		switch {
 		case len(redriven.Reasons) > 0:
 			left++
-		case o.dryRun:
-		case o.delete:
-			err = a.Quarantine.Delete(ctx, held)
-		default:
-			err = a.Quarantine.Redriven(ctx, held, outcome)
+		case !o.dryRun:
+			rows[0] = held
+			err = settle(ctx, a.Quarantine, rows, outcome, o.delete)
 		}
 		if errors.Is(err, table.ErrChanged) {
 			outcome += ", and somebody else has marked or deleted it meanwhile"
@@ -121,20 +120,31 @@ func redrive(ctx context.Context, w io.Writer, a *app.App, o redriveOptions) (er
 	return nil
 }
 
-// toRedrive returns the events that o names, without their bodies.
-func toRedrive(ctx context.Context, quarantine *table.Quarantine, o redriveOptions) ([]table.Held, error) {
-	if !o.all {
-		held, err := findQuarantined(ctx, quarantine, o.id)
-		return []table.Held{held}, err
-	}
-	var events []table.Held
-	for held, err := range quarantine.List(ctx, "") {
-		if err != nil {
-			return nil, err
+// settle marks all rows of an event as judged, with what came of it, or deletes them.
+// Its error is ErrChanged if somebody else marked or deleted one of them meanwhile.
+func settle(ctx context.Context, quarantine *table.Quarantine, rows []table.Held, outcome string, remove bool) error {
+	var changed error
+	for _, held := range rows {
+		var err error
+		if remove {
+			err = quarantine.Delete(ctx, held)
+		} else {
+			err = quarantine.Redriven(ctx, held, outcome)
 		}
-		if held.RedrivenAt.IsZero() {
-			events = append(events, held)
+		if err != nil && !errors.Is(err, table.ErrChanged) {
+			return err
 		}
+		changed = cmp.Or(changed, err)
 	}
-	return events, nil
+	return changed
+}
+
+// toRedrive returns the events that o names, without their bodies, each with all its
+// rows.
+func toRedrive(ctx context.Context, quarantine *table.Quarantine, o redriveOptions) ([][]table.Held, error) {
+	if o.all {
+		return quarantineFilter{}.find(ctx, quarantine, table.Held.Waits)
+	}
+	rows, err := findQuarantined(ctx, quarantine, o.id)
+	return [][]table.Held{rows}, err
 }

@@ -43,10 +43,11 @@ An id may be shortened as long as no other one begins the same way.`,
 
 // showQuarantined writes all there is of the event whose id begins with id.
 func showQuarantined(ctx context.Context, w io.Writer, quarantine *table.Quarantine, id string) error {
-	held, err := findQuarantined(ctx, quarantine, id)
-	if err == nil {
-		held, err = quarantine.Whole(ctx, held)
+	rows, err := findQuarantined(ctx, quarantine, id)
+	if err != nil {
+		return err
 	}
+	held, err := quarantine.Whole(ctx, rows[0])
 	if err != nil {
 		return err
 	}
@@ -54,9 +55,17 @@ func showQuarantined(ctx context.Context, w io.Writer, quarantine *table.Quarant
 	if !held.RedrivenAt.IsZero() {
 		redriven = second(held.RedrivenAt) + ": " + held.Outcome
 	}
+	resolved := "no"
+	if !held.ResolvedAt.IsZero() {
+		resolved = second(held.ResolvedAt)
+		if held.ResolvedBy != "" {
+			resolved += " by " + held.ResolvedBy
+		}
+		resolved += ": " + held.Note
+	}
 	for _, line := range [][2]string{
 		{"Id", held.ID}, {"Function", held.Function}, {"Event", held.EventID}, {"Quarantined", second(held.QuarantinedAt)},
-		{"Reason", held.Reason}, {"Redriven", redriven}, {"Came as", fmt.Sprintf("%d bytes, SHA-256 %s", held.Size, held.BodySha256)},
+		{"Reason", held.Reason}, {"Redriven", redriven}, {"Resolved", resolved}, {"Came as", fmt.Sprintf("%d bytes, SHA-256 %s", held.Size, held.BodySha256)},
 	} {
 		fmt.Fprintf(w, "%-11s  %s\n", line[0], cut(printable(line[1]), 4000))
 	}

@@ -10,11 +10,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
 	"github.com/google/go-cmp/cmp"
 
 	"hubwatch/handlers/alert"
@@ -118,7 +120,7 @@ func (b bench) deliver(t *testing.T, function, data string) host.Outcome {
 func (b bench) held(t *testing.T) []table.Held {
 	t.Helper()
 	var all []table.Held
-	for held, err := range b.Quarantine.List(t.Context(), "") {
+	for held, err := range b.Quarantine.List(t.Context(), table.QuarantineQuery{}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -170,7 +172,7 @@ func TestRedrive(t *testing.T) {
 	b := newBench(t, tables)
 	b.quarantine(t, "CertificateAdded", "a mistake of an older version", added)
 	id := b.held(t)[0].ID
-	b.expect(t, 0, "quarantine list", id, "CertificateAdded", "event-1", "a mistake of an older version", "1 event waiting, 0 redriven.")
+	b.expect(t, 0, "quarantine list", id, "CertificateAdded", "event-1", "a mistake of an older version", "1 event waiting, 0 redriven, 0 resolved.")
 	b.expect(t, 0, "quarantine show "+id[:6], id, "a mistake of an older version", `"operationName"`, "Redriven     no")
 
 	b.expect(t, 0, "quarantine redrive --all --dry-run --delete", "1 alert", "Medium alert "+want[0].ID, "1 event would be judged. Nothing was written.")
@@ -185,8 +187,8 @@ func TestRedrive(t *testing.T) {
 	if held := b.held(t); len(held) != 1 || held[0].RedrivenAt.IsZero() || held[0].Outcome != "1 alert" {
 		t.Errorf("the event is not marked: %+v", held)
 	}
-	b.expect(t, 0, "quarantine list", "0 events waiting, 1 redriven.")
-	b.expect(t, 0, "quarantine list --all", id, "0 events waiting, 1 redriven.")
+	b.expect(t, 0, "quarantine list", "0 events waiting, 1 redriven, 0 resolved.")
+	b.expect(t, 0, "quarantine list --all", id, "0 events waiting, 1 redriven, 0 resolved.")
 	b.expect(t, 0, "quarantine show "+id, ": 1 alert")
 	b.expect(t, 0, "quarantine redrive --all", "0 events judged.")
 
@@ -370,4 +372,130 @@ func TestAmbiguousID(t *testing.T) {
 		first[held.ID[0]] = true
 	}
 	t.Error("17 ids begin with 17 hexadecimal digits")
+}
+
+// again puts the rows of the quarantine into the partitions of the day before, too, as
+// if their events had been delivered on that day and on this.
+func (b bench) again(t *testing.T) {
+	t.Helper()
+	service, err := aztables.NewServiceClientFromConnectionString(b.getenv("AlertsStorage"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := service.NewClient(b.getenv("QuarantineTable"))
+	page, err := client.NewListEntitiesPager(nil).NextPage(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entity := range page.Entities {
+		var row map[string]any
+		if err := json.Unmarshal(entity, &row); err != nil {
+			t.Fatal(err)
+		}
+		at, err := time.Parse(time.RFC3339Nano, row["QuarantinedUtc"].(string))
+		if err != nil {
+			t.Fatal(err)
+		}
+		at = at.AddDate(0, 0, -1)
+		function, _, _ := strings.Cut(row["PartitionKey"].(string), "|")
+		row["PartitionKey"] = fmt.Sprintf("%s|%08d", function, 99999999-(at.Year()*10000+int(at.Month())*100+at.Day()))
+		row["QuarantinedUtc"] = at.Format("2006-01-02T15:04:05.0000000Z")
+		for name := range row {
+			if strings.HasPrefix(name, "odata.") || strings.HasPrefix(name, "Timestamp") {
+				delete(row, name)
+			}
+		}
+		copied, err := json.Marshal(row)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.AddEntity(t.Context(), copied, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestEventOfTwoDays checks that an event that was delivered on two days is one event
+// for whoever reads, judges or resolves it.
+func TestEventOfTwoDays(t *testing.T) {
+	tables := startAzurite(t, azurite.Options{})
+	for name, test := range map[string]struct {
+		run  string
+		says []string
+		left int // rows
+	}{
+		"resolve":                  {"quarantine resolve ID --note done --by alice", []string{"1 event resolved."}, 2},
+		"resolve all":              {"quarantine resolve --older-than 0h --note done --by alice", []string{"1 event resolved."}, 2},
+		"resolve the older part":   {"quarantine resolve --older-than 20h --note done --by alice", []string{"1 event resolved."}, 2},
+		"redrive":                  {"quarantine redrive ID", []string{"1 alert", "1 event judged."}, 2},
+		"redrive all and delete":   {"quarantine redrive --all --delete", []string{"1 alert", "1 event judged and deleted."}, 0},
+		"redrive, and nothing yet": {"quarantine redrive --all --dry-run", []string{"1 event would be judged."}, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, tables)
+			b.quarantine(t, "CertificateAdded", "a mistake", sample(t, "certificate-added.json"))
+			b.again(t)
+			held := b.held(t)
+			if len(held) != 2 || held[0].ID != held[1].ID || !held[0].QuarantinedAt.After(held[1].QuarantinedAt) {
+				t.Fatalf("the quarantine has %+v, want one event on two days", held)
+			}
+			list := b.expect(t, 0, "quarantine list", "1 event waiting, 0 redriven, 0 resolved.", second(held[0].QuarantinedAt))
+			if n := strings.Count(list, held[0].ID); n != 1 {
+				t.Errorf("the list has the event %d times:\n%s", n, list)
+			}
+			b.expect(t, 0, "quarantine show "+held[0].ID[:8], "Quarantined  "+second(held[0].QuarantinedAt))
+
+			b.expect(t, 0, strings.Replace(test.run, "ID", held[0].ID[:8], 1), test.says...)
+			if n := len(b.held(t)); n != test.left {
+				t.Errorf("%d rows are left, want %d", n, test.left)
+			}
+			waiting := 0
+			for _, h := range b.held(t) {
+				if h.Waits() {
+					waiting++
+				}
+			}
+			want := map[string]int{"resolve the older part": 1, "redrive, and nothing yet": 2}[name]
+			if waiting != want {
+				t.Errorf("%d rows wait, want %d", waiting, want)
+			}
+			b.expect(t, 0, "quarantine list", plural(min(want, 1), "event")+" waiting")
+		})
+	}
+}
+
+func TestKindOf(t *testing.T) {
+	for reason, want := range map[string]string{
+		`subject: resource id "/a\"b": segment 10 is "."`: "subject: resource id …: segment # is …",
+		`have "cut of`:                       "have …",
+		`have "cut of\`:                      "have …",
+		`""`:                                 "…",
+		"34 objects, and at most 32":         "# objects, and at most #",
+		"event: eventTime: missing or empty": "event: eventTime: missing or empty",
+		`a "b" c "d"`:                        "a … c …",
+	} {
+		if got := kindOf(reason); got != want {
+			t.Errorf("%s is of the kind %q, want %q", reason, got, want)
+		}
+	}
+}
+
+// TestKindsAreBounded checks that many kinds are counted as one, and none is lost.
+func TestKindsAreBounded(t *testing.T) {
+	var list []table.Held
+	for i := range 100 {
+		reason := strings.Repeat("x", i%(mostKinds+7))
+		list = append(list, table.Held{Quarantined: alert.Quarantined{Function: "CertificateAdded", Reason: reason}})
+	}
+	g, sum := kindGrid(list), 0
+	for _, row := range g.rows {
+		n, err := strconv.Atoi(row[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += n
+	}
+	if last := g.rows[len(g.rows)-1]; len(g.rows) != mostKinds+1 || sum != 100 || last[3] != "of 7 other kinds" {
+		t.Errorf("%d rows of %d events, the last %q", len(g.rows), sum, last)
+	}
 }

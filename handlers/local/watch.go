@@ -103,7 +103,7 @@ func (w *watcher) quarantined(id string, functions []string) ([]table.Held, erro
 	ctx, cancel := context.WithTimeout(w.ctx, watchLimit)
 	defer cancel()
 	var found []table.Held
-	for held, err := range w.site.stores.Quarantine.List(ctx, "") {
+	for held, err := range w.site.stores.Quarantine.List(ctx, table.QuarantineQuery{}) {
 		if errors.Is(err, table.ErrAbsent) {
 			break // nothing was quarantined so far
 		}

@@ -36,7 +36,11 @@ func Open(settings Settings) (*Account, error) {
 	return &Account{service}, nil
 }
 
-func (a *Account) table(name string) table { return table{a.service.NewClient(name), name} }
+// table returns a table by its name. absence says what it means for a reader that
+// the table does not exist.
+func (a *Account) table(name, absence string) table {
+	return table{a.service.NewClient(name), name, absence}
+}
 
 // transport keeps as many connections as invocations run at once. The SDK's own
 // keeps ten for each host (azcore v1.24.0, default_http_client.go) and dials
@@ -80,8 +84,9 @@ func (noEcho) Do(r *policy.Request) (*http.Response, error) {
 
 // table is a table and its name.
 type table struct {
-	client *aztables.Client
-	name   string
+	client  *aztables.Client
+	name    string
+	absence string // what follows if the table does not exist and the settings are right
 }
 
 // missing reports whether err says that the table does not exist, and whether the
@@ -99,8 +104,7 @@ func (t table) missing(ctx context.Context, err error) bool {
 // ErrAbsent is wrapped by the errors of reading a table that does not exist.
 var ErrAbsent = errors.New("there is none")
 
-// absent returns the error of reading a table that does not exist. means says what
-// follows if the settings are right.
-func (t table) absent(means string) error {
-	return fmt.Errorf("table %q: %w: %s, or the settings name another storage account or table than those of the app", t.name, ErrAbsent, means)
+// absent returns the error of reading a table that does not exist.
+func (t table) absent() error {
+	return fmt.Errorf("table %q: %w: %s, or the settings name another storage account or table than those of the app", t.name, ErrAbsent, t.absence)
 }

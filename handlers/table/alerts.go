@@ -24,7 +24,7 @@ type Alerts struct {
 // Alerts returns the table of alerts with this name. It does not connect: a table
 // that cannot be reached shows at the first request.
 func (a *Account) Alerts(name string) *Alerts {
-	return &Alerts{table: a.table(name), limiter: newLimiter(), now: time.Now, waiting: map[string]*queue{}}
+	return &Alerts{table: a.table(name, "no alert was ever raised here"), limiter: newLimiter(), now: time.Now, waiting: map[string]*queue{}}
 }
 
 // Record implements alert.Recorder. Occurrences of one alert that come at the same

@@ -645,8 +645,8 @@ func TestQuarantine(t *testing.T) {
 func quarantinedBody(t *testing.T, s *Quarantine, q alert.Quarantined) string {
 	t.Helper()
 	rows := dump(t, s.table)
-	k := escape(q.Function) + " " + hash(q.Function, string(q.Body))
-	h, ok := rows[k]
+	p, id := partition{escape(q.Function), invert(s.now())}.String()+" ", hash(q.Function, string(q.Body))
+	h, ok := rows[p+heldKey(id)]
 	if !ok || h["Function"] != q.Function || h["EventId"] != q.EventID || h["Reason"] != q.Reason || h["BodySha256"] != sha256Hex(q.Body) || h["Size"] != fmt.Sprint(q.Size) {
 		t.Fatalf("the head is %.300v", h)
 	}
@@ -655,7 +655,7 @@ func quarantinedBody(t *testing.T, s *Quarantine, q alert.Quarantined) string {
 	}
 	var body []byte
 	for part := range int(h["Parts"].(float64)) {
-		row := rows[fmt.Sprintf("%s|%02d", k, part)]
+		row := rows[p+partKey(id, int32(part))]
 		for i := 0; row[fmt.Sprint("Body", i)] != nil; i++ {
 			b, err := base64.StdEncoding.DecodeString(row[fmt.Sprint("Body", i)].(string))
 			if err != nil {

@@ -244,7 +244,7 @@ func TestAdvice(t *testing.T) {
 		for what, err := range map[string]error{
 			"Record":     err,
 			"Quarantine": openQuarantine(t, connection).Quarantine(t.Context(), alert.Quarantined{Function: "F"}),
-			"List":       errorOf(openQuarantine(t, connection).List(t.Context(), "")),
+			"List":       errorOf(openQuarantine(t, connection).List(t.Context(), QuarantineQuery{})),
 		} {
 			text := fmt.Sprint(err)
 			if what == "List" && code == "TableNotFound" {

@@ -31,16 +31,19 @@ const (
 
 // partition is one hub's alerts of one UTC day.
 type partition struct {
-	hub string // as keys hold it
+	hub string // as keys hold it; in the quarantine the function
 	day int    // inverted
 }
 
 // lastDay is the highest that an inverted day can be; 0 is the lowest.
 const lastDay = 99999999
 
+// hubKey returns the name of a hub, in any case, as keys hold it.
+func hubKey(name string) string { return escape(alert.Hub{Name: name}.Key()) }
+
 // partitionOf returns the partition of a hub, by its name in any case, and a day.
 func partitionOf(hub string, day time.Time) partition {
-	return partition{escape(alert.Hub{Name: hub}.Key()), invert(day)}
+	return partition{hubKey(hub), invert(day)}
 }
 
 // invert returns the number of a UTC day, which is lower the later the day is.

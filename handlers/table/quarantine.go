@@ -1,10 +1,12 @@
 package table
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,14 +21,23 @@ import (
 	"hubwatch/handlers/secret"
 )
 
-// A quarantined event is one row, in the partition of its function, known by
-// the hash of its body. A body that is too long for a column is kept whole in
-// further rows beside it, which are written first: where there is a head, there
-// is everything.
+// A quarantined event is one row, known by the hash of its function and its body. A
+// body that is too long for a column is kept whole in further rows. They are written
+// first: where there is a head, there is everything. Heads and further rows are two
+// ranges of the partition of the function and the UTC day on which the event came:
 //
-//	CertificateAdded   <hash>
-//	CertificateAdded   <hash>|00, <hash>|01, …
+//	CertificateAdded|79739798   e|<hash>
+//	CertificateAdded|79739798   p|<hash>|00, p|<hash>|01, …
+//
+// The day is that of this clock and not that of the event. An event can have any
+// time, or none, and an event of long ago would be where nobody looks. An event that
+// is delivered again after midnight therefore has a second row with the same hash,
+// which a reader shows as one event. Event Grid delivers for 24 hours, so there are
+// two rows at most; a batch of the relay that fails for days has one row a day.
 const (
+	heldRange = "e"
+	partRange = "p"
+
 	// A binary column takes 64 KiB and an entity 1 MiB in all, as base64 here
 	// (https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model).
 	partColumn  = 64 << 10
@@ -47,10 +58,24 @@ type head struct {
 	QuarantinedUtc string
 	TimeType       string `json:"QuarantinedUtc@odata.type"`
 
-	// The last two are there once the event has been redriven.
+	redriven
+	resolved
+	ETag azcore.ETag `json:"odata.etag,omitzero"` // of the row that was read
+}
+
+// redriven has the columns of an event that has been judged again.
+type redriven struct {
 	RedrivenUtc     string `json:",omitzero"`
 	RedrivenType    string `json:"RedrivenUtc@odata.type,omitzero"`
 	RedrivenOutcome string `json:",omitzero"`
+}
+
+// resolved has the columns of an event that somebody took out.
+type resolved struct {
+	ResolvedUtc  string `json:",omitzero"`
+	ResolvedType string `json:"ResolvedUtc@odata.type,omitzero"`
+	ResolvedBy   string `json:",omitzero"`
+	ResolvedNote string `json:",omitzero"`
 }
 
 // Quarantine is the table of what could not be judged. Its methods may be called
@@ -62,14 +87,17 @@ type Quarantine struct {
 
 // Quarantine returns the table of what could not be judged with this name. It does
 // not connect: a table that cannot be reached shows at the first request.
-func (a *Account) Quarantine(name string) *Quarantine { return &Quarantine{a.table(name), time.Now} }
+func (a *Account) Quarantine(name string) *Quarantine {
+	return &Quarantine{a.table(name, "nothing was ever quarantined here"), time.Now}
+}
 
 // Quarantine implements alert.Quarantine.
 func (q *Quarantine) Quarantine(ctx context.Context, e alert.Quarantined) error {
-	partition, id := escape(e.Function), hash(e.Function, string(e.Body))
+	now, id := q.now(), hash(e.Function, string(e.Body))
+	partition := partition{escape(e.Function), invert(now)}.String()
 	whole := redactedBody(e.Body)
 	h := head{
-		key:            key{partition, id},
+		key:            key{partition, heldKey(id)},
 		Function:       clean(e.Function),
 		EventId:        clean(e.EventID),
 		Reason:         clean(e.Reason),
@@ -77,7 +105,7 @@ func (q *Quarantine) Quarantine(ctx context.Context, e alert.Quarantined) error 
 		BodySha256:     sha256Hex(e.Body),
 		Size:           fmt.Sprint(e.Size),
 		SizeType:       edmInt64,
-		QuarantinedUtc: edmTime(q.now()),
+		QuarantinedUtc: edmTime(now),
 		TimeType:       edmDateTime,
 	}
 	if h.Body != string(whole) {
@@ -116,7 +144,11 @@ func (q *Quarantine) insert(ctx context.Context, row any) error {
 	return nil
 }
 
-func partKey(id string, part int32) string { return fmt.Sprintf("%s%s%02d", id, separator, part) }
+func heldKey(id string) string { return heldRange + separator + id }
+
+func partKey(id string, part int32) string {
+	return fmt.Sprintf("%s%s%s%s%02d", partRange, separator, id, separator, part)
+}
 
 func partName(column int) string { return fmt.Sprintf("Body%d", column) }
 
@@ -126,51 +158,54 @@ type Held struct {
 	ID string // in hexadecimal, of its function and what came
 	alert.Quarantined
 	BodySha256    string    // of what came, in hexadecimal
-	QuarantinedAt time.Time // when it came for the first time
+	QuarantinedAt time.Time // when it came for the first time on its day
 	RedrivenAt    time.Time // when Redriven marked it; zero if nobody has
 	Outcome       string    // of redriving it
+	ResolvedAt    time.Time // when Resolve took it out; zero if nobody has
+	ResolvedBy    string    // who took it out, as they said; may be empty
+	Note          string    // why it was taken out
 
 	key   key
 	parts int32
 	etag  azcore.ETag
 }
 
-// ErrChanged is wrapped by the errors of Redriven and Delete for an event that
-// somebody else has marked or deleted since it was read.
+// Waits reports whether the event has neither been judged nor taken out.
+func (h Held) Waits() bool { return h.RedrivenAt.IsZero() && h.ResolvedAt.IsZero() }
+
+// ErrChanged is wrapped by the errors of Redriven, Resolve and Delete for an event
+// that somebody else has marked or deleted since it was read.
 var ErrChanged = errors.New("changed by somebody else")
 
 // heldColumns are all columns of a head but its body.
-const heldColumns = "PartitionKey,RowKey,Function,EventId,Reason,BodySha256,Size,Parts,QuarantinedUtc,RedrivenUtc,RedrivenOutcome"
+const heldColumns = "PartitionKey,RowKey,Function,EventId,Reason,BodySha256,Size,Parts,QuarantinedUtc,RedrivenUtc,RedrivenOutcome,ResolvedUtc,ResolvedBy,ResolvedNote"
 
-// List returns the events in the quarantine whose ids begin with id,
-// which may be empty, without their bodies, function by function. It ends at the
-// first error.
-func (q *Quarantine) List(ctx context.Context, id string) iter.Seq2[Held, error] {
+// QuarantineQuery says which events in the quarantine to list. Each empty field
+// stands for any.
+type QuarantineQuery struct {
+	ID       string // the beginning of the id, in lower case
+	Function string // the function that the event was delivered to, as it is spelled
+	// Since and Until bound when the event came, both included.
+	Since, Until time.Time
+}
+
+// List returns the events in the quarantine that query asks for, without their
+// bodies, the newest first. An event that came on several days is there several
+// times, with the same ID. List asks only for the days that query allows. It holds the
+// events of one day in memory, and ends at the first error.
+func (q *Quarantine) List(ctx context.Context, query QuarantineQuery) iter.Seq2[Held, error] {
 	return func(yield func(Held, error) bool) {
-		options := &aztables.ListEntitiesOptions{Select: to.Ptr(heldColumns)}
-		if id != "" {
-			options.Filter = to.Ptr(fmt.Sprintf("RowKey ge %s and RowKey lt %s", quoted(id), quoted(id+afterHex)))
-		}
-		for pages := q.table.client.NewListEntitiesPager(options); pages.More(); {
-			page, err := pages.NextPage(ctx)
-			if hasCode(err, aztables.TableNotFound) {
-				yield(Held{}, q.table.absent("nothing was ever quarantined here"))
-				return
+		for day, err := range q.table.days(ctx, escape(query.Function), spanOf(query.Since, query.Until)) {
+			var events []Held
+			if err == nil {
+				events, err = q.heldOn(ctx, day, query)
 			}
 			if err != nil {
-				yield(Held{}, q.table.explain("list", err))
+				yield(Held{}, err)
 				return
 			}
-			for _, entity := range page.Entities {
-				h, err := decodeHead(entity)
-				if err == nil && strings.Contains(h.RowKey, separator) {
-					continue // a further row of the one before
-				}
-				var held Held
-				if err == nil {
-					held, err = h.held()
-				}
-				if !yield(held, err) || err != nil {
+			for _, held := range events {
+				if !yield(held, nil) {
 					return
 				}
 			}
@@ -178,8 +213,37 @@ func (q *Quarantine) List(ctx context.Context, id string) iter.Seq2[Held, error]
 	}
 }
 
-// afterHex is a character after all of those in an id.
-const afterHex = "g"
+// heldOn returns the events in the partitions of one day that query asks for, the
+// newest first.
+func (q *Quarantine) heldOn(ctx context.Context, day []partition, query QuarantineQuery) ([]Held, error) {
+	functions, err := each(ctx, day, func(ctx context.Context, p partition) ([]Held, error) {
+		filter := fmt.Sprintf("PartitionKey eq %s and RowKey ge %s and RowKey lt %s",
+			quoted(p.String()), quoted(heldKey(query.ID)), quoted(heldKey(query.ID)+afterSeparator))
+		var events []Held
+		for entity, err := range q.table.entities(ctx, &aztables.ListEntitiesOptions{Select: to.Ptr(heldColumns), Filter: &filter}) {
+			if err != nil {
+				return nil, err
+			}
+			h, err := decodeHead(entity)
+			if err != nil {
+				return nil, err
+			}
+			held, err := h.held()
+			if err != nil {
+				return nil, err
+			}
+			if !held.QuarantinedAt.Before(query.Since) && (query.Until.IsZero() || !held.QuarantinedAt.After(query.Until)) {
+				events = append(events, held)
+			}
+		}
+		return events, nil
+	})
+	events := slices.Concat(functions...)
+	slices.SortFunc(events, func(a, b Held) int {
+		return cmp.Or(b.QuarantinedAt.Compare(a.QuarantinedAt), strings.Compare(a.ID, b.ID))
+	})
+	return events, err
+}
 
 // Whole reads an event that List returned once more, now with its body.
 func (q *Quarantine) Whole(ctx context.Context, held Held) (Held, error) {
@@ -194,10 +258,10 @@ func (q *Quarantine) Whole(ctx context.Context, held Held) (Held, error) {
 	if err != nil {
 		return Held{}, err
 	}
+	h.ETag = response.ETag
 	if held, err = h.held(); err != nil {
 		return Held{}, err
 	}
-	held.etag = response.ETag
 	if h.Parts == 0 {
 		held.Body = []byte(h.Body)
 		return held, nil
@@ -237,26 +301,39 @@ func (q *Quarantine) part(ctx context.Context, partition, row string) ([]byte, e
 	return body, nil
 }
 
-// Redriven marks an event that Whole returned as judged in the end, with what
-// came of it. An error that is ErrChanged means that somebody else marked or
-// deleted it meanwhile.
+// Redriven marks an event as judged in the end, with what came of it. An error that
+// is ErrChanged means that somebody else marked or deleted it since it was read.
 func (q *Quarantine) Redriven(ctx context.Context, held Held, outcome string) error {
-	entity, err := json.Marshal(struct {
+	return q.mark(ctx, "mark", held, struct {
 		key
-		RedrivenUtc     string
-		RedrivenType    string `json:"RedrivenUtc@odata.type"`
-		RedrivenOutcome string
-	}{held.key, edmTime(q.now()), edmDateTime, clean(outcome)})
+		redriven
+	}{held.key, redriven{edmTime(q.now()), edmDateTime, clean(outcome)}})
+}
+
+// Resolve takes an event out of what waits. The event stays in the table, with who
+// took it out, which may be empty, when, and why. An error that is ErrChanged means
+// that somebody else marked or deleted it since it was read.
+func (q *Quarantine) Resolve(ctx context.Context, held Held, by, note string) error {
+	return q.mark(ctx, "resolve", held, struct {
+		key
+		resolved
+	}{held.key, resolved{edmTime(q.now()), edmDateTime, clean(by), clean(note)}})
+}
+
+// mark merges columns into the row of an event, on condition that the row is as it
+// was read.
+func (q *Quarantine) mark(ctx context.Context, verb string, held Held, columns any) error {
+	entity, err := json.Marshal(columns)
 	if err != nil {
 		return fmt.Errorf("quarantine row %s: %w", held.ID, err)
 	}
 	_, err = q.table.client.UpdateEntity(ctx, entity, &aztables.UpdateEntityOptions{IfMatch: &held.etag, UpdateMode: aztables.UpdateModeMerge})
-	return q.changed("mark", held, err)
+	return q.changed(verb, held, err)
 }
 
-// Delete removes an event that Whole returned: its head first, so that where
-// there is a head there is everything. An error that is ErrChanged means that
-// somebody else marked or deleted it meanwhile.
+// Delete removes an event: its head first, so that where there is a head there is
+// everything. An error that is ErrChanged means that somebody else marked or deleted
+// it since it was read.
 func (q *Quarantine) Delete(ctx context.Context, held Held) error {
 	_, err := q.table.client.DeleteEntity(ctx, held.key.PartitionKey, held.key.RowKey, &aztables.DeleteEntityOptions{IfMatch: &held.etag})
 	if err := q.changed("delete", held, err); err != nil {
@@ -295,25 +372,30 @@ func decodeHead(entity []byte) (head, error) {
 // held returns what the columns of h say.
 func (h head) held() (Held, error) {
 	held := Held{
-		ID:          h.RowKey,
+		ID:          strings.TrimPrefix(h.RowKey, heldKey("")),
 		Quarantined: alert.Quarantined{Function: h.Function, EventID: h.EventId, Reason: h.Reason},
 		BodySha256:  h.BodySha256,
 		Outcome:     h.RedrivenOutcome,
+		ResolvedBy:  h.ResolvedBy,
+		Note:        h.ResolvedNote,
 		key:         h.key,
 		parts:       h.Parts,
+		etag:        h.ETag,
 	}
 	var err error
 	if held.Size, err = strconv.ParseInt(h.Size, 10, 64); err != nil {
 		return Held{}, fmt.Errorf("quarantine row %s: Size: %w", h.RowKey, err)
 	}
-	if held.QuarantinedAt, err = time.Parse(time.RFC3339Nano, h.QuarantinedUtc); err != nil {
-		return Held{}, fmt.Errorf("quarantine row %s: QuarantinedUtc: %w", h.RowKey, err)
-	}
-	if h.RedrivenUtc == "" {
-		return held, nil
-	}
-	if held.RedrivenAt, err = time.Parse(time.RFC3339Nano, h.RedrivenUtc); err != nil {
-		return Held{}, fmt.Errorf("quarantine row %s: RedrivenUtc: %w", h.RowKey, err)
+	for _, column := range []struct {
+		name, text string
+		time       *time.Time
+	}{{"QuarantinedUtc", h.QuarantinedUtc, &held.QuarantinedAt}, {"RedrivenUtc", h.RedrivenUtc, &held.RedrivenAt}, {"ResolvedUtc", h.ResolvedUtc, &held.ResolvedAt}} {
+		if column.text == "" && column.time != &held.QuarantinedAt {
+			continue
+		}
+		if *column.time, err = time.Parse(time.RFC3339Nano, column.text); err != nil {
+			return Held{}, fmt.Errorf("quarantine row %s: %s: %w", h.RowKey, column.name, err)
+		}
 	}
 	return held, nil
 }

@@ -2,7 +2,9 @@ package table
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +17,7 @@ import (
 func quarantined(t *testing.T, s *Quarantine, id string) []Held {
 	t.Helper()
 	var all []Held
-	for held, err := range s.List(t.Context(), id) {
+	for held, err := range s.List(t.Context(), QuarantineQuery{ID: id}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -96,6 +98,7 @@ func TestQuarantinedComesBack(t *testing.T) {
 		for what, err := range map[string]error{
 			"delete": s.Delete(t.Context(), again),
 			"mark":   s.Redriven(t.Context(), again, ""),
+			"take":   s.Resolve(t.Context(), again, "", ""),
 			"read":   func() error { _, err := s.Whole(t.Context(), again); return err }(),
 		} {
 			if !errors.Is(err, ErrChanged) {
@@ -111,15 +114,16 @@ func TestQuarantinedComesBack(t *testing.T) {
 func TestQuarantineFaults(t *testing.T) {
 	long := alert.Quarantined{Function: "CertificateAdded", Reason: "long", Body: []byte(strings.Repeat("x", 2*partColumn*partColumns)), Size: 1}
 	for method, use := range map[string]func(*Quarantine, Held) error{
-		"list":   func(s *Quarantine, h Held) error { return errorOf(s.List(t.Context(), "")) },
+		"list":   func(s *Quarantine, h Held) error { return errorOf(s.List(t.Context(), QuarantineQuery{})) },
 		"read":   func(s *Quarantine, h Held) error { _, err := s.Whole(t.Context(), h); return err },
 		"mark":   func(s *Quarantine, h Held) error { return s.Redriven(t.Context(), h, "") },
+		"take":   func(s *Quarantine, h Held) error { return s.Resolve(t.Context(), h, "", "") },
 		"delete": func(s *Quarantine, h Held) error { return s.Delete(t.Context(), h) },
 	} {
 		for _, part := range []string{"", "%7C00", "%7C01"} {
 			t.Run(method+part, func(t *testing.T) {
 				t.Parallel()
-				if part != "" && (method == "list" || method == "mark") {
+				if part != "" && (method == "list" || method == "mark" || method == "take") {
 					return // touches the head alone
 				}
 				clean := openQuarantine(t, emulator(t).ConnectionString())
@@ -146,5 +150,104 @@ func TestQuarantineFaults(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestResolve checks that an event that is taken out stays in the table, with who
+// took it out, when and why, that a redelivery on its day does not bring it back,
+// and that of two people the second is told. Listing is enough to resolve.
+func TestResolve(t *testing.T) {
+	s := openQuarantine(t, emulator(t).ConnectionString())
+	begin := time.Now().UTC().Truncate(time.Microsecond)
+	q := alert.Quarantined{Function: "CertificateAdded", EventID: "event-1", Reason: "no JSON", Body: []byte("foreign"), Size: 7}
+	if err := s.Quarantine(t.Context(), q); err != nil {
+		t.Fatal(err)
+	}
+	listed := quarantined(t, s, "")[0]
+	if !listed.Waits() {
+		t.Errorf("a new event does not wait: %+v", listed)
+	}
+	if err := s.Resolve(t.Context(), listed, "alice, ?sig=abcdef", "a foreign record, ?sig=abcdef"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Resolve(t.Context(), listed, "bob", "the same"); !errors.Is(err, ErrChanged) {
+		t.Errorf("resolved a second time on the ground of what is no longer so: %v", err)
+	}
+	if err := s.Quarantine(t.Context(), q); err != nil { // a redelivery
+		t.Fatal(err)
+	}
+	all := quarantined(t, s, "")
+	if len(all) != 1 {
+		t.Fatalf("%d events, want one", len(all))
+	}
+	got, err := s.Whole(t.Context(), all[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(got.ResolvedBy+got.Note, "abcdef") || !strings.HasPrefix(got.ResolvedBy, "alice, ") || !strings.HasPrefix(got.Note, "a foreign record, ") ||
+		got.ResolvedAt.Before(begin) || got.Waits() || !got.RedrivenAt.IsZero() || string(got.Body) != "foreign" || got.Reason != q.Reason {
+		t.Errorf("resolved, it is %+v", got)
+	}
+}
+
+// TestQuarantineByDay checks that the partitions of the quarantine are those of a
+// function and a day, that a list has the newest first, and that it asks only for the
+// days that it needs, with one true range each.
+func TestQuarantineByDay(t *testing.T) {
+	connection, proxy := through(t, func(int, *http.Request) azurite.Fault { return azurite.Pass })
+	s := openQuarantine(t, connection)
+	noon := time.Date(2026, 2, 10, 12, 0, 0, 0, time.UTC)
+	came := func(at time.Time, function, body string) {
+		t.Helper()
+		s.now = func() time.Time { return at }
+		if err := s.Quarantine(t.Context(), alert.Quarantined{Function: function, Reason: body, Body: []byte(body), Size: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for days := range 5 {
+		day := noon.AddDate(0, 0, -days)
+		came(day, "CertificateAdded", fmt.Sprint("added ", days))
+		came(day.Add(time.Hour), "RelayResourceLogs", fmt.Sprint("relayed ", days))
+		came(day, "RelayResourceLogs", "the same") // a redelivery on each day
+		came(day.Add(time.Minute), "RelayResourceLogs", "the same")
+	}
+	partitions := map[any]bool{}
+	for _, row := range dump(t, s.table) {
+		partitions[row["PartitionKey"]] = true
+	}
+	if len(partitions) != 10 {
+		t.Errorf("%d partitions, want one for each function and day: %v", len(partitions), partitions)
+	}
+	for name, test := range map[string]struct {
+		query    QuarantineQuery
+		want     []string // reasons
+		requests int      // to look for days, and one for each partition
+	}{
+		"one day of one function":   {QuarantineQuery{Function: "CertificateAdded", Since: noon, Until: noon}, []string{"added 0"}, 1},
+		"two days of one function":  {QuarantineQuery{Function: "CertificateAdded", Since: noon.AddDate(0, 0, -1)}, []string{"added 0", "added 1"}, 2 + 3},
+		"since":                     {QuarantineQuery{Since: noon.Add(time.Second)}, []string{"relayed 0"}, 2 + 7},
+		"until":                     {QuarantineQuery{Function: "CertificateAdded", Until: noon.AddDate(0, 0, -4)}, []string{"added 4"}, 1 + 2},
+		"until, and none":           {QuarantineQuery{Until: noon.AddDate(0, 0, -5)}, nil, 5},
+		"an id":                     {QuarantineQuery{ID: hash("CertificateAdded", "added 3")[:8]}, []string{"added 3"}, 10 + 13},
+		"an id on several days":     {QuarantineQuery{ID: hash("RelayResourceLogs", "the same"), Since: noon.AddDate(0, 0, -1)}, []string{"the same", "the same"}, 4 + 7},
+		"all of one, newest first":  {QuarantineQuery{Function: "CertificateAdded"}, []string{"added 0", "added 1", "added 2", "added 3", "added 4"}, 5 + 6},
+		"a function that is not it": {QuarantineQuery{Function: "certificateadded"}, nil, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := proxy.Requests()
+			var got []string
+			for held, err := range s.List(t.Context(), test.query) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, held.Reason)
+			}
+			if !slices.Equal(got, test.want) {
+				t.Errorf("have %q, want %q", got, test.want)
+			}
+			if n := proxy.Requests() - before; n > test.requests {
+				t.Errorf("%d requests, want at most %d", n, test.requests)
+			}
+		})
 	}
 }

@@ -32,9 +32,9 @@ const parallel = 8
 // List implements alert.Reader. The alerts of one day are held in memory.
 func (a *Alerts) List(ctx context.Context, q alert.Query) iter.Seq2[alert.Alert, error] {
 	return func(yield func(alert.Alert, error) bool) {
-		hub, within := q.Hub, spanOf(q.Since, q.Until)
+		hub, within := hubKey(q.Hub), spanOf(q.Since, q.Until)
 		q.Hub = "" // the partitions say
-		for day, err := range a.days(ctx, hub, within) {
+		for day, err := range a.table.days(ctx, hub, within) {
 			var alerts []alert.Alert
 			if err == nil {
 				alerts, err = a.alertsOf(ctx, day, q)
@@ -58,7 +58,7 @@ func (a *Alerts) Find(ctx context.Context, ref alert.Ref) (alert.Alert, iter.Seq
 	if !ref.Day.IsZero() {
 		within = spanOf(ref.Day, ref.Day)
 	}
-	for day, err := range a.days(ctx, ref.Hub, within) {
+	for day, err := range a.table.days(ctx, hubKey(ref.Hub), within) {
 		if err != nil {
 			return alert.Alert{}, nil, err
 		}
@@ -98,7 +98,7 @@ func (a *Alerts) get(ctx context.Context, p partition, id string) (*stored, erro
 	case hasCode(err, aztables.ResourceNotFound):
 		return nil, alert.ErrNotFound
 	case err != nil:
-		return nil, a.unread(err)
+		return nil, a.table.unread(err)
 	}
 	found, err := a.decode(response.Value)
 	if err != nil {
@@ -125,7 +125,7 @@ func (a *Alerts) decode(entity []byte) (*stored, error) {
 // the caller draws them.
 func (a *Alerts) evidence(ctx context.Context, p partition, id string) iter.Seq2[alert.Evidence, error] {
 	return func(yield func(alert.Evidence, error) bool) {
-		for entity, err := range a.entities(ctx, &aztables.ListEntitiesOptions{Filter: to.Ptr(rowsOf(p, evidenceOf(id)))}) {
+		for entity, err := range a.table.entities(ctx, &aztables.ListEntitiesOptions{Filter: to.Ptr(rowsOf(p, evidenceOf(id)))}) {
 			var e alert.Evidence
 			if err == nil {
 				if e, err = decodeEvidence(entity); err != nil {
@@ -144,7 +144,7 @@ func (a *Alerts) evidence(ctx context.Context, p partition, id string) iter.Seq2
 func (a *Alerts) alertsOf(ctx context.Context, day []partition, q alert.Query) ([]alert.Alert, error) {
 	hubs, err := each(ctx, day, func(ctx context.Context, p partition) ([]alert.Alert, error) {
 		var alerts []alert.Alert
-		for entity, err := range a.entities(ctx, &aztables.ListEntitiesOptions{Filter: to.Ptr(rowsOf(p, alertRange))}) {
+		for entity, err := range a.table.entities(ctx, &aztables.ListEntitiesOptions{Filter: to.Ptr(rowsOf(p, alertRange))}) {
 			if err != nil {
 				return nil, err
 			}
@@ -184,9 +184,9 @@ func spanOf(since, until time.Time) span {
 // day, the newest first. It looks for the next day only when the caller draws it.
 // If the range is one day, days returns its partition without looking, even if
 // the partition does not exist.
-func (a *Alerts) days(ctx context.Context, hub string, within span) iter.Seq2[[]partition, error] {
+func (t table) days(ctx context.Context, hub string, within span) iter.Seq2[[]partition, error] {
 	return func(yield func([]partition, error) bool) {
-		newest, err := a.newest(ctx, hub, within)
+		newest, err := t.newest(ctx, hub, within)
 		for err == nil && len(newest) > 0 {
 			next := slices.MinFunc(newest, func(p, q partition) int { return p.day - q.day }).day
 			var day, later []partition
@@ -202,7 +202,7 @@ func (a *Alerts) days(ctx context.Context, hub string, within span) iter.Seq2[[]
 			}
 			var following [][]partition
 			following, err = each(ctx, day, func(ctx context.Context, p partition) ([]partition, error) {
-				return a.from(ctx, p.hub, span{p.day + 1, within.oldest})
+				return t.from(ctx, p.hub, span{p.day + 1, within.oldest})
 			})
 			newest = append(later, slices.Concat(following...)...)
 		}
@@ -213,13 +213,13 @@ func (a *Alerts) days(ctx context.Context, hub string, within span) iter.Seq2[[]
 }
 
 // newest returns the newest partition of a hub, or of each hub if hub is empty.
-func (a *Alerts) newest(ctx context.Context, hub string, within span) ([]partition, error) {
+func (t table) newest(ctx context.Context, hub string, within span) ([]partition, error) {
 	if hub != "" {
-		return a.from(ctx, partitionOf(hub, time.Time{}).hub, within)
+		return t.from(ctx, hub, within)
 	}
 	var all []partition
 	for filter := ""; ; {
-		key, err := a.first(ctx, filter)
+		key, err := t.first(ctx, filter)
 		if key == "" || err != nil {
 			return all, err
 		}
@@ -234,7 +234,7 @@ func (a *Alerts) newest(ctx context.Context, hub string, within span) ([]partiti
 		case p.day >= within.newest:
 			all = append(all, p)
 		default:
-			ps, err := a.from(ctx, p.hub, within)
+			ps, err := t.from(ctx, p.hub, within)
 			if err != nil {
 				return nil, err
 			}
@@ -245,7 +245,7 @@ func (a *Alerts) newest(ctx context.Context, hub string, within span) ([]partiti
 
 // from returns the newest partition of a hub, or none. hub is the name as keys
 // have it. If the range is one day, from returns its partition without a request.
-func (a *Alerts) from(ctx context.Context, hub string, within span) ([]partition, error) {
+func (t table) from(ctx context.Context, hub string, within span) ([]partition, error) {
 	newest, oldest := partition{hub, within.newest}, partition{hub, within.oldest}
 	switch {
 	case newest.day > oldest.day:
@@ -254,7 +254,7 @@ func (a *Alerts) from(ctx context.Context, hub string, within span) ([]partition
 		return []partition{newest}, nil
 	}
 	for lower := "ge " + quoted(newest.String()); ; {
-		key, err := a.first(ctx, "PartitionKey "+lower+" and PartitionKey le "+quoted(oldest.String()))
+		key, err := t.first(ctx, "PartitionKey "+lower+" and PartitionKey le "+quoted(oldest.String()))
 		if key == "" || err != nil {
 			return nil, err
 		}
@@ -266,18 +266,18 @@ func (a *Alerts) from(ctx context.Context, hub string, within span) ([]partition
 }
 
 // first returns the first PartitionKey that matches a filter, or "".
-func (a *Alerts) first(ctx context.Context, filter string) (string, error) {
+func (t table) first(ctx context.Context, filter string) (string, error) {
 	options := &aztables.ListEntitiesOptions{Select: to.Ptr("PartitionKey"), Top: to.Ptr(int32(1))}
 	if filter != "" {
 		options.Filter = &filter
 	}
-	for entity, err := range a.entities(ctx, options) {
+	for entity, err := range t.entities(ctx, options) {
 		if err != nil {
 			return "", err
 		}
 		var k key
 		if err := decode(entity, &k); err != nil {
-			return "", fmt.Errorf("table %q: %w", a.table.name, err)
+			return "", fmt.Errorf("table %q: %w", t.name, err)
 		}
 		return k.PartitionKey, nil
 	}
@@ -286,14 +286,14 @@ func (a *Alerts) first(ctx context.Context, filter string) (string, error) {
 
 // entities returns the rows that match a filter. It reads them page by page, as
 // the caller draws them.
-func (a *Alerts) entities(ctx context.Context, options *aztables.ListEntitiesOptions) iter.Seq2[[]byte, error] {
+func (t table) entities(ctx context.Context, options *aztables.ListEntitiesOptions) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		// A page can be empty without being the last
 		// (https://learn.microsoft.com/rest/api/storageservices/query-timeout-and-pagination).
-		for pages := a.table.client.NewListEntitiesPager(options); pages.More(); {
+		for pages := t.client.NewListEntitiesPager(options); pages.More(); {
 			page, err := pages.NextPage(ctx)
 			if err != nil {
-				yield(nil, a.unread(err))
+				yield(nil, t.unread(err))
 				return
 			}
 			for _, entity := range page.Entities {
@@ -306,11 +306,11 @@ func (a *Alerts) entities(ctx context.Context, options *aztables.ListEntitiesOpt
 }
 
 // unread explains the error of a request that reads.
-func (a *Alerts) unread(err error) error {
+func (t table) unread(err error) error {
 	if hasCode(err, aztables.TableNotFound) {
-		return a.table.absent("no alert was ever raised here")
+		return t.absent()
 	}
-	return a.table.explain("read", err)
+	return t.explain("read", err)
 }
 
 // each calls f for each partition, for several at the same time. It returns the
