@@ -144,8 +144,9 @@ type Classification struct {
 	Rule       string // the name of the rule that decided
 	Stated     bool   // whether the service says so in as many words
 	Text       string // what it says, the whole of it; "" if nothing is stated
-	// Unknown is the whole of a text that the table does not know, so that somebody
-	// can add it. It is "" if there is none, and if a cause is stated.
+	// Unknown is a sentence that the table does not know, so that somebody can add it:
+	// in lower case, and without what the service repeats of a client, so that it is
+	// the same for all clients. It is "" if there is none, and if a cause is stated.
 	Unknown string
 }
 
@@ -187,7 +188,7 @@ func decide(r Record, code string, statements []statement) Classification {
 		}
 	}
 	if unknown >= 0 {
-		return Classification{Cause: Unclassified, Rule: UnknownText, Unknown: statements[unknown].text}
+		return Classification{Cause: Unclassified, Rule: UnknownText, Unknown: statements[unknown].said}
 	}
 	return Classification{Cause: Unclassified, Rule: NoRule}
 }

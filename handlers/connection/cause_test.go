@@ -97,7 +97,7 @@ func TestClassify(t *testing.T) {
 		return Classification{Cause: cause, Rule: rule, Stated: true, Text: text}
 	}
 	unknown := func(text string) Classification {
-		return Classification{Cause: Unclassified, Rule: UnknownText, Unknown: text}
+		return Classification{Cause: Unclassified, Rule: UnknownText, Unknown: strings.ToLower(text)}
 	}
 	for _, c := range []struct {
 		name, operation, code, description, auth string
@@ -132,7 +132,7 @@ func TestClassify(t *testing.T) {
 		{"a body of JSON", "deviceConnect", "401003", `{"Message":"ErrorCode:IotHubUnauthorized","ExceptionMessage":"The specified SAS token is expired"}`, sas,
 			stated(TokenExpired, "StatedTokenExpired", `{"Message":"ErrorCode:IotHubUnauthorized","ExceptionMessage":"The specified SAS token is expired"}`)},
 		{"a body of JSON with the name of the error", "deviceConnect", "401003", `{"errorCode":401003,"trackingId":"a","message":"IotHubUnauthorized"}`, sas, Classification{Cause: TokenInvalid, Rule: "RefusedToken"}},
-		{"a body of JSON without a message", "deviceConnect", "401003", `{"id":"token is expired"}`, sas, unknown(`{"id":"token is expired"}`)},
+		{"a body of JSON without a message", "deviceConnect", "401003", `{"id":"token is expired"}`, sas, unknown(`{":"}`)},
 		{"", "deviceConnect", "", "", sas, Classification{PassedOver: Connected}},
 		{"", "deviceConnect", "0", "", sas, Classification{PassedOver: Connected}},
 		{"", "deviceConnect", "200", "", sas, Classification{PassedOver: Connected}},
@@ -224,7 +224,7 @@ func TestEchoes(t *testing.T) {
 		for _, echo := range []string{"'%s'", `"%s"`, `\"%s\"`, "`%s`", "“%s”", "‘%s’", "«%s»", "cn=%s", "CN = %s, O=b", `CN=a\, %s`, `CN="a, %s"`, "'a%s", `"%s`} {
 			echo = strings.Replace(echo, "%s", rule.Phrase, 1)
 			for _, text := range []string{"Refused " + echo, echo, "Subject: " + echo + "\n"} {
-				if c := classify(t, map[string]any{"resultType": "401003", "resultDescription": text}, map[string]any{"authType": "sas"}); c.Rule != UnknownText || c.Unknown != text {
+				if c := classify(t, map[string]any{"resultType": "401003", "resultDescription": text}, map[string]any{"authType": "sas"}); c.Rule != UnknownText || c.Unknown != withoutEchoes(strings.ToLower(text)) || strings.Contains(c.Unknown, rule.Phrase) {
 					t.Errorf("%q: have %+v", text, c)
 				}
 				mismatch := "Thumbprint does not match configuration: " + text

@@ -55,6 +55,9 @@ func (j Judge) Relay(ctx context.Context, in host.Invocation) (host.Outcome, err
 	for reason, n := range result.PassedOver {
 		out.Counts["passed over: "+string(reason)] = n
 	}
+	for sentence, n := range result.Unknown {
+		out.Counts["unknown sentence: "+sentence] = n
+	}
 	if result.Repeated > 0 {
 		out.Counts["repeated"] = result.Repeated
 	}

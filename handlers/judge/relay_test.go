@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,6 +13,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/detector"
 	"hubwatch/handlers/host"
 )
 
@@ -169,5 +172,60 @@ func TestRelayQuarantines(t *testing.T) {
 		if out, err := (Judge{Quarantine: failing}).Relay(t.Context(), host.Invocation{Data: test.data}); err == nil || len(out.Outputs) > 0 {
 			t.Errorf("%s: with a quarantine that is down the error is %v and there are %d outputs: want a batch that is tried again", name, err, len(out.Outputs))
 		}
+	}
+}
+
+// TestRelayCountsWhatNamesNoDevice checks that failed connections whose records name
+// no device are one alert about the hub a day, with each of them as its evidence, and
+// that none of them is quarantined. A record that names no hub is.
+func TestRelayCountsWhatNamesNoDevice(t *testing.T) {
+	var records []string
+	for i := range 40 {
+		r := strings.Replace(failedConnection(""), "10:00:00", fmt.Sprintf("10:00:%02d", i), 1)
+		switch {
+		case i%4 == 1:
+			r = strings.Replace(r, `"deviceId":""`, `"deviceId":null`, 1)
+		case i%4 == 2:
+			r = strings.Replace(r, `"deviceId":"",`, ``, 1)
+		case i%4 == 3:
+			r = strings.Replace(r, `"deviceId":""`, `"deviceId":{}`, 1)
+		}
+		records = append(records, r, strings.Replace(r, "2026-02-01", "2026-02-02", 1))
+	}
+	nowhere := strings.Replace(failedConnection(""), "CONTOSO-HUB", "", 1)
+	store := &quarantineStore{}
+	out, err := Judge{Quarantine: store}.Relay(t.Context(), host.Invocation{Function: RelayName, Data: hubMessages(t, `{"records":[`+strings.Join(append(records, nowhere), ",")+`]}`)})
+	if err != nil || len(store.kept) != 1 || string(store.kept[0].Body) != nowhere {
+		t.Errorf("quarantined %+v, error %v; want the record that names no hub", store.kept, err)
+	}
+	alerts, evidence := map[string]int{}, map[string]bool{}
+	for _, raw := range published(t, out) {
+		for _, d := range detector.All {
+			v := d.Judge(raw)
+			if v.Err != nil {
+				t.Errorf("%s: %v", d.Name, v.Err)
+			}
+			for _, o := range v.Occurrences {
+				if o.Entity != (alert.Entity{Type: alert.IoTHub, Name: "CONTOSO-HUB"}) || !strings.HasPrefix(o.Message, "A device that the log does not name was refused by ") {
+					t.Errorf("an alert about %+v: %s", o.Entity, o.Message)
+				}
+				alerts[o.ID]++
+				evidence[o.Event.ID] = true
+			}
+		}
+	}
+	counts := slices.Collect(maps.Values(alerts))
+	if !slices.Equal(counts, []int{40, 40}) || len(evidence) != 80 {
+		t.Errorf("alerts that count %v, of %d events; want one of 40 for each of two days", counts, len(evidence))
+	}
+}
+
+// TestRelayCountsUnknownSentences checks that the log of an invocation has the
+// sentences that no rule knows.
+func TestRelayCountsUnknownSentences(t *testing.T) {
+	message := `{"records":[` + strings.Replace(failedConnection("pump-01"), `"IotHubUnauthorized"`, `"The moon is in the way."`, 1) + `]}`
+	out, err := Judge{Quarantine: &quarantineStore{}}.Relay(t.Context(), host.Invocation{Function: RelayName, Data: hubMessages(t, message)})
+	if err != nil || out.Counts["unclassified"] != 1 || out.Counts["unknown sentence: the moon is in the way."] != 1 {
+		t.Errorf("counts %v, error %v", out.Counts, err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"hubwatch/handlers/connection"
+	"hubwatch/handlers/secret"
 )
 
 // mostBytes is the largest event that Event Grid takes
@@ -34,7 +35,20 @@ type Result struct {
 	PassedOver map[connection.Reason]int // records of no failed connection
 	Repeated   int                       // records that are in the batch a second time
 	Unreadable []Unreadable              // records of which nothing can be made, now or later
+	// Unknown counts the sentences of the service in the relayed records that
+	// connection.Rules does not know, so that somebody can add them: without secrets,
+	// printable, and of bounded length. All beyond mostSentences different ones count
+	// as OtherSentences.
+	Unknown map[string]int
 }
+
+// OtherSentences is the name in Result.Unknown of those that are too many.
+const OtherSentences = "(other sentences)"
+
+const (
+	mostSentences = 8   // different ones of a batch
+	mostSentence  = 200 // characters of each
+)
 
 // Unreadable is a record, or a part of a message in which there may have been
 // one, that no event can be made of.
@@ -52,7 +66,7 @@ type Unreadable struct {
 // whole seconds: two failures within a second that differ in nothing are one.
 func Relay(messages [][]byte) Result {
 	w := worker{seen: map[[sha256.Size]byte]bool{}, Result: Result{
-		Relayed: map[connection.Cause]int{}, PassedOver: map[connection.Reason]int{},
+		Relayed: map[connection.Cause]int{}, PassedOver: map[connection.Reason]int{}, Unknown: map[string]int{},
 	}}
 	for i, message := range messages {
 		for raw, err := range connection.Records(message) {
@@ -117,7 +131,31 @@ func (w *worker) relay(raw jsontext.Value) error {
 	w.seen[id] = true
 	w.Events = append(w.Events, e)
 	w.Relayed[c.Cause]++
+	if c.Unknown != "" {
+		s := unknownSentence(r)
+		if _, known := w.Unknown[s]; !known && len(w.Unknown) >= mostSentences {
+			s = OtherSentences
+		}
+		w.Unknown[s]++
+	}
 	return nil
+}
+
+// unknownSentence returns the sentence of r that no rule knows, fit for a log: one line
+// without credentials and invisible characters, cut where it is long. Credentials are
+// taken out of the record's own texts, before they become lower case: some are known
+// by their capital letters.
+func unknownSentence(r connection.Record) string {
+	texts := make([]string, len(r.Texts))
+	for i, text := range r.Texts {
+		texts[i] = secret.RedactString(text)
+	}
+	r.Texts = texts
+	visible := secret.Visible(connection.Classify(r).Unknown)
+	if runes := []rune(visible); len(runes) > mostSentence {
+		return string(runes[:mostSentence-1]) + "…"
+	}
+	return visible
 }
 
 // depth returns how many objects and arrays stand inside each other in raw, which

@@ -40,6 +40,7 @@ type outcome struct {
 	PassedOver map[connection.Reason]int `json:"passedOver,omitempty"`
 	Repeated   int                       `json:"repeated,omitzero"`
 	Unreadable []unreadable              `json:"unreadable,omitempty"`
+	Unknown    map[string]int            `json:"unknown,omitempty"`
 }
 
 type unreadable struct {
@@ -49,7 +50,7 @@ type unreadable struct {
 }
 
 func outcomeOf(r Result) outcome {
-	o := outcome{Events: r.Events, Relayed: r.Relayed, PassedOver: r.PassedOver, Repeated: r.Repeated}
+	o := outcome{Events: r.Events, Relayed: r.Relayed, PassedOver: r.PassedOver, Repeated: r.Repeated, Unknown: r.Unknown}
 	for _, u := range r.Unreadable {
 		o.Unreadable = append(o.Unreadable, unreadable{u.Message, string(u.Raw), u.Err.Error()})
 	}
@@ -526,4 +527,44 @@ func plain(message []byte, deep bool) error {
 		}
 	}
 	return nil
+}
+
+// TestUnknownSentences checks that the sentences that the rules do not know are
+// counted, each once for all devices, without secrets and what a log cannot show, and
+// that there are never more than a log line takes.
+func TestUnknownSentences(t *testing.T) {
+	var records []string
+	say := func(text string) {
+		t.Helper()
+		quoted, err := json.Marshal(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		records = append(records, record("deviceConnect", fmt.Sprintf(`"level":"Error","resultType":"401003","resultDescription":%s`, quoted),
+			fmt.Sprintf(`{"deviceId":"dev-%d","authType":"sas"}`, len(records))))
+	}
+	for i := range 5 {
+		say(fmt.Sprintf("The moon is in the way of device 'dev-%d'.", i))
+	}
+	say("Look\n here: \u202e the token eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJVMFZEVWtWVSJ9.U0VDUkVUU0VDUkVUU0VDUkVU was sent")
+	say("IotHubUnauthorized")        // the name of the error
+	say("the token is expired")      // a sentence that is known
+	say(strings.Repeat("long ", 99)) // cut
+	for i := range 20 {
+		say(strings.Repeat("other ", i+1))
+	}
+	got := Relay([][]byte{[]byte(`{"records":[` + strings.Join(records, ",") + `]}`)})
+	if n := got.Unknown["the moon is in the way of device '."]; n != 5 {
+		t.Errorf("the same sentence of five devices counts %d: %v", n, got.Unknown)
+	}
+	sum := 0
+	for sentence, n := range got.Unknown {
+		sum += n
+		if strings.ContainsAny(sentence, "\n\u202e") || strings.Contains(strings.ToLower(sentence), "u0vdukvu") || len([]rune(sentence)) > mostSentence {
+			t.Errorf("the log gets %q", sentence)
+		}
+	}
+	if len(got.Unknown) != mostSentences+1 || sum != len(records)-2 || got.Unknown[OtherSentences] != 20-5 {
+		t.Errorf("%d sentences of %d records, want %d and others, of %d: %v", len(got.Unknown), sum, mostSentences, len(records)-2, got.Unknown)
+	}
 }

@@ -224,6 +224,7 @@ func TestQuarantineByDay(t *testing.T) {
 		requests int      // to look for days, and one for each partition
 	}{
 		"one day of one function":   {QuarantineQuery{Function: "CertificateAdded", Since: noon, Until: noon}, []string{"added 0"}, 1},
+		"newest first within a day": {QuarantineQuery{Function: "RelayResourceLogs", Since: noon, Until: noon.Add(time.Hour)}, []string{"relayed 0", "the same"}, 1},
 		"two days of one function":  {QuarantineQuery{Function: "CertificateAdded", Since: noon.AddDate(0, 0, -1)}, []string{"added 0", "added 1"}, 2 + 3},
 		"since":                     {QuarantineQuery{Since: noon.Add(time.Second)}, []string{"relayed 0"}, 2 + 7},
 		"until":                     {QuarantineQuery{Function: "CertificateAdded", Until: noon.AddDate(0, 0, -4)}, []string{"added 4"}, 1 + 2},
