@@ -320,12 +320,12 @@ func (m *maker) on(r event.ResourceID) {
 	m.add(aboutHub(r.Name, "subject: resource id ", "; data.resourceUri: "+isNot(r.ChildType, provisioning.Type)),
 		"a provisioning service as resourceUri", member{subject, m.Subject + "/word"}, member{resourceURI, other})
 
+	m.add(aboutHub(r.Name+"-other", "subject: resource id ", "; data.resourceUri names another resource, "),
+		"a name on another hub that cannot be read as the subject", member{subject, hub + "-other/word/.."})
 	if !m.types[""] {
 		m.add(m.unchanged(), "the hub as the subject", member{subject, hub})
 		m.add(aboutHub(r.Name+"-other", "subject: "+isNot("", r.Type), "; data.resourceUri names another resource, "),
 			"another hub as the subject", member{subject, hub + "-other"})
-		m.add(aboutHub(r.Name+"-other", "subject: resource id ", "; data.resourceUri names another resource, "),
-			"a name on another hub that cannot be read as the subject", member{subject, hub + "-other/" + r.ChildType + "/.."})
 		m.add(aboutHub(r.Name, "subject: "+isNot("", r.Type), "; data.resourceUri: "+isNot("", r.Type)),
 			"without a name", member{subject, hub}, member{resourceURI, hub})
 	}
@@ -363,7 +363,21 @@ func (m *maker) unreadable(r event.ResourceID) {
 			"neither is an id: "+id[len(kind):], member{subject, id}, member{resourceURI, id})
 	}
 	m.add(aboutHub(r.Name, "subject: resource id ", "; data.resourceUri: resource id \"\""),
-		"a subject that is not an id, and no resourceUri", member{subject, names[len(names)-1]}, member{resourceURI, ""})
+		"a subject that is not an id, and no resourceUri", member{subject, names[0]}, member{resourceURI, ""})
+
+	// Event Grid's filter looks for a part of the subject, so the subject may begin
+	// with anything. If the subject does not name a hub, the resourceUri may.
+	broken := "x" + m.Subject
+	provisioning := r
+	provisioning.Type = "Microsoft.Devices/provisioningServices"
+	service := provisioning.Resource()
+	m.add(m.unchanged(), "a subject that begins otherwise", member{subject, broken})
+	m.add(aboutHub(r.Name, "subject: resource id ", "; data.resourceUri: resource id "),
+		"a subject that begins otherwise, and a resourceUri that is not an id", member{subject, broken}, member{resourceURI, names[0]})
+	for _, uri := range []string{broken, service, service + "/providers/Microsoft.Devices/IotHubs/.."} {
+		m.add(want{outcome: Refused, reason: "subject: resource id "},
+			"a subject that begins otherwise, and the resourceUri "+uri, member{subject, broken}, member{resourceURI, uri})
+	}
 }
 
 // aboutHub wants an alert about the hub, and a reason of the quarantine that begins

@@ -27,35 +27,38 @@ func TestVariants(t *testing.T) {
 		outcomes[what] = v.want.outcome
 	}
 	for what, want := range map[string]string{
-		"the event type " + event.ResourceWriteSuccess:            NotDelivered,
-		"the event type " + event.ResourceActionFailure:           NotDelivered,
-		"the event type " + connection.Failed:                     NotDelivered,
-		"the event type " + event.ResourceActionSuccess:           "", // the case fires on it
-		"the event type in upper case":                            Alert,
-		"the operation Microsoft.Devices/IotHubs/write":           NotDelivered,
-		"the operation Microsoft.Devices/IotHubs/listkeys/action": "",
-		"the operation in lower case":                             Alert,
-		"without an operation":                                    Refused,
-		"without an id":                                           Refused,
-		"a number as resourceUri":                                 Refused,
-		"without an actor":                                        Alert,
-		"unreadable members":                                      "", // the case has none to break
-		"the ids in upper case":                                   Alert,
-		"a subject that is not an id":                             Alert,
-		"neither is an id: /h/word":                               Alert,
-		"a subject that is not an id, and no resourceUri":         Alert,
-		"on a provisioning service":                               NotDelivered,
-		"on the hub":                                              "",
-		"without a name":                                          "", // the hub has its name in its id
-		"on the hub/certificates/other":                           Refused,
-		"the hub/certificates/other as the subject":               Refused,
-		"the hub as the subject":                                  "",
+		"the event type " + event.ResourceWriteSuccess:                         NotDelivered,
+		"the event type " + event.ResourceActionFailure:                        NotDelivered,
+		"the event type " + connection.Failed:                                  NotDelivered,
+		"the event type " + event.ResourceActionSuccess:                        "", // the case fires on it
+		"the event type in upper case":                                         Alert,
+		"the operation Microsoft.Devices/IotHubs/write":                        NotDelivered,
+		"the operation Microsoft.Devices/IotHubs/listkeys/action":              "",
+		"the operation in lower case":                                          Alert,
+		"without an operation":                                                 Refused,
+		"without an id":                                                        Refused,
+		"a number as resourceUri":                                              Refused,
+		"without an actor":                                                     Alert,
+		"unreadable members":                                                   "", // the case has none to break
+		"the ids in upper case":                                                Alert,
+		"a subject that is not an id":                                          Alert,
+		"neither is an id: /h/word":                                            Alert,
+		"a subject that is not an id, and no resourceUri":                      Alert,
+		"a subject that begins otherwise":                                      Alert,
+		"a subject that begins otherwise, and a resourceUri that is not an id": Alert,
+		"a subject that begins otherwise, and the resourceUri x" + hubID:       Refused,
+		"on a provisioning service":                                            NotDelivered,
+		"on the hub":                                                           "",
+		"without a name":                                                       "", // the hub has its name in its id
+		"on the hub/certificates/other":                                        Refused,
+		"the hub/certificates/other as the subject":                            Refused,
+		"the hub as the subject":                                               "",
 	} {
 		if outcomes[what] != want {
 			t.Errorf("%s: have %q, want %q", what, outcomes[what], want)
 		}
 	}
-	if want := 9 + 2 + 1 + 1 + 2 + 1 + 2 + 1 + 2 + 3 + 3 + 2*(len(below)-1); len(all) != want {
+	if want := 9 + 2 + 1 + 1 + 2 + 1 + 2 + 1 + 2 + 3 + 9 + 2*(len(below)-1); len(all) != want {
 		t.Errorf("%d variants, want %d", len(all), want)
 	}
 

@@ -77,9 +77,6 @@ func (t target) decode(e event.Event) (operation, error) {
 		return operation{}, err
 	}
 	id, err := t.find(e.Subject, o.ResourceURI)
-	if id.Name == "" {
-		return operation{}, err
-	}
 	op := operation{Operation: o, hub: alert.Hub{Name: id.Name, ResourceID: id.Resource(), SubscriptionID: id.SubscriptionID}}
 	if err != nil {
 		op.entity = alert.Entity{Type: alert.IoTHub, Name: id.Name}
@@ -132,7 +129,8 @@ func hubOf(id string) (hub event.ResourceID, isID bool) {
 	}
 	const last = 8 // segment: the name of the hub; the id begins with a slash
 	segments := strings.Split(id, "/")
-	if r, err := event.ParseResourceID(strings.Join(segments[:min(last+1, len(segments))], "/")); err == nil && r.OnHub() {
+	r, _ := event.ParseResourceID(strings.Join(segments[:min(last+1, len(segments))], "/"))
+	if r.OnHub() {
 		hub = r
 	}
 	return hub, false

@@ -49,13 +49,13 @@ var reasons = []reason{
 		because: "The trigger takes every subject and every operation. The cases of detectors that do not kill it.",
 	},
 	{
-		function: "detector.target.find",
-		changes: []change{{
-			`if named, err := event.ParseResourceID(subject); err == nil && !named.Holds(id) {`,
-			`if named, err := event.ParseResourceID(subject); err == nil && true {`,
-		}},
+		function: "detector.hubOf",
+		changes: []change{
+			{`if r.OnHub() && r.ChildType == "" {`, `if false {`},
+			{`if r.OnHub() && r.ChildType == "" {`, `if r.OnHub() && r.ChildType == "mutant" {`},
+		},
 		of:      isOnHubItself,
-		because: "A subject that is the id of a hub is what the detector looks for, so nothing stands in for it.",
+		because: "The id of a hub is what the detector looks for, so hubOf is not asked about it.",
 	},
 	{
 		function: "connection.Rule.applies",
