@@ -217,7 +217,7 @@ func (rule Rule) applies(r Record, code string, statements []statement) (string,
 // (https://learn.microsoft.com/azure/iot-hub/troubleshoot-error-codes#401003-iot-hub-unauthorized).
 const noCause = "authentication failed for this device, renew token or certificate and reconnect"
 
-// namesError reports whether a statement says no more than which error it is.
+// namesError reports whether the statement is only the name or the code of the error.
 func (s statement) namesError(code string) bool {
 	text := strings.Trim(s.raw, " .")
 	return errorNames[text] != "" || text == code || text == noCause
@@ -235,8 +235,9 @@ var errorNames = map[string]string{
 	"systemmodulemodifyunauthorizedaccess": "401100",
 }
 
-// code returns the record's error code; if it has none, that of the error that it
-// names, its HTTP status, or what else it has for a result. It is "" for success.
+// code returns the error code of the record. If the record has no code, code returns
+// the code of the error that the record names, or else its HTTP status, or else its
+// result as it is. It returns "" for success.
 func (r Record) code() string {
 	result := strings.ToLower(strings.TrimSpace(r.ResultType))
 	for _, s := range []string{result, strings.ToLower(r.ResultDescription), strings.TrimSpace(r.StatusCode)} {
@@ -253,7 +254,8 @@ func (r Record) code() string {
 	return result
 }
 
-// passedOver says what a record with the code of no failed authentication is of.
+// passedOver says what a record is of whose code is not that of a failed
+// authentication.
 func passedOver(operation, code string) Reason {
 	switch {
 	case code == "" && strings.EqualFold(operation, deviceConnect):

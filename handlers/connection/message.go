@@ -20,10 +20,10 @@ import (
 // a byte order mark. An object that has an array of records and a category is
 // both a message and a record.
 //
-// A record is a JSON object, which is all that Records looks at. What is none
-// loses itself alone: Records goes on at the next record after a comma, or at the
-// next line that begins with one. A record is a part of b, not a copy of it. What
-// was lost is a part of b too, or all of it if b just ends too early.
+// Records takes every JSON object for a record. Anything else is lost, and no record
+// is lost with it: Records goes on at the next record after a comma, or at the next
+// line that begins with a record. A record is a part of b, not a copy. What was lost
+// is a part of b too, or the whole of b if b ends too early.
 func Records(b []byte) iter.Seq2[jsontext.Value, error] {
 	return func(yield func(jsontext.Value, error) bool) {
 		b := bytes.TrimPrefix(b, []byte("\uFEFF"))
@@ -41,7 +41,7 @@ func Records(b []byte) iter.Seq2[jsontext.Value, error] {
 	}
 }
 
-// splitter goes through b once, and again only over what is broken.
+// splitter reads b once. It reads only broken parts again.
 type splitter struct {
 	b       []byte
 	yield   func(jsontext.Value, error) bool
@@ -49,8 +49,8 @@ type splitter struct {
 
 	decoder jsontext.Decoder
 	source  bytes.Buffer
-	// patience is how many more bytes may be read in vain, so that no b takes
-	// more than linear time.
+	// patience is how many more bytes the splitter may read without finding a value.
+	// It bounds the time for any b to linear time.
 	patience int
 }
 
@@ -79,7 +79,7 @@ func (s *splitter) value(pos int) (end int, err error) {
 	return pos + int(s.decoder.InputOffset()), nil
 }
 
-// space returns the position of the first byte from pos on that is no JSON
+// space returns the position of the first byte from pos on that is not JSON
 // whitespace.
 func (s *splitter) space(pos int) int {
 	for pos < len(s.b) && isSpace(s.b[pos]) {
@@ -95,8 +95,8 @@ func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\
 // is reports whether c stands at pos.
 func (s *splitter) is(c byte, pos int) bool { return pos < len(s.b) && s.b[pos] == c }
 
-// object takes the object at start, a record or a message with records, and
-// returns the position after it, or after what was lost of it.
+// object yields the object at start if it is a record, and its records if it is a
+// message. It returns the position after the object, or after what was lost of it.
 func (s *splitter) object(start int) int {
 	records := []byte(`"records"`)
 	pos := s.space(start + 1)
@@ -154,9 +154,9 @@ func (s *splitter) object(start int) int {
 	return pos + 1
 }
 
-// array takes the records from pos to the end of their array, and the messages
-// among them if there may be some, and returns the position after it. It returns
-// false if what was lost has the array's end in it.
+// array yields the records from pos to the end of their array. With messages, it
+// yields the records of messages in the array as well. It returns the position after
+// the array, and false if the end of the array was lost.
 func (s *splitter) array(pos int, messages bool) (int, bool) {
 	for !s.stopped {
 		pos = s.space(pos)
@@ -211,12 +211,12 @@ func (s *splitter) tell(value jsontext.Value, err error) {
 	}
 }
 
-// lose yields what is lost because of err, from start to where it can go on,
-// which it returns: at a record after a comma, if start is inside an array, or
-// else at the beginning of a line. It tells which of the two.
+// lose yields what is lost because of err. It returns the position at which the
+// caller goes on: at a record after a comma if start is inside an array, and else at
+// the beginning of a line. inside is true for a record after a comma.
 func (s *splitter) lose(start int, err error, inArray bool) (pos int, inside bool) {
 	before := byte(0) // the last byte before pos that is not whitespace
-	newLine := false  // whether pos begins a line but for whitespace
+	newLine := false  // whether only whitespace stands between the beginning of the line and pos
 	for pos = start; pos < len(s.b); pos++ {
 		c := s.b[pos]
 		if pos > start && (c == '{' || c == '[') {

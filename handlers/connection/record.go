@@ -165,10 +165,9 @@ type row struct {
 }
 
 // DecodeRecord reads a resource-log record, or a row that Log Analytics made of one.
-// Of a metric, which has no category, and of another category than Connections it
-// reads no more than category and operation, since their other members are none of
-// its business. Its error says what is missing or wrong, and means that no later
-// attempt can do better.
+// A metric has no category. Of a metric, and of a record of another category than
+// Connections, DecodeRecord reads category and operation only. The error says what is
+// missing or wrong, and means that no later attempt can do better.
 func DecodeRecord(raw jsontext.Value) (Record, error) {
 	var v struct {
 		client
@@ -225,8 +224,8 @@ func DecodeRecord(raw jsontext.Value) (Record, error) {
 		}
 	}
 
-	// The first of several members that is not empty counts, and each that is
-	// there is looked at.
+	// Of several members, the first that is not empty counts. Each is checked for
+	// another form.
 	read := func(name string, members ...*member) (text string) {
 		for _, m := range members {
 			if m.odd {

@@ -76,9 +76,10 @@ func withoutEchoes(text string) string {
 	return b.String()
 }
 
-// quotation returns the end of the quotation that begins at start, or start if none
-// begins there. An apostrophe is not a quotation mark: it does not open a quotation
-// behind a letter or before a space, and no mark closes one before a letter.
+// quotation returns the end of the quotation that begins at start, or start if no
+// quotation begins there. An apostrophe is not a quotation mark: it does not open a
+// quotation after a letter or before a space, and no mark closes a quotation before a
+// letter.
 func quotation(text string, start int) (end int) {
 	c, size := utf8.DecodeRuneInString(text[start:])
 	closer, opens := closing[c]

@@ -90,8 +90,8 @@ func connectionMessage(r connection.Record, c connection.Classification, hub, wh
 	return fmt.Sprintf("%s %s IoT hub %q, %s: %s (%s).", who, did, hub, where, what, ground)
 }
 
-// connectionProperties is what the record says, so that a reader can judge the
-// rule that decided.
+// connectionProperties returns what the record says. With that, a reader can check
+// the rule that decided.
 func connectionProperties(r connection.Record, c connection.Classification) map[string]string {
 	p := map[string]string{
 		"Rule":              c.Rule,

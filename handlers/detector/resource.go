@@ -70,7 +70,8 @@ type operation struct {
 // one thing that is a t: the operation says that it was a t, so the event is kept
 // for a person to read. Beside the error it returns the operation as one on the
 // hub, if the event names a hub and only the name of the t cannot be read. Nobody
-// can hide an operation behind such a name.
+// can hide an operation behind such a name. If no hub can be read, the operation has
+// no hub, and no finding.
 func (t target) decode(e event.Event) (operation, error) {
 	o, err := e.Operation()
 	if err != nil {

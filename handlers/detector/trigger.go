@@ -47,8 +47,9 @@ type AdvancedFilter struct {
 	Values       []string `json:"values"`
 }
 
-// Filter returns what Event Grid is told to deliver: just the events that t
-// matches. Its keys mean the same in both delivery schemas.
+// Filter returns the filter of the event subscription. Event Grid then delivers the
+// events that t matches, and no others. The keys mean the same in both delivery
+// schemas.
 func (t Trigger) Filter() Filter {
 	f := Filter{IncludedEventTypes: t.EventTypes}
 	if t.Operations != nil {

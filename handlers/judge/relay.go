@@ -111,9 +111,10 @@ func messages(data jsontext.Value) ([][]byte, error) {
 	return list, nil
 }
 
-// distribute puts events into output bindings, in order, each as full as a topic
-// takes it. It returns what does not fit: a batch that the topic refused would be
-// tried again for ever, and hold up all that came after it.
+// distribute puts events into output bindings, in order, and fills each binding as
+// far as a topic takes it. It returns the events that do not fit. If they were
+// published, the topic would refuse the batch. The host would then try the batch again
+// without end, and all later messages would wait.
 func distribute(events []jsontext.Value) (outputs map[string]jsontext.Value, left []jsontext.Value) {
 	outputs = map[string]jsontext.Value{}
 	for _, name := range RelayOutputs {
@@ -131,9 +132,9 @@ func distribute(events []jsontext.Value) (outputs map[string]jsontext.Value, lef
 	return outputs, events
 }
 
-// publishedLength returns how long an event is at most when the host publishes
-// it, which writes every character but the plainest as \u and four digits, and may
-// add a traceparent (Azure/azure-sdk-for-net, EventGridPublisherClient;
+// publishedLength returns how long an event is at most when the host publishes it.
+// The host writes all but the plainest characters as \u and four digits, and may add
+// a traceparent (Azure/azure-sdk-for-net, EventGridPublisherClient;
 // https://learn.microsoft.com/dotnet/standard/serialization/system-text-json/character-encoding).
 func publishedLength(e jsontext.Value) int {
 	const traceparent = 80

@@ -29,11 +29,12 @@ import (
 //	CertificateAdded|79739798   e|<hash>
 //	CertificateAdded|79739798   p|<hash>|00, p|<hash>|01, …
 //
-// The day is that of this clock and not that of the event. An event can have any
-// time, or none, and an event of long ago would be where nobody looks. An event that
-// is delivered again after midnight therefore has a second row with the same hash,
-// which a reader shows as one event. Event Grid delivers for 24 hours, so there are
-// two rows at most; a batch of the relay that fails for days has one row a day.
+// The day is the day on which the event came, by the clock of this process. The time
+// of the event is not used: an event can have any time, or none, and nobody would
+// look at a day of long ago. An event that is delivered again after midnight gets a
+// second row with the same hash, and a reader shows both rows as one event. Event
+// Grid delivers for 24 hours, so an event has two rows at most. A message of the
+// relay whose batch fails for days has one row a day.
 const (
 	heldRange = "e"
 	partRange = "p"
