@@ -58,6 +58,7 @@ func scenarios(t testing.TB) map[string]scenario {
 		id, strings.Replace(id, "8000", "8009", 1), at, strings.Replace(at, "T08", "T07", 1))}
 	unreadable := delivery{"CertificateAdded", sample(t, "certificate-added.json", read, `"other": {`)}
 	large := delivery{"CertificateAdded", sample(t, "certificate-added.json", read, `"text": "`+strings.Repeat("long ", 120<<10)+`", "other": {`)}
+	nameless := delivery{"CertificateAdded", sample(t, "certificate-added.json", "/certificates/root-ca", "/certificates/..")}
 	night := delivery{judge.RelayName, sample(t, "logs/night-shift.json")}
 	// The first record stays in its place and becomes unreadable.
 	broken := delivery{judge.RelayName, sample(t, "logs/night-shift.json",
@@ -70,6 +71,9 @@ func scenarios(t testing.TB) map[string]scenario {
 		"a quarantined event":                 {crash: unreadable},
 		"a quarantined event in several rows": {crash: large},
 		"a quarantined event, again":          {first: []delivery{large}, crash: large},
+		"an alert and a quarantined event":    {crash: nameless},
+		"both, without a table":               {noTables: true, crash: nameless},
+		"both, again":                         {first: []delivery{nameless}, crash: nameless},
 		"the first quarantine, no table":      {noTables: true, crash: unreadable},
 		"the relay":                           {crash: night},
 		"the relay with one broken record":    {crash: broken},
