@@ -171,12 +171,14 @@ func ParseRef(s string) (Ref, error) {
 
 // Quarantine keeps what could not be judged.
 type Quarantine interface {
-	// Quarantine keeps an event that can never be judged. It is idempotent for the
-	// same Function and Body. After an error the caller tries again.
+	// Quarantine keeps an event that can never be judged, or of which a part cannot. It
+	// is idempotent for the same Function and Body on one UTC day. After an error the
+	// caller tries again.
 	Quarantine(ctx context.Context, q Quarantined) error
 }
 
-// Quarantined is an event that a function could not judge and never will.
+// Quarantined is an event that a function could not judge, or not whole, and never
+// will.
 type Quarantined struct {
 	Function string // the function that it was delivered to
 	EventID  string // "" if it could not be read
