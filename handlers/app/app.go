@@ -25,6 +25,7 @@ var (
 type App struct {
 	Detectors  []detector.Detector
 	Alerts     *table.Alerts
+	Failures   *table.Alerts // the same table, for a flood of failed connections
 	Quarantine *table.Quarantine
 }
 
@@ -54,18 +55,33 @@ func (c Config) Open() (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &App{c.detectors(), account.Alerts(c.AlertsTable), account.Quarantine(c.QuarantineTable)}, nil
+	alerts := account.Alerts(c.AlertsTable)
+	return &App{c.detectors(), alerts, alerts.Failures(), account.Quarantine(c.QuarantineTable)}, nil
 }
 
 // Judge returns what judges events with the app's stores.
-func (a *App) Judge() judge.Judge { return judge.Judge{Alerts: a.Alerts, Quarantine: a.Quarantine} }
+func (a *App) Judge() judge.Judge {
+	return judge.Judge{Alerts: a.Alerts, Failures: a.Failures, Quarantine: a.Quarantine}
+}
+
+// Lanes of the functions. A device that fails to connect can make as many events as
+// it likes, which must not keep a change of a hub waiting.
+const (
+	laneChanges  = "changes"
+	laneFailures = "failures"
+	laneRelay    = "relay"
+)
 
 // Functions returns every function of hubwatch: one for each detector, and the
 // relay. Their work is done by j.
 func Functions(detectors []detector.Detector, j judge.Judge) []host.Function {
 	functions := []host.Function{relay(j)}
 	for _, d := range detectors {
-		functions = append(functions, host.Function{Name: d.Name, Trigger: host.EventGrid{}, Run: j.Detect(d)})
+		lane := laneChanges
+		if d.On.Unprivileged() {
+			lane = laneFailures
+		}
+		functions = append(functions, host.Function{Name: d.Name, Trigger: host.EventGrid{}, Lane: lane, Run: j.Detect(d)})
 	}
 	return functions
 }
@@ -76,6 +92,7 @@ func Functions(detectors []detector.Detector, j judge.Judge) []host.Function {
 func relay(j judge.Judge) host.Function {
 	f := host.Function{
 		Name:    judge.RelayName,
+		Lane:    laneRelay,
 		Trigger: host.EventHub{Connection: settingHubLogs, Name: "%" + settingHubLogsEventHub + "%"},
 		Retry:   &host.Retry{MaxCount: -1, MinimumInterval: "00:00:05", MaximumInterval: "00:05:00"},
 		Run:     j.Relay,

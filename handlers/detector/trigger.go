@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"hubwatch/handlers/connection"
 	"hubwatch/handlers/event"
 )
 
@@ -27,6 +28,12 @@ func (t Trigger) Matches(e event.Event) (bool, error) {
 	}
 	return containsFold(t.Operations, name), nil
 }
+
+// Unprivileged reports whether somebody without any rights on Azure can cause events
+// that t matches, and as many as he likes: whoever reaches the endpoint of an IoT hub can
+// fail to connect. All other events are of operations that Azure Resource Manager has
+// let somebody do.
+func (t Trigger) Unprivileged() bool { return containsFold(t.EventTypes, connection.Failed) }
 
 func containsFold(list []string, s string) bool {
 	return slices.ContainsFunc(list, func(v string) bool { return strings.EqualFold(v, s) })

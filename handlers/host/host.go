@@ -14,6 +14,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -50,36 +51,40 @@ type Outcome struct {
 	Outputs     map[string]jsontext.Value // what the host is to do with it, by output binding
 }
 
-// Limits of one invocation. The zero value of each stands for its default.
+// Limits of the invocations of a lane. The zero value of each stands for its
+// default. docs/design.md, "Bounds", has what they add up to in memory.
 type Limits struct {
-	// Concurrency is how many invocations of a lane run at once; the others wait.
-	// Default 64.
+	// Concurrency is how many invocations run at once. The others wait. Default 64.
 	Concurrency int
-	// Waiting is how many more of a lane wait. Those beyond are answered 500 at once, and come
-	// again later, so that memory has a bound while the table is away: each that
+	// Waiting is how many more wait. Those beyond are answered 500 at once, and come
+	// again later. So memory has a bound while the table is away: an invocation that
 	// waits takes some 40 KB. Default 512.
 	Waiting int
 	// Timeout bounds an invocation, its wait included. Default 20 s, since Event
 	// Grid waits for 30 s (https://learn.microsoft.com/azure/event-grid/delivery-and-retry).
 	Timeout time.Duration
-	// Body is the most bytes of a request that are taken. Default 16 MiB: an event
-	// has at most 1 MB, and the host sends its data twice.
+	// BodyTimeout bounds the reading of a body, the wait for room not included.
+	// Default 10 s: the host has all of a body before it sends the first byte.
+	BodyTimeout time.Duration
+	// Body is the most bytes that a request may have. Default 8 MiB. Event Grid and
+	// Event Hubs take at most 1 MB
+	// (https://learn.microsoft.com/azure/event-grid/quotas-limits,
+	// https://learn.microsoft.com/azure/event-hubs/event-hubs-quotas). The host makes at
+	// most seven times as much of that: it writes a control character of a message
+	// as \u and four digits, and the data of an event twice.
 	Body int64
+	// Room is how many bytes of bodies are in memory at once. Default 16 MiB. Less
+	// than Body counts as Body.
+	Room int64
 }
 
 func (l Limits) orDefault() Limits {
-	if l.Concurrency == 0 {
-		l.Concurrency = 64
-	}
-	if l.Waiting == 0 {
-		l.Waiting = 512
-	}
-	if l.Timeout == 0 {
-		l.Timeout = 20 * time.Second
-	}
-	if l.Body == 0 {
-		l.Body = 16 << 20
-	}
+	l.Concurrency = cmp.Or(l.Concurrency, 64)
+	l.Waiting = cmp.Or(l.Waiting, 512)
+	l.Timeout = cmp.Or(l.Timeout, 20*time.Second)
+	l.BodyTimeout = cmp.Or(l.BodyTimeout, 10*time.Second)
+	l.Body = cmp.Or(l.Body, 8<<20)
+	l.Room = max(cmp.Or(l.Room, 16<<20), l.Body)
 	return l
 }
 
@@ -97,15 +102,9 @@ type served struct {
 	*lane
 }
 
-// lane has the slots and places of the functions that share it.
-type lane struct {
-	slots  chan struct{} // held by those that run
-	places chan struct{} // held by those that run and those that wait
-}
-
-// Broken keeps a request to a function that is not an invocation, because of
-// reason, and never will be one. in.Data is the body, or the beginning of it, and
-// size how many bytes came. An error means that it is not kept, so that the host
+// Broken keeps a request that is not an invocation, and never will be one. reason
+// says why. in.Data is the body, or the beginning of a body that is too long. size is
+// how many bytes came. An error means that the request is not kept, so that the host
 // has to try again.
 type Broken func(ctx context.Context, in Invocation, size int64, reason error) (Outcome, error)
 
@@ -121,7 +120,7 @@ func NewHandler(functions []Function, broken Broken, log *slog.Logger, limits Li
 	h := &Handler{map[string]served{}, broken, log, limits}
 	for _, f := range functions {
 		if lanes[f.Lane] == nil {
-			lanes[f.Lane] = &lane{make(chan struct{}, limits.Concurrency), make(chan struct{}, limits.Concurrency+limits.Waiting)}
+			lanes[f.Lane] = newLane(limits)
 		}
 		h.functions[f.Name] = served{f, lanes[f.Lane]}
 	}
@@ -172,24 +171,30 @@ func (h *Handler) invoke(w http.ResponseWriter, r *http.Request, in Invocation) 
 	if r.Method != http.MethodPost {
 		return out, fmt.Errorf("method %s: the host invokes functions with POST", r.Method)
 	}
-	select {
-	case function.places <- struct{}{}:
-		defer func() { <-function.places }()
-	default:
+	leave, err := function.enter()
+	if err != nil {
 		w.Header().Set("Connection", "close") // so that idle connections do not add up instead
-		return out, fmt.Errorf("no place: %d invocations are under way", cap(function.places))
+		return out, err
 	}
-	select {
-	case function.slots <- struct{}{}:
-		defer func() { <-function.slots }()
-	case <-ctx.Done():
-		return out, fmt.Errorf("no slot among %d: %w", h.limits.Concurrency, context.Cause(ctx))
+	defer leave()
+	// The body comes before the slot, so that one that comes slowly keeps nobody from
+	// running.
+	size := h.expected(r)
+	release, err := function.reserve(ctx, size)
+	if err != nil {
+		return out, err
 	}
-	body, size, err := h.read(ctx, w, r)
+	defer release()
+	body, size, err := h.read(ctx, w, r, size)
 	if err != nil {
 		return out, fmt.Errorf("request body: %w", err)
 	}
-	if in.Data, in.Members, err = bound(body, size); err != nil {
+	end, err := function.start(ctx)
+	if err != nil {
+		return out, err
+	}
+	defer end()
+	if in.Data, in.Members, err = bound(body, size, h.limits.Body); err != nil {
 		in.Data = body
 		return h.broken(ctx, in, size, err)
 	}
@@ -220,13 +225,31 @@ func (h *Handler) record(ctx context.Context, in Invocation, out Outcome, err er
 		attributes = append(attributes, slog.Any("counts", out.Counts))
 	}
 	if len(out.Notes) > 0 {
-		attributes = append(attributes, slog.String("notes", strings.Join(out.Notes, "; ")))
+		attributes = append(attributes, slog.String("notes", strings.Join(out.notes(), "; ")))
 	}
 	if err != nil {
 		level = slog.LevelError
 		attributes = append(attributes, slog.String("error", err.Error()))
 	}
 	h.log.LogAttrs(ctx, level, "invocation", attributes...)
+}
+
+// mostNotes is how many notes of an outcome are told. An invocation can have an event
+// for each few bytes of its body.
+const mostNotes = 64
+
+// notes returns the notes of an outcome fit for a log: each without secrets and of
+// bounded length, and the last says how many are left out.
+func (out Outcome) notes() []string {
+	told := out.Notes[:min(mostNotes, len(out.Notes))]
+	notes := make([]string, len(told))
+	for i, note := range told {
+		notes[i] = clean(note)
+	}
+	if n := len(out.Notes) - len(told); n > 0 {
+		notes = append(notes, fmt.Sprintf("and %d more", n))
+	}
+	return notes
 }
 
 // result is the answer to an invocation that is done
@@ -244,11 +267,7 @@ type failure struct{ Error string }
 // encode returns the answer to an invocation that is done. Its error means that
 // the outputs are no JSON.
 func encode(out Outcome) ([]byte, error) {
-	logs := make([]string, len(out.Notes))
-	for i, note := range out.Notes {
-		logs[i] = clean(note)
-	}
-	body, err := json.Marshal(result{Outputs: out.Outputs, Logs: logs})
+	body, err := json.Marshal(result{Outputs: out.Outputs, Logs: out.notes()})
 	if err != nil {
 		return nil, fmt.Errorf("answer: %w", err)
 	}

@@ -244,33 +244,41 @@ func (d *deadlines) SetReadDeadline(deadline time.Time) error {
 	return nil
 }
 
-// TestBodyDeadline holds that the time for the body counts from the beginning,
-// not from the end of the wait for a slot, and that it is for the body alone.
+// TestBodyDeadline holds that a body has 10 seconds from when there is room for it,
+// but no more than its invocation has left, and that the deadline is for the body
+// alone.
 func TestBodyDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		free := make(chan struct{})
-		r := newRig(t, &fakeStore{onPut: func(context.Context) error { <-free; return nil }}, host.Limits{Concurrency: 1})
-		start := time.Now()
-		wait := crowd(t, r, 1)
-		synctest.Wait()
-		time.AfterFunc(15*time.Second, func() { close(free) })
-		w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
-		r.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/CertificateAdded", strings.NewReader(envelope(added))))
-		wait()
-		if took := time.Since(start); took != 15*time.Second {
-			t.Errorf("took %v, want 15s", took)
-		}
-		if len(w.set) == 0 || w.set[0].Sub(start) != 20*time.Second {
-			t.Errorf("read deadlines %v after %v, want one 20s after it", w.set, start)
-		}
-		if len(w.set) > 0 && !w.set[len(w.set)-1].IsZero() {
-			t.Errorf("the read deadline is still %v when the body has come", w.set[len(w.set)-1])
+		body := envelope(added)
+		r := newRig(t, &fakeStore{onPut: hang}, host.Limits{Body: 4000, Room: 1}) // room for one body
+		for wait, want := range map[time.Duration]time.Duration{0: 10 * time.Second, 15 * time.Second: 20 * time.Second} {
+			if wait > 0 { // the room is taken until then
+				request := httptest.NewRequest(http.MethodPost, "/CertificateAdded", slowReader(wait))
+				go r.ServeHTTP(httptest.NewRecorder(), request)
+				synctest.Wait()
+			}
+			start := time.Now()
+			w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+			r.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/CertificateAdded", strings.NewReader(body)))
+			if len(w.set) != 2 || w.set[0].Sub(start) != want {
+				t.Errorf("room after %v: read deadlines %v after %v, want one %v after it and the end of it", wait, w.set, start, want)
+			} else if !w.set[1].IsZero() {
+				t.Errorf("room after %v: the read deadline is still %v when the body has come", wait, w.set[1])
+			}
 		}
 	})
 }
 
-// TestBodyThatDoesNotCome holds that it frees its slot in time, over a real
-// connection.
+// slowReader is a body of unknown length that ends with an error after some time.
+type slowReader time.Duration
+
+func (s slowReader) Read([]byte) (int, error) {
+	<-time.After(time.Duration(s))
+	return 0, io.ErrUnexpectedEOF
+}
+
+// TestBodyThatDoesNotCome holds that such a body frees its place and its room in
+// time, over a real connection.
 func TestBodyThatDoesNotCome(t *testing.T) {
 	r := newRig(t, &fakeStore{}, host.Limits{Concurrency: 1, Timeout: 200 * time.Millisecond})
 	server := httptest.NewServer(r)

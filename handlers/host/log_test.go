@@ -2,9 +2,11 @@ package host_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -206,5 +208,20 @@ func TestLogIsVisible(t *testing.T) {
 	}
 	if strings.Contains(b.String(), "PLACE") {
 		t.Error("a part of a signature is in the line")
+	}
+}
+
+// TestNotesAreBounded holds that neither the number nor the length of what an
+// outcome says makes an answer or a log line long.
+func TestNotesAreBounded(t *testing.T) {
+	r := newRigOf(t, &fakeStore{}, host.Limits{}, function("Any", func(context.Context, host.Invocation) (host.Outcome, error) {
+		return host.Outcome{Events: 1, EventID: strings.Repeat("e", 1<<20), Notes: slices.Repeat([]string{strings.Repeat("n", 1<<20)}, 100)}, nil
+	}))
+	got := r.post(t, "Any", envelope("{}"))
+	if len(got.logs) != 65 || got.logs[64] != "and 36 more" {
+		t.Errorf("the answer has %d logs, the last %.100q; want 64 and how many are left out", len(got.logs), got.logs[len(got.logs)-1])
+	}
+	if len(got.text) > 300_000 || len(got.raw) > 20_000 {
+		t.Errorf("an answer of %d bytes and a log line of %d", len(got.text), len(got.raw))
 	}
 }

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,16 +13,36 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// read returns the body of a request, and its size, which is more than the
-// length of what it returns if the body is over the limit.
-func (h *Handler) read(ctx context.Context, w http.ResponseWriter, r *http.Request) (body []byte, size int64, err error) {
-	// A body that does not come must not keep a slot.
+// beginning is how much is kept of a body that is too long. Nobody can judge it, so
+// this is for a person to see what it was.
+const beginning = 64 << 10
+
+// expected returns how many bytes of the body of r will be read into memory, at most.
+func (h *Handler) expected(r *http.Request) int64 {
+	switch n := r.ContentLength; {
+	case n < 0:
+		return h.limits.Body
+	case n > h.limits.Body:
+		return min(beginning, h.limits.Body)
+	default:
+		return n
+	}
+}
+
+// read returns the body of a request, of which at most n bytes are in memory, and its
+// size. Of a body over the limit it returns the beginning.
+func (h *Handler) read(ctx context.Context, w http.ResponseWriter, r *http.Request, n int64) (body []byte, size int64, err error) {
 	connection := http.NewResponseController(w)
-	deadline, _ := ctx.Deadline()
+	deadline := time.Now().Add(h.limits.BodyTimeout)
+	if end, ok := ctx.Deadline(); ok && end.Before(deadline) {
+		deadline = end
+	}
 	if err := connection.SetReadDeadline(deadline); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return nil, 0, err
 	}
-	if body, err = io.ReadAll(io.LimitReader(r.Body, h.limits.Body)); err != nil {
+	// With bytes.MinRead more, ReadFrom has no reason to take more memory.
+	buffer := bytes.NewBuffer(make([]byte, 0, n+bytes.MinRead))
+	if _, err := buffer.ReadFrom(io.LimitReader(r.Body, n)); err != nil {
 		return nil, 0, err
 	}
 	// The host takes no more than 100 MB itself (Azure/azure-functions-host,
@@ -35,16 +56,20 @@ func (h *Handler) read(ctx context.Context, w http.ResponseWriter, r *http.Reque
 	if err := connection.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return nil, 0, err
 	}
-	return body, int64(len(body)) + rest, nil
+	body, size = buffer.Bytes(), int64(buffer.Len())+rest
+	if size > h.limits.Body {
+		body = bytes.Clone(body[:min(beginning, len(body))])
+	}
+	return body, size, nil
 }
 
-// bound returns the value of the trigger's binding, and its members if they could
-// be told in the same pass. Metadata, which repeats the event's data, is passed
-// over. The error says what is wrong with the request, and means that it will
-// always be.
-func bound(body []byte, size int64) (data jsontext.Value, members map[string]jsontext.Value, err error) {
-	if size > int64(len(body)) {
-		return nil, nil, fmt.Errorf("the request has %d bytes, and at most %d are taken", size, len(body))
+// bound returns the value of the trigger's binding in a body of size bytes, of which
+// at most most are taken. It returns the members of the value too, if it can tell
+// them in the same pass. It passes over Metadata, which repeats the event's data. The
+// error says what is wrong with the request, and means that this will never change.
+func bound(body []byte, size, most int64) (data jsontext.Value, members map[string]jsontext.Value, err error) {
+	if size > most {
+		return nil, nil, fmt.Errorf("the request has %d bytes, and at most %d are taken", size, most)
 	}
 	missing := fmt.Errorf("the request has no Data.%s", Binding)
 	var strict struct{ Data map[string]value }

@@ -50,6 +50,7 @@ func Serve(ctx context.Context, port string, handler http.Handler) error {
 	server := &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
+		MaxHeaderBytes:    16 << 10, // the host sends less than 1 KB
 		// Longer than the minute after which the host's client drops an idle
 		// connection, so that it never sends on one that is closing.
 		IdleTimeout: 2 * time.Minute,

@@ -206,3 +206,21 @@ func TestServeDoesNotDrainForEver(t *testing.T) {
 		t.Errorf("Serve returns %v, want that invocations were running", err)
 	}
 }
+
+// TestServeBoundsHeaders holds that a header of any length does not take memory.
+func TestServeBoundsHeaders(t *testing.T) {
+	s := serve(t, newRig(t, &fakeStore{}, host.Limits{}))
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://127.0.0.1:"+s.port+"/", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("X-Long", strings.Repeat("x", 64<<10))
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if response.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("status %d for a header of 64 KiB, want %d", response.StatusCode, http.StatusRequestHeaderFieldsTooLarge)
+	}
+}

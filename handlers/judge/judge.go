@@ -20,7 +20,11 @@ import (
 
 // Judge puts events before detectors.
 type Judge struct {
-	Alerts     alert.Recorder
+	Alerts alert.Recorder
+	// Failures records what functions find in events that somebody without rights can
+	// cause (detector.Trigger.Unprivileged), so that a flood of these does not hold up
+	// what Alerts records; nil for Alerts. Redrive records all with Alerts.
+	Failures   alert.Recorder
 	Quarantine alert.Quarantine // for what can never be judged
 }
 
@@ -53,6 +57,9 @@ func settle(ctx context.Context, alerts alert.Recorder, v detector.Verdict) (fou
 // event that the detector is not for is noted: the deployed filter and the code
 // differ.
 func (j Judge) Detect(d detector.Detector) func(context.Context, host.Invocation) (host.Outcome, error) {
+	if j.Failures != nil && d.On.Unprivileged() {
+		j.Alerts = j.Failures
+	}
 	return func(ctx context.Context, in host.Invocation) (host.Outcome, error) {
 		if in.Members != nil {
 			out := host.Outcome{Events: 1}

@@ -168,3 +168,24 @@ func TestFirstErrorFirst(t *testing.T) {
 		})
 	}
 }
+
+// TestFailuresHaveTheirRecorder holds which recorder gets what a function finds.
+func TestFailuresHaveTheirRecorder(t *testing.T) {
+	down := errors.New("alerts of failures are down")
+	j := Judge{Alerts: recorder{recorded: alert.Recorded{Outcome: alert.New}}, Failures: recorder{err: down}, Quarantine: &quarantineStore{}}
+	if _, err := j.Detect(detector.CertificateAdded)(t.Context(), host.Invocation{Function: "CertificateAdded", Data: certificateAdded(t)}); err != nil {
+		t.Errorf("a change: %v", err)
+	}
+	out, err := j.Relay(t.Context(), host.Invocation{Function: RelayName, Data: hubMessages(t, `{"records":[`+failedConnection("pump-01")+`]}`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	failure := published(t, out)[0]
+	if _, err := j.Detect(detector.DeviceTokenInvalid)(t.Context(), host.Invocation{Function: "DeviceTokenInvalid", Data: failure}); !errors.Is(err, down) {
+		t.Errorf("a failed connection: error %v, want that of the recorder of failures", err)
+	}
+	j.Failures = nil
+	if _, err := j.Detect(detector.DeviceTokenInvalid)(t.Context(), host.Invocation{Function: "DeviceTokenInvalid", Data: failure}); err != nil {
+		t.Errorf("a failed connection, with one recorder for all: %v", err)
+	}
+}

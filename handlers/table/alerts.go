@@ -24,7 +24,16 @@ type Alerts struct {
 // Alerts returns the table of alerts with this name. It does not connect: a table
 // that cannot be reached shows at the first request.
 func (a *Account) Alerts(name string) *Alerts {
-	return &Alerts{table: a.table(name, "no alert was ever raised here"), limiter: newLimiter(), now: time.Now, waiting: map[string]*queue{}}
+	return newAlerts(a.table(name, "no alert was ever raised here"), changesPerSecond)
+}
+
+// Failures returns the same table for a flood of alerts that anybody can cause: with a
+// pace and writers of its own, so that neither its waits nor its faults touch those of
+// a.
+func (a *Alerts) Failures() *Alerts { return newAlerts(a.table, failuresPerSecond) }
+
+func newAlerts(t table, perSecond int) *Alerts {
+	return &Alerts{table: t, limiter: newLimiter(perSecond), now: time.Now, waiting: map[string]*queue{}}
 }
 
 // Record implements alert.Recorder. Occurrences of one alert that come at the same

@@ -1,0 +1,45 @@
+package app
+
+import (
+	"strings"
+	"testing"
+
+	"hubwatch/handlers/detector"
+	"hubwatch/handlers/judge"
+)
+
+// TestLanes holds which functions share slots: those of changes with each other
+// alone, whatever devices and the log of a hub do.
+func TestLanes(t *testing.T) {
+	seen := map[string]int{}
+	for _, f := range Functions(detector.All, judge.Judge{}) {
+		want := laneChanges
+		switch {
+		case f.Name == judge.RelayName:
+			want = laneRelay
+		case strings.HasPrefix(f.Name, "Device"):
+			want = laneFailures
+		}
+		if f.Lane != want {
+			t.Errorf("function %s has the lane %q, want %q", f.Name, f.Lane, want)
+		}
+		seen[f.Lane]++
+	}
+	if len(seen) != 3 || seen[laneRelay] != 1 {
+		t.Errorf("functions by lane: %v, want three lanes, and the relay alone in its own", seen)
+	}
+}
+
+// TestFailuresHaveAWriterOfTheirOwn holds that the app does not record failed
+// connections with the writer and the pace of changes.
+func TestFailuresHaveAWriterOfTheirOwn(t *testing.T) {
+	a, err := Open(func(name string) string {
+		return map[string]string{settingStorage: "UseDevelopmentStorage=true"}[name]
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if j := a.Judge(); j.Alerts != a.Alerts || j.Failures != a.Failures || j.Alerts == j.Failures {
+		t.Errorf("the judge records changes with %p and failures with %p, want two writers", j.Alerts, j.Failures)
+	}
+}
