@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"hubwatch/handlers/app"
@@ -23,6 +24,14 @@ const (
 	exitUsage   = 2
 	exitRestart = 200
 )
+
+// memoryLimit is where the Go runtime begins to collect garbage more often. Without a
+// limit it lets the heap grow to twice of what is in use
+// (https://go.dev/doc/gc-guide#Memory_limit). It is a soft limit: host.Limits and
+// TestMemoryIsBounded hold the bound, which docs/design.md states. The smallest
+// instance has 512 MB for the handler and the Functions host together
+// (https://learn.microsoft.com/azure/azure-functions/flex-consumption-plan#instance-sizes).
+const memoryLimit = 128 << 20
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -57,6 +66,9 @@ By hand, in the root of the repository:
 
 // serve is the custom handler. It always returns an error.
 func serve(ctx context.Context, port string, getenv func(string) string, log *slog.Logger) error {
+	if getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
 	a, err := app.Open(getenv)
 	if err != nil {
 		return err

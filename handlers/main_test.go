@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -393,5 +394,20 @@ func TestRunUntilSignal(t *testing.T) {
 		}
 	case <-time.After(patience):
 		t.Fatalf("still running after %v", patience)
+	}
+}
+
+// TestMemoryLimit holds that the handler gives the Go runtime a limit of memory, and
+// leaves the choice to whoever sets GOMEMLIMIT.
+func TestMemoryLimit(t *testing.T) {
+	const other = 1 << 40
+	before := debug.SetMemoryLimit(other)
+	t.Cleanup(func() { debug.SetMemoryLimit(before) })
+	for setting, want := range map[string]int64{"1TiB": other, "": memoryLimit} { // the runtime itself reads the setting
+		debug.SetMemoryLimit(other)
+		run(t.Context(), nil, environment(host.PortVariable, "0", "GOMEMLIMIT", setting), io.Discard, io.Discard)
+		if got := debug.SetMemoryLimit(-1); got != want {
+			t.Errorf("with GOMEMLIMIT=%q the limit is %d, want %d", setting, got, want)
+		}
 	}
 }

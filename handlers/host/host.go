@@ -265,8 +265,13 @@ type result struct {
 type failure struct{ Error string }
 
 // encode returns the answer to an invocation that is done. Its error means that
-// the outputs are no JSON.
+// the host could not read an output.
 func encode(out Outcome) ([]byte, error) {
+	for name, value := range out.Outputs {
+		if err := legible(value, mostDepth-outputDepth); err != nil {
+			return nil, fmt.Errorf("answer: output %s: %w", name, err)
+		}
+	}
 	body, err := json.Marshal(result{Outputs: out.Outputs, Logs: out.notes()})
 	if err != nil {
 		return nil, fmt.Errorf("answer: %w", err)

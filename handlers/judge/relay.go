@@ -79,7 +79,14 @@ func (j Judge) Relay(ctx context.Context, in host.Invocation) (host.Outcome, err
 			}
 		}
 	}
-	outputs, left := distribute(result.Events)
+	legible, illegible, reason := read(result.Events)
+	if len(illegible) > 0 {
+		err := fmt.Errorf("the Functions host cannot read %d events, the first because of %w", len(illegible), reason)
+		if err := j.quarantine(ctx, &out, in, "", array(illegible), err); err != nil {
+			return out, err
+		}
+	}
+	outputs, left := distribute(legible)
 	if len(left) > 0 {
 		err := fmt.Errorf("%d events are more than %d output bindings take", len(left), len(RelayOutputs))
 		if err := j.quarantine(ctx, &out, in, "", array(left), err); err != nil {
@@ -88,6 +95,23 @@ func (j Judge) Relay(ctx context.Context, in host.Invocation) (host.Outcome, err
 	}
 	out.Outputs = outputs
 	return out, nil
+}
+
+// read tells the events that the Functions host can read from those that it cannot,
+// with what is wrong with the first of these. The host would have the batch of such an
+// event come again for ever.
+func read(events []jsontext.Value) (legible, illegible []jsontext.Value, reason error) {
+	for _, e := range events {
+		if err := host.Legible(e); err != nil {
+			if len(illegible) == 0 {
+				reason = err
+			}
+			illegible = append(illegible, e)
+		} else {
+			legible = append(legible, e)
+		}
+	}
+	return legible, illegible, reason
 }
 
 // messages returns the messages of an Event Hubs trigger with cardinality many:

@@ -229,3 +229,38 @@ func TestRelayCountsUnknownSentences(t *testing.T) {
 		t.Errorf("counts %v, error %v", out.Counts, err)
 	}
 }
+
+// TestRelayAnswersWhatTheHostCanRead holds that records of which the host could not
+// read the events do not hold up the others, that all of a message take one row of the
+// quarantine, and that they can be redriven, which needs no host.
+func TestRelayAnswersWhatTheHostCanRead(t *testing.T) {
+	with := func(device, member string) string {
+		return strings.Replace(failedConnection(device), `"category"`, `"more":`+member+`,"category"`, 1)
+	}
+	message := `{"records":[` + strings.Join([]string{
+		with("deep", strings.Repeat("[", 60)+strings.Repeat("]", 60)),
+		with("deeper", strings.Repeat("[", 9000)+strings.Repeat("]", 9000)),
+		with("long", strings.Repeat("9", 400)),
+		with("large", "1e400"),
+		with("time", `"/Date(9223372036854775807)/"`),
+		with("last-day", `"9999-12-31T24:00:00"`),
+		with("plain", `[1,"2026-02-01T10:00:00Z"]`),
+	}, ",") + `]}`
+	store := &quarantineStore{}
+	j := Judge{Quarantine: store, Alerts: recorder{recorded: alert.Recorded{Outcome: alert.New}}}
+	out, err := j.Relay(t.Context(), host.Invocation{Function: RelayName, Data: hubMessages(t, message)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	events := published(t, out)
+	if len(events) != 1 || !strings.Contains(string(events[0]), `devices/plain`) {
+		t.Errorf("%d events, want that of the plain record", len(events))
+	}
+	if len(store.kept) != 1 || out.Quarantined != 1 || !strings.Contains(store.kept[0].Reason, "the Functions host cannot read 6 events, the first because of more than 61 objects and arrays") {
+		t.Fatalf("quarantined %+v, want one row with six events", store.kept)
+	}
+	again, err := j.Redrive(t.Context(), detector.All, store.kept[0])
+	if err != nil || len(again.Occurrences) != 6 || len(again.Reasons) > 0 {
+		t.Errorf("redriven: %d alerts, reasons %q, error %v; want six alerts", len(again.Occurrences), again.Reasons, err)
+	}
+}

@@ -21,11 +21,10 @@ import (
 const mostBytes = 1 << 20
 
 // mostDepth is how many objects and arrays a record may have inside each other.
-// Azure Monitor's have four at most. The host's reader of JSON ends at 64, of which
-// the event and the answer take some
-// (https://www.newtonsoft.com/json/help/html/P_Newtonsoft_Json_JsonReader_MaxDepth.htm),
-// and a batch whose answer it cannot read would be tried for ever.
-const mostDepth = 32
+// Azure Monitor's have four at most. hubwatch's own reader of JSON ends at 10,000
+// (github.com/go-json-experiment/json/jsontext), of which an event and what it stands in
+// take some.
+const mostDepth = 9_900
 
 // Result is what became of a batch of messages. Each record counts once: in
 // Relayed, in PassedOver, as Repeated, or as Unreadable.

@@ -272,13 +272,13 @@ func TestTooLarge(t *testing.T) {
 	}
 }
 
-// TestTooDeep holds that no event is made that the host could not read in the
-// answer, and that brackets in strings do not count.
+// TestTooDeep holds that no event is made that hubwatch itself could not read, and that
+// brackets in strings do not count.
 func TestTooDeep(t *testing.T) {
 	nested := func(n int) string {
 		return strings.Replace(failure(n), `"location"`, `"text":"[\"[[{","deep":`+strings.Repeat("[", n)+strings.Repeat("]", n)+`,"location"`, 1)
 	}
-	for _, levels := range []int{mostDepth - 1, mostDepth, 5_000, 9_990, 20_000} { // the record is one level itself
+	for _, levels := range []int{60, mostDepth - 1, mostDepth, 9_990, 20_000} { // the record is one level itself
 		r := relay(t, [][]byte{message(failure(0), nested(levels), failure(1))})
 		if levels < mostDepth && (len(r.Events) != 3 || len(r.Unreadable) > 0) {
 			t.Errorf("%d levels: %d events and %d unreadable, want 3 and none", levels, len(r.Events), len(r.Unreadable))

@@ -20,10 +20,10 @@ import (
 // What an instance may take while the table is away. deadline is that of an
 // invocation (host.Limits) and what a machine at its limit may add to it.
 const (
-	mostMemory = 64 << 10 // KiB
-	// Each invocation that host.Limits lets in has a connection, which takes one
-	// goroutine while it is idle and two while it is served.
-	mostGoroutines = 2*(64+512) + 100
+	mostMemory = 128 << 10 // KiB
+	// Each invocation that host.Limits lets into one of two lanes has a connection,
+	// which takes one goroutine while it is idle and two while it is served.
+	mostGoroutines = 2*2*(64+512) + 100
 	deadline       = 20*time.Second + 4*time.Second
 )
 
