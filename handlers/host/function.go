@@ -19,8 +19,8 @@ type Function struct {
 	Trigger Trigger
 	Outputs []Output
 	Retry   *Retry // of triggers that the host itself retries; nil for none
-	// Lane is the name of the slots and places that the function shares with all
-	// functions of the same lane. Invocations of one lane never wait for those of
+	// Lane names what the function shares with all functions of the same lane: slots,
+	// places and room for bodies. Invocations of one lane never wait for those of
 	// another.
 	Lane string
 	// Run does the work of an invocation. An error means that the host has to try

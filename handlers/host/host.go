@@ -33,9 +33,9 @@ type Invocation struct {
 	Function string         // its name, as in the path
 	ID       string         // the host's id of the invocation, the same for its retries
 	Data     jsontext.Value // the value of the trigger's binding
-	// Members are those of Data by name, parts of Data, if Data is an object in which
-	// no member of any object stands twice. Otherwise it is nil. It spares whoever
-	// reads Data a pass over it.
+	// Members has the members of Data by name. Each value is a part of Data, not a
+	// copy. Members is nil if Data is not an object, or if an object in it has a member
+	// twice. It saves whoever reads Data a pass over it.
 	Members map[string]jsontext.Value
 }
 
@@ -46,9 +46,9 @@ type Outcome struct {
 	Findings    int                       // alerts that were stored
 	Quarantined int                       // events that can never be judged
 	Unmatched   int                       // events that the function is not for
-	Notes       []string                  // what a person who reads the log should know of this invocation
-	Counts      map[string]int            // of what else there was, by name, for the log
-	Outputs     map[string]jsontext.Value // what the host is to do with it, by output binding
+	Notes       []string                  // for a person who reads the log
+	Counts      map[string]int            // how often something else happened, by its name, for the log
+	Outputs     map[string]jsontext.Value // what the host publishes, by output binding
 }
 
 // Limits of the invocations of a lane. The zero value of each stands for its
@@ -73,8 +73,8 @@ type Limits struct {
 	// most seven times as much of that: it writes a control character of a message
 	// as \u and four digits, and the data of an event twice.
 	Body int64
-	// Room is how many bytes of bodies are in memory at once. Default 16 MiB. Less
-	// than Body counts as Body.
+	// Room is how many bytes of bodies are in memory at once. Default 8 MiB: a thousand
+	// usual events, or one body of the largest size. Less than Body counts as Body.
 	Room int64
 }
 
@@ -84,7 +84,7 @@ func (l Limits) orDefault() Limits {
 	l.Timeout = cmp.Or(l.Timeout, 20*time.Second)
 	l.BodyTimeout = cmp.Or(l.BodyTimeout, 10*time.Second)
 	l.Body = cmp.Or(l.Body, 8<<20)
-	l.Room = max(cmp.Or(l.Room, 16<<20), l.Body)
+	l.Room = max(cmp.Or(l.Room, 8<<20), l.Body)
 	return l
 }
 
@@ -140,25 +140,22 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Function: strings.TrimPrefix(r.URL.Path, "/"),
 		ID:       r.Header.Get("X-Azure-Functions-InvocationId"),
 	}
-	out, err := h.invoke(w, r, in)
-	var body []byte
-	if err == nil {
-		body, err = encode(out)
-	}
+	out, body, err := h.invoke(w, r, in)
 	h.record(r.Context(), in, out, err, time.Since(start))
 	if err != nil {
-		body, _ = json.Marshal(failure{Error: clean(err.Error())}) // clean has made it fit
+		body, _ = json.Marshal(failure{Error: clean(err.Error())}) // clean leaves nothing that Marshal refuses
 		answer(w, http.StatusInternalServerError, body)
 		return
 	}
 	answer(w, http.StatusOK, body)
 }
 
-// invoke runs the function that r asks for. An error is an answer of 500.
-func (h *Handler) invoke(w http.ResponseWriter, r *http.Request, in Invocation) (out Outcome, err error) {
+// invoke runs the function that r asks for, and returns the body of the answer. An
+// error is an answer of 500.
+func (h *Handler) invoke(w http.ResponseWriter, r *http.Request, in Invocation) (out Outcome, body []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			out, err = Outcome{}, fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			out, body, err = Outcome{}, nil, fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()
 	ctx, cancel := context.WithTimeoutCause(r.Context(), h.limits.Timeout, fmt.Errorf("not done within %v", h.limits.Timeout))
@@ -166,15 +163,15 @@ func (h *Handler) invoke(w http.ResponseWriter, r *http.Request, in Invocation) 
 
 	function, ok := h.functions[in.Function]
 	if !ok {
-		return out, fmt.Errorf("there is no function %q in this handler", in.Function)
+		return out, nil, fmt.Errorf("there is no function %q in this handler", in.Function)
 	}
 	if r.Method != http.MethodPost {
-		return out, fmt.Errorf("method %s: the host invokes functions with POST", r.Method)
+		return out, nil, fmt.Errorf("method %s: the host invokes functions with POST", r.Method)
 	}
 	leave, err := function.enter()
 	if err != nil {
 		w.Header().Set("Connection", "close") // so that idle connections do not add up instead
-		return out, err
+		return out, nil, err
 	}
 	defer leave()
 	// The body comes before the slot, so that one that comes slowly keeps nobody from
@@ -182,20 +179,29 @@ func (h *Handler) invoke(w http.ResponseWriter, r *http.Request, in Invocation) 
 	size := h.expected(r)
 	release, err := function.reserve(ctx, size)
 	if err != nil {
-		return out, err
+		return out, nil, err
 	}
 	defer release()
-	body, size, err := h.read(ctx, w, r, size)
+	request, size, err := h.read(ctx, w, r, size)
 	if err != nil {
-		return out, fmt.Errorf("request body: %w", err)
+		return out, nil, fmt.Errorf("request body: %w", err)
 	}
 	end, err := function.start(ctx)
 	if err != nil {
-		return out, err
+		return out, nil, err
 	}
 	defer end()
-	if in.Data, in.Members, err = bound(body, size, h.limits.Body); err != nil {
-		in.Data = body
+	if out, err = h.run(ctx, function.Function, in, request, size); err != nil {
+		return out, nil, err
+	}
+	body, err = encode(out)
+	return out, body, err
+}
+
+// run gives request to function, or to broken if it is not an invocation.
+func (h *Handler) run(ctx context.Context, function Function, in Invocation, request []byte, size int64) (out Outcome, err error) {
+	if in.Data, in.Members, err = bound(request, size, h.limits.Body); err != nil {
+		in.Data = request
 		return h.broken(ctx, in, size, err)
 	}
 	if function.Serve != nil {

@@ -226,7 +226,7 @@ func checkAnswer(t testing.TB, response *http.Response) reply {
 		return r
 	}
 	if logs, ok := object["Logs"]; ok && (json.Unmarshal(logs, &r.logs) != nil || r.logs == nil) {
-		t.Errorf("Logs is no array of strings, which fails the invocation: %s", body)
+		t.Errorf("Logs is not an array of strings, which fails the invocation: %s", body)
 	}
 	return r
 }

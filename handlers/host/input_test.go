@@ -83,17 +83,17 @@ func TestInput(t *testing.T) {
 		{name: "cloudevent", event: cloud, put: alerts},
 
 		// What is not an invocation.
-		{name: "invalid json", request: `{"Data":{"event":{"id":`, kept: nameless("the request is no invocation", "unexpected EOF")},
-		{name: "cut off", request: envelope(added)[:400], kept: nameless("the request is no invocation", "unexpected EOF", "/Data/event")},
-		{name: "text", request: "hello", kept: nameless("the request is no invocation", "invalid character 'h'")},
-		{name: "more behind it", request: envelope(added) + "{}", kept: nameless("the request is no invocation", "after top-level value")},
-		{name: "empty body", request: "", kept: nameless("the request is no invocation", "EOF")},
+		{name: "invalid json", request: `{"Data":{"event":{"id":`, kept: nameless("the request is not an invocation", "unexpected EOF")},
+		{name: "cut off", request: envelope(added)[:400], kept: nameless("the request is not an invocation", "unexpected EOF", "/Data/event")},
+		{name: "text", request: "hello", kept: nameless("the request is not an invocation", "invalid character 'h'")},
+		{name: "more behind it", request: envelope(added) + "{}", kept: nameless("the request is not an invocation", "after top-level value")},
+		{name: "empty body", request: "", kept: nameless("the request is not an invocation", "EOF")},
 		{name: "null body", request: "null", kept: nameless("the request has no Data.event")},
-		{name: "array body", request: "[" + envelope(added) + "]", kept: nameless("the request is no invocation", "array")},
-		{name: "string body", request: jsonString(envelope(added)), kept: nameless("the request is no invocation", "string")},
+		{name: "array body", request: "[" + envelope(added) + "]", kept: nameless("the request is not an invocation", "array")},
+		{name: "string body", request: jsonString(envelope(added)), kept: nameless("the request is not an invocation", "string")},
 		{name: "envelope without data", request: `{"Metadata":{}}`, kept: nameless("the request has no Data.event")},
 		{name: "data of no kind", request: `{"Data":null}`, kept: nameless("the request has no Data.event")},
-		{name: "data is a string", request: `{"Data":"x"}`, kept: nameless("the request is no invocation", "string", "/Data")},
+		{name: "data is a string", request: `{"Data":"x"}`, kept: nameless("the request is not an invocation", "string", "/Data")},
 		{name: "data without a binding", request: `{"Data":{}}`, kept: nameless("the request has no Data.event")},
 		{name: "two other bindings", request: `{"Data":{"a":{},"b":{}}}`, kept: nameless("the request has no Data.event")},
 		{name: "one other binding", request: edit(envelope(added), `{"event":`, `{"myEvent":`), put: alerts},
@@ -126,7 +126,7 @@ func TestInput(t *testing.T) {
 		// Size and depth.
 		{name: "500 levels", event: deep(500), put: alerts},
 		{name: "9900 levels", event: deep(9900), put: alerts},
-		{name: "10001 levels", event: deep(10001), kept: []kept{{reason: []string{"the request is no invocation", "depth"}, body: envelope(deep(10001))}}},
+		{name: "10001 levels", event: deep(10001), kept: []kept{{reason: []string{"the request is not an invocation", "depth"}, body: envelope(deep(10001))}}},
 		{name: "1 MB", event: long, put: alerts},
 
 		// Characters.
@@ -135,7 +135,7 @@ func TestInput(t *testing.T) {
 		{name: "lone surrogate", event: edit(added, "root-ca", `root-\ud800`), put: []string{"root-\ufffd"}},
 		{name: "lone surrogate in a string", event: jsonString(edit(added, "root-ca", `root-\udc00`)), put: []string{"root-\ufffd"}},
 		{name: "invalid utf-8 in metadata", request: request + `{"x":"` + "\xff" + `\ud800"}}`, put: alerts},
-		{name: "byte order mark", request: "\ufeff" + envelope(added), kept: nameless("the request is no invocation", "invalid character")},
+		{name: "byte order mark", request: "\ufeff" + envelope(added), kept: nameless("the request is not an invocation", "invalid character")},
 
 		// Members that stand twice.
 		{name: "duplicate id", event: edit(added, `"id":`, `"id":"event-0","id":`), kept: nameless(`duplicate object member name "id"`)},

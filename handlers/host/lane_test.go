@@ -137,8 +137,8 @@ func TestRoom(t *testing.T) {
 		"known length":               {host.Limits{Body: 1000, Room: 4 * int64(len(text))}, int64(len(text)), 4},
 		"unknown length":             {host.Limits{Body: 1000, Room: 3000}, -1, 3},
 		"more than the room":         {host.Limits{Body: 1000, Room: 10}, int64(len(text)), 1},
-		"default, of 7 MiB":          {host.Limits{}, 7 << 20, 2},
-		"default, of 1 MiB":          {host.Limits{}, 1 << 20, 16},
+		"default, of 7 MiB":          {host.Limits{}, 7 << 20, 1},
+		"default, of 1 MiB":          {host.Limits{}, 1 << 20, 8},
 		"too long, of which a part":  {host.Limits{Body: 256 << 10, Room: 256 << 10}, 1 << 20, 4},
 		"too long for a small limit": {host.Limits{Body: 500, Room: 1500}, int64(len(text)), 3},
 	} {

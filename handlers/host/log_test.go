@@ -56,10 +56,10 @@ func TestLogLine(t *testing.T) {
 		{
 			name: "a request that is cut off", body: envelope(withMarker)[:700], store: &fakeStore{},
 			want:  map[string]any{"level": "WARN", "eventId": "", "findings": 0.0, "unmatched": 0.0, "quarantined": 1.0, "error": nil},
-			notes: "quarantined: the request is no invocation",
+			notes: "quarantined: the request is not an invocation",
 		},
 		{
-			name: "a text that is no event", body: envelope(jsonString(marker)), store: &fakeStore{},
+			name: "a text that is not an event", body: envelope(jsonString(marker)), store: &fakeStore{},
 			want:  map[string]any{"level": "WARN", "quarantined": 1.0},
 			notes: "quarantined: binding event",
 		},

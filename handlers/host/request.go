@@ -84,7 +84,7 @@ func bound(body []byte, size, most int64) (data jsontext.Value, members map[stri
 	// A member that stands twice is for whoever judges the event.
 	var lenient struct{ Data map[string]jsontext.Value }
 	if err := json.Unmarshal(body, &lenient, jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)); err != nil {
-		return nil, nil, fmt.Errorf("the request is no invocation: %w", err)
+		return nil, nil, fmt.Errorf("the request is not an invocation: %w", err)
 	}
 	data, ok := only(lenient.Data)
 	if !ok {
@@ -104,10 +104,13 @@ func only[V any](data map[string]V) (v V, ok bool) {
 	return v, ok
 }
 
+// mostMembers is how many members of a value are told. An event has a dozen.
+const mostMembers = 1_000
+
 // value is where a value and its members stand in the text that is unmarshalled.
 type value struct {
 	span
-	members map[string]span // nil if the value is not an object
+	members map[string]span // nil if the value is not an object, or has too many
 }
 
 // span is a part of a text: from the first byte to the one behind the last.
@@ -144,7 +147,12 @@ func (v *value) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 		if err := m.skip(d); err != nil {
 			return err
 		}
-		v.members[name] = m
+		if len(v.members) == mostMembers {
+			v.members = nil
+		}
+		if v.members != nil {
+			v.members[name] = m
+		}
 	}
 	_, err := d.ReadToken()
 	v.to = d.InputOffset()

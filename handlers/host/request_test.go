@@ -31,9 +31,9 @@ func TestBound(t *testing.T) {
 		"a member twice below":     {`{"Data":{"event":{"data":{"a":1,"a":2}}}}`, `{"data":{"a":1,"a":2}}`, nil, ""},
 		"no event":                 {`{"Data":{"a":1,"b":{}}}`, "", nil, "no Data.event"},
 		"no data":                  {`{}`, "", nil, "no Data.event"},
-		"not JSON":                 {`{"Data":{"event":{}}`, "", nil, "no invocation"},
-		"broken behind the event":  {`{"Data":{"event":{}},"Metadata":{"a"}}`, "", nil, "no invocation"},
-		"broken within the event":  {`{"Data":{"event":{"a":01}}}`, "", nil, "no invocation"},
+		"not JSON":                 {`{"Data":{"event":{}}`, "", nil, "not an invocation"},
+		"broken behind the event":  {`{"Data":{"event":{}},"Metadata":{"a"}}`, "", nil, "not an invocation"},
+		"broken within the event":  {`{"Data":{"event":{"a":01}}}`, "", nil, "not an invocation"},
 		"larger than what is read": {`{"Data":`, "", nil, "at most 7 are taken"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -150,7 +150,7 @@ func split(data jsontext.Value) ([]jsontext.Value, error) {
 	case '{':
 		return []jsontext.Value{data}, nil
 	case '[':
-		var events []jsontext.Value
+		var events list
 		if err := json.Unmarshal(data, &events, jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)); err != nil {
 			return nil, event.JSONError(err)
 		}
@@ -160,4 +160,31 @@ func split(data jsontext.Value) ([]jsontext.Value, error) {
 	default:
 		return nil, fmt.Errorf("want a JSON object or an array of them, have a %v", data.Kind())
 	}
+}
+
+// mostEvents is how many events a binding may hold. Event Grid delivers 5,000 at most
+// (https://learn.microsoft.com/azure/event-grid/delivery-and-retry#output-batching), and
+// hubwatch has it deliver one.
+const mostEvents = 5_000
+
+// list is an array of events, of which no more are read than may be.
+type list []jsontext.Value
+
+// UnmarshalJSONFrom implements [json.UnmarshalerFrom].
+func (l *list) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	if _, err := d.ReadToken(); err != nil {
+		return err
+	}
+	for d.PeekKind() != ']' {
+		if len(*l) == mostEvents {
+			return fmt.Errorf("more than %d events", mostEvents)
+		}
+		raw, err := d.ReadValue()
+		if err != nil {
+			return err
+		}
+		*l = append(*l, raw.Clone())
+	}
+	_, err := d.ReadToken()
+	return err
 }

@@ -173,7 +173,7 @@ func TestFirstErrorFirst(t *testing.T) {
 func TestFailuresHaveTheirRecorder(t *testing.T) {
 	down := errors.New("alerts of failures are down")
 	j := Judge{Alerts: recorder{recorded: alert.Recorded{Outcome: alert.New}}, Failures: recorder{err: down}, Quarantine: &quarantineStore{}}
-	if _, err := j.Detect(detector.CertificateAdded)(t.Context(), host.Invocation{Function: "CertificateAdded", Data: certificateAdded(t, "root-ca")}); err != nil {
+	if _, err := j.Detect(detector.CertificateAdded)(t.Context(), host.Invocation{Function: "CertificateAdded", Data: certificateAdded(t, "fires-event-grid-schema")}); err != nil {
 		t.Errorf("a change: %v", err)
 	}
 	out, err := j.Relay(t.Context(), host.Invocation{Function: RelayName, Data: hubMessages(t, `{"records":[`+failedConnection("pump-01")+`]}`)})

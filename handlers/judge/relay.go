@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -28,14 +26,8 @@ var RelayOutputs = []string{
 	"connectionEvents5", "connectionEvents6", "connectionEvents7", "connectionEvents8",
 }
 
-const (
-	// maxPublish is what goes into one output binding: 1 MB with some room.
-	maxPublish = 1_000_000
-	// maxPieces is how many broken pieces of one message are quarantined one by
-	// one. Beyond it the message is quarantined whole, so that a message of
-	// nothing else cannot take longer than an invocation may.
-	maxPieces = 8
-)
+// maxPublish is what goes into one output binding: 1 MB with some room.
+const maxPublish = 1_000_000
 
 // Relay is the work of the function that makes an event of every failed connection
 // in the messages that it is invoked with, for the host to publish. What cannot be
@@ -61,22 +53,9 @@ func (j Judge) Relay(ctx context.Context, in host.Invocation) (host.Outcome, err
 	if result.Repeated > 0 {
 		out.Counts["repeated"] = result.Repeated
 	}
-	broken := map[int][]relay.Unreadable{}
 	for _, u := range result.Unreadable {
-		broken[u.Message] = append(broken[u.Message], u)
-	}
-	for _, i := range slices.Sorted(maps.Keys(broken)) {
-		if pieces := broken[i]; len(pieces) > maxPieces {
-			err := fmt.Errorf("%d records of a message cannot be read, the first: %w", len(pieces), pieces[0].Err)
-			if err := j.quarantine(ctx, &out, in, "", messages[i], err); err != nil {
-				return out, err
-			}
-			continue
-		}
-		for _, u := range broken[i] {
-			if err := j.quarantine(ctx, &out, in, "", u.Raw, u.Err); err != nil {
-				return out, err
-			}
+		if err := j.quarantine(ctx, &out, in, "", u.Raw, u.Err); err != nil {
+			return out, err
 		}
 	}
 	legible, illegible, reason := read(result.Events)

@@ -43,13 +43,13 @@ var forms = map[string]func(t testing.TB, record jsontext.Value) string{
 	"as it is": func(_ testing.TB, r jsontext.Value) string { return string(r) },
 	"on one line": func(t testing.TB, r jsontext.Value) string {
 		if r = r.Clone(); r.Compact(jsontext.AllowDuplicateNames(true)) != nil {
-			t.Fatalf("%s is no JSON", r)
+			t.Fatalf("%s is not JSON", r)
 		}
 		return string(r)
 	},
 	"members in order": func(t testing.TB, r jsontext.Value) string {
 		if r = r.Clone(); r.Canonicalize() != nil {
-			t.Fatalf("%s is no JSON", r)
+			t.Fatalf("%s is not JSON", r)
 		}
 		return string(r)
 	},

@@ -26,8 +26,12 @@ const mostBytes = 1 << 20
 // take some.
 const mostDepth = 9_900
 
+// mostPieces is how many unreadable pieces of one message are told one by one. A message
+// can be nothing but pieces of one byte, and each costs a row of the quarantine.
+const mostPieces = 8
+
 // Result is what became of a batch of messages. Each record counts once: in
-// Relayed, in PassedOver, as Repeated, or as Unreadable.
+// Relayed, in PassedOver, in Repeated or in Unreadable.
 type Result struct {
 	Events     []jsontext.Value          // CloudEvents 1.0 in JSON, in the order of their records
 	Relayed    map[connection.Cause]int  // events, by the cause that their record tells
@@ -49,12 +53,14 @@ const (
 	mostSentence  = 200 // characters of each
 )
 
-// Unreadable is a record, or a part of a message in which there may have been
-// one, that no event can be made of.
+// Unreadable is a part of a message of which no event can be made: a record, or
+// something in whose place there may have been one. If a message has too many of them,
+// they are one Unreadable, which is the whole message.
 type Unreadable struct {
 	Message int    // the index of its message in the batch
 	Raw     []byte // a part of the message, not a copy
-	Err     error
+	Records int    // how many of its records cannot be read
+	Err     error  // what is wrong with the first of these
 }
 
 // Relay makes events of the failed connections in a batch of messages, each as
@@ -68,14 +74,7 @@ func Relay(messages [][]byte) Result {
 		Relayed: map[connection.Cause]int{}, PassedOver: map[connection.Reason]int{}, Unknown: map[string]int{},
 	}}
 	for i, message := range messages {
-		for raw, err := range connection.Records(message) {
-			if err == nil {
-				err = w.relay(raw)
-			}
-			if err != nil {
-				w.Unreadable = append(w.Unreadable, Unreadable{i, raw, err})
-			}
-		}
+		w.Unreadable = append(w.Unreadable, w.message(i, message)...)
 	}
 	return w.Result
 }
@@ -85,6 +84,27 @@ type worker struct {
 	seen      map[[sha256.Size]byte]bool // records, by the hash of their content
 	hub       string                     // the last resource id that turned out to be a hub's
 	canonical []byte                     // the last record in canonical form
+}
+
+// message makes events of the records in message i, and returns what it cannot read.
+func (w *worker) message(i int, message []byte) []Unreadable {
+	var pieces []Unreadable
+	n := 0
+	for raw, err := range connection.Records(message) {
+		if err == nil {
+			err = w.relay(raw)
+		}
+		if err == nil {
+			continue
+		}
+		if n++; n <= mostPieces {
+			pieces = append(pieces, Unreadable{i, raw, 1, err})
+		}
+	}
+	if n <= mostPieces {
+		return pieces
+	}
+	return []Unreadable{{i, message, n, fmt.Errorf("%d records of a message cannot be read, the first: %w", n, pieces[0].Err)}}
 }
 
 // relay makes an event of a record if it is of a failed connection. Its error
@@ -109,8 +129,8 @@ func (w *worker) relay(raw jsontext.Value) error {
 		return fmt.Errorf("record: %d objects and arrays inside each other, and at most %d are taken", n, mostDepth)
 	}
 	if w.canonical, err = canonical(w.canonical, raw); err != nil {
-		// Some characters are no Unicode. JSON must be, so they are replaced, as
-		// every reader would.
+		// Some characters are not Unicode, which JSON has to be. They are replaced, as
+		// every reader does.
 		if raw, err = jsontext.AppendFormat(nil, raw, jsontext.AllowInvalidUTF8(true)); err == nil {
 			w.canonical, err = canonical(w.canonical, raw)
 		}
@@ -206,7 +226,7 @@ func cloudEvent(id [sha256.Size]byte, r connection.Record, subject string, raw j
 }
 
 // quote appends s as a JSON string. An error would say that characters of s that
-// are no Unicode were replaced.
+// are not Unicode were replaced.
 func quote(b []byte, s string) []byte {
 	b, _ = jsontext.AppendQuote(b, s)
 	return b

@@ -153,12 +153,15 @@ func relay(t testing.TB, messages [][]byte) Result {
 			records++
 		}
 	}
-	relayed, counted := 0, r.Repeated+len(r.Unreadable)
+	relayed, counted := 0, r.Repeated
 	for _, n := range r.Relayed {
 		relayed += n
 	}
 	for _, n := range r.PassedOver {
 		counted += n
+	}
+	for _, u := range r.Unreadable {
+		counted += u.Records
 	}
 	if relayed != len(r.Events) || relayed+counted != records {
 		t.Errorf("%d events, %d relayed and %d other of %d records", len(r.Events), relayed, counted, records)
@@ -170,7 +173,7 @@ func relay(t testing.TB, messages [][]byte) Result {
 	}
 	for _, raw := range r.Events {
 		if !raw.IsValid() {
-			t.Errorf("%q is no JSON", raw)
+			t.Errorf("%q is not JSON", raw)
 		}
 		e, err := event.Decode(raw)
 		if err != nil {
@@ -186,7 +189,7 @@ func relay(t testing.TB, messages [][]byte) Result {
 			t.Errorf("%q does not say what its record says", raw)
 		}
 		if connection.Classify(record).PassedOver != "" {
-			t.Errorf("%q is no failed connection", raw)
+			t.Errorf("%q is not a failed connection", raw)
 		}
 	}
 	return r

@@ -108,6 +108,11 @@ func TestMemoryIsBounded(t *testing.T) {
 			hotDetector:        []byte(invocation(stretched(`{"id":"1"}`, `\"`, most-100))),
 			judge.RelayName:    []byte(invocation(stretched(`{"records":7}`, "x", most-100))),
 		}, 4},
+		{"bodies of nothing but small pieces", map[string][]byte{
+			"CertificateAdded": []byte(invocation([]byte(`{"id":"1"` + many(700_000, func(i int) string { return fmt.Sprintf(`,"%x":0`, i) }) + "}"))),
+			hotDetector:        []byte(invocation([]byte(`[{}` + strings.Repeat(",{}", 2_500_000) + "]"))),
+			judge.RelayName:    []byte(invocation([]byte(`{"records":[0` + strings.Repeat(",0", 3_500_000) + "]}"))),
+		}, 2},
 	} {
 		start := time.Now()
 		var mu sync.Mutex
@@ -141,6 +146,15 @@ func TestMemoryIsBounded(t *testing.T) {
 			t.Errorf("%s: the handler took %d KiB, want at most %d", test.name, peak, mostLargeMemory)
 		}
 	}
+}
+
+// many returns n pieces of text, one behind the other.
+func many(n int, piece func(int) string) string {
+	var b strings.Builder
+	for i := range n {
+		b.WriteString(piece(i))
+	}
+	return b.String()
 }
 
 // relayMessage returns a message of failed connections of some n bytes.
