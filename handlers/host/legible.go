@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"hubwatch/handlers/secret"
 )
 
 const (
@@ -54,7 +56,8 @@ func legible(value jsontext.Value, most int) error {
 			}
 		}
 		if err != nil {
-			return fmt.Errorf("%w, at %.100q", err, d.StackPointer())
+			at := secret.RedactString(string(d.StackPointer())) // before the cut
+			return fmt.Errorf("%w, at %.100q", err, at)
 		}
 	}
 }
