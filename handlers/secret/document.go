@@ -113,7 +113,7 @@ func (r *reader) read(parent string) error {
 			l := level{object: kind == '{', parent: parent}
 			if inside != nil {
 				l.parent = inside.of()
-				inside.noteValue(int(d.InputOffset())-1, 0)
+				inside.noteValue(int(d.InputOffset()) - 1)
 			}
 			r.stack = append(r.stack, l)
 			continue
@@ -145,7 +145,7 @@ func (l *level) of() string {
 }
 
 // noteValue remembers where the value of a pair begins, if the member can be one.
-func (l *level) noteValue(start, _ int) {
+func (l *level) noteValue(start int) {
 	if l.object && values[l.plainMember()] && l.end == 0 {
 		l.start, l.end = start, -1
 	}
@@ -186,7 +186,7 @@ func (r *reader) isSecret(inside *level) bool {
 func (r *reader) value(inside *level, parent string, value jsontext.Value, start, end int) {
 	if inside != nil {
 		parent = inside.parent
-		inside.noteValue(start, end)
+		inside.noteValue(start)
 	}
 	member := ""
 	if inside != nil && inside.object {

@@ -48,22 +48,27 @@ func shorten(s string, most int) string {
 }
 
 // jsonColumn makes a JSON document fit to stand in a column. The column is JSON, too:
-// if the document is too long, its longest strings are cut first, and no more than
-// necessary. A document that has too many members for that becomes a JSON string with
-// its beginning. What is not JSON becomes a text.
+// if the document is too long, its longest strings are cut first. A document that has
+// too many members for that becomes a JSON string with its beginning. What is not JSON
+// becomes a text.
 func jsonColumn(document []byte) string {
 	s := secret.VisibleJSON(string(document))
 	if !jsontext.Value(s).IsValid(lenient) {
 		return column(s)
 	}
-	for most := maxText / 2; shorten(s, maxText) != s; most /= 2 {
-		if most < len(cutMark) {
-			for most = maxText; ; most /= 2 {
-				if quoted, _ := jsontext.AppendQuote(nil, shorten(s, most)); len(quoted) <= maxText {
-					return string(quoted)
-				}
+	fits := func(s string) bool { return shorten(s, maxText) == s }
+	if fits(s) {
+		return s
+	}
+	const least = 16 // UTF-16 units that a string keeps
+	if shortest := string(cutStrings(jsontext.Value(s), least)); !fits(shortest) {
+		for most := maxText; ; most /= 2 {
+			if quoted, _ := jsontext.AppendQuote(nil, shorten(shortest, most)); len(quoted) <= maxText {
+				return string(quoted)
 			}
 		}
+	}
+	for most := maxText / 2; !fits(s); most = max(most/2, least) {
 		s = string(cutStrings(jsontext.Value(s), most))
 	}
 	return s

@@ -329,7 +329,7 @@ func parseProperties(column, text string) map[string]string {
 		return nil
 	}
 	var p map[string]string
-	if err := json.Unmarshal([]byte(text), &p); err != nil {
+	if err := json.Unmarshal([]byte(text), &p, lenient); err != nil {
 		return map[string]string{column: text}
 	}
 	return p
