@@ -16,8 +16,11 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
+	// With a reader for SIGPIPE, writing to a closed pipe is an error. Without one it
+	// ends this process at once, and the processes that it has started go on.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
 }
 
@@ -37,24 +40,57 @@ make run listens on the port %s of 127.0.0.1, or on the one that
 %s names; 0 is any free one.
 `
 
-// run is main without the process: it returns the exit code.
+// run is main without the process: it returns the exit code. make run ends with 0
+// when ctx is done. Nothing else that is ended early ends with 0.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
-	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	working, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	var level slog.LevelVar
+	level.Set(slog.LevelWarn)
+	context.AfterFunc(working, func() { level.Set(silent) })
+	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: &level}))
+	stdout = &screen{stdout, end}
 	var err error
 	switch {
 	case len(args) == 0:
-		err = tryOut(ctx, getenv, stdout, log)
+		err = tryOut(working, getenv, stdout, log)
+		if ctx.Err() != nil { // Ctrl-C is how it ends
+			return 0
+		}
 	case len(args) == 1 && args[0] == "demo":
-		err = demo(ctx, stdout, log)
+		err = demo(working, stdout, log)
 	default:
 		fmt.Fprintf(stderr, usage, defaultPort, portSetting)
 		return 2
 	}
-	if err == nil || ctx.Err() != nil { // Ctrl-C is how it ends
-		return 0
+	if cause := context.Cause(working); cause != nil {
+		err = cause
 	}
-	fmt.Fprintln(stderr, "local:", err)
-	return 1
+	if err != nil {
+		fmt.Fprintln(stderr, "local:", err)
+		return 1
+	}
+	return 0
+}
+
+// silent is above every level of the log. What is cut off when everything ends is
+// not an error to report.
+const silent = slog.LevelError + 1
+
+// screen passes on what is written. When that fails, for example because the
+// other end of a pipe was closed, screen ends the work: nobody reads it.
+type screen struct {
+	io.Writer
+	end context.CancelCauseFunc
+}
+
+// Write implements io.Writer.
+func (s *screen) Write(p []byte) (int, error) {
+	n, err := s.Writer.Write(p)
+	if err != nil {
+		s.end(err)
+	}
+	return n, err
 }
 
 // port reads the port to listen on.

@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/secret"
 )
 
 // width is the default width of a terminal, in columns.
@@ -59,16 +59,9 @@ func wrap(w io.Writer, indent, text string) {
 	fmt.Fprintln(w, line)
 }
 
-// printable returns foreign text without characters that would control a
-// terminal.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return unicode.ReplacementChar
-	}, text)
-}
+// printable returns foreign text with an escape for each character that a terminal
+// does not show as it is.
+func printable(text string) string { return secret.Visible(text) }
 
 // count returns a number with its unit.
 func count(n int, unit string) string {

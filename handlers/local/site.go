@@ -29,7 +29,7 @@ import (
 const (
 	appFolder           = "build/app"
 	deadLetterFolder    = "build/deadletter"
-	logFile             = "build/local.log"        // gets what the handler prints
+	logFile             = "build/local.log"        // gets what the handler and Azurite print
 	samplesFolder       = "handlers/local/samples" // events, one in a file
 	logSamplesFolder    = samplesFolder + "/logs"  // messages of resource logs
 	subscriptionsFile   = "infra/subscriptions.json"
@@ -48,7 +48,7 @@ type site struct {
 	server    *http.Server
 	url       string
 	stores    *app.App
-	output    *os.File // gets what the handler prints
+	output    *os.File // gets what the handler and Azurite print
 }
 
 // siteOptions say how a site differs from the usual.
@@ -95,11 +95,13 @@ func (s *site) start(ctx context.Context, o siteOptions) error {
 	if err != nil {
 		return err
 	}
-	if s.azurite, err = azurite.Start(ctx, azurite.Options{Main: script}); err != nil {
-		return err
-	}
 	if s.output, err = os.Create(logFile); err != nil {
 		return err
+	}
+	if s.azurite, err = azurite.Start(ctx, azurite.Options{Main: script, Output: s.output}); errors.Is(err, exec.ErrNotFound) {
+		return err
+	} else if err != nil {
+		return fmt.Errorf("%w: see %s", err, logFile)
 	}
 	settings := map[string]string{storageSetting: s.azurite.ConnectionString()}
 	if s.stores, err = app.Open(func(name string) string { return settings[name] }); err != nil {

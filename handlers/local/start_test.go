@@ -95,7 +95,12 @@ func TestStartFailures(t *testing.T) {
 		{name: "broken Azurite", spoil: func(t *testing.T) {
 			gone(t, "build/azurite")
 			put(t, "build/azurite/node_modules/azurite/dist/src/table/main.js", "process.exit(3)")
-		}, want: []string{"azurite: exited: exit status 3"}},
+		}, want: []string{"azurite: exited: exit status 3: see build/local.log"}},
+		{name: "log that cannot be written", spoil: func(t *testing.T) {
+			if err := os.Mkdir(logFile, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}, want: []string{"open build/local.log: is a directory"}},
 		{name: "no app", spoil: func(t *testing.T) { gone(t, appFolder) }, want: []string{"build/app/host.json", "make app builds"}},
 		{name: "no host.json", spoil: func(t *testing.T) { gone(t, appFolder+"/host.json") }, want: []string{"build/app/host.json", "make app builds"}},
 		{name: "broken host.json", spoil: func(t *testing.T) { put(t, appFolder+"/host.json", `{"version":`) }, want: []string{"build/app/host.json: "}},
@@ -169,6 +174,18 @@ func failsToStart(t *testing.T, port string, want []string) {
 		if !strings.Contains(said, part) {
 			t.Errorf("said %q, want %q", said, part)
 		}
+	}
+}
+
+// TestAzuriteSaysWhy checks that the log has what a broken Azurite prints.
+func TestAzuriteSaysWhy(t *testing.T) {
+	playground(t)
+	gone(t, "build/azurite")
+	put(t, "build/azurite/node_modules/azurite/dist/src/table/main.js", "throw new Error('too old')")
+	failsToStart(t, "0", []string{logFile})
+	text, err := os.ReadFile(logFile)
+	if err != nil || !strings.Contains(string(text), "too old") {
+		t.Errorf("%s has %q, %v", logFile, text, err)
 	}
 }
 

@@ -132,7 +132,7 @@ func TestTryOut(t *testing.T) {
 		{"other operation", "/api/events", edit(id, `"id": "E5"`, "certificates/write", "routes/write"), 200,
 			`^\nEvent E5\n.*\n  no subscription matches it: there are some for its type, but their other\n  filters do not fit, see infra/subscriptions\.json\n`},
 		{"cannot be judged", "/api/events", edit(id, `"id": "E6\u001b"`, "2026-02-01T08:00:01.1234567Z", "soon"), 200,
-			"^\nEvent E6\ufffd\n" + `.*\n  CertificateAdded: quarantined\n    event: time: .*"soon"\n    hubwatch quarantine show [0-9a-f]{12}\n`},
+			"^\nEvent E6" + regexp.QuoteMeta(`\u001b`) + "\n" + `.*\n  CertificateAdded: quarantined\n    event: time: .*"soon"\n    hubwatch quarantine show [0-9a-f]{12}\n`},
 		{"refused", "/api/events", `{}`, 400, `^`},
 		{"messages", "/eventhub/messages", string(shift), 201, `^(\nEvent \S+\n  hubwatch\.iothub\.connection\.failed\n  \S+: nothing new.*\n.*\n.*\n.*\n){2}`},
 		{"message without a failed connection", "/eventhub/messages", `{"records":[]}`, 201, `^\nLog message\n  silent: it has no failed connection\n`},

@@ -72,6 +72,7 @@ type finding struct {
 func (w *watcher) alerts(id string, detectors []string) ([]finding, error) {
 	ctx, cancel := context.WithTimeout(w.ctx, watchLimit)
 	defer cancel()
+	id = printable(id) // as the table has it
 	var found []finding
 	for a, err := range w.site.stores.Alerts.List(ctx, alert.Query{}) {
 		if err != nil {
@@ -102,6 +103,7 @@ func (w *watcher) alerts(id string, detectors []string) ([]finding, error) {
 func (w *watcher) quarantined(id string, functions []string) ([]table.Held, error) {
 	ctx, cancel := context.WithTimeout(w.ctx, watchLimit)
 	defer cancel()
+	id = printable(id) // as the table has it
 	var found []table.Held
 	for held, err := range w.site.stores.Quarantine.List(ctx, table.QuarantineQuery{}) {
 		if errors.Is(err, table.ErrAbsent) {

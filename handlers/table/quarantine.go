@@ -100,7 +100,7 @@ func (q *Quarantine) Quarantine(ctx context.Context, e alert.Quarantined) error 
 	h := head{
 		key:            key{partition, heldKey(id)},
 		Function:       clean(e.Function),
-		EventId:        clean(e.EventID),
+		EventId:        column(e.EventID),
 		Reason:         clean(e.Reason),
 		Body:           jsonColumn(whole),
 		BodySha256:     sha256Hex(e.Body),
