@@ -204,7 +204,7 @@ func TestSignals(t *testing.T) {
 			lines := strings.Split(strings.TrimSpace(string(printed)), "\n")
 			for _, line := range lines {
 				if !json.Valid([]byte(line)) {
-					t.Errorf("the handler prints what is no JSON: %s", line)
+					t.Errorf("the handler prints what is not JSON: %s", line)
 				}
 			}
 			if last := lines[len(lines)-1]; !strings.Contains(last, "stopped by a signal") {
@@ -397,7 +397,7 @@ func TestRunUntilSignal(t *testing.T) {
 	}
 }
 
-// TestMemoryLimit holds that the handler gives the Go runtime a limit of memory, and
+// TestMemoryLimit checks that the handler gives the Go runtime a limit of memory, and
 // leaves the choice to whoever sets GOMEMLIMIT.
 func TestMemoryLimit(t *testing.T) {
 	const other = 1 << 40

@@ -1,6 +1,6 @@
-// Package alert is what goes out: findings, the alerts that are made of them,
-// and the interface of the store that keeps them. Names follow Microsoft's
-// Microsoft.Security/alerts schema where it has one
+// Package alert has what goes out: findings, the alerts that are made of
+// findings, and the interfaces of the stores that keep them. Names follow
+// Microsoft's Microsoft.Security/alerts schema where it has one
 // (https://learn.microsoft.com/rest/api/defenderforcloud/alerts).
 package alert
 
@@ -41,8 +41,8 @@ const (
 	Inferred Confidence = "Inferred"
 )
 
-// Status is where a person stands with an alert. The store sets Active; the
-// other three are set by people.
+// Status says how far people have dealt with an alert. The store sets Active.
+// People set the other three.
 type Status string
 
 // The statuses of Microsoft.Security/alerts.
@@ -90,8 +90,8 @@ type Entity struct {
 	Name string // as spelled in the event
 }
 
-// key is the entity's name as identity sees it. The names of Azure resources
-// are compared regardless of case; the ids of devices and modules are not
+// key is the name of the entity for comparisons. The names of Azure resources are
+// compared regardless of case; the ids of devices and modules are not
 // (https://learn.microsoft.com/azure/iot-hub/iot-hub-devguide-identity-registry).
 func (e Entity) key() string {
 	if e.Type == Device || e.Type == Module {
@@ -177,8 +177,8 @@ func (o *Occurrence) Redact() {
 // nameProperties are the properties that hold names of the caller.
 var nameProperties = map[string]bool{"ActorObjectId": true, "ActorApplicationId": true, "ActorResourceId": true}
 
-// Day is the UTC day that an occurrence counts for: that of its event, so that
-// a late delivery joins the alert it belongs to.
+// Day is the UTC day for which an occurrence counts: the day of its event. So a
+// late delivery joins the right alert.
 func (o Occurrence) Day() time.Time { return Day(o.Event.Time) }
 
 // Day returns the UTC day of a time.
@@ -222,10 +222,10 @@ type Evidence struct {
 	RawEventSHA256 string // of the event as it was delivered, in hexadecimal
 }
 
-// ID derives the SystemAlertId of an alert from what makes it one alert: its
-// type, the hub's resource id, the entity, the actor and the UTC day. Letter case
-// does not matter, except in the ids of devices and modules. The result is a UUID
-// of version 8 (RFC 9562, section 5.8) that holds 122 bits of a SHA-256.
+// ID derives the SystemAlertId of an alert from its type, the hub's resource id,
+// the entity, the actor and the UTC day. Letter case does not matter, except in
+// the ids of devices and modules. The result is a UUID of version 8 (RFC 9562,
+// section 5.8) that holds 122 bits of a SHA-256.
 func ID(alertType string, hub Hub, entity Entity, actor string, day time.Time) string {
 	h := sha256.New()
 	for _, part := range []string{

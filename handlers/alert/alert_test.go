@@ -21,8 +21,8 @@ const (
 	someActor = "alice@contoso.example"
 )
 
-// TestIDIsPinned holds that an id once given stays: stored alerts, and the
-// events that are delivered again after an update, are found by it.
+// TestIDIsPinned checks that ids never change: stored alerts are found by their
+// ids, also for events that are delivered again after an update.
 func TestIDIsPinned(t *testing.T) {
 	const want = "ad9a240b-7e46-8612-a6cd-3c8ecbb9fe39"
 	if got := ID(someType, someHub, someEntity, someActor, someDay); got != want {
@@ -83,15 +83,15 @@ func TestIDOther(t *testing.T) {
 	}
 }
 
-// TestIDForm holds that an id is a UUID of version 8 (RFC 9562): one digit says
-// the version, and two bits of another the variant. The rest varies.
+// TestIDForm checks that an id is a UUID of version 8 (RFC 9562): one digit is
+// the version, and two bits of another digit are the variant. The rest varies.
 func TestIDForm(t *testing.T) {
 	form := regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
 	digits := make([]map[byte]bool, 36)
 	for i := range 1000 {
 		id := ID(someType, someHub, someEntity, someActor, someDay.AddDate(0, 0, i))
 		if !form.MatchString(id) {
-			t.Fatalf("%s is no UUID of version 8", id)
+			t.Fatalf("%s is not a UUID of version 8", id)
 		}
 		for k := range digits {
 			if digits[k] == nil {

@@ -12,13 +12,13 @@ import (
 
 // Recorder keeps what detectors found.
 type Recorder interface {
-	// Record makes occurrences durable and says of each, in their order, what
-	// became of it. It is idempotent: an occurrence that is recorded already, known
-	// by its alert and its event, changes nothing. An error means that some of them
-	// may not be durable, and that the caller tries all of them again: their outcome
-	// is zero, and that of the others is said. Those that are Rejected are not a
-	// reason for an error. Record may be called at the same time by many, in several
-	// processes.
+	// Record makes occurrences durable. It returns the outcome of each, in their
+	// order. It is idempotent: an occurrence whose alert and event are recorded
+	// already changes nothing. An error means that some occurrences may not be
+	// durable, and that the caller has to record all of them again. The outcome
+	// of these is zero; the others have their outcomes. A rejected occurrence is
+	// not a reason for an error. Record may be called at the same time, also by
+	// several processes.
 	Record(ctx context.Context, occurrences ...Occurrence) ([]Recorded, error)
 }
 
@@ -61,34 +61,34 @@ func (o Outcome) String() string {
 
 // Reader finds alerts.
 type Reader interface {
-	// List returns the alerts that q asks for, those of the newest day first and
-	// within a day those with the newest occurrence first. It reads as it is drawn
-	// from, so that whoever stops early has not read everything. It ends at the
-	// first error.
+	// List returns the alerts that q asks for, the newest day first, and within a
+	// day the newest occurrence first. It reads while the caller draws, so that a
+	// caller who stops early does not read everything. It ends at the first
+	// error.
 	List(ctx context.Context, q Query) iter.Seq2[Alert, error]
 
-	// Find returns the alert that ref names, and its evidence, which is read as it
-	// is drawn from, in no order that means anything. A reference without a hub is
-	// looked for in all hubs, one without a day in all days. The error wraps
-	// ErrNotFound if there is no such alert.
+	// Find returns the alert that ref names, and its evidence, in no particular
+	// order. The evidence is read while the caller draws. A reference without a
+	// hub is looked for in all hubs. A reference without a day is looked for in
+	// all days. The error wraps ErrNotFound if there is no such alert.
 	Find(ctx context.Context, ref Ref) (Alert, iter.Seq2[Evidence, error], error)
 }
 
 // Editor changes what people may change of an alert.
 type Editor interface {
-	// Change does c to the alert that ref names, which has to have its hub and day,
-	// and returns the alert as it then is. Occurrences that arrive meanwhile are not
-	// lost and are not a conflict. The error wraps ErrNotFound if there is no such
-	// alert, and is a *Conflict if the alert has another status than the change
-	// expects.
+	// Change makes the change c to the alert that ref names, and returns the
+	// changed alert. The reference needs its hub and day. Occurrences that arrive
+	// meanwhile are not lost, and they are not a conflict. The error wraps
+	// ErrNotFound if there is no such alert, and is a *Conflict if the alert has
+	// another status than the change expects.
 	Change(ctx context.Context, ref Ref, c Change) (Alert, error)
 }
 
 // Change is what a person does to an alert.
 type Change struct {
 	Status Status // the new status, in any case
-	// From is the status that the person saw, in any case. The change is refused if
-	// the alert has another one by now. Empty is any.
+	// From is the status that the person saw, in any case. The change is refused
+	// if the alert has another status by now. Empty means any status.
 	From Status
 }
 

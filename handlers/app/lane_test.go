@@ -8,7 +8,7 @@ import (
 	"hubwatch/handlers/judge"
 )
 
-// TestLanes holds which functions share slots: those of changes with each other
+// TestLanes checks which functions share slots: those of changes with each other
 // alone, whatever devices and the log of a hub do.
 func TestLanes(t *testing.T) {
 	seen := map[string]int{}
@@ -30,7 +30,7 @@ func TestLanes(t *testing.T) {
 	}
 }
 
-// TestFailuresHaveAWriterOfTheirOwn holds that the app does not record failed
+// TestFailuresHaveAWriterOfTheirOwn checks that the app does not record failed
 // connections with the writer and the pace of changes.
 func TestFailuresHaveAWriterOfTheirOwn(t *testing.T) {
 	a, err := Open(func(name string) string {

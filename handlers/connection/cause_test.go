@@ -146,7 +146,7 @@ func TestClassify(t *testing.T) {
 		{"", "deviceConnect", "429001", "ThrottlingException", sas, Classification{PassedOver: Throttled}},
 		{"", "deviceConnect", "500001", "ServerError", sas, Classification{PassedOver: OtherError}},
 		{"", "deviceConnect", "Mystery", "", sas, Classification{PassedOver: OtherError}},
-		{"a text of another cause is no failed connection by itself", "deviceConnect", "404001", "IotHub 'a' does not contain the specified device 'b'", sas, Classification{PassedOver: DeviceUnknown}},
+		{"a text of another cause is not a failed connection by itself", "deviceConnect", "404001", "IotHub 'a' does not contain the specified device 'b'", sas, Classification{PassedOver: DeviceUnknown}},
 	} {
 		properties := map[string]any{}
 		if c.auth != none {
@@ -168,7 +168,7 @@ func TestClassify(t *testing.T) {
 	}
 }
 
-// TestGraverCause holds that of two stated causes the graver counts, in whatever
+// TestGraverCause checks that of two stated causes the graver counts, in whatever
 // order and whichever texts they stand, and that no other cause excuses one.
 func TestGraverCause(t *testing.T) {
 	grave := []Cause{ThumbprintMismatch, CertificateExpired, TokenInvalid, TokenExpired, Unclassified}
@@ -190,7 +190,7 @@ func TestGraverCause(t *testing.T) {
 	}
 }
 
-// TestEchoes holds that what the service repeats of a client neither states a cause
+// TestEchoes checks that what the service repeats of a client neither states a cause
 // nor excuses one, and that what stands beside it counts.
 func TestEchoes(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
@@ -236,7 +236,7 @@ func TestEchoes(t *testing.T) {
 	}
 }
 
-// TestSignedByAuthority holds that no thumbprint is inferred to be wrong where the hub
+// TestSignedByAuthority checks that no thumbprint is inferred to be wrong where the hub
 // has none.
 func TestSignedByAuthority(t *testing.T) {
 	for _, kind := range []string{"x509", "X509", "x509Certificate"} {
@@ -256,7 +256,7 @@ func TestSignedByAuthority(t *testing.T) {
 	}
 }
 
-// FuzzClassify holds that nothing that a client chooses for itself changes how
+// FuzzClassify checks that nothing that a client chooses for itself changes how
 // its connection is classified.
 func FuzzClassify(f *testing.F) {
 	f.Add("401003", "IotHubUnauthorized", "sas", "dev-1", "mod-1", "v", true)

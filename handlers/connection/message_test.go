@@ -97,7 +97,7 @@ func TestRecords(t *testing.T) {
 		{"a line that is cut off", r(1) + "\n" + open + "\n" + r(2) + "\n", []string{r(1), r(2)}, []string{open}},
 		{"a line that is cut off after a comma", r(1) + "\n{\"x\":1,\n" + r(2) + "\n", []string{r(1), r(2)}, []string{`{"x":1,`}},
 		{"a line that is cut off before a value", r(1) + "\n{\"x\":\r\n" + r(2) + "\r\n" + r(3), []string{r(1), r(2), r(3)}, []string{`{"x":`}},
-		{"a line that is no JSON", "oops\n" + r(1), []string{r(1)}, []string{"oops"}},
+		{"a line that is not JSON", "oops\n" + r(1), []string{r(1)}, []string{"oops"}},
 		{"a broken line of a message", `{"records":[` + r(1) + ",{\"x\":1,\n" + `{"records":[` + r(2) + `]}`, []string{r(1), r(2)}, []string{`{"x":1,`}},
 		{"no JSON at all", "<html>", nil, []string{"<html>"}},
 		{"a string", `"x"`, nil, []string{`"x"`}},
@@ -117,7 +117,7 @@ func TestRecords(t *testing.T) {
 	}
 }
 
-// TestRecordsAreParts holds that records are not copied.
+// TestRecordsAreParts checks that records are not copied.
 func TestRecordsAreParts(t *testing.T) {
 	message := []byte(`{"records":[` + sampleRecord(1) + `]}`)
 	for raw, err := range Records(message) {

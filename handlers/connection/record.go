@@ -121,7 +121,7 @@ func (n *nested) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	switch value.Kind() {
 	case 'n':
 	case '"':
-		// An error says that some characters are no Unicode; they are replaced.
+		// An error says that some characters are not Unicode; they are replaced.
 		*n, _ = jsontext.AppendUnquote([]byte(nil), value)
 	default:
 		*n = nested(value.Clone())

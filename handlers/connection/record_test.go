@@ -43,11 +43,11 @@ func TestDecodeRecord(t *testing.T) {
 			Record{Time: at, Category: "Connections", Unreadable: []string{"level", "deviceId", "moduleId", "authType", "properties.message"}}},
 		{"half a surrogate pair", `{"time":"2026-02-01T10:00:00Z","category":"Connections","properties":{"deviceId":"a\ud800b"}}`,
 			Record{Time: at, Category: "Connections", DeviceID: "a\uFFFDb"}},
-		{"bytes that are no Unicode, inside", `{"time":"2026-02-01T10:00:00Z","category":"Connections","properties":"{\"deviceId\":\"a` + "\xff" + `b\"}"}`,
+		{"bytes that are not Unicode, inside", `{"time":"2026-02-01T10:00:00Z","category":"Connections","properties":"{\"deviceId\":\"a` + "\xff" + `b\"}"}`,
 			Record{Time: at, Category: "Connections", DeviceID: "a\uFFFDb"}},
 		{"an empty string of properties", `{"time":"2026-02-01T10:00:00Z","category":"Connections","properties":""}`,
 			Record{Time: at, Category: "Connections"}},
-		// https://learn.microsoft.com/azure/iot-hub/monitor-iot-hub-reference#direct-methods, whose properties are no JSON
+		// https://learn.microsoft.com/azure/iot-hub/monitor-iot-hub-reference#direct-methods, whose properties are not JSON
 		{"another category", `{"time":"UTC timestamp","operationName":"send","category":"DirectMethods","properties":"{\"deviceId\":<messageSize>}"}`,
 			Record{OperationName: "send", Category: "DirectMethods"}},
 		// https://learn.microsoft.com/azure/azure-monitor/reference/tables/azurediagnostics
@@ -76,7 +76,7 @@ func TestDecodeRecord(t *testing.T) {
 	}
 }
 
-// TestRecordTimes holds that records are read whose times are not RFC 3339.
+// TestRecordTimes checks that records are read whose times are not RFC 3339.
 func TestRecordTimes(t *testing.T) {
 	for _, stamp := range []string{"2026-02-13T10:00:00", "2026-02-13t10:00:00z", "2026-02-13 10:00:00Z", "2/13/2026 10:00:00 AM", " 02/13/2026 10:00:00"} {
 		r, err := DecodeRecord(jsontext.Value(`{"category":"Connections","time":"` + stamp + `"}`))

@@ -52,7 +52,7 @@ func TestPublishedNames(t *testing.T) {
 	}
 }
 
-// TestNames holds what the name is used for: a Go identifier, a folder, a URL
+// TestNames checks what the name is used for: a Go identifier, a folder, a URL
 // path and the name of an event subscription, some of which ignore case.
 func TestNames(t *testing.T) {
 	form := regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]{2,63}$`)
@@ -77,7 +77,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestTexts holds that what people read is written: an alert type that no query has
+// TestTexts checks that what people read is written: an alert type that no query has
 // to escape, a title like a heading, and the rest in full sentences.
 func TestTexts(t *testing.T) {
 	alertType := regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.]{2,127}$`)
@@ -109,7 +109,7 @@ func beginsUpper(s string) bool {
 	return unicode.IsUpper(first)
 }
 
-// TestTriggerLimits holds what Event Grid accepts: 25 advanced filters per event
+// TestTriggerLimits checks what Event Grid accepts: 25 advanced filters per event
 // subscription with 25 values in all, and 512 characters per value
 // (https://learn.microsoft.com/azure/event-grid/event-filtering#limitations).
 func TestTriggerLimits(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 	"hubwatch/handlers/connection"
 )
 
-// TestConnectionEntity holds that two identities never have one name.
+// TestConnectionEntity checks that two identities never have one name.
 func TestConnectionEntity(t *testing.T) {
 	ids := []string{"a", "A", "b", "a/b", "a/", "/b", "/", `\`, `a\`, `\b`, `a\/b`, `\/`, "a#?%'b", "ü"}
 	seen := map[alert.Entity]connection.Record{}

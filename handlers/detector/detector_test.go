@@ -63,7 +63,7 @@ func TestJudgeNothing(t *testing.T) {
 	}
 }
 
-// TestJudgeDresses holds that a finding gets the texts of its detector and the
+// TestJudgeDresses checks that a finding gets the texts of its detector and the
 // event as its evidence, and that each finding becomes an alert of its own.
 func TestJudgeDresses(t *testing.T) {
 	e := event.Event{

@@ -317,7 +317,7 @@ func indented(b []byte) []byte {
 	return []byte(strings.ReplaceAll(string(v), "\n", "\r\n"))
 }
 
-// TestOperationCase holds that the letter case of operationName decides nothing,
+// TestOperationCase checks that the letter case of operationName decides nothing,
 // for events that fire and for those that do not.
 func TestOperationCase(t *testing.T) {
 	for _, d := range detector.All {

@@ -10,7 +10,7 @@ import (
 	"hubwatch/handlers/detector"
 )
 
-// TestJudgeIsPure holds that judging an event changes neither it nor what comes
+// TestJudgeIsPure checks that judging an event changes neither it nor what comes
 // out the second time.
 func TestJudgeIsPure(t *testing.T) {
 	for _, d := range detector.All {

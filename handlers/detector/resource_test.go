@@ -45,7 +45,7 @@ func on(where target, eventType, operation string) Detector {
 	}
 }
 
-// TestAnyOperation holds that a detector can be of any event of Azure Resource
+// TestAnyOperation checks that a detector can be of any event of Azure Resource
 // Manager, and of anything that an operation is on.
 func TestAnyOperation(t *testing.T) {
 	role := target{entity: "RoleAssignment", types: []string{"Microsoft.Authorization/roleAssignments"}, what: "a role assignment on an IoT hub"}
@@ -81,7 +81,7 @@ func TestAnyOperation(t *testing.T) {
 	}
 }
 
-// TestFind holds which of subject and data.resourceUri counts, and what is kept for
+// TestFind checks which of subject and data.resourceUri counts, and what is kept for
 // a person to read because they do not say one thing. If they name a hub, and no
 // other thing than is looked for, the operation is one on the hub.
 func TestFind(t *testing.T) {

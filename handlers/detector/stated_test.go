@@ -42,7 +42,7 @@ func TestStatedOnly(t *testing.T) {
 	}
 }
 
-// TestOneDetectorPerCause holds that no failed connection is two alerts: each
+// TestOneDetectorPerCause checks that no failed connection is two alerts: each
 // case of one of the four detectors is silent, or refused, in the other three.
 func TestOneDetectorPerCause(t *testing.T) {
 	four := []detector.Detector{detector.DeviceTokenExpired, detector.DeviceTokenInvalid, detector.DeviceCertificateExpired, detector.DeviceCertificateMismatch}

@@ -19,13 +19,14 @@ const (
 )
 
 // checkArrivals returns a check for each source of events: when the last one
-// came. That none came is not wrong by itself, so it is never more than unknown.
-// Metrics: https://learn.microsoft.com/azure/event-grid/monitor-push-reference#metrics and
+// came. A source without events is not wrong by itself, so the result is ok or
+// unknown. Metrics:
+// https://learn.microsoft.com/azure/event-grid/monitor-push-reference#metrics and
 // https://learn.microsoft.com/azure/event-hubs/monitor-event-hubs-reference#metrics
 func checkArrivals(d Deployment, a azure) []check {
 	sources := []struct{ what, resource, metric, quiet string }{
 		{"last change of a resource", d.changesID(), "PublishSuccessCount",
-			"change something that is watched, such as a certificate (README, Deploy), and ask again in five minutes"},
+			"change something that is watched, for example a certificate (README, Deploy), and ask again in five minutes"},
 		{"last message of the Connections log", d.namespaceID(), "IncomingMessages",
 			"the first may come 90 minutes after the diagnostic setting was made, and then with every device that connects"},
 		{"last failed connection", d.connectionsID(), "PublishSuccessCount",

@@ -18,7 +18,7 @@ import (
 	"hubwatch/handlers/version"
 )
 
-// azure is the clients of what is asked. Only methods that read are called.
+// azure has the clients of Azure. The doctor calls only methods that read.
 type azure struct {
 	world
 	apps         *armappservice.WebAppsClient
@@ -88,7 +88,7 @@ func value[T any](p *T) T {
 	return *p
 }
 
-// site is the function app, as far as it matters here.
+// site has the parts of the function app that the checks need.
 type site struct {
 	state      string
 	principals []string // object ids of its identities
@@ -96,9 +96,9 @@ type site struct {
 	tables     string   // table endpoint of the storage account
 }
 
-// site asks for the function app. The package of an app is in the same storage
-// account as the alerts, and unlike the settings of the app, which can hold
-// secrets, a reader may see where.
+// site reads the function app. A reader may not see the settings of the app,
+// because they can hold secrets. But a reader may see where the package of the
+// app is: in the same storage account as the alerts.
 func (a azure) site(ctx context.Context, d Deployment) (site, error) {
 	response, err := a.apps.Get(ctx, d.ResourceGroup, d.App, nil)
 	if err != nil {
@@ -141,7 +141,7 @@ func (a azure) functions(ctx context.Context, d Deployment) ([]function, error) 
 		})
 	var list []function
 	for _, e := range envelopes {
-		// The name of the resource has that of the app in front: app/function.
+		// The name of the resource begins with the name of the app: app/function.
 		list = append(list, function{lastOf(value(e.Name)), value(value(e.Properties).IsDisabled)})
 	}
 	return list, err

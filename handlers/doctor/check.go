@@ -12,7 +12,7 @@ import (
 	"hubwatch/handlers/secret"
 )
 
-// Verdict is what a check comes to.
+// Verdict is the result of a check in one word.
 type Verdict string
 
 // The verdicts. What is unknown is not wrong.
@@ -26,8 +26,8 @@ const (
 type Result struct {
 	Check   string // what was looked at
 	Verdict Verdict
-	// Text says what was found if that is ok, what to do if it is wrong, and why if
-	// it is unknown. It is one line, without secrets.
+	// Text says what was found if the check is ok, what to do if it is wrong, and
+	// why it is unknown. It is one line, without secrets.
 	Text string
 }
 
@@ -52,7 +52,7 @@ type check struct {
 	run  func(context.Context) Result
 }
 
-// within runs the check within its time.
+// within runs the check with its time limit.
 func (c check) within(ctx context.Context) Result {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
@@ -61,8 +61,9 @@ func (c check) within(ctx context.Context) Result {
 	return r
 }
 
-// failed is the result of a check that could not ask: wrong if Azure says that
-// there is no such thing, with what to do then, and otherwise unknown.
+// failed is the result of a check whose request failed. It is wrong if Azure says
+// that the resource does not exist; missing says what to do then. Otherwise it is
+// unknown.
 func failed(err error, missing string) Result {
 	if notFound(err) {
 		return wrong("%s (%s)", missing, reason(err))
@@ -96,8 +97,8 @@ func reason(err error) string {
 	return text
 }
 
-// once returns fetch, but such that it is called only once: several checks look
-// at the same answer.
+// once returns a function that calls fetch only once and keeps the answer, for
+// several checks.
 func once[T any](fetch func(context.Context) (T, error)) func(context.Context) (T, error) {
 	var (
 		done  bool
@@ -113,7 +114,7 @@ func once[T any](fetch func(context.Context) (T, error)) func(context.Context) (
 	}
 }
 
-// inFull joins what is wrong with one thing into one result.
+// inFull makes one result of all problems. Without problems the result is ok.
 func inFull(problems []string, fine string, args ...any) Result {
 	if len(problems) > 0 {
 		return wrong("%s", strings.Join(problems, "; "))

@@ -18,15 +18,15 @@ import (
 	"hubwatch/handlers/judge"
 )
 
-// What to do about what is missing: the three steps of a deployment.
+// The three steps of a deployment, which deploy what is missing.
 const (
 	deployMain          = "deploy infra/main.bicep"
 	publishCode         = "make publish"
 	deploySubscriptions = "deploy infra/subscriptions.bicep"
 )
 
-// checks returns what is checked of a deployment, in the order of its parts. It
-// asks for the IoT hubs, unless d names them, since each has a check of its own.
+// checks returns all checks of a deployment. Each IoT hub has a check of its own,
+// so checks asks for the hubs, unless d names them.
 func checks(ctx context.Context, d Deployment, a azure) []check {
 	deployed := once(func(ctx context.Context) (site, error) { return a.site(ctx, d) })
 	hubs := once(func(ctx context.Context) ([]string, error) {
@@ -52,7 +52,7 @@ func checks(ctx context.Context, d Deployment, a azure) []check {
 	return append(list, checkArrivals(d, a)...)
 }
 
-// checkApp is about the app itself.
+// checkApp checks the app itself.
 func checkApp(ctx context.Context, deployed func(context.Context) (site, error)) Result {
 	s, err := deployed(ctx)
 	if err != nil {
@@ -99,7 +99,8 @@ func checkFunctions(ctx context.Context, d Deployment, a azure) Result {
 	return inFull(problems, "all %d are there and enabled, and none besides", want)
 }
 
-// checkTable reads from a table with the identity of whoever runs the doctor.
+// checkTable reads from a table with the identity of the person who runs the
+// doctor.
 func checkTable(ctx context.Context, a azure, deployed func(context.Context) (site, error), name string) Result {
 	s, err := deployed(ctx)
 	if err != nil {
@@ -111,7 +112,7 @@ func checkTable(ctx context.Context, a azure, deployed func(context.Context) (si
 	return tableResult(a.table(ctx, s.tables, name))
 }
 
-// checkChangesTopic is about where changes of resources come from.
+// checkChangesTopic checks the topic with the changes of resources.
 func checkChangesTopic(ctx context.Context, d Deployment, a azure, hubs func(context.Context) ([]string, error)) Result {
 	topic, err := a.systemTopics.Get(ctx, d.ResourceGroup, d.ControlPlaneTopic, nil)
 	if err != nil {
@@ -131,8 +132,8 @@ func checkChangesTopic(ctx context.Context, d Deployment, a azure, hubs func(con
 	return inFull(problems, "it has the events of %s", source)
 }
 
-// checkSubscriptions returns a check for the event subscription of each
-// detector, and one for each topic about those that are besides.
+// checkSubscriptions returns a check for the event subscription of each detector,
+// and a check of all other event subscriptions for each topic.
 func checkSubscriptions(d Deployment, a azure, deployed func(context.Context) (site, error)) []check {
 	type list = func(context.Context) ([]armeventgrid.EventSubscription, error)
 	changes := list(once(func(ctx context.Context) ([]armeventgrid.EventSubscription, error) {
@@ -164,8 +165,8 @@ func checkSubscriptions(d Deployment, a azure, deployed func(context.Context) (s
 			return wrong("it is missing on the topic %s: %s", topic, deploySubscriptions)
 		}})
 	}
-	// A subscription that delivers to a function which is not there is billed for
-	// every attempt, and one that is not of this build makes a function judge twice.
+	// A subscription to a missing function is billed for every attempt. A
+	// subscription that is not of this build makes a function judge twice.
 	for topic, subscriptions := range map[string]list{d.ControlPlaneTopic: changes, d.connectionsTopic(): connections} {
 		checks = append(checks, check{"other event subscriptions on " + topic, func(ctx context.Context) Result {
 			existing, err := subscriptions(ctx)
@@ -253,7 +254,7 @@ func checkHubs(ctx context.Context, d Deployment, a azure, hubs func(context.Con
 }
 
 // checkDiagnostics looks for the diagnostic setting by which a hub sends its
-// Connections log, and nothing besides, to the event hub of the relay.
+// Connections log, and nothing else, to the event hub of the relay.
 func checkDiagnostics(ctx context.Context, d Deployment, a azure, hub string) Result {
 	settings, err := a.diagnosticSettings(ctx, hub)
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package doctor looks at a deployment of hubwatch and says of each thing that can
-// be wrong whether it is ok, wrong and what to do, or unknown and why. It changes
-// nothing. It compares the deployment with the build that it is a part of.
+// Package doctor checks a deployment of hubwatch. Each result is ok, wrong with
+// what to do, or unknown with the reason. The doctor changes nothing. It compares
+// the deployment with its own build.
 package doctor
 
 import (
@@ -93,8 +93,8 @@ func (d Deployment) Check() error {
 	return nil
 }
 
-// signIn finds out whether there is an identity at all, before everything else
-// fails for the want of it.
+// signIn checks whether anybody is signed in. Without an identity, everything
+// else would fail.
 func (w world) signIn(ctx context.Context) Result {
 	scope := cloud.AzurePublic.Services[cloud.ResourceManager].Audience + "/.default"
 	if _, err := w.credential.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{scope}}); err != nil {

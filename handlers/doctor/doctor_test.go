@@ -381,7 +381,7 @@ func TestNoCredential(t *testing.T) {
 	}
 }
 
-// TestDrawnLittle holds that whoever stops drawing results asks no more.
+// TestDrawnLittle checks that whoever stops drawing results asks no more.
 func TestDrawnLittle(t *testing.T) {
 	drawn := 0
 	for range run(t.Context(), contoso, newSky(t).world) {

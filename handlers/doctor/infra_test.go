@@ -21,7 +21,7 @@ var (
 	bicepID       = regexp.MustCompile(`(?m)^  (\w+): '([0-9a-f-]{36})'$`)
 )
 
-// TestNamesOfMain holds the names and roles here to infra/main.bicep.
+// TestNamesOfMain checks the names and roles here to infra/main.bicep.
 func TestNamesOfMain(t *testing.T) {
 	text, err := os.ReadFile("../../infra/main.bicep")
 	if err != nil {
@@ -98,7 +98,7 @@ func TestNamesOfMain(t *testing.T) {
 	}
 }
 
-// TestSettingOfHub holds what is looked for at a hub to infra/hub.bicep.
+// TestSettingOfHub checks what is looked for at a hub to infra/hub.bicep.
 func TestSettingOfHub(t *testing.T) {
 	text, err := os.ReadFile("../../infra/hub.bicep")
 	if err != nil {

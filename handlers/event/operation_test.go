@@ -349,7 +349,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		for _, s := range []string{e.ID, e.Type, e.Subject, e.Source} {
 			if !utf8.ValidString(s) {
-				t.Errorf("%q is no text", s)
+				t.Errorf("%q is not a text", s)
 			}
 		}
 		again, err := Decode(e.Raw)
@@ -384,7 +384,7 @@ func FuzzDecodeOperation(f *testing.F) {
 		}
 		for _, s := range []string{o.Name, o.ResourceURI, o.CorrelationID, o.Actor.Name, o.Actor.ResourceID, o.ClientAddress, o.Role, o.RolePrincipalID} {
 			if !utf8.ValidString(s) {
-				t.Errorf("%q is no text", s)
+				t.Errorf("%q is not a text", s)
 			}
 		}
 		if o.HTTPRequest < Absent || o.HTTPRequest > Unclear {

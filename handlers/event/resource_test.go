@@ -62,26 +62,26 @@ func TestParseResourceID(t *testing.T) {
 			"/SUBSCRIPTIONS/S/RESOURCEGROUPS/G/PROVIDERS/MICROSOFT.DEVICES/IOTHUBS/H/PROVIDERS/MICROSOFT.INSIGHTS/DIAGNOSTICSETTINGS/D",
 			ResourceID{"S", "G", "MICROSOFT.DEVICES/IOTHUBS", "H", "MICROSOFT.INSIGHTS/DIAGNOSTICSETTINGS", "D"},
 		},
-		"escaped letter":          {hubID + "/certificates/root%2Dca", resource("contoso-hub", "certificates", "root-ca")},
-		"escaped words":           {strings.Replace(hubID, "resourceGroups", "resource%47roups", 1) + "/%63ertificates/c", resource("contoso-hub", "certificates", "c")},
-		"escape decoded once":     {hubID + "/certificates/a%252Fb", resource("contoso-hub", "certificates", "a%2Fb")},
-		"100 percent":             {hubID + "/certificates/100%", resource("contoso-hub", "certificates", "100%")},
-		"half an escape":          {hubID + "/certificates/a%2", resource("contoso-hub", "certificates", "a%2")},
-		"no escape":               {hubID + "/certificates/a%zzb", resource("contoso-hub", "certificates", "a%zzb")},
-		"an escape and none":      {hubID + "/certificates/%41%zz", resource("contoso-hub", "certificates", "%41%zz")},
-		"escape that is no UTF-8": {hubID + "/certificates/a%FFb", resource("contoso-hub", "certificates", "a\uFFFDb")},
-		"no UTF-8":                {hubID + "/certificates/a\xffb", resource("contoso-hub", "certificates", "a\uFFFDb")},
-		"no UTF-8, no escape":     {hubID + "/certificates/a\xffb%", resource("contoso-hub", "certificates", "a\uFFFDb%")},
-		"umlauts":                 {hubID + "/certificates/%C3%BC-ü", resource("contoso-hub", "certificates", "ü-ü")},
-		"plus is no space":        {hubID + "/certificates/a+b", resource("contoso-hub", "certificates", "a+b")},
-		"quote":                   {hubID + "/certificates/o'brien", resource("contoso-hub", "certificates", "o'brien")},
-		"hash and question mark":  {hubID + "/certificates/a#b?c=d", resource("contoso-hub", "certificates", "a#b?c=d")},
-		"backslash":               {hubID + `/certificates/a\..\b`, resource("contoso-hub", "certificates", `a\..\b`)},
-		"control characters":      {hubID + "/certificates/a\x00\n\x7f%07b", resource("contoso-hub", "certificates", "a\x00\n\x7f\x07b")},
-		"escaped hash":            {hubID + "/certificates/%23%3F%25", resource("contoso-hub", "certificates", "#?%")},
-		"space":                   {hubID + "/certificates/ ", resource("contoso-hub", "certificates", " ")},
-		"three dots":              {hubID + "/certificates/...", resource("contoso-hub", "certificates", "...")},
-		"1,000 characters":        {hubID + "/certificates/" + long, resource("contoso-hub", "certificates", long)},
+		"escaped letter":           {hubID + "/certificates/root%2Dca", resource("contoso-hub", "certificates", "root-ca")},
+		"escaped words":            {strings.Replace(hubID, "resourceGroups", "resource%47roups", 1) + "/%63ertificates/c", resource("contoso-hub", "certificates", "c")},
+		"escape decoded once":      {hubID + "/certificates/a%252Fb", resource("contoso-hub", "certificates", "a%2Fb")},
+		"100 percent":              {hubID + "/certificates/100%", resource("contoso-hub", "certificates", "100%")},
+		"half an escape":           {hubID + "/certificates/a%2", resource("contoso-hub", "certificates", "a%2")},
+		"no escape":                {hubID + "/certificates/a%zzb", resource("contoso-hub", "certificates", "a%zzb")},
+		"an escape and none":       {hubID + "/certificates/%41%zz", resource("contoso-hub", "certificates", "%41%zz")},
+		"escape that is not UTF-8": {hubID + "/certificates/a%FFb", resource("contoso-hub", "certificates", "a\uFFFDb")},
+		"no UTF-8":                 {hubID + "/certificates/a\xffb", resource("contoso-hub", "certificates", "a\uFFFDb")},
+		"no UTF-8, no escape":      {hubID + "/certificates/a\xffb%", resource("contoso-hub", "certificates", "a\uFFFDb%")},
+		"umlauts":                  {hubID + "/certificates/%C3%BC-ü", resource("contoso-hub", "certificates", "ü-ü")},
+		"plus is not a space":      {hubID + "/certificates/a+b", resource("contoso-hub", "certificates", "a+b")},
+		"quote":                    {hubID + "/certificates/o'brien", resource("contoso-hub", "certificates", "o'brien")},
+		"hash and question mark":   {hubID + "/certificates/a#b?c=d", resource("contoso-hub", "certificates", "a#b?c=d")},
+		"backslash":                {hubID + `/certificates/a\..\b`, resource("contoso-hub", "certificates", `a\..\b`)},
+		"control characters":       {hubID + "/certificates/a\x00\n\x7f%07b", resource("contoso-hub", "certificates", "a\x00\n\x7f\x07b")},
+		"escaped hash":             {hubID + "/certificates/%23%3F%25", resource("contoso-hub", "certificates", "#?%")},
+		"space":                    {hubID + "/certificates/ ", resource("contoso-hub", "certificates", " ")},
+		"three dots":               {hubID + "/certificates/...", resource("contoso-hub", "certificates", "...")},
+		"1,000 characters":         {hubID + "/certificates/" + long, resource("contoso-hub", "certificates", long)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := ParseResourceID(test.id)
@@ -186,7 +186,7 @@ func FuzzParseResourceID(f *testing.F) {
 		}
 		for _, part := range []string{r.SubscriptionID, r.ResourceGroup, r.Name} {
 			if part == "" || part == "." || part == ".." || strings.Contains(part, "/") {
-				t.Errorf("%q is no name: %+v", part, r)
+				t.Errorf("%q is not a name: %+v", part, r)
 			}
 		}
 		if strings.Count(r.Type, "/") != 1 {
@@ -197,7 +197,7 @@ func FuzzParseResourceID(f *testing.F) {
 		}
 		for _, part := range []string{r.SubscriptionID, r.ResourceGroup, r.Type, r.Name, r.ChildType, r.ChildName} {
 			if !utf8.ValidString(part) {
-				t.Errorf("%q is no text", part)
+				t.Errorf("%q is not a text", part)
 			}
 		}
 

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestClean holds that a secret does not survive the cut, wherever it falls, in
+// TestClean checks that a secret does not survive the cut, wherever it falls, in
 // any part that is worth something.
 func TestClean(t *testing.T) {
 	const token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJNQVJLRVItY2xhaW1zIn0.U0VDUkVULXNpZ25hdHVyZQ"

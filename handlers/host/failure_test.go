@@ -35,8 +35,8 @@ func panicking() detector.Detector {
 	return d
 }
 
-// TestFailure holds what becomes of an event when something beside it is wrong:
-// 500 for what may be better next time, and otherwise the quarantine.
+// TestFailure checks the result of an event when something else fails. The answer
+// is 500 if a later attempt may succeed. Otherwise the event is quarantined.
 func TestFailure(t *testing.T) {
 	var nobody *alert.Hub
 	panics := func(context.Context) error { panic(nobody.Key()) }
@@ -74,7 +74,8 @@ func TestFailure(t *testing.T) {
 			if test.store == nil {
 				test.store = &fakeStore{}
 			}
-			// With one slot, what keeps it is seen at the second time.
+			// There is one slot, so an invocation that keeps it makes the second
+			// invocation fail.
 			r := newRig(t, test.store, host.Limits{Concurrency: 1}, d)
 			for range 2 {
 				r.store.put, r.store.kept = nil, nil
@@ -116,8 +117,8 @@ func failSecond() func(context.Context) error {
 	}
 }
 
-// TestMisdirected holds that what no function can be found for, which only a
-// wrong deployment sends, is loud and tried again.
+// TestMisdirected checks that an invocation of an unknown function is an error in
+// the log, and is tried again. Only a wrong deployment sends it.
 func TestMisdirected(t *testing.T) {
 	for _, test := range []struct{ method, path, err string }{
 		{http.MethodPost, "/NoSuchFunction", `there is no function "NoSuchFunction" in this handler`},
@@ -146,8 +147,8 @@ func TestMisdirected(t *testing.T) {
 	}
 }
 
-// TestBrokenRequest holds that a body that stops on its way is neither judged
-// nor quarantined: it comes again.
+// TestBrokenRequest checks that an incomplete body is neither judged nor
+// quarantined. The event comes again.
 func TestBrokenRequest(t *testing.T) {
 	r := newRig(t, &fakeStore{}, host.Limits{})
 	body := io.MultiReader(strings.NewReader(envelope(added)[:300]), iotest.ErrReader(io.ErrUnexpectedEOF))
@@ -160,7 +161,7 @@ func TestBrokenRequest(t *testing.T) {
 	}
 }
 
-// TestOutputsThatAreNoJSON holds that an outcome that cannot be written is an
+// TestOutputsThatAreNoJSON checks that an outcome that cannot be written is an
 // answer nevertheless.
 func TestOutputsThatAreNoJSON(t *testing.T) {
 	for name, value := range map[string]string{
@@ -179,7 +180,7 @@ func TestOutputsThatAreNoJSON(t *testing.T) {
 	}
 }
 
-// TestOutputs holds that what a function hands to the host is in the answer.
+// TestOutputs checks that what a function hands to the host is in the answer.
 func TestOutputs(t *testing.T) {
 	r := newRigOf(t, &fakeStore{}, host.Limits{}, function("Writer", func(context.Context, host.Invocation) (host.Outcome, error) {
 		return host.Outcome{Events: 1, Outputs: map[string]jsontext.Value{"binding": jsontext.Value(`[{"a":1}]`)}}, nil

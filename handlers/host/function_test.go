@@ -14,7 +14,7 @@ import (
 	"hubwatch/handlers/host"
 )
 
-// TestFunctionJSON holds what function.json says of each kind of trigger, in the
+// TestFunctionJSON checks what function.json says of each kind of trigger, in the
 // words of the host's documentation.
 func TestFunctionJSON(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -79,7 +79,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// TestLanes holds that what waits in one lane costs the functions of another
+// TestLanes checks that what waits in one lane costs the functions of another
 // nothing.
 func TestLanes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -113,7 +113,7 @@ func TestLanes(t *testing.T) {
 	})
 }
 
-// TestHTTP holds how a request reaches the handler of an HTTP trigger and how its
+// TestHTTP checks how a request reaches the handler of an HTTP trigger and how its
 // answer reaches the host.
 func TestHTTP(t *testing.T) {
 	var method, target, host0, header, param, body string

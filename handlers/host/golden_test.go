@@ -192,7 +192,7 @@ func replayer(t *testing.T, h http.Handler) func(raw []byte) reply {
 	}
 }
 
-// TestReadiness holds that the host's question is answered whatever the store
+// TestReadiness checks that the host's question is answered whatever the store
 // does.
 func TestReadiness(t *testing.T) {
 	down := failWith(errors.New("table is down"))
@@ -207,7 +207,7 @@ func TestReadiness(t *testing.T) {
 	}
 }
 
-// TestLongAnswer holds that the length of an answer is known even where net/http
+// TestLongAnswer checks that the length of an answer is known even where net/http
 // does not find out itself.
 func TestLongAnswer(t *testing.T) {
 	store := &fakeStore{}

@@ -105,7 +105,7 @@ func (b *buffer) String() string {
 	return b.b.String()
 }
 
-// rig is a handler with all that is around it.
+// rig is a handler with its store and its log.
 type rig struct {
 	*host.Handler
 	store *fakeStore
@@ -197,8 +197,8 @@ func (r rig) ask(t testing.TB, method, path string, body io.Reader) reply {
 	return result
 }
 
-// checkAnswer holds every answer to the host's rules: 200 or 500, and always a
-// JSON object of which the length is known, with logs that are strings.
+// checkAnswer checks the host's rules for every answer: 200 or 500, and always a
+// JSON object with a known length, whose logs are strings.
 func checkAnswer(t testing.TB, response *http.Response) reply {
 	t.Helper()
 	body, err := io.ReadAll(response.Body)
@@ -231,8 +231,8 @@ func checkAnswer(t testing.TB, response *http.Response) reply {
 	return r
 }
 
-// checkLine holds the log of one invocation to one line of JSON that says who,
-// what and how, with the level that goes with the answer.
+// checkLine checks that the log of one invocation is one line of JSON, with
+// function, result and time, and with the level for the answer.
 func checkLine(t testing.TB, r *reply) {
 	t.Helper()
 	if strings.Count(r.raw, "\n") != 1 || !strings.HasSuffix(r.raw, "\n") {

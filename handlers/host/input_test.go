@@ -222,7 +222,7 @@ func TestInput(t *testing.T) {
 	}
 }
 
-// TestOversized holds that a request that is too large is kept as far as it is
+// TestOversized checks that a request that is too large is kept as far as it is
 // taken, with its size, and not tried again.
 func TestOversized(t *testing.T) {
 	r := newRig(t, &fakeStore{}, host.Limits{Body: 1000})

@@ -68,7 +68,7 @@ func hangingRun(ctx context.Context, _ host.Invocation) (host.Outcome, error) {
 	return host.Outcome{Events: 1}, hang(ctx)
 }
 
-// TestPanicFreesTheLane holds that a panic gives back its place, its room and its
+// TestPanicFreesTheLane checks that a panic gives back its place, its room and its
 // slot.
 func TestPanicFreesTheLane(t *testing.T) {
 	panics := true
@@ -125,7 +125,7 @@ type readFunc func([]byte) (int, error)
 
 func (f readFunc) Read(p []byte) (int, error) { return f(p) }
 
-// TestRoom holds that no more bytes of bodies are in memory than there is room for,
+// TestRoom checks that no more bytes of bodies are in memory than there is room for,
 // whatever the number of slots, and that those that wait for room get it.
 func TestRoom(t *testing.T) {
 	text := envelope(`"` + strings.Repeat("x", 700) + `"`)
@@ -180,7 +180,7 @@ func TestRoom(t *testing.T) {
 	}
 }
 
-// TestRoomThatIsNotUsed holds that an invocation whose time ends while it waits for
+// TestRoomThatIsNotUsed checks that an invocation whose time ends while it waits for
 // room takes none away, and that the one behind it gets its turn.
 func TestRoomThatIsNotUsed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -215,7 +215,7 @@ func TestRoomThatIsNotUsed(t *testing.T) {
 	})
 }
 
-// TestSlowBodyHoldsNoSlot holds that an invocation whose body comes slowly keeps
+// TestSlowBodyHoldsNoSlot checks that an invocation whose body comes slowly keeps
 // nobody from running, over a real connection.
 func TestSlowBodyHoldsNoSlot(t *testing.T) {
 	r := newRig(t, &fakeStore{}, host.Limits{Concurrency: 1})

@@ -29,7 +29,7 @@ var illegible = map[string]struct{ no, yes string }{
 	`"/a~1b/2/c"`:                     {`{"a/b":[1,2,{"c":1e400}]}`, `{"a/b":[1,2,{"c":true}],"a/b":"\ud800"}`},
 }
 
-// TestLegible holds what the host can read and what it cannot, alone and inside of
+// TestLegible checks what the host can read and what it cannot, alone and inside of
 // something.
 func TestLegible(t *testing.T) {
 	for says, test := range illegible {
@@ -52,7 +52,7 @@ func TestLegible(t *testing.T) {
 	}
 }
 
-// TestAnswerIsLegible holds that no function answers 200 with an output that the host
+// TestAnswerIsLegible checks that no function answers 200 with an output that the host
 // cannot read, which would fail the invocation without a word about the cause.
 func TestAnswerIsLegible(t *testing.T) {
 	for says, test := range illegible {

@@ -22,7 +22,7 @@ import (
 // The tests of this file that need no network run in a bubble of synctest: its
 // clock moves only when all goroutines wait, and it fails if one is left.
 
-// TestHangingStore holds that an invocation ends within its time whatever the
+// TestHangingStore checks that an invocation ends within its time whatever the
 // store does, and leaves nothing behind.
 func TestHangingStore(t *testing.T) {
 	for _, test := range []struct {
@@ -56,7 +56,7 @@ func TestHangingStore(t *testing.T) {
 	}
 }
 
-// TestClientGone holds that an invocation ends when the host does.
+// TestClientGone checks that an invocation ends when the host does.
 func TestClientGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, &fakeStore{onPut: hang}, host.Limits{})
@@ -91,7 +91,7 @@ func crowd(t *testing.T, r rig, n int) (wait func() []reply) {
 	return func() []reply { group.Wait(); return replies }
 }
 
-// TestConcurrency holds that no more invocations run at once than may, that all
+// TestConcurrency checks that no more invocations run at once than may, that all
 // the others get their turn, and that the host's question never waits.
 func TestConcurrency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -135,7 +135,7 @@ func TestConcurrency(t *testing.T) {
 	})
 }
 
-// TestDefaultConcurrency holds the default, which docs/design.md states.
+// TestDefaultConcurrency checks the default, which docs/design.md states.
 func TestDefaultConcurrency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, &fakeStore{onPut: hang}, host.Limits{})
@@ -148,8 +148,8 @@ func TestDefaultConcurrency(t *testing.T) {
 	})
 }
 
-// TestWaitingEnds holds that an invocation that gets no turn is tried again
-// later, in time for Event Grid to be told so.
+// TestWaitingEnds checks that an invocation without a slot is answered 500 in
+// time, so that Event Grid delivers again.
 func TestWaitingEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		free := make(chan struct{})
@@ -158,7 +158,8 @@ func TestWaitingEnds(t *testing.T) {
 		time.AfterFunc(25*time.Second, func() { close(free) })
 		wait := crowd(t, r, 100)
 		<-time.After(10 * time.Second)
-		// This one comes late, waits too, and gets the turn of those that took too long.
+		// This invocation comes late. It waits, and gets the slot of an
+		// invocation that took too long.
 		late := r.post(t, "CertificateAdded", envelope(added))
 		if took := time.Since(start); late.status != 200 || took != 25*time.Second {
 			t.Errorf("the late one: status %d after %v, want 200 after 25s", late.status, took)
@@ -177,8 +178,8 @@ func TestWaitingEnds(t *testing.T) {
 	})
 }
 
-// TestTooManyWait holds that those for whom there is no place to wait are told so
-// at once, whose connection is closed too, and that the others are done.
+// TestTooManyWait checks that invocations without a place are answered 500 at
+// once, and their connections closed, and that all other invocations succeed.
 func TestTooManyWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		free := make(chan struct{})
@@ -215,7 +216,7 @@ func TestTooManyWait(t *testing.T) {
 	})
 }
 
-// TestDefaultWaiting holds the default: 64 that run and 512 that wait.
+// TestDefaultWaiting checks the default: 64 that run and 512 that wait.
 func TestDefaultWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, &fakeStore{onPut: hang}, host.Limits{})
@@ -244,7 +245,7 @@ func (d *deadlines) SetReadDeadline(deadline time.Time) error {
 	return nil
 }
 
-// TestBodyDeadline holds that a body has 10 seconds from when there is room for it,
+// TestBodyDeadline checks that a body has 10 seconds from when there is room for it,
 // but no more than its invocation has left, and that the deadline is for the body
 // alone.
 func TestBodyDeadline(t *testing.T) {
@@ -277,7 +278,7 @@ func (s slowReader) Read([]byte) (int, error) {
 	return 0, io.ErrUnexpectedEOF
 }
 
-// TestBodyThatDoesNotCome holds that such a body frees its place and its room in
+// TestBodyThatDoesNotCome checks that such a body frees its place and its room in
 // time, over a real connection.
 func TestBodyThatDoesNotCome(t *testing.T) {
 	r := newRig(t, &fakeStore{}, host.Limits{Concurrency: 1, Timeout: 200 * time.Millisecond})
@@ -310,7 +311,7 @@ func TestBodyThatDoesNotCome(t *testing.T) {
 	}
 }
 
-// TestHangingStoreOverNetwork holds that the end of the time is told as such over
+// TestHangingStoreOverNetwork checks that the end of the time is told as such over
 // a real connection too, where net/http reads on while a function runs.
 func TestHangingStoreOverNetwork(t *testing.T) {
 	r := newRig(t, &fakeStore{onPut: hang}, host.Limits{Timeout: 50 * time.Millisecond})

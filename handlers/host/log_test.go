@@ -22,7 +22,7 @@ const marker = "MARKER-7f3c9a51"
 var withMarker = edit(added, `"data":{`, `"data":{"status":"`+marker+`","claims":{"name":"`+marker+`","x":["`+marker+`"]},"authorization":{"action":"`+marker+`"},`+
 	`"httpRequest":{"clientIpAddress":"`+marker+`","url":"https://example.com/`+marker+`"},"correlationId":"`+marker+`","more":{"`+marker+`":1},`)
 
-// TestLogLine holds what a person sees of an invocation.
+// TestLogLine checks what a person sees of an invocation.
 func TestLogLine(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -182,7 +182,7 @@ func TestSecretsStayInside(t *testing.T) {
 	}
 }
 
-// TestLongStringsAreCut holds that nobody can fill the log with one event.
+// TestLongStringsAreCut checks that nobody can fill the log with one event.
 func TestLongStringsAreCut(t *testing.T) {
 	long := strings.Repeat("é", 1<<20)
 	r := newRig(t, &fakeStore{onPut: failWith(errors.New(long))}, host.Limits{})
@@ -211,7 +211,7 @@ func TestLogIsVisible(t *testing.T) {
 	}
 }
 
-// TestNotesAreBounded holds that neither the number nor the length of what an
+// TestNotesAreBounded checks that neither the number nor the length of what an
 // outcome says makes an answer or a log line long.
 func TestNotesAreBounded(t *testing.T) {
 	r := newRigOf(t, &fakeStore{}, host.Limits{}, function("Any", func(context.Context, host.Invocation) (host.Outcome, error) {

@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestBound holds what is made of a request: the value of the binding and its
+// TestBound checks what is made of a request: the value of the binding and its
 // members, as parts of the body, so that nothing is copied and nobody has to look
 // for them again.
 func TestBound(t *testing.T) {

@@ -171,7 +171,7 @@ func TestServePort(t *testing.T) {
 	}
 }
 
-// TestServeDrains holds that an invocation that runs when it ends is answered, and
+// TestServeDrains checks that an invocation that runs when it ends is answered, and
 // that no other is begun.
 func TestServeDrains(t *testing.T) {
 	r := newRig(t, &fakeStore{}, host.Limits{})
@@ -193,8 +193,8 @@ func TestServeDrains(t *testing.T) {
 	}
 }
 
-// TestServeDoesNotDrainForEver holds that an invocation that does not end does not
-// keep the process, and that the loss is told.
+// TestServeDoesNotDrainForEver checks that an endless invocation does not keep
+// the process running, and that the log says what was lost.
 func TestServeDoesNotDrainForEver(t *testing.T) {
 	t.Parallel() // it takes all of drainTimeout
 	s := serve(t, newRig(t, &fakeStore{}, host.Limits{}))
@@ -207,7 +207,7 @@ func TestServeDoesNotDrainForEver(t *testing.T) {
 	}
 }
 
-// TestServeBoundsHeaders holds that a header of any length does not take memory.
+// TestServeBoundsHeaders checks that a header of any length does not take memory.
 func TestServeBoundsHeaders(t *testing.T) {
 	s := serve(t, newRig(t, &fakeStore{}, host.Limits{}))
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://127.0.0.1:"+s.port+"/", http.NoBody)

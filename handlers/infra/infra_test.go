@@ -686,7 +686,7 @@ func (s site) checkDiagnostics(f *faults) {
 		for _, entry := range logs.parts {
 			category, _ := s.hub.constant(entry.get("category"))
 			if entry.get("enabled").String() != "true" || entry.get("categoryGroup") != nil || !slices.Contains(categories, category) {
-				f.add("hub.bicep: %s is no category of an IoT hub that is enabled", entry)
+				f.add("hub.bicep: %s is not a category of an IoT hub that is enabled", entry)
 			}
 			enabled[category] = true
 		}

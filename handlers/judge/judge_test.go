@@ -123,8 +123,8 @@ func certificateAdded(t *testing.T, name string) jsontext.Value {
 	return c.Event
 }
 
-// TestFirstErrorFirst holds that an error which comes after another one hides
-// nothing: both are said, in the order in which they came.
+// TestFirstErrorFirst checks that a second error does not hide the first: the
+// answer has both, in their order.
 func TestFirstErrorFirst(t *testing.T) {
 	down := errors.New("quarantine is down")
 	rejected := alert.Recorded{Outcome: alert.Rejected, Err: errors.New("row of 2 MB")}
@@ -169,7 +169,7 @@ func TestFirstErrorFirst(t *testing.T) {
 	}
 }
 
-// TestFailuresHaveTheirRecorder holds which recorder gets what a function finds.
+// TestFailuresHaveTheirRecorder checks which recorder gets what a function finds.
 func TestFailuresHaveTheirRecorder(t *testing.T) {
 	down := errors.New("alerts of failures are down")
 	j := Judge{Alerts: recorder{recorded: alert.Recorded{Outcome: alert.New}}, Failures: recorder{err: down}, Quarantine: &quarantineStore{}}

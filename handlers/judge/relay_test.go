@@ -128,7 +128,7 @@ func TestRelayFillsBindings(t *testing.T) {
 	}
 }
 
-// TestPublishedLength holds the estimate to what .NET writes: \\u and four digits.
+// TestPublishedLength checks the estimate to what .NET writes: \\u and four digits.
 func TestPublishedLength(t *testing.T) {
 	for e, most := range map[string]int{
 		`{"a":"b"}`:                9,
@@ -154,7 +154,7 @@ func TestRelayQuarantines(t *testing.T) {
 	}{
 		"broken records alone":       {hubMessages(t, few), 2, []string{"7", `"x"`}},
 		"a message of broken pieces": {hubMessages(t, many), 1, []string{many}},
-		"a message that is no JSON":  {hubMessages(t, "gibberish"), 0, []string{"gibberish"}},
+		"a message that is not JSON": {hubMessages(t, "gibberish"), 0, []string{"gibberish"}},
 		"no messages at all":         {jsontext.Value(`17`), 0, []string{"17"}},
 	} {
 		store := &quarantineStore{}
@@ -230,7 +230,7 @@ func TestRelayCountsUnknownSentences(t *testing.T) {
 	}
 }
 
-// TestRelayAnswersWhatTheHostCanRead holds that records of which the host could not
+// TestRelayAnswersWhatTheHostCanRead checks that records of which the host could not
 // read the events do not hold up the others, that all of a message take one row of the
 // quarantine, and that they can be redriven, which needs no host.
 func TestRelayAnswersWhatTheHostCanRead(t *testing.T) {

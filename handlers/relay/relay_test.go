@@ -265,7 +265,7 @@ func TestMessageOfAMegabyte(t *testing.T) {
 	}
 }
 
-// TestTooLarge holds that no event is made that Event Grid would refuse: its
+// TestTooLarge checks that no event is made that Event Grid would refuse: its
 // batch would be tried again for ever.
 func TestTooLarge(t *testing.T) {
 	huge := strings.Replace(failure(1), "IotHubUnauthorized", strings.Repeat("x", mostBytes), 1)
@@ -275,7 +275,7 @@ func TestTooLarge(t *testing.T) {
 	}
 }
 
-// TestTooDeep holds that no event is made that hubwatch itself could not read, and that
+// TestTooDeep checks that no event is made that hubwatch itself could not read, and that
 // brackets in strings do not count.
 func TestTooDeep(t *testing.T) {
 	nested := func(n int) string {
@@ -292,7 +292,7 @@ func TestTooDeep(t *testing.T) {
 	}
 }
 
-// TestID holds that the id is that of the record's content: neither the order of
+// TestID checks that the id is that of the record's content: neither the order of
 // members, whitespace nor spelling changes it, and everything else does.
 func TestID(t *testing.T) {
 	id := func(raw string) string {
@@ -343,7 +343,7 @@ func TestID(t *testing.T) {
 	}
 }
 
-// TestNoUnicode holds that an event is sound JSON even where its record is not.
+// TestNoUnicode checks that an event is sound JSON even where its record is not.
 func TestNoUnicode(t *testing.T) {
 	for name, device := range map[string]string{"half a pair": `\\ud800`, "a byte": "\xff", "half a pair outside of properties": "dev-1"} {
 		raw := strings.Replace(failure(1), "dev-1", device, 1)
@@ -357,7 +357,7 @@ func TestNoUnicode(t *testing.T) {
 	}
 }
 
-// TestDataIsTheRecord holds that the record is not touched.
+// TestDataIsTheRecord checks that the record is not touched.
 func TestDataIsTheRecord(t *testing.T) {
 	raw := strings.Replace(failure(1), `,"location"`, ` ,  "note" : "<\u00e9\/>", "n": 1.50, "location"`, 1)
 	e, err := event.Decode(relay(t, [][]byte{message(success(0), raw)}).Events[0])

@@ -12,9 +12,10 @@ import (
 )
 
 // Named reports whether a member of a document holds a name, which is kept as it
-// is: an identifier, whatever it looks like. parent is the name of the member that
-// holds the object, "" for the document itself and "" too for the elements of an
-// array in it. A document inside a string counts as part of the document around it.
+// is: an identifier, whatever it looks like. parent is the name of the member
+// that holds the object. It is "" for the document itself, and for the elements
+// of an array at its top. A document inside a string counts as part of the
+// document around it.
 type Named func(parent, member, value string) bool
 
 // Bounds of the search. A document deeper inside strings than mostStrings, or with
@@ -181,7 +182,7 @@ func (r *reader) isSecret(inside *level) bool {
 		inside.labelled && values[inside.plainMember()])
 }
 
-// value reads a value that is not taken apart: a string, a number, or one that is a
+// value reads a value in one piece: a string, a number, or a value that is a
 // secret as a whole.
 func (r *reader) value(inside *level, parent string, value jsontext.Value, start, end int) {
 	if inside != nil {
@@ -248,7 +249,7 @@ func (r *reader) inString(s []byte, member string) []byte {
 	return text(s, r.forms)
 }
 
-// isBase64 reports whether s has no other characters than those of base64.
+// isBase64 reports whether s has only characters of base64.
 func isBase64(s []byte) bool {
 	for _, c := range s {
 		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '+' && c != '/' && c != '-' && c != '_' && c != '=' {
@@ -258,8 +259,8 @@ func isBase64(s []byte) bool {
 	return true
 }
 
-// decodeBase64 returns the text that s is the code of, in either alphabet and with or
-// without padding. ok is false if s is not the code of a text.
+// decodeBase64 decodes s, in either alphabet and with or without padding. ok is
+// false if the result is not a text.
 func decodeBase64(s []byte) (decoded []byte, ok bool) {
 	trimmed := bytes.TrimRight(s, "=")
 	code := base64.RawStdEncoding

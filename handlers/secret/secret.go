@@ -1,6 +1,6 @@
 // Package secret takes credentials out of documents and texts that came from
-// outside, and makes characters visible that a reader would not see. It is a leaf:
-// whatever keeps or shows a text can import it.
+// outside, and makes characters visible that a reader would not see. It is a
+// leaf: every package that keeps or shows a text can import it.
 //
 // Document looks at the structure first: at the names of members, at documents
 // inside strings, at pairs of a name and a value. Text looks for the forms in which
@@ -13,10 +13,10 @@ import (
 	"regexp"
 )
 
-// mark returns what stands in the place of a secret. Six digits of its hash tell
-// two different secrets apart. They are 24 bits, so a guess at a secret that fits
-// the mark is wrong nearly always, and a secret of more than 24 bits cannot be
-// computed from its mark.
+// mark returns what stands in the place of a secret. Six digits of the hash of
+// the secret tell two different secrets apart. They are 24 bits of a hash, so a
+// key or a token cannot be computed from its mark. A weak password can: who
+// guesses it can test the guess against the mark.
 func mark(secret []byte) string {
 	sum := sha256.Sum256(secret)
 	return "REDACTED-" + hex.EncodeToString(sum[:3])

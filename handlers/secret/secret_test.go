@@ -218,7 +218,7 @@ func TestNoSecretSurvives(t *testing.T) {
 		}
 		got := Document([]byte(doc), nil)
 		if !jsontext.Value(got).IsValid() {
-			t.Fatalf("%d: JSON is no JSON any more\n%s\n%s", i, doc, got)
+			t.Fatalf("%d: JSON is not JSON any more\n%s\n%s", i, doc, got)
 		}
 		if !bytes.Contains(got, []byte("REDACTED")) {
 			t.Fatalf("%d: nothing was replaced in\n%s", i, doc)

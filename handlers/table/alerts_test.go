@@ -447,7 +447,7 @@ func TestListNewestDayFirst(t *testing.T) {
 		t.Errorf("%d alerts on all hubs, want 16", n)
 	}
 	if n := len(list(t, s, alert.Query{Hub: "x' or PartitionKey ne 'zzz"})); n != 0 {
-		t.Errorf("a hub that is no name but a query lists %d alerts", n)
+		t.Errorf("a hub that is not a name but a query lists %d alerts", n)
 	}
 }
 
@@ -613,8 +613,8 @@ func TestQuarantine(t *testing.T) {
 	s := openQuarantine(t, emulator(t).ConnectionString())
 	for _, q := range []alert.Quarantined{
 		{Function: "CertificateAdded", EventID: "event-1", Reason: "event: eventType: missing or empty", Body: []byte(`{"id":"event-1"}`), Size: 16},
-		{Function: "CertificateAdded", Reason: "the request is no invocation", Body: []byte("not\xffJSON"), Size: 9},
-		{Function: "CertificateAdded", Reason: "the request is no invocation", Body: nil, Size: 0},
+		{Function: "CertificateAdded", Reason: "the request is not an invocation", Body: []byte("not\xffJSON"), Size: 9},
+		{Function: "CertificateAdded", Reason: "the request is not an invocation", Body: nil, Size: 0},
 		{Function: "CertificateDeleted", Reason: "too large", Body: []byte(strings.Repeat(`"é\u0000`, 256<<10)), Size: 20 << 20},
 		{Function: "Certificate/Deleted?", Reason: "secret", Body: []byte(`{"url":"https://contoso.example/?sig=abcdef"}`), Size: 45},
 	} {

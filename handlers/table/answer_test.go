@@ -163,7 +163,7 @@ func TestWayIsNotVerdict(t *testing.T) {
 				defer cancel()
 				recorded, err := s.Record(ctx, occurred("contoso-hub", "1", noon))
 				if err == nil || recorded[0].Outcome != 0 || errors.Is(err, errRejected) || !strings.HasPrefix(err.Error(), `table "`) {
-					t.Errorf("to a %s: %v, error %v, want an error that is no verdict", what, recorded[0].Outcome, err)
+					t.Errorf("to a %s: %v, error %v, want an error that is not a verdict", what, recorded[0].Outcome, err)
 				}
 				// The quarantine reads nothing.
 				if err := q.Quarantine(ctx, alert.Quarantined{Function: "F"}); (err == nil) != (what == "read") || errors.Is(err, errRejected) {

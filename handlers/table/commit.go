@@ -22,7 +22,7 @@ import (
 const (
 	// An entity group transaction takes 100 entities and 4 MiB
 	// (https://learn.microsoft.com/rest/api/storageservices/performing-entity-group-transactions);
-	// one entity is the alert's row, and base64 and headers need room.
+	// one entity is the row of the alert, and base64 and headers take room.
 	maxBatch      = 99
 	maxBatchBytes = 2 << 20
 
@@ -31,8 +31,8 @@ const (
 	commitTimeout = 15 * time.Second
 )
 
-// occurrence is an occurrence on its way into the table, with all that is written
-// of it: its rows are made once, however often they have to be sent.
+// occurrence is an occurrence on its way into the table, with its rows. The rows
+// are made once, however often they have to be sent.
 type occurrence struct {
 	id       string // of its alert
 	row      Row    // of an alert that has this occurrence alone
@@ -41,7 +41,7 @@ type occurrence struct {
 	tell     func(alert.Recorded, error)
 }
 
-// prepare makes the rows of o. Its error means that there are no rows of it.
+// prepare makes the rows of o. Its error means that o cannot have rows.
 func (a *Alerts) prepare(o alert.Occurrence) (occurrence, error) {
 	e := newEvidence(o)
 	entity, err := json.Marshal(e)
@@ -98,9 +98,9 @@ func (q *queue) take() []occurrence {
 	return batch
 }
 
-// settle writes a batch and tells each occurrence what became of it. If the
-// service rejects the batch, each is written alone, so that one that is
-// impossible to store does not take the others with it.
+// settle writes a batch and tells each occurrence its outcome. If the service
+// rejects the batch, each occurrence is written alone, so that an impossible
+// occurrence does not keep the others from being stored.
 func (a *Alerts) settle(batch []occurrence) {
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
@@ -115,7 +115,7 @@ func (a *Alerts) settle(batch []occurrence) {
 	tell(batch, outcomes, err)
 }
 
-// tell says to each occurrence of a batch what became of it.
+// tell tells each occurrence of a batch its outcome.
 func tell(batch []occurrence, outcomes []alert.Outcome, err error) {
 	for i, o := range batch {
 		switch {
@@ -129,11 +129,12 @@ func tell(batch []occurrence, outcomes []alert.Outcome, err error) {
 	}
 }
 
-// commit records occurrences of one alert, all or none, and returns what each of
-// them did. It reads the alert's row, then writes the row and the evidence in one
-// transaction that succeeds only if the row is still as it was read and none of
-// the events is recorded. Otherwise it leaves out what is recorded and begins
-// again; the outcome of a transaction whose answer was lost shows in the same way.
+// commit records occurrences of one alert, all or none, and returns the outcome
+// of each. It reads the alert's row. Then it writes the row and the evidence in
+// one transaction. The transaction succeeds only if the row is as it was read,
+// and if none of the events is recorded. Otherwise commit leaves out the recorded
+// events and begins again. If the answer to a transaction is lost, the next
+// attempt finds its rows in the same way.
 func (a *Alerts) commit(ctx context.Context, batch []occurrence) (outcomes []alert.Outcome, err error) {
 	defer func() {
 		// aztables v1.4.1 panics on an empty answer to a transaction
@@ -175,7 +176,8 @@ func (a *Alerts) commit(ctx context.Context, batch []occurrence) (outcomes []ale
 		case !ok && !a.table.missing(ctx, err):
 			return nil, a.table.explain("write", err)
 		case conflict > 0:
-			// The evidence at this place is recorded. Where one is, more may be.
+			// The evidence at this place is recorded. More of the evidence may be
+			// recorded, too.
 			if err := a.dropRecorded(ctx, partition, pending); err != nil {
 				return nil, err
 			}
@@ -191,9 +193,10 @@ func (a *Alerts) commit(ctx context.Context, batch []occurrence) (outcomes []ale
 	}
 }
 
-// outcomesOf returns what each occurrence of a batch did in a transaction that
-// wrote the evidence at keys: the first of them did what is said of it, the others
-// were counted, and what is not among them, or is there a second time, was known.
+// outcomesOf returns the outcome of each occurrence of a batch after a
+// transaction that wrote the evidence at keys. The outcome of the first key is
+// first. The other keys were counted. An occurrence without a key there, or with
+// the key of an earlier occurrence, was known.
 func outcomesOf(batch []occurrence, keys []string, first alert.Outcome) []alert.Outcome {
 	did := map[string]alert.Outcome{}
 	for i, k := range keys {
@@ -252,9 +255,9 @@ func transaction(row Row, etag azcore.ETag, pending map[string]occurrence, keys 
 	return actions, nil
 }
 
-// dropRecorded removes from pending the occurrences whose evidence is recorded. It
-// asks for all of them at once, and for each by itself only where an alert has so
-// much evidence that the first answer does not reach to the last of them.
+// dropRecorded removes from pending the occurrences whose evidence is recorded.
+// It asks for all of them at once. If an alert has so much evidence that the
+// first answer does not reach the last occurrence, it asks for each of the rest.
 func (a *Alerts) dropRecorded(ctx context.Context, partition string, pending map[string]occurrence) error {
 	keys := slices.Sorted(maps.Keys(pending))
 	pages := a.table.client.NewListEntitiesPager(&aztables.ListEntitiesOptions{
@@ -300,8 +303,8 @@ func (a *Alerts) dropRecorded(ctx context.Context, partition string, pending map
 	return nil
 }
 
-// pause waits before attempt+1: 5 ms at first, twice as long each time up to
-// 320 ms, and as much again by chance, so that two writers do not keep step.
+// pause waits before attempt+1. The wait is 5 ms at first and doubles up to 320
+// ms. A random part, as long at most, keeps two writers from waiting in step.
 func pause(ctx context.Context, attempt int) error {
 	d := 5 * time.Millisecond << min(attempt, 6)
 	select {

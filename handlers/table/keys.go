@@ -46,7 +46,7 @@ func partitionOf(hub string, day time.Time) partition {
 	return partition{hubKey(hub), invert(day)}
 }
 
-// invert returns the number of a UTC day, which is lower the later the day is.
+// invert returns the number of a UTC day. A later day has a lower number.
 func invert(day time.Time) int {
 	day = day.UTC()
 	return lastDay - (day.Year()*10000 + int(day.Month())*100 + day.Day())
@@ -88,15 +88,16 @@ func alertKey(id string) string { return alertRange + separator + id }
 func evidenceOf(id string) string { return evidenceRange + separator + id }
 
 // evidenceKey returns the row key of an occurrence. An event is known by its
-// source and id together (CloudEvents 1.0, section 3.1.1). An occurrence has both
-// without secrets, so that an event that comes back from the quarantine, which
-// keeps no secret, has the key that it had at first.
+// source and id together (CloudEvents 1.0, section 3.1.1). Both are names, which
+// the quarantine keeps. So an event that comes back from the quarantine has the
+// same key as at first.
 func evidenceKey(a alert.Occurrence) string {
 	return evidenceOf(a.ID) + separator + hash(strings.ToLower(a.Event.Source), a.Event.ID)
 }
 
-// hash returns 128 bits of the SHA-256 of the parts, in hexadecimal. Each
-// part's length goes in, so that no two lists of parts look alike.
+// hash returns 128 bits of the SHA-256 of the parts, in hexadecimal. The length
+// of each part is hashed too, so that two different lists of parts never look
+// alike.
 func hash(parts ...string) string {
 	h := sha256.New()
 	for _, p := range parts {

@@ -33,7 +33,7 @@ func TestQuarantinedComesBack(t *testing.T) {
 	begin := time.Now().UTC().Truncate(time.Microsecond)
 	for _, q := range []alert.Quarantined{
 		{Function: "CertificateAdded", EventID: "event-1", Reason: "event: eventType: missing or empty", Body: []byte(`{"id":"event-1"}`), Size: 16},
-		{Function: "CertificateAdded", Reason: "the request is no invocation", Body: []byte("not\xffJSON"), Size: 9},
+		{Function: "CertificateAdded", Reason: "the request is not an invocation", Body: []byte("not\xffJSON"), Size: 9},
 		{Function: "CertificateAdded", Reason: "empty", Body: nil, Size: 0},
 		{Function: "CertificateAdded", Reason: "just too long for a column", Body: []byte(strings.Repeat("x", maxText+1)), Size: maxText + 1},
 		{Function: "CertificateAdded", Reason: "just one row more", Body: []byte(strings.Repeat("x", partColumn*partColumns)), Size: partColumn * partColumns},

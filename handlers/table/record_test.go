@@ -64,7 +64,7 @@ func TestOutcomes(t *testing.T) {
 }
 
 // TestRejectedHidesNothing records three occurrences at once: one is stored, one
-// is rejected, and one fails because there is no time left.
+// is rejected, and one fails because there is not a time left.
 func TestRejectedHidesNothing(t *testing.T) {
 	connection := answering(t, func(body string) int {
 		switch {

@@ -17,8 +17,8 @@ import (
 	"hubwatch/handlers/version"
 )
 
-// Row is the row of an alert. Its columns have the names of Microsoft's
-// Microsoft.Security/alerts schema where that has them
+// Row is the row of an alert. Its columns have the names of the schema
+// Microsoft.Security/alerts, if they are in that schema
 // (https://learn.microsoft.com/rest/api/defenderforcloud/alerts).
 type Row struct {
 	key
@@ -50,9 +50,9 @@ type key struct {
 }
 
 // particulars are the columns that can differ between the occurrences of one
-// alert. The row shows those of the first occurrence, and of two at the same
-// time those that sort first: so they depend on which events there were, and
-// not on the order in which they came.
+// alert. The row shows the particulars of the first occurrence. Of two
+// occurrences at the same time, it shows the ones that sort first. So the row
+// depends on the events, and not on their order.
 type particulars struct {
 	StartTimeUtc       string
 	Description        string
@@ -166,8 +166,8 @@ func (k key) time(column, value string) (time.Time, error) {
 	return t.UTC(), nil
 }
 
-// alert returns the alert that the row is of. Its error names the row and the
-// column that somebody has deleted or written something else into.
+// alert returns the alert of the row. Its error names the row, and the column
+// that somebody has deleted or overwritten.
 func (r Row) alert() (alert.Alert, error) {
 	for _, column := range []struct {
 		name string
@@ -223,9 +223,9 @@ func (r Row) alert() (alert.Alert, error) {
 	return a, nil
 }
 
-// add returns the row with the occurrences of more in it, a row of the same
-// alert. An alert that somebody closed becomes Active again; any other status
-// is left as it is.
+// add returns the row of the occurrences of r and of more, which are rows of the
+// same alert. If somebody closed the alert, it becomes Active again. Any other
+// status stays.
 func (r Row) add(more Row) Row {
 	sum := more
 	sum.Occurrences += r.Occurrences
@@ -250,9 +250,9 @@ const (
 	edmInt64    = "Edm.Int64"
 )
 
-// entity returns the row as the service takes it. Edm types that JSON does not
-// tell stand in members of their own; the SDK's EDMEntity, which would add
-// them, doubles the apostrophes of keys (aztables v1.4.1, entity.go).
+// entity returns the row as the service takes it. Types that JSON does not have
+// are in members of their own. The SDK's EDMEntity would add these members, but
+// it doubles the apostrophes of keys (aztables v1.4.1, entity.go).
 func (r Row) entity() ([]byte, error) {
 	return json.Marshal(struct {
 		Row

@@ -208,7 +208,7 @@ func TestBurstStaysWithinPartition(t *testing.T) {
 	})
 }
 
-// TestFailuresDoNotSlowChanges holds that a change is written at once while failures
+// TestFailuresDoNotSlowChanges checks that a change is written at once while failures
 // of devices wait for their share of the same partition.
 func TestFailuresDoNotSlowChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

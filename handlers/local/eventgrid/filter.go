@@ -109,7 +109,7 @@ func (s Subscription) Validate() error {
 		fault("the name must be 3 to 64 letters, digits or hyphens")
 	}
 	if !functionName.MatchString(s.Function) {
-		fault("%q is no function name", s.Function)
+		fault("%q is not a function name", s.Function)
 	}
 	if n := len(s.Filter.AdvancedFilters); n > filterLimit {
 		fault("%d advanced filters, at most %d are allowed", n, filterLimit)

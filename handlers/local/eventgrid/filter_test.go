@@ -210,7 +210,7 @@ func TestLoadSubscriptions(t *testing.T) {
 	}
 	write(t, path, `[{"name":"One","function":"F"},{"name":"ONE","function":"F"},{"name":"x","function":"../F"}]`)
 	_, err := LoadSubscriptions(path)
-	for _, want := range []string{`"ONE": the name is used twice`, `"x": the name must be`, `"../F" is no function name`} {
+	for _, want := range []string{`"ONE": the name is used twice`, `"x": the name must be`, `"../F" is not a function name`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("no %q in %v", want, err)
 		}

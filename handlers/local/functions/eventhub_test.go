@@ -235,7 +235,7 @@ func TestEventHubInvocation(t *testing.T) {
 				t.Errorf("invocation (-want +got):\n%s", diff)
 			}
 			if !uuid.MatchString(first.id) {
-				t.Errorf("invocation id %q is no UUID", first.id)
+				t.Errorf("invocation id %q is not a UUID", first.id)
 			}
 		})
 	}

@@ -183,7 +183,7 @@ func TestProcess(t *testing.T) {
 		}
 	}
 	if !uuid.MatchString(got.Env["FUNCTIONS_CUSTOMHANDLER_WORKER_ID"]) {
-		t.Errorf("worker id %q is no UUID", got.Env["FUNCTIONS_CUSTOMHANDLER_WORKER_ID"])
+		t.Errorf("worker id %q is not a UUID", got.Env["FUNCTIONS_CUSTOMHANDLER_WORKER_ID"])
 	}
 	if want := fmt.Sprintf("http://127.0.0.1:%d", port); f.URL() != want {
 		t.Errorf("URL %s, want %s", f.URL(), want)
@@ -537,7 +537,7 @@ func TestWebhook(t *testing.T) {
 		{"empty array", "POST", "/runtime/webhooks/EventGrid?functionName=Picky", notification, `[]`, 202, ""},
 		{"failure", "POST", "/runtime/webhooks/EventGrid?functionName=Picky", notification, `[{"id":"1"},{"id":"poison"}]`, 500, "Exception while executing function: Functions.Picky"},
 		{"malformed", "POST", "/runtime/webhooks/EventGrid?functionName=Picky", notification, `[{"id":`, 500, ""},
-		{"element is no object", "POST", "/runtime/webhooks/EventGrid?functionName=Picky", notification, `[1]`, 500, ""},
+		{"element is not an object", "POST", "/runtime/webhooks/EventGrid?functionName=Picky", notification, `[1]`, 500, ""},
 		{"form", "POST", "/runtime/webhooks/EventGrid?functionName=Picky", notification + "\nContent-Type: application/x-www-form-urlencoded", `[{"id":"1"}]`, 500, ""},
 		{"unknown function", "POST", "/runtime/webhooks/EventGrid?functionName=Other", notification, `[]`, 404, "cannot find function: 'Other'"},
 		{"function in another case", "POST", "/runtime/webhooks/EventGrid?functionName=picky", notification, `[]`, 404, "cannot find function: 'picky'"},

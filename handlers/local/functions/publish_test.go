@@ -50,7 +50,7 @@ func TestOutputs(t *testing.T) {
 		{"no event", `{"events":{}}`, nil, "output events: event 0: attribute id is missing"},
 		{"no JSON", `{"events":"hello"}`, nil, "output events: event 0 is"},
 		{"two schemas", `{"events":[` + cloud("1") + `,` + gridBare + `]}`, nil, "event 1 is not of the schema of the first"},
-		{"no time", `{"events":` + strings.Replace(cloud("1"), `}`, `,"time":"soon"}`, 1) + `}`, nil, `"soon" is no time`},
+		{"no time", `{"events":` + strings.Replace(cloud("1"), `}`, `,"time":"soon"}`, 1) + `}`, nil, `"soon" is not a time`},
 		{"other topic", `{"elsewhere":` + cloud("1") + `}`, nil, `output elsewhere: there is no topic for the connection "Elsewhere"`},
 	}
 	elsewhere := strings.NewReplacer(`"events"`, `"elsewhere"`, `"ConnectionEvents"`, `"Elsewhere"`).Replace(hubOutput)

@@ -41,7 +41,7 @@ type answer struct {
 	body   []byte
 }
 
-// do sends the bytes of one request and reads the response. There is no time
+// do sends the bytes of one request and reads the response. There is not a time
 // limit: the host does not cancel requests, it kills the process, and then the
 // connection breaks.
 func (w *wire) do(method string, request []byte) (answer, error) {

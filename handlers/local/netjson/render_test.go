@@ -68,7 +68,7 @@ func FuzzRender(f *testing.F) {
 		}
 		// A number may be larger than Go reads.
 		if v := jsontext.Value(first); !v.IsValid(jsontext.AllowDuplicateNames(true)) {
-			t.Errorf("%q renders as %q, which is no JSON", raw, first)
+			t.Errorf("%q renders as %q, which is not JSON", raw, first)
 		}
 	})
 }

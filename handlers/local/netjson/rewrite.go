@@ -93,7 +93,7 @@ func cloudTime(text string) (string, error) {
 	t, err := time.Parse(time.RFC3339, netTime(text))
 	if err != nil {
 		if t, err = time.Parse(DateTime, text); err != nil {
-			return "", fmt.Errorf("attribute time: %q is no time", text)
+			return "", fmt.Errorf("attribute time: %q is not a time", text)
 		}
 	}
 	return t.UTC().Format(DateTime) + "+00:00", nil

@@ -206,7 +206,7 @@ func list(binary []byte, info *buildinfo.BuildInfo, folders map[string]string) (
 		// same way.
 		content, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(m.Sum, "h1:"))
 		if err != nil || len(content) != sha256.Size {
-			return bom{}, fmt.Errorf("%s: %q is no hash", m.Path, m.Sum)
+			return bom{}, fmt.Errorf("%s: %q is not a hash", m.Path, m.Sum)
 		}
 		add(component{
 			Name: m.Path, Version: m.Version, PURL: "pkg:golang/" + m.Path + "@" + strings.ReplaceAll(m.Version, "+", "%2B"),

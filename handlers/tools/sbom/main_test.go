@@ -103,7 +103,7 @@ func TestListRefuses(t *testing.T) {
 		{"two licences", debug.Module{Sum: sum}, map[string]string{"LICENSE": mit, "LICENSE-APACHE": apache}, "2 files with a licence"},
 		{"licence not known", debug.Module{Sum: sum}, map[string]string{"LICENSE": "All rights reserved."}, "none of the licences that are known"},
 		{"replaced", debug.Module{Replace: &debug.Module{Path: "../fork"}}, map[string]string{"LICENSE": mit}, "replaced by ../fork"},
-		{"no hash", debug.Module{}, map[string]string{"LICENSE": mit}, "is no hash"},
+		{"no hash", debug.Module{}, map[string]string{"LICENSE": mit}, "is not a hash"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			test.dep.Path, test.dep.Version = "example.com/Module", "v1.0.0"
@@ -116,7 +116,7 @@ func TestListRefuses(t *testing.T) {
 		t.Error("no arguments are not refused")
 	}
 	if err := run([]string{"main_test.go", ""}, nil); err == nil {
-		t.Error("a file that is no binary is not refused")
+		t.Error("a file that is not a binary is not refused")
 	}
 	if err := run([]string{"-old-go", "ignore", "a", "b"}, nil); err == nil || !strings.Contains(err.Error(), "want tell or refuse") {
 		t.Errorf("-old-go ignore: %v", err)
