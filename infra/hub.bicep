@@ -18,7 +18,7 @@ resource hub 'Microsoft.Devices/IotHubs@2023-06-30' existing = {
   name: hubName
 }
 
-// Connections is the one category that the relay reads. Each further one would be paid for and passed over.
+// The relay reads the category Connections only. Azure would bill any further category, and the relay would skip its records.
 resource logs 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   scope: hub
   name: settingName

@@ -1,7 +1,7 @@
-// Everything that hubwatch needs in Azure but its code and its event subscriptions: those two come after it, in this
-// order, because an event subscription can only be created for a function that is there (README, Deploy).
-// No key is used but the one that Azure Monitor itself insists on (see sendRule). No host name is written down: each comes
-// from the resource that has it, so that the template works in every cloud of Azure.
+// Everything that hubwatch needs in Azure, except its code and its event subscriptions. These two are deployed afterwards, in
+// this order, because an event subscription can only be created for an existing function (README, Deploy).
+// The only key is the one that Azure Monitor requires (see sendRule). The template has no host names: each host name comes
+// from its resource, so that the template works in every cloud of Azure.
 
 targetScope = 'resourceGroup'
 
@@ -49,8 +49,8 @@ param logPartitions int = 4
 @maxValue(1000)
 param maximumInstances int = 40
 
-// Of the names, only those of the storage accounts may have no dash and must be unique in all of Azure for themselves.
-// subscriptions.bicep computes the first of them, too.
+// The names of storage accounts may not have a dash, and must be unique in all of Azure. subscriptions.bicep computes the
+// first one, too.
 var storageName = 'hubwatch${uniqueString(resourceGroup().id, name)}'
 var hostStorageName = 'hubwatch${uniqueString(resourceGroup().id, name, 'host')}'
 var connectionsTopicName = '${name}-connections'
@@ -67,17 +67,17 @@ var roles = {
   eventGridDataSender: 'd5a91429-5739-47e2-a06b-3470a27159e7'
 }
 
-// The one identity of the app. It is not the app's own (system-assigned) one, so that all roles are there before the
-// app is, and stay when the app is made anew.
+// The only identity of the app. It is not the system-assigned identity: so all roles exist before the app does, and they
+// stay if the app is created again.
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
   name: name
   location: location
 }
 
-// Storage that nothing is deleted from: the tables, the package of the app, and dead letters. Table Storage has neither
-// versions nor soft delete. What protects the rows is that the app has no right to delete (see alertWriter), that the account
-// takes no keys, and that the deployment stack denies others to write or delete the account and its tables (README, Deploy).
-// There is no lock besides: under a lock, the stack could not take away the role of a reader who has left
+// Storage from which nothing is deleted: the tables, the package of the app, and dead letters. Table Storage has neither
+// versions nor soft delete. Three measures protect the rows: the app has no right to delete (see alertWriter), the account
+// accepts no keys, and the deployment stack denies others to write or delete the account and its tables (README, Deploy).
+// There is no lock: under a lock, the stack could not take away the role of a reader who has left
 // (https://learn.microsoft.com/azure/azure-resource-manager/management/lock-resources#considerations-before-applying-your-locks).
 
 resource storage 'Microsoft.Storage/storageAccounts@2023-05-01' = {
@@ -96,7 +96,7 @@ resource storage 'Microsoft.Storage/storageAccounts@2023-05-01' = {
   }
 }
 
-// Publishing overwrites the package, in the name of the app's identity: the version before stays.
+// Publishing overwrites the package, with the identity of the app. The previous version stays.
 resource blobs 'Microsoft.Storage/storageAccounts/blobServices@2023-05-01' = {
   parent: storage
   name: 'default'
@@ -138,8 +138,8 @@ resource quarantineTable 'Microsoft.Storage/storageAccounts/tableServices/tables
   name: 'quarantine'
 }
 
-// Storage of the Functions host: leases, keys and checkpoints, in containers that it makes itself and deletes from. It has no
-// versions and no soft delete, since each checkpoint would add to them
+// Storage of the Functions host: leases, keys and checkpoints, in containers that the host makes
+// and deletes from. It has no versions and no soft delete, because each checkpoint would add a version
 // (https://learn.microsoft.com/azure/event-hubs/troubleshoot-checkpoint-store-issues).
 resource hostAccount 'Microsoft.Storage/storageAccounts@2023-05-01' = {
   name: hostStorageName
@@ -157,7 +157,7 @@ resource hostAccount 'Microsoft.Storage/storageAccounts@2023-05-01' = {
   }
 }
 
-// What hubwatch says of itself. Telemetry comes in with an identity, too.
+// The telemetry of hubwatch itself. It is written with an identity, too.
 
 resource workspace 'Microsoft.OperationalInsights/workspaces@2023-09-01' = {
   name: name
@@ -199,7 +199,7 @@ resource logsNamespace 'Microsoft.EventHub/namespaces@2024-01-01' = {
     // does not take them away again (https://learn.microsoft.com/azure/event-hubs/event-hubs-auto-inflate).
     isAutoInflateEnabled: true
     maximumThroughputUnits: logPartitions
-    // Azure Monitor writes with a shared access policy and with nothing else, so this stays on
+    // Azure Monitor can write only with a shared access policy, so local authentication stays on
     // (https://learn.microsoft.com/azure/azure-monitor/essentials/diagnostic-settings#destinations).
     disableLocalAuth: false
     minimumTlsVersion: '1.2'
@@ -211,12 +211,12 @@ resource logs 'Microsoft.EventHub/namespaces/eventhubs@2024-01-01' = {
   name: 'connections'
   properties: {
     partitionCount: logPartitions
-    // The longest that the tier has: as long can the relay stand still without a record being lost.
+    // The longest retention of the tier. The relay can stand still for this time without losing a record.
     messageRetentionInDays: 7
   }
 }
 
-// For Azure Monitor alone, which asks for all three rights. Nobody reads its key.
+// For Azure Monitor only, which requires all three rights. Nobody reads its key.
 resource sendRule 'Microsoft.EventHub/namespaces/authorizationRules@2024-01-01' = {
   parent: logsNamespace
   name: 'azure-monitor'
@@ -311,8 +311,8 @@ resource app 'Microsoft.Web/sites@2023-12-01' = {
     siteConfig: {
       minTlsVersion: '1.2'
       scmMinTlsVersion: '1.2'
-      // Only Event Grid calls the app (https://learn.microsoft.com/azure/event-grid/network-security#service-tags). Whoever
-      // publishes calls the other site, scm, with a token of Microsoft Entra. There is no ftpsState: Flex Consumption has no FTP,
+      // Only Event Grid calls the app (https://learn.microsoft.com/azure/event-grid/network-security#service-tags). People who
+      // publish call the other site, scm, with a token of Microsoft Entra. There is no ftpsState: Flex Consumption has no FTP,
       // and that setting is not for it (https://learn.microsoft.com/azure/azure-functions/functions-app-settings#flex-consumption-plan-deprecations).
       ipSecurityRestrictionsDefaultAction: 'Deny'
       ipSecurityRestrictions: [
@@ -372,7 +372,7 @@ resource ftpPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@202
   }
 }
 
-// Roles of this deployment's own: Azure's built-in ones that write may delete as well. Which right each request takes:
+// Custom roles, because the built-in roles that may write may also delete. The rights that each request takes:
 // https://learn.microsoft.com/rest/api/storageservices/authorize-with-azure-active-directory#permissions-for-calling-data-operations
 // A transaction takes the rights of the operations in it. The name of a role is unique in a tenant.
 
@@ -396,7 +396,7 @@ resource alertWriter 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
   }
 }
 
-// What is quarantined is added. People read it, judge it again and take it out.
+// The app adds events to the quarantine. People read them, judge them again and resolve them.
 resource quarantineWriter 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
   name: guid(resourceGroup().id, name, 'quarantine-writer')
   properties: {
@@ -414,7 +414,7 @@ resource quarantineWriter 'Microsoft.Authorization/roleDefinitions@2022-04-01' =
   }
 }
 
-// The package is read when an instance starts, and overwritten by publishing, which the platform does in the name of the same
+// An instance reads the package when it starts. Publishing overwrites the package; the platform does that with the same
 // identity (https://learn.microsoft.com/azure/azure-functions/flex-consumption-how-to#configure-deployment-settings).
 resource packageKeeper 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
   name: guid(resourceGroup().id, name, 'package-keeper')
@@ -437,9 +437,9 @@ resource packageKeeper 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
   }
 }
 
-// Roles that are given, each at the narrowest scope that works.
+// Role assignments, each at the narrowest scope that works.
 
-// The host makes its containers itself, hence the account. Nothing else is in it.
+// The host makes its containers itself, so the scope is the account. Nothing else is in the account.
 resource hostStorage 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   scope: hostAccount
   name: guid(hostAccount.id, identity.id, roles.storageBlobDataOwner)
@@ -556,8 +556,8 @@ resource clearQuarantine 'Microsoft.Authorization/roleAssignments@2022-04-01' = 
   }
 }]
 
-// Alerts about hubwatch itself: an event that reached no detector, one that could not be judged, and a handler that fails, are
-// alerts that nobody gets. Metrics: https://learn.microsoft.com/azure/event-grid/monitor-push-reference#metrics,
+// Alerts about hubwatch itself. Otherwise nobody would hear of an event that reached no detector, of an event that could not be
+// judged, or of a handler that fails. Metrics: https://learn.microsoft.com/azure/event-grid/monitor-push-reference#metrics,
 // https://learn.microsoft.com/azure/azure-monitor/app/standard-metrics#server-metrics and
 // https://learn.microsoft.com/azure/storage/tables/monitor-table-storage-reference
 var failures = [
@@ -599,7 +599,7 @@ var failures = [
   }
   {
     // Only the quarantine inserts rows one by one: an alert and its evidence are a transaction, which counts as
-    // EntityGroupTransaction. The lines of the log are no measure, since Application Insights keeps a sample of them.
+    // EntityGroupTransaction. Log lines cannot be counted, because Application Insights keeps only a sample of them.
     name: 'quarantined'
     description: 'An event could not be judged. It is in the table quarantine: hubwatch quarantine list.'
     scope: storage.id
@@ -651,7 +651,7 @@ resource failureAlerts 'Microsoft.Insights/metricAlerts@2018-03-01' = [for failu
       actionGroupId: group
     }]
   }
-  // The scope of the first one is a name, which may also be that of a topic that was there before.
+  // The scope of the first alert is a name. It may be the name of a topic that was there before.
   dependsOn: [controlPlane]
 }]
 

@@ -1,5 +1,5 @@
-// One event subscription for each detector, from what handlers/tools/generate derives of them. This is deployed after the
-// functions are published, as a deployment stack, so that a detector that is gone takes its subscription along.
+// One event subscription for each detector, from subscriptions.json, which handlers/tools/generate writes. The template is
+// deployed as a deployment stack after the functions are published. So the subscription of a removed detector is deleted.
 
 targetScope = 'resourceGroup'
 
@@ -18,7 +18,7 @@ var controlPlaneName = empty(controlPlaneTopicName) ? '${name}-control-plane' : 
 
 var subscriptions = loadJsonContent('subscriptions.json')
 
-// The most that Event Grid does: 30 attempts in 24 hours
+// The most attempts that Event Grid makes: 30 in 24 hours
 // (https://learn.microsoft.com/azure/event-grid/delivery-and-retry#retry-policy).
 var retryPolicy = {
   maxDeliveryAttempts: 30
@@ -41,10 +41,10 @@ resource connections 'Microsoft.EventGrid/topics@2022-06-15' existing = {
   name: connectionsTopicName
 }
 
-// A global topic has no identity, and without one Event Grid would write dead letters with a key of the storage account,
-// which refuses keys (https://learn.microsoft.com/azure/event-grid/security-authentication). So there are no dead letters
+// A global topic has no identity. Without an identity, Event Grid would write dead letters with a key of the storage account,
+// and the account refuses keys (https://learn.microsoft.com/azure/event-grid/security-authentication). So there are no dead letters
 // here; main.bicep has an alert for events that are dropped.
-// One at a time, here and below: a topic may refuse a change while another is under way.
+// The subscriptions are created one at a time: a topic may refuse a change while another change is running.
 @batchSize(1)
 resource changes 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2022-06-15' = [for s in filter(subscriptions, each => each.source == 'controlPlane'): {
   parent: controlPlane

@@ -53,3 +53,33 @@ func TestNamesThatLookLikeSecretsAreNames(t *testing.T) {
 		}
 	}
 }
+
+// TestLongTextsLeaveTheCause gives a record a member of 40,000 characters that the
+// message repeats. The message still says the cause, and no credential of the member.
+func TestLongTextsLeaveTheCause(t *testing.T) {
+	list, err := cases.Read(os.DirFS("testdata"), "DeviceTokenInvalid")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range list {
+		if c.Name != "fires-device-named-like-a-signature" {
+			continue
+		}
+		for _, long := range []string{strings.Repeat("P", 40_000), "Bearer " + strings.Repeat("PLACEHOLDER1", 4_000)} {
+			raw := bytes.Replace(c.Event, []byte(`\"Mqtt\"`), []byte(`\"`+long+`\"`), 1)
+			if bytes.Equal(raw, c.Event) {
+				t.Fatal("the case has no protocol")
+			}
+			v := detector.DeviceTokenInvalid.Judge(raw)
+			if len(v.Occurrences) != 1 {
+				t.Fatalf("%d occurrences, %v", len(v.Occurrences), v.Err)
+			}
+			message := v.Occurrences[0].Message
+			if len(message) > 1_000 || !strings.Contains(message, "its SAS token is invalid") || strings.Contains(message, "HOLDER") {
+				t.Errorf("the message is %.300s", message)
+			}
+		}
+		return
+	}
+	t.Fatal("the case is missing")
+}
