@@ -941,7 +941,7 @@ func TestPlantedErrors(t *testing.T) {
 		{"the right to delete the container", "infra/main.bicep", "blobServices/containers/read'", "blobServices/containers/delete'", "the role packageKeeper has the actions"},
 		{"all rights but some", "infra/main.bicep", "        dataActions: [", "        notDataActions: []\n        actions: ['*']\n        dataActions: [", "the role alertWriter has the actions"},
 		{"a role for the whole subscription", "infra/main.bicep", "assignableScopes: [resourceGroup().id]", "assignableScopes: [subscription().id]", "scopes of the role alertWriter"},
-		{"a role of somebody's own", "infra/main.bicep", "// Roles that are given,", "resource other 'Microsoft.Authorization/roleDefinitions@2022-04-01' = { name: 'other', properties: { permissions: [{ actions: ['*'] }] } }\n//", "the role other has the permissions"},
+		{"a role of somebody's own", "infra/main.bicep", "// Role assignments,", "resource other 'Microsoft.Authorization/roleDefinitions@2022-04-01' = { name: 'other', properties: { permissions: [{ actions: ['*'] }] } }\n//", "the role other has the permissions"},
 		{"the host in the account of the alerts", "infra/main.bicep", "  scope: hostAccount\n", "  scope: storage\n", "scope of hostStorage is storage"},
 		{"the host told of the account of the alerts", "infra/main.bicep", "value: hostAccount.properties.primaryEndpoints.blob", "value: storage.properties.primaryEndpoints.blob", "AzureWebJobsStorage__blobServiceUri is storage"},
 		{"the package where the host is", "infra/main.bicep", "  parent: storage\n  name: 'default'\n  properties: {\n    isVersioningEnabled", "  parent: hostAccount\n  name: 'default'\n  properties: {\n    isVersioningEnabled", "parent of blobs is hostAccount"},
