@@ -1,6 +1,8 @@
 package host
 
 import (
+	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -8,6 +10,45 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 )
+
+// TestMembersAreBounded checks that a value of very many members is read, and takes no
+// memory for each of them.
+func TestMembersAreBounded(t *testing.T) {
+	for n, told := range map[int]bool{mostMembers: true, mostMembers + 1: false} {
+		data := `{"0":0`
+		for i := 1; i < n; i++ {
+			data += fmt.Sprintf(`,"%d":0`, i)
+		}
+		data += "}"
+		body := []byte(`{"Data":{"event":` + data + `}}`)
+		got, members, err := bound(body, int64(len(body)), int64(len(body)))
+		if err != nil || string(got) != data || (members != nil) != told {
+			t.Errorf("%d members: told %v, error %v; want told %v", n, members != nil, err, told)
+		}
+	}
+}
+
+// TestRoomIsNotLost checks that a claim which is granted while its time ends either has
+// its bytes or leaves them.
+func TestRoomIsNotLost(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	r := &room{free: 10}
+	gave := 0
+	for range 200 { // select takes one of the two at random
+		if r.take(ctx, 10) == nil {
+			r.give(10)
+		} else {
+			gave++
+		}
+		if r.free != 10 {
+			t.Fatalf("%d bytes are free, want 10", r.free)
+		}
+	}
+	if gave == 0 {
+		t.Error("no claim was given up: the test proves nothing")
+	}
+}
 
 // TestBound checks what is made of a request: the value of the binding and its
 // members, as parts of the body, so that nothing is copied and nobody has to look

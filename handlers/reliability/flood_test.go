@@ -85,7 +85,7 @@ func TestFlood(t *testing.T) {
 			e := renamed(t, change, fmt.Sprintf("certificate-%d", certificates))
 			start := time.Now()
 			if status := post(t.Context(), "CertificateAdded", string(e)); status != http.StatusOK {
-				t.Errorf("%s: certificate %d was answered %d", name, certificates, status)
+				t.Fatalf("%s: certificate %d was answered %d", name, certificates, status)
 			}
 			took = append(took, time.Since(start))
 		}
@@ -130,7 +130,7 @@ func TestFlood(t *testing.T) {
 
 	// The median of ten is not moved by one that met the collection of garbage.
 	median := func(took []time.Duration) time.Duration { return took[len(took)/2] }
-	most := 10*median(calm) + 100*time.Millisecond
+	most := 10*median(calm) + 250*time.Millisecond // a busy machine adds to both
 	for name, took := range map[string][]time.Duration{"flood": flood, "the table hangs for failures": stuck} {
 		if median(took) > most {
 			t.Errorf("%s: a certificate takes %v, and %v without a flood: want at most %v", name, median(took), median(calm), most)
