@@ -53,6 +53,9 @@ const (
 	Dismissed  Status = "Dismissed"
 )
 
+// Statuses are all statuses.
+var Statuses = []Status{Active, InProgress, Resolved, Dismissed}
+
 // Closed reports whether nobody is looking at the alert any more, so that a new
 // occurrence has to make it Active again. Letter case does not matter: people type
 // a status into the table.
@@ -62,12 +65,12 @@ func (s Status) Closed() bool {
 
 // ParseStatus reads a status in any letter case. Its error says which there are.
 func ParseStatus(s string) (Status, error) {
-	for _, status := range []Status{Active, InProgress, Resolved, Dismissed} {
+	for _, status := range Statuses {
 		if strings.EqualFold(s, string(status)) {
 			return status, nil
 		}
 	}
-	return "", fmt.Errorf("status %q: want %s, %s, %s or %s", s, Active, InProgress, Resolved, Dismissed)
+	return "", fmt.Errorf("status %q: want %s", s, anyOf(Statuses))
 }
 
 // EntityType says what kind of thing an alert is about.
@@ -138,6 +141,9 @@ type Occurrence struct {
 	Remediation []string // steps, in order
 	Finding
 	Event Event
+	// SuppressedBy is the id of the suppression that the occurrence falls under, "" for
+	// none.
+	SuppressedBy string
 }
 
 // Event is the event that an occurrence was seen in.
@@ -205,6 +211,14 @@ type Alert struct {
 	Generated            time.Time // when the alert was raised, UTC
 	Status               Status
 	Occurrences          int // distinct events
+	Changes              int // how often people changed it, or an occurrence reopened it
+	// StatusReason, StatusBy and StatusTime are those of the newest change, zero if
+	// there was none.
+	StatusReason string
+	StatusBy     Person
+	StatusTime   time.Time
+	Verdict      Verdict // "" if nobody has said yet
+	SuppressedBy string  // id of the suppression that all occurrences fall under, "" for none
 }
 
 // Ref returns the reference of the alert.

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -72,36 +74,27 @@ type Reader interface {
 	// hub is looked for in all hubs. A reference without a day is looked for in
 	// all days. The error wraps ErrNotFound if there is no such alert.
 	Find(ctx context.Context, ref Ref) (Alert, iter.Seq2[Evidence, error], error)
+
+	// History returns the changes of an alert, the oldest first. The reference needs
+	// its hub and day. An alert that is not there has no changes.
+	History(ctx context.Context, ref Ref) ([]History, error)
+
+	// Summaries returns how many alerts there are of each hub and day that q asks for
+	// by its Hub, Since and Until; the other fields do not count. The newest day comes
+	// first. It ends at the first error.
+	Summaries(ctx context.Context, q Query) iter.Seq2[Summary, error]
 }
 
 // Editor changes what people may change of an alert.
 type Editor interface {
-	// Change makes the change c to the alert that ref names, and returns the
-	// changed alert. The reference needs its hub and day. Occurrences that arrive
-	// meanwhile are not lost, and they are not a conflict. The error wraps
-	// ErrNotFound if there is no such alert, and is a *Conflict if the alert has
-	// another status than the change expects.
+	// Change makes the change c to the alert that ref names, and returns the changed
+	// alert. The reference needs its hub and day. The alert and its history change
+	// together or not at all. A change that would change nothing is not made, and is
+	// not an error. Occurrences that arrive meanwhile are not lost, and they are not a
+	// conflict. The error wraps ErrNotFound if there is no such alert. It is a
+	// *Conflict if somebody else changed the alert, and an *Illegal if the alert's
+	// status does not allow the change.
 	Change(ctx context.Context, ref Ref, c Change) (Alert, error)
-}
-
-// Change is what a person does to an alert.
-type Change struct {
-	Status Status // the new status, in any case
-	// From is the status that the person saw, in any case. The change is refused
-	// if the alert has another status by now. Empty means any status.
-	From Status
-}
-
-// Conflict is the error of a change that expects another status than the alert
-// has.
-type Conflict struct {
-	Ref       Ref
-	Want, Has Status
-}
-
-// Error implements error.
-func (c *Conflict) Error() string {
-	return fmt.Sprintf("alert %s: the status is %s and not %s any more: somebody else changed it", c.Ref, c.Has, c.Want)
 }
 
 // ErrNotFound is wrapped by the errors of Reader and Editor for an alert that is
@@ -110,22 +103,40 @@ var ErrNotFound = errors.New("there is no such alert")
 
 // Query says which alerts to list. Each empty field stands for any.
 type Query struct {
-	Hub      string // name, in any case
-	Type     string // AlertType, in any case
-	Severity Severity
-	Status   Status // in any case, as people may have typed it into the table
-	Entity   string // name of the entity, in any case
-	Actor    string // in any case
+	Hub        string // name, in any case
+	Type       string // AlertType, in any case
+	Severity   Severity
+	Statuses   []Status // any of these, in any case, as people may have typed it into the table
+	Entity     string   // name of the entity, in any case
+	EntityType EntityType
+	Actor      string       // in any case
+	Address    netip.Prefix // holds an address that the alert was seen from
 	// Since and Until bound the time of the alert's last occurrence, both included.
 	Since, Until time.Time
+	// Suppressed asks for the suppressed alerts instead of the others.
+	Suppressed bool
 }
 
 // Matches reports whether q asks for a.
 func (q Query) Matches(a Alert) bool {
 	is := func(want, have string) bool { return want == "" || strings.EqualFold(want, have) }
+	status := func(s Status) bool { return strings.EqualFold(string(s), string(a.Status)) }
 	return is(q.Hub, a.Hub.Name) && is(q.Type, a.Type) && is(string(q.Severity), string(a.Severity)) &&
-		is(string(q.Status), string(a.Status)) && is(q.Entity, a.Entity.Name) && is(q.Actor, a.Actor) &&
-		!a.End.Before(q.Since) && (q.Until.IsZero() || !a.End.After(q.Until))
+		(len(q.Statuses) == 0 || slices.ContainsFunc(q.Statuses, status)) &&
+		is(q.Entity, a.Entity.Name) && is(string(q.EntityType), string(a.Entity.Type)) && is(q.Actor, a.Actor) &&
+		(!q.Address.IsValid() || slices.ContainsFunc(a.addresses(), q.holds)) &&
+		!a.End.Before(q.Since) && (q.Until.IsZero() || !a.End.After(q.Until)) && q.Suppressed == (a.SuppressedBy != "")
+}
+
+// addresses returns the addresses that a was seen from.
+func (a Alert) addresses() []string {
+	return append([]string{a.ActorIPAddress, a.LastActorIPAddress}, a.ActorIPAddresses...)
+}
+
+// holds reports whether an address is in q.Address. A masked address is in no range.
+func (q Query) holds(address string) bool {
+	ip, err := netip.ParseAddr(address)
+	return err == nil && q.Address.Contains(ip.Unmap())
 }
 
 // Ref names an alert. Its hub and day say where the alert is kept, so that one

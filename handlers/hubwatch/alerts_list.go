@@ -51,7 +51,10 @@ long ago: 24h, 7d. It is compared with the last occurrence of an alert.`,
 				return err
 			}
 			q.Type = alertType(a.Detectors, q.Type)
-			q.Severity, q.Status = alert.Severity(severity.word), alert.Status(status.word)
+			q.Severity = alert.Severity(severity.word)
+			if status.word != "" {
+				q.Statuses = []alert.Status{alert.Status(status.word)}
+			}
 			alerts, more, err := list(command.Context(), a.Alerts, q, limit)
 			if err != nil {
 				return err

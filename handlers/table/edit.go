@@ -2,27 +2,78 @@ package table
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
 	"github.com/go-json-experiment/json"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/secret"
 )
 
-// Change implements alert.Editor. It writes only the status, on condition that the
-// row is as it was read. If somebody else wrote the row, Change begins again.
+// change are the columns of an alert's row that a change writes.
+type change struct {
+	Status           string `json:",omitzero"`
+	Verdict          string `json:",omitzero"`
+	StatusReason     string `json:",omitzero"`
+	StatusBy         string `json:",omitzero"`
+	StatusByObjectId string `json:",omitzero"`
+	StatusTimeUtc    string `json:",omitzero"`
+	Changes          int32  `json:",omitzero"` // the number of rows of history
+}
+
+// history is the row of one change of an alert. It has neither AlertType nor Severity
+// nor Status, so that a reader who filters on those sees alerts only.
+type history struct {
+	key
+	SystemAlertId string
+	TimeUtc       string
+	TimeType      string `json:"TimeUtc@odata.type"`
+	FromStatus    string
+	ToStatus      string
+	Verdict       string
+	Reason        string
+	By            string
+	ByObjectId    string
+	Via           string
+	EventId       string
+	Attempt       string // of the process that wrote the row: it knows its own by it
+}
+
+// decodeHistory reads a row of history. Its error names the row and the column.
+func decodeHistory(entity []byte) (history, alert.History, error) {
+	var h history
+	if err := decode(entity, &h); err != nil {
+		return h, alert.History{}, err
+	}
+	at, err := h.time("TimeUtc", h.TimeUtc)
+	if err != nil {
+		return h, alert.History{}, err
+	}
+	number, err := h.number()
+	if err != nil {
+		return h, alert.History{}, err
+	}
+	return h, alert.History{
+		Number: number, Time: at, From: alert.Status(h.FromStatus), To: alert.Status(h.ToStatus), Verdict: alert.Verdict(h.Verdict),
+		Reason: h.Reason, By: alert.Person{Name: h.By, ObjectID: h.ByObjectId}, Via: h.Via, EventID: h.EventId,
+	}, nil
+}
+
+// Change implements alert.Editor.
 func (a *Alerts) Change(ctx context.Context, ref alert.Ref, c alert.Change) (alert.Alert, error) {
 	if ref.Hub == "" || ref.Day.IsZero() {
 		return alert.Alert{}, fmt.Errorf("alert %s: a change needs the whole reference: <hub>/<yyyy-mm-dd>/<id>", ref)
 	}
-	status, err := alert.ParseStatus(string(c.Status))
-	if err != nil {
+	if err := c.Check(); err != nil {
 		return alert.Alert{}, fmt.Errorf("alert %s: %w", ref, err)
 	}
-	p := partitionOf(ref.Hub, ref.Day)
+	p, own := partitionOf(ref.Hub, ref.Day), rand.Text()
 	for attempt := 0; ; attempt++ {
 		found, err := a.get(ctx, p, ref.ID)
 		if errors.Is(err, alert.ErrNotFound) {
@@ -31,33 +82,126 @@ func (a *Alerts) Change(ctx context.Context, ref alert.Ref, c alert.Change) (ale
 		if err != nil {
 			return alert.Alert{}, err
 		}
-		as := func(s alert.Status) bool { return strings.EqualFold(string(s), found.status) }
-		switch {
-		case attempt > 0 && as(status):
-			// The last attempt may have written the status, and its answer was lost.
-			return found.Alert, nil
-		case c.From != "" && !as(c.From):
-			return alert.Alert{}, &alert.Conflict{Ref: ref, Want: c.From, Has: found.Status}
-		case found.status == string(status):
+		if c.Seen == nil {
+			c.Seen = &found.Changes
+		}
+		if *c.Seen != found.Changes {
+			row, last, err := a.lastChange(ctx, p, found.ID, found.Changes)
+			switch {
+			case err != nil:
+				return alert.Alert{}, err
+			case row.Attempt == own: // the change is made, and the answer was lost
+				return found.Alert, nil
+			}
+			return alert.Alert{}, &alert.Conflict{Ref: ref, Last: last}
+		}
+		if err := c.Follows(found.Status, found.Verdict); err != nil {
+			return alert.Alert{}, fmt.Errorf("alert %s: %w", ref, err)
+		}
+		same := (c.Status == "" || string(c.Status) == found.status) && (c.Verdict == "" || c.Verdict == found.Verdict)
+		if same && (c.Status != "" || c.Verdict != "") {
 			return found.Alert, nil
 		}
-		entity, err := json.Marshal(struct {
-			key
-			Status alert.Status
-		}{key{p.String(), alertKey(found.ID)}, status})
+		changed, actions, err := a.changing(p, found, c, own)
 		if err != nil {
 			return alert.Alert{}, fmt.Errorf("alert %s: %w", ref, err)
 		}
-		_, err = a.table.client.UpdateEntity(ctx, entity, &aztables.UpdateEntityOptions{IfMatch: &found.etag, UpdateMode: aztables.UpdateModeMerge})
-		switch {
-		case err == nil:
-			found.Status = status
-			return found.Alert, nil
-		case !hasCode(err, aztables.UpdateConditionNotSatisfied) && !hasCode(err, aztables.ResourceNotFound):
+		_, err = a.table.client.SubmitTransaction(ctx, actions, nil)
+		if err == nil {
+			return changed, nil
+		}
+		if _, conflict := a.table.conflict(err); !conflict {
 			return alert.Alert{}, a.table.explain("change", err)
 		}
 		if err := pause(ctx, attempt); err != nil {
 			return alert.Alert{}, fmt.Errorf("table %q: alert %s is being written by others: %w", a.table.name, ref, err)
 		}
 	}
+}
+
+// changing returns an alert as it is after a change, and the transaction that makes
+// the change: the alert's row, on condition that it is as it was read, and a row of
+// history.
+func (a *Alerts) changing(p partition, found *stored, c alert.Change, attempt string) (alert.Alert, []aztables.TransactionAction, error) {
+	changed, now := found.Alert, a.now().UTC()
+	reason := column(secret.RedactString(c.Reason))
+	changed.Changes++
+	columns := change{Changes: int32(changed.Changes)} // #nosec G115 -- counted from an int32
+	if c.Status != "" || c.Verdict != "" {
+		changed.StatusReason, changed.StatusBy, changed.StatusTime = reason, c.By, now.Truncate(100*time.Nanosecond)
+		if c.Status != "" {
+			changed.Status = c.Status
+		}
+		if c.Verdict != "" {
+			changed.Verdict = c.Verdict
+		}
+		columns = change{
+			Status: string(c.Status), Verdict: string(c.Verdict), StatusReason: reason, StatusBy: column(c.By.Name),
+			StatusByObjectId: column(c.By.ObjectID), StatusTimeUtc: edmTime(now), Changes: columns.Changes,
+		}
+	}
+	row, err := json.Marshal(struct {
+		key
+		change
+		TimeType string `json:"StatusTimeUtc@odata.type,omitzero"`
+	}{key{p.String(), alertKey(found.ID)}, columns, typeOf(columns.StatusTimeUtc)})
+	if err != nil {
+		return alert.Alert{}, nil, err
+	}
+	entry, err := json.Marshal(history{
+		key: key{p.String(), historyKey(found.ID, changed.Changes)}, SystemAlertId: found.ID, TimeUtc: edmTime(now), TimeType: edmDateTime,
+		FromStatus: string(found.Status), ToStatus: string(changed.Status), Verdict: string(c.Verdict), Reason: reason,
+		By: column(c.By.Name), ByObjectId: column(c.By.ObjectID), Via: c.Via, Attempt: attempt,
+	})
+	if err != nil {
+		return alert.Alert{}, nil, err
+	}
+	return changed, []aztables.TransactionAction{
+		{ActionType: aztables.TransactionTypeUpdateMerge, Entity: row, IfMatch: &found.etag},
+		{ActionType: aztables.TransactionTypeAdd, Entity: entry},
+	}, nil
+}
+
+// typeOf returns the type of a column that holds a time, or "" if there is none.
+func typeOf(at string) string {
+	if at == "" {
+		return ""
+	}
+	return edmDateTime
+}
+
+// lastChange returns the row of history with a number. It is zero if there is none.
+func (a *Alerts) lastChange(ctx context.Context, p partition, id string, number int) (history, alert.History, error) {
+	response, err := a.table.client.GetEntity(ctx, p.String(), historyKey(id, number), nil)
+	switch {
+	case hasCode(err, aztables.ResourceNotFound):
+		return history{}, alert.History{}, nil
+	case err != nil:
+		return history{}, alert.History{}, a.table.unread(err)
+	}
+	row, entry, err := decodeHistory(response.Value)
+	if err != nil {
+		err = fmt.Errorf("table %q: %w", a.table.name, err)
+	}
+	return row, entry, err
+}
+
+// History implements alert.Reader.
+func (a *Alerts) History(ctx context.Context, ref alert.Ref) ([]alert.History, error) {
+	if ref.Hub == "" || ref.Day.IsZero() {
+		return nil, fmt.Errorf("alert %s: the history needs the whole reference: <hub>/<yyyy-mm-dd>/<id>", ref)
+	}
+	var all []alert.History
+	p := partitionOf(ref.Hub, ref.Day)
+	for entity, err := range a.table.entities(ctx, &aztables.ListEntitiesOptions{Filter: to.Ptr(rowsOf(p, historyOf(escape(strings.ToLower(ref.ID)))))}) {
+		if err != nil {
+			return nil, err
+		}
+		_, entry, err := decodeHistory(entity)
+		if err != nil {
+			return nil, fmt.Errorf("table %q: %w", a.table.name, err)
+		}
+		all = append(all, entry)
+	}
+	return all, nil
 }

@@ -14,19 +14,21 @@ import (
 
 // Keys. A partition holds one hub's alerts of one UTC day, so that no partition
 // grows without end. The day is inverted, so that the days of a hub stand newest
-// first, between "hub|" and "hub}". In a partition, alert rows and evidence rows
-// are two ranges:
+// first, between "hub|" and "hub}". In a partition, alert rows, evidence rows and
+// rows of history are three ranges:
 //
 //	contoso-hub|79739798   a|<SystemAlertId>
 //	contoso-hub|79739798   e|<SystemAlertId>|<hash of the event's source and id>
+//	contoso-hub|79739798   h|<SystemAlertId>|<number of the change, six digits>
 //
-// Everything in a key derives from the event, never from the clock, so that a
-// redelivery meets the rows of the first delivery.
+// Everything in the key of an alert or of evidence derives from the event, never from
+// the clock, so that a redelivery meets the rows of the first delivery.
 const (
 	separator      = "|"
 	afterSeparator = "}" // the character after |
 	alertRange     = "a"
 	evidenceRange  = "e"
+	historyRange   = "h"
 )
 
 // partition is one hub's alerts of one UTC day.
@@ -50,6 +52,12 @@ func partitionOf(hub string, day time.Time) partition {
 func invert(day time.Time) int {
 	day = day.UTC()
 	return lastDay - (day.Year()*10000 + int(day.Month())*100 + day.Day())
+}
+
+// date returns the UTC day of the partition.
+func (p partition) date() time.Time {
+	n := lastDay - p.day
+	return time.Date(n/10000, time.Month(n/100%100), n%100, 0, 0, 0, 0, time.UTC)
 }
 
 // String returns the PartitionKey.
@@ -93,6 +101,23 @@ func evidenceOf(id string) string { return evidenceRange + separator + id }
 // same key as at first.
 func evidenceKey(a alert.Occurrence) string {
 	return evidenceOf(a.ID) + separator + hash(strings.ToLower(a.Event.Source), a.Event.ID)
+}
+
+// historyOf returns what the row keys of an alert's history begin with.
+func historyOf(id string) string { return historyRange + separator + id }
+
+// historyKey returns the row key of the change of an alert with this number.
+func historyKey(id string, number int) string {
+	return fmt.Sprintf("%s%s%06d", historyOf(id), separator, number)
+}
+
+// number returns the number of the change that a row of history is about.
+func (k key) number() (int, error) {
+	n, err := strconv.Atoi(k.RowKey[strings.LastIndex(k.RowKey, separator)+1:])
+	if err != nil {
+		return 0, fmt.Errorf("row %s %s: the key does not end in a number", k.PartitionKey, k.RowKey)
+	}
+	return n, nil
 }
 
 // hash returns 128 bits of the SHA-256 of the parts, in hexadecimal. The length

@@ -165,6 +165,52 @@ func (a *Alerts) alertsOf(ctx context.Context, day []partition, q alert.Query) (
 	return alerts, err
 }
 
+// Summaries implements alert.Reader.
+func (a *Alerts) Summaries(ctx context.Context, q alert.Query) iter.Seq2[alert.Summary, error] {
+	return func(yield func(alert.Summary, error) bool) {
+		for day, err := range a.table.days(ctx, hubKey(q.Hub), spanOf(q.Since, q.Until)) {
+			var sums []alert.Summary
+			if err == nil {
+				sums, err = each(ctx, day, a.count)
+			}
+			if err != nil {
+				yield(alert.Summary{}, err)
+				return
+			}
+			for _, sum := range sums {
+				if len(sum.Counts) > 0 || sum.Suppressed > 0 {
+					if !yield(sum, nil) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// count reads all alerts of a partition and returns their summary.
+func (a *Alerts) count(ctx context.Context, p partition) (alert.Summary, error) {
+	sum := alert.Summary{Hub: p.hub, Day: p.date(), Counts: map[string]map[alert.Status]int{}}
+	for entity, err := range a.table.entities(ctx, &aztables.ListEntitiesOptions{Filter: to.Ptr(rowsOf(p, alertRange))}) {
+		if err != nil {
+			return alert.Summary{}, err
+		}
+		found, err := a.decode(entity)
+		if err != nil {
+			return alert.Summary{}, err
+		}
+		if found.SuppressedBy != "" {
+			sum.Suppressed++
+			continue
+		}
+		if sum.Counts[found.Type] == nil {
+			sum.Counts[found.Type] = map[alert.Status]int{}
+		}
+		sum.Counts[found.Type][found.Status]++
+	}
+	return sum, nil
+}
+
 // span is a range of days.
 type span struct{ newest, oldest int } // inverted, both included
 

@@ -39,8 +39,9 @@ type Row struct {
 	LastActorIpAddress string // of the last occurrence
 	addresses
 	TimeGeneratedUtc string `json:",omitzero"` // when the row was made
-	Status           string `json:",omitzero"` // an update that leaves it out does not touch it
 	Occurrences      int32  // distinct events
+	change
+	SuppressedBy string // id of the suppression that all occurrences fall under
 }
 
 // key is what every row has.
@@ -112,8 +113,9 @@ func newRow(a alert.Occurrence, generated time.Time) Row {
 		LastActorIpAddress: column(a.ActorIPAddress),
 		addresses:          newAddresses(a.ActorIPAddress),
 		TimeGeneratedUtc:   edmTime(generated),
-		Status:             string(alert.Active),
 		Occurrences:        1,
+		change:             change{Status: string(alert.Active)},
+		SuppressedBy:       a.SuppressedBy,
 	}
 }
 
@@ -127,7 +129,10 @@ func decodeRow(entity []byte) (Row, error) {
 	for _, column := range []struct {
 		name  string
 		value *string
-	}{{"StartTimeUtc", &r.StartTimeUtc}, {"EndTimeUtc", &r.EndTimeUtc}, {"TimeGeneratedUtc", &r.TimeGeneratedUtc}} {
+	}{{"StartTimeUtc", &r.StartTimeUtc}, {"EndTimeUtc", &r.EndTimeUtc}, {"TimeGeneratedUtc", &r.TimeGeneratedUtc}, {"StatusTimeUtc", &r.StatusTimeUtc}} {
+		if column.name == "StatusTimeUtc" && *column.value == "" { // nobody has changed the alert
+			continue
+		}
 		t, err := r.time(column.name, *column.value)
 		if err != nil {
 			return Row{}, err
@@ -206,6 +211,11 @@ func (r Row) alert() (alert.Alert, error) {
 		MoreActorIPAddresses: r.MoreActorIpAddresses,
 		Status:               alert.Status(r.Status),
 		Occurrences:          int(r.Occurrences),
+		Changes:              int(r.Changes),
+		StatusReason:         r.StatusReason,
+		StatusBy:             alert.Person{Name: r.StatusBy, ObjectID: r.StatusByObjectId},
+		Verdict:              alert.Verdict(r.Verdict),
+		SuppressedBy:         r.SuppressedBy,
 	}
 	if known, err := alert.ParseStatus(r.Status); err == nil {
 		a.Status = known
@@ -219,6 +229,11 @@ func (r Row) alert() (alert.Alert, error) {
 	}
 	if a.Generated, err = r.time("TimeGeneratedUtc", r.TimeGeneratedUtc); err != nil {
 		return alert.Alert{}, err
+	}
+	if r.StatusTimeUtc != "" {
+		if a.StatusTime, err = r.time("StatusTimeUtc", r.StatusTimeUtc); err != nil {
+			return alert.Alert{}, err
+		}
 	}
 	return a, nil
 }
@@ -237,8 +252,8 @@ func (r Row) add(more Row) Row {
 	if r.compare(more.particulars) < 0 {
 		sum.particulars = r.particulars
 	}
-	if !alert.Status(r.Status).Closed() {
-		sum.Status = r.Status
+	if sum.change = r.change; alert.Status(r.Status).Closed() {
+		sum.Status = string(alert.Active)
 	}
 	return sum
 }
@@ -259,7 +274,8 @@ func (r Row) entity() ([]byte, error) {
 		StartType string `json:"StartTimeUtc@odata.type"`
 		EndType   string `json:"EndTimeUtc@odata.type"`
 		MadeType  string `json:"TimeGeneratedUtc@odata.type,omitzero"`
-	}{r, edmDateTime, edmDateTime, edmDateTime})
+		SetType   string `json:"StatusTimeUtc@odata.type,omitzero"`
+	}{r, edmDateTime, edmDateTime, edmDateTime, typeOf(r.StatusTimeUtc)})
 }
 
 // evidence is the row of one occurrence. It has neither AlertType nor Severity,
