@@ -1,8 +1,8 @@
 package alert
 
 import (
-	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -87,7 +87,8 @@ func TestParseRef(t *testing.T) {
 func TestQueryMatches(t *testing.T) {
 	a := Alert{
 		Type: someType, Severity: Medium, Status: Active, End: someDay, Start: someDay.Add(-time.Hour),
-		Finding: Finding{Hub: someHub, Entity: someEntity, Actor: someActor},
+		Finding:          Finding{Hub: someHub, Entity: someEntity, Actor: someActor, ActorIPAddress: "203.0.113.XXX"},
+		ActorIPAddresses: []string{"::ffff:203.0.113.9"},
 	}
 	for _, test := range []struct {
 		query Query
@@ -97,14 +98,17 @@ func TestQueryMatches(t *testing.T) {
 		{Query{Hub: "contoso-hub"}, true}, {Query{Hub: "CONTOSO-hub"}, true}, {Query{Hub: "contoso"}, false},
 		{Query{Type: someType}, true}, {Query{Type: strings.ToLower(someType)}, true}, {Query{Type: "IoT_Cert_Expired"}, false},
 		{Query{Severity: Medium}, true}, {Query{Severity: High}, false},
-		{Query{Status: Active}, true}, {Query{Status: "ACTIVE"}, true}, {Query{Status: Resolved}, false},
+		{Query{Statuses: []Status{Active}}, true}, {Query{Statuses: []Status{Resolved, "ACTIVE"}}, true}, {Query{Statuses: []Status{Resolved}}, false},
+		{Query{EntityType: someEntity.Type}, true}, {Query{EntityType: IoTHub}, false},
+		{Query{Address: netip.MustParsePrefix("203.0.113.0/24")}, true}, {Query{Address: netip.MustParsePrefix("203.0.113.9/32")}, true},
+		{Query{Address: netip.MustParsePrefix("192.0.2.0/24")}, false}, {Query{Suppressed: true}, false},
 		{Query{Entity: "ROOT-CA"}, true}, {Query{Entity: "root-ca2"}, false},
 		{Query{Actor: "Alice@contoso.example"}, true}, {Query{Actor: "alice"}, false},
 		{Query{Since: someDay}, true}, {Query{Until: someDay}, true}, {Query{Since: someDay, Until: someDay}, true},
 		{Query{Since: someDay.Add(1)}, false}, {Query{Until: someDay.Add(-1)}, false},
 		{Query{Since: someDay.Add(-time.Minute), Until: someDay.Add(time.Minute)}, true},
-		{Query{someHub.Name, someType, Medium, Active, someEntity.Name, someActor, someDay, someDay}, true},
-		{Query{someHub.Name, someType, Medium, Active, someEntity.Name, "bob", someDay, someDay}, false},
+		{Query{Hub: someHub.Name, Type: someType, Severity: Medium, Statuses: []Status{Active}, Entity: someEntity.Name, Actor: someActor, Since: someDay, Until: someDay}, true},
+		{Query{Hub: someHub.Name, Type: someType, Severity: Medium, Statuses: []Status{Active}, Entity: someEntity.Name, Actor: "bob", Since: someDay, Until: someDay}, false},
 	} {
 		if got := test.query.Matches(a); got != test.want {
 			t.Errorf("%+v matches: %v, want %v", test.query, got, test.want)
@@ -112,10 +116,11 @@ func TestQueryMatches(t *testing.T) {
 	}
 }
 
-func TestConflict(t *testing.T) {
-	var err error = fmt.Errorf("change: %w", &Conflict{Ref{"contoso-hub", Day(someDay), someID}, Active, Dismissed})
-	var conflict *Conflict
-	if want := "alert contoso-hub/2026-02-01/" + someID + ": the status is Dismissed and not Active any more"; !errors.As(err, &conflict) || !strings.Contains(err.Error(), want) {
-		t.Errorf("error %v, want %q in it", err, want)
+// TestSuppressedAlertsAreApart checks that a list shows the suppressed alerts or the
+// others.
+func TestSuppressedAlertsAreApart(t *testing.T) {
+	hidden := Alert{SuppressedBy: "rule"}
+	if (Query{}).Matches(hidden) || !(Query{Suppressed: true}).Matches(hidden) {
+		t.Error("a suppressed alert is in the list of the others, or not in its own")
 	}
 }

@@ -18,7 +18,10 @@ type Alerts struct {
 	now     func() time.Time
 
 	mu      sync.Mutex
-	waiting map[string]*queue // by SystemAlertId; there while an alert is being written
+	waiting map[string]*queue // by PartitionKey; there while the partition is being written
+
+	seen    memory // alerts, by SystemAlertId
+	indexes memory // partitions that the index of days has
 }
 
 // Alerts returns the table of alerts with this name. It does not connect: a table
@@ -36,10 +39,10 @@ func newAlerts(t table, perSecond int) *Alerts {
 	return &Alerts{table: t, limiter: newLimiter(perSecond), now: time.Now, waiting: map[string]*queue{}}
 }
 
-// Record implements alert.Recorder. Occurrences of one alert that come at the same
-// time are written together, even if different callers bring them. Otherwise a device
-// that fails hundreds of times at once would make hundreds of writers compete for one
-// row.
+// Record implements alert.Recorder. Occurrences on one hub and day that come at the
+// same time are written together, even if different callers bring them. Otherwise a
+// device that fails hundreds of times at once would make hundreds of writers compete
+// for one row.
 func (a *Alerts) Record(ctx context.Context, occurrences ...alert.Occurrence) ([]alert.Recorded, error) {
 	type told struct {
 		index    int

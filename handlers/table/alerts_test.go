@@ -236,6 +236,16 @@ func dump(t testing.TB, table table) map[string]map[string]any {
 	return rows
 }
 
+// rowsIn returns the number of rows in one range of row keys.
+func rowsIn(rows map[string]map[string]any, of string) (n int) {
+	for _, row := range rows {
+		if strings.HasPrefix(fmt.Sprint(row["RowKey"]), of+separator) {
+			n++
+		}
+	}
+	return n
+}
+
 // list returns the alerts that q asks for.
 func list(t testing.TB, s *Alerts, q alert.Query) []alert.Alert {
 	t.Helper()
@@ -249,7 +259,40 @@ func list(t testing.TB, s *Alerts, q alert.Query) []alert.Alert {
 	return alerts
 }
 
-// TestColumns checks that the two kinds of rows have the documented columns.
+// summariesAreExact checks that each summary is what a scan of the alerts gives, and
+// that the index has every day.
+func summariesAreExact(t testing.TB, s *Alerts) {
+	t.Helper()
+	indexed := map[partition]bool{}
+	for day, err := range s.days(t.Context(), "", spanOf(time.Time{}, time.Time{})) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range day {
+			indexed[p] = true
+		}
+	}
+	for day, err := range s.table.days(t.Context(), "", spanOf(time.Time{}, time.Time{})) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range day {
+			has, err := s.summary(t.Context(), p.String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, err := s.counted(t.Context(), p, has)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want.counts, has.counts); diff != "" || !has.exact() || has.Suppressed != want.Suppressed || !indexed[p] {
+				t.Errorf("%s: in the index: %v; summary %+v, with %d suppressed, want %d; counts (-scan +summary):\n%s", p, indexed[p], has, has.Suppressed, want.Suppressed, diff)
+			}
+		}
+	}
+}
+
+// TestColumns checks that each kind of row has the documented columns.
 func TestColumns(t *testing.T) {
 	s := open(t, emulator(t).ConnectionString())
 	put(t, s, occurred("Contoso-Hub", "event-1", noon))
@@ -266,7 +309,8 @@ func TestColumns(t *testing.T) {
 		"LastActorIpAddress": "203.0.113.7", "ActorIpAddresses": `["203.0.113.7"]`, "ActorIpAddressCount": 1.0, "MoreActorIpAddresses": false,
 		"StartTimeUtc": "2026-02-01T12:00:00.1234567Z", "StartTimeUtc@odata.type": "Edm.DateTime",
 		"EndTimeUtc": "2026-02-01T12:00:00.1234567Z", "EndTimeUtc@odata.type": "Edm.DateTime",
-		"Status": "Active", "Occurrences": 1.0, "ExtendedProperties": `{"ChangeKind":"created"}`,
+		"Status": "Active", "Verdict": "", "StatusReason": "", "StatusBy": "", "StatusByObjectId": "", "Changes": 0.0, "SuppressedBy": "",
+		"Occurrences": 1.0, "ExtendedProperties": `{"ChangeKind":"created"}`,
 		"Detector": "CertificateAdded", "VendorName": "hubwatch", "ProductName": "hubwatch", "ProductVersion": version.Version,
 	}, {
 		"PartitionKey": "contoso-hub|79739798", "RowKey": evidenceKey(occurred("contoso-hub", "event-1", noon)),
@@ -274,6 +318,13 @@ func TestColumns(t *testing.T) {
 		"Actor": "alice@contoso.example", "ActorIpAddress": "203.0.113.7", "CorrelationId": "correlation of event-1",
 		"Properties": `{"ChangeKind":"created"}`, "RawEvent": `{"id":"event-1"}`,
 		"RawEventSha256": sha256Hex([]byte(`{"id":"event-1"}`)),
+	}, {
+		"PartitionKey": "contoso-hub|79739798", "RowKey": "s",
+		"Counts": `{"IoT_CertificateSuccessfullyAddedToHub":{"Active":1}}`, "Suppressed": 0.0, "Incomplete": false,
+	}, {
+		"PartitionKey": "!days", "RowKey": "79739798|contoso-hub", "Hub": "contoso-hub", "HubName": "Contoso-Hub", "ResourceId": hubID,
+	}, {
+		"PartitionKey": "!days", "RowKey": "!complete",
 	}} {
 		want[fmt.Sprint(row["PartitionKey"], " ", row["RowKey"])] = row
 	}
@@ -353,7 +404,7 @@ func TestRedeliveryOfMany(t *testing.T) {
 	if len(rows) != 1 || rows[0].Occurrences != many {
 		t.Fatalf("%d alerts, want 1 with %d occurrences: %+v", len(rows), many, rows)
 	}
-	if evidence := len(dump(t, s.table)) - 1; evidence != many {
+	if evidence := rowsIn(dump(t, s.table), evidenceRange); evidence != many {
 		t.Errorf("%d rows of evidence, want %d", evidence, many)
 	}
 }
@@ -376,7 +427,7 @@ func TestOneDeviceFailsFourHundredTimesAtOnce(t *testing.T) {
 	if len(rows) != 1 || rows[0].Occurrences != 400 {
 		t.Fatalf("%d alerts, want 1 with 400 occurrences: %+v", len(rows), rows)
 	}
-	if evidence := len(dump(t, s.table)) - 1; evidence != 400 {
+	if evidence := rowsIn(dump(t, s.table), evidenceRange); evidence != 400 {
 		t.Errorf("%d rows of evidence, want 400", evidence)
 	}
 }
@@ -489,8 +540,8 @@ func TestEvidenceOfOneMegabyte(t *testing.T) {
 	if n := len([]rune(row["RawEvent"].(string))); n != maxText || row["RawEventSha256"] != sha256Hex(alerts[0].Event.Raw) {
 		t.Errorf("evidence has %d characters and the hash %v", n, row["RawEventSha256"])
 	}
-	if n := len(rows); n != 6 {
-		t.Errorf("%d rows, want an alert and five of evidence", n)
+	if alerts, evidence := rowsIn(rows, alertRange), rowsIn(rows, evidenceRange); alerts != 1 || evidence != 5 {
+		t.Errorf("%d alerts with %d rows of evidence, want one with five", alerts, evidence)
 	}
 }
 
@@ -559,7 +610,7 @@ func TestUnreachable(t *testing.T) {
 					return err
 				},
 				"Change": func(ctx context.Context) error {
-					_, err := s.Change(ctx, refOf(occurred("contoso-hub", "1", noon)), alert.Change{Status: alert.Resolved})
+					_, err := s.Change(ctx, refOf(occurred("contoso-hub", "1", noon)), setting(alert.Resolved))
 					return err
 				},
 			} {
@@ -680,9 +731,13 @@ func TestRequestsOfAWrite(t *testing.T) {
 		a    alert.Occurrence
 		want int
 	}{
-		{"a new alert", occurred("contoso-hub", "1", noon), 2},
+		// Whether the index of days is complete, whether the table is empty, that it is; the
+		// row of the index; the alert, the summary, the transaction.
+		{"the first alert of all", occurred("contoso-hub", "1", noon), 7},
 		{"another occurrence", occurred("contoso-hub", "2", noon), 2},
 		{"a redelivery", occurred("contoso-hub", "2", noon), 3},
+		{"the first alert of a day", occurred("contoso-hub", "3", noon.AddDate(0, 0, 1)), 4},
+		{"another alert of that day", on(occurred("contoso-hub", "4", noon.AddDate(0, 0, 1)), "intermediate-ca"), 3},
 	} {
 		before := proxy.Requests()
 		put(t, s, step.a)
@@ -690,6 +745,13 @@ func TestRequestsOfAWrite(t *testing.T) {
 			t.Errorf("%s takes %d requests, want %d", step.what, got, step.want)
 		}
 	}
+}
+
+// on returns an occurrence as it is on another certificate.
+func on(o alert.Occurrence, certificate string) alert.Occurrence {
+	o.Entity.Name = certificate
+	o.ID = alert.ID(o.Type, o.Hub, o.Entity, o.Actor, o.Event.Time)
+	return o
 }
 
 // keyless is the process of TestKeyless: it writes an alert with the identity

@@ -1,12 +1,12 @@
 package table
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
@@ -18,13 +18,13 @@ import (
 
 // change are the columns of an alert's row that a change writes.
 type change struct {
-	Status           string `json:",omitzero"`
-	Verdict          string `json:",omitzero"`
-	StatusReason     string `json:",omitzero"`
-	StatusBy         string `json:",omitzero"`
-	StatusByObjectId string `json:",omitzero"`
-	StatusTimeUtc    string `json:",omitzero"`
-	Changes          int32  `json:",omitzero"` // the number of rows of history
+	Status           string
+	Verdict          string
+	StatusReason     string
+	StatusBy         string
+	StatusByObjectId string
+	StatusTimeUtc    string `json:",omitzero"` // an Edm.DateTime is never empty
+	Changes          int32  // the number of the newest row of history
 }
 
 // history is the row of one change of an alert. It has neither AlertType nor Severity
@@ -65,7 +65,9 @@ func decodeHistory(entity []byte) (history, alert.History, error) {
 	}, nil
 }
 
-// Change implements alert.Editor.
+// Change implements alert.Editor. A new occurrence of the alert changes its ETag as a
+// person does. So a conflict is told by the number of changes, and Change begins again
+// if only something else in the row is another than it read.
 func (a *Alerts) Change(ctx context.Context, ref alert.Ref, c alert.Change) (alert.Alert, error) {
 	if ref.Hub == "" || ref.Day.IsZero() {
 		return alert.Alert{}, fmt.Errorf("alert %s: a change needs the whole reference: <hub>/<yyyy-mm-dd>/<id>", ref)
@@ -73,7 +75,7 @@ func (a *Alerts) Change(ctx context.Context, ref alert.Ref, c alert.Change) (ale
 	if err := c.Check(); err != nil {
 		return alert.Alert{}, fmt.Errorf("alert %s: %w", ref, err)
 	}
-	p, own := partitionOf(ref.Hub, ref.Day), rand.Text()
+	p, own, taken := partitionOf(ref.Hub, ref.Day), rand.Text(), 0
 	for attempt := 0; ; attempt++ {
 		found, err := a.get(ctx, p, ref.ID)
 		if errors.Is(err, alert.ErrNotFound) {
@@ -98,11 +100,11 @@ func (a *Alerts) Change(ctx context.Context, ref alert.Ref, c alert.Change) (ale
 		if err := c.Follows(found.Status, found.Verdict); err != nil {
 			return alert.Alert{}, fmt.Errorf("alert %s: %w", ref, err)
 		}
-		same := (c.Status == "" || string(c.Status) == found.status) && (c.Verdict == "" || c.Verdict == found.Verdict)
+		same := (c.Status == "" || string(c.Status) == found.row.Status) && (c.Verdict == "" || c.Verdict == found.Verdict)
 		if same && (c.Status != "" || c.Verdict != "") {
 			return found.Alert, nil
 		}
-		changed, actions, err := a.changing(p, found, c, own)
+		changed, actions, err := a.changing(ctx, p, found, c, own, taken)
 		if err != nil {
 			return alert.Alert{}, fmt.Errorf("alert %s: %w", ref, err)
 		}
@@ -110,8 +112,11 @@ func (a *Alerts) Change(ctx context.Context, ref alert.Ref, c alert.Change) (ale
 		if err == nil {
 			return changed, nil
 		}
-		if _, conflict := a.table.conflict(err); !conflict {
+		switch index, conflict := a.table.conflict(err); {
+		case !conflict:
 			return alert.Alert{}, a.table.explain("change", err)
+		case index == historyPlace:
+			taken++
 		}
 		if err := pause(ctx, attempt); err != nil {
 			return alert.Alert{}, fmt.Errorf("table %q: alert %s is being written by others: %w", a.table.name, ref, err)
@@ -119,32 +124,29 @@ func (a *Alerts) Change(ctx context.Context, ref alert.Ref, c alert.Change) (ale
 	}
 }
 
+// historyPlace is the place of the row of history in the transaction of a change.
+const historyPlace = 1
+
 // changing returns an alert as it is after a change, and the transaction that makes
-// the change: the alert's row, on condition that it is as it was read, and a row of
-// history.
-func (a *Alerts) changing(p partition, found *stored, c alert.Change, attempt string) (alert.Alert, []aztables.TransactionAction, error) {
-	changed, now := found.Alert, a.now().UTC()
-	reason := column(secret.RedactString(c.Reason))
-	changed.Changes++
-	columns := change{Changes: int32(changed.Changes)} // #nosec G115 -- counted from an int32
+// the change: the alert's row, on condition that it is as it was read, a row of
+// history, and the summary of the day if it counts another status now. taken is how
+// many numbers of changes an alert with this id had before somebody deleted it.
+func (a *Alerts) changing(ctx context.Context, p partition, found *stored, c alert.Change, attempt string, taken int) (alert.Alert, []aztables.TransactionAction, error) {
+	row, now, reason := found.row, a.now(), column(secret.RedactString(c.Reason))
+	row.Changes += int32(1 + taken) // #nosec G115 -- few
 	if c.Status != "" || c.Verdict != "" {
-		changed.StatusReason, changed.StatusBy, changed.StatusTime = reason, c.By, now.Truncate(100*time.Nanosecond)
-		if c.Status != "" {
-			changed.Status = c.Status
-		}
-		if c.Verdict != "" {
-			changed.Verdict = c.Verdict
-		}
-		columns = change{
-			Status: string(c.Status), Verdict: string(c.Verdict), StatusReason: reason, StatusBy: column(c.By.Name),
-			StatusByObjectId: column(c.By.ObjectID), StatusTimeUtc: edmTime(now), Changes: columns.Changes,
-		}
+		row.StatusReason, row.StatusBy, row.StatusByObjectId, row.StatusTimeUtc = reason, column(c.By.Name), column(c.By.ObjectID), edmTime(now)
+		row.Status, row.Verdict = cmp.Or(string(c.Status), row.Status), cmp.Or(string(c.Verdict), row.Verdict)
 	}
-	row, err := json.Marshal(struct {
+	changed, err := row.alert()
+	if err != nil {
+		return alert.Alert{}, nil, err
+	}
+	head, err := json.Marshal(struct {
 		key
 		change
 		TimeType string `json:"StatusTimeUtc@odata.type,omitzero"`
-	}{key{p.String(), alertKey(found.ID)}, columns, typeOf(columns.StatusTimeUtc)})
+	}{row.key, row.change, typeOf(row.StatusTimeUtc)})
 	if err != nil {
 		return alert.Alert{}, nil, err
 	}
@@ -156,10 +158,21 @@ func (a *Alerts) changing(p partition, found *stored, c alert.Change, attempt st
 	if err != nil {
 		return alert.Alert{}, nil, err
 	}
-	return changed, []aztables.TransactionAction{
-		{ActionType: aztables.TransactionTypeUpdateMerge, Entity: row, IfMatch: &found.etag},
+	actions := []aztables.TransactionAction{
+		{ActionType: aztables.TransactionTypeUpdateMerge, Entity: head, IfMatch: &found.etag},
 		{ActionType: aztables.TransactionTypeAdd, Entity: entry},
-	}, nil
+	}
+	if found.Status == changed.Status {
+		return changed, actions, nil
+	}
+	s, err := a.summary(ctx, p.String())
+	if err != nil {
+		return alert.Alert{}, nil, err
+	}
+	s.Incomplete = !s.exact()
+	s.move(&found.row, &row)
+	count, err := s.action()
+	return changed, append(actions, count), err
 }
 
 // typeOf returns the type of a column that holds a time, or "" if there is none.

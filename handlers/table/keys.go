@@ -85,6 +85,24 @@ func rowsOf(p partition, beginning string) string {
 		quoted(p.String()), quoted(beginning+separator), quoted(beginning+afterSeparator))
 }
 
+// rangesOf returns the filters for the alerts of a partition whose ids begin with each
+// hexadecimal digit. Together they are what rowsOf gives for alerts.
+func rangesOf(p partition) []string {
+	const digits = "0123456789abcdef"
+	ranges := make([]string, len(digits))
+	for i := range digits {
+		from, to := alertRange+separator, alertRange+afterSeparator
+		if i > 0 {
+			from += digits[i : i+1]
+		}
+		if i+1 < len(digits) {
+			to = alertRange + separator + digits[i+1:i+2]
+		}
+		ranges[i] = fmt.Sprintf("PartitionKey eq %s and RowKey ge %s and RowKey lt %s", quoted(p.String()), quoted(from), quoted(to))
+	}
+	return ranges
+}
+
 // quoted writes a string as OData does. The quote is the only character that has
 // to be escaped
 // (https://learn.microsoft.com/rest/api/storageservices/querying-tables-and-entities#query-string-encoding).

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -23,18 +24,25 @@ import (
 // Across partitions the service would read every row between the first and the
 // last, and nearly all of these rows are evidence
 // (https://learn.microsoft.com/azure/storage/tables/table-storage-design-for-query).
-// The reader finds the partitions by skipping: a request for the first row after
+// The index of days says which partitions there are. In a table that is older than the
+// index, the reader finds the partitions by skipping: a request for the first row after
 // a key gives the next day of a hub, or the next hub.
 
 // parallel is how many requests one call makes at the same time.
-const parallel = 8
+const parallel = 32
+
+// mostInOneRange is how many alerts of a partition are read as one range. A partition
+// with more is read as sixteen ranges at the same time, one for each first digit of an
+// id, since the service answers with 1,000 rows at most. The ids are hashes, so the
+// ranges are equally long.
+const mostInOneRange = 1000
 
 // List implements alert.Reader. The alerts of one day are held in memory.
 func (a *Alerts) List(ctx context.Context, q alert.Query) iter.Seq2[alert.Alert, error] {
 	return func(yield func(alert.Alert, error) bool) {
 		hub, within := hubKey(q.Hub), spanOf(q.Since, q.Until)
 		q.Hub = "" // the partitions say
-		for day, err := range a.table.days(ctx, hub, within) {
+		for day, err := range a.days(ctx, hub, within) {
 			var alerts []alert.Alert
 			if err == nil {
 				alerts, err = a.alertsOf(ctx, day, q)
@@ -58,7 +66,7 @@ func (a *Alerts) Find(ctx context.Context, ref alert.Ref) (alert.Alert, iter.Seq
 	if !ref.Day.IsZero() {
 		within = spanOf(ref.Day, ref.Day)
 	}
-	for day, err := range a.table.days(ctx, hubKey(ref.Hub), within) {
+	for day, err := range a.days(ctx, hubKey(ref.Hub), within) {
 		if err != nil {
 			return alert.Alert{}, nil, err
 		}
@@ -84,8 +92,8 @@ func (a *Alerts) Find(ctx context.Context, ref alert.Ref) (alert.Alert, iter.Seq
 // stored is an alert as it stands in the table.
 type stored struct {
 	alert.Alert
-	status string // as it is spelled there
-	etag   azcore.ETag
+	row  Row
+	etag azcore.ETag
 }
 
 // get reads one alert. The error wraps alert.ErrNotFound if it is not in the
@@ -118,7 +126,7 @@ func (a *Alerts) decode(entity []byte) (*stored, error) {
 	if err != nil {
 		return nil, fmt.Errorf("table %q: %w", a.table.name, err)
 	}
-	return &stored{Alert: found, status: row.Status}, nil
+	return &stored{Alert: found, row: row}, nil
 }
 
 // evidence returns the evidence of an alert. It reads the rows page by page, as
@@ -142,21 +150,22 @@ func (a *Alerts) evidence(ctx context.Context, p partition, id string) iter.Seq2
 // alertsOf returns the alerts that q asks for from the partitions of one day, the
 // newest occurrence first.
 func (a *Alerts) alertsOf(ctx context.Context, day []partition, q alert.Query) ([]alert.Alert, error) {
+	filtered := q.Type != "" || len(q.Statuses) > 0 || q.Suppressed
 	hubs, err := each(ctx, day, func(ctx context.Context, p partition) ([]alert.Alert, error) {
+		s, err := a.summary(ctx, p.String())
+		if err != nil {
+			return nil, err
+		}
 		var alerts []alert.Alert
-		for entity, err := range a.table.entities(ctx, &aztables.ListEntitiesOptions{Filter: to.Ptr(rowsOf(p, alertRange))}) {
-			if err != nil {
-				return nil, err
-			}
-			found, err := a.decode(entity)
-			if err != nil {
-				return nil, err
-			}
+		if filtered && s.exact() && s.matching(q) == 0 {
+			return nil, nil
+		}
+		err = a.scan(ctx, p, s.total() > mostInOneRange, func(found *stored) {
 			if q.Matches(found.Alert) {
 				alerts = append(alerts, found.Alert)
 			}
-		}
-		return alerts, nil
+		})
+		return alerts, err
 	})
 	alerts := slices.Concat(hubs...)
 	slices.SortFunc(alerts, func(a, b alert.Alert) int {
@@ -165,50 +174,125 @@ func (a *Alerts) alertsOf(ctx context.Context, day []partition, q alert.Query) (
 	return alerts, err
 }
 
+// scan calls visit for each alert of a partition, in no particular order, and not at
+// the same time. Of a partition with many alerts it reads several ranges at the same
+// time.
+func (a *Alerts) scan(ctx context.Context, p partition, many bool, visit func(*stored)) error {
+	ranges := []string{rowsOf(p, alertRange)}
+	if many {
+		ranges = rangesOf(p)
+	}
+	var mu sync.Mutex
+	group, ctx := errgroup.WithContext(ctx)
+	for _, filter := range ranges {
+		group.Go(func() error {
+			for entity, err := range a.table.entities(ctx, &aztables.ListEntitiesOptions{Filter: &filter}) {
+				if err != nil {
+					return err
+				}
+				found, err := a.decode(entity)
+				if err != nil {
+					return err
+				}
+				mu.Lock()
+				visit(found)
+				mu.Unlock()
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
 // Summaries implements alert.Reader.
 func (a *Alerts) Summaries(ctx context.Context, q alert.Query) iter.Seq2[alert.Summary, error] {
 	return func(yield func(alert.Summary, error) bool) {
-		for day, err := range a.table.days(ctx, hubKey(q.Hub), spanOf(q.Since, q.Until)) {
+		for day, err := range a.days(ctx, hubKey(q.Hub), spanOf(q.Since, q.Until)) {
 			var sums []alert.Summary
 			if err == nil {
-				sums, err = each(ctx, day, a.count)
+				sums, err = each(ctx, day, a.summarized)
 			}
 			if err != nil {
 				yield(alert.Summary{}, err)
 				return
 			}
 			for _, sum := range sums {
-				if len(sum.Counts) > 0 || sum.Suppressed > 0 {
-					if !yield(sum, nil) {
-						return
-					}
+				if len(sum.Counts) == 0 && sum.Suppressed == 0 {
+					continue
+				}
+				if !yield(sum, nil) {
+					return
 				}
 			}
 		}
 	}
 }
 
-// count reads all alerts of a partition and returns their summary.
-func (a *Alerts) count(ctx context.Context, p partition) (alert.Summary, error) {
-	sum := alert.Summary{Hub: p.hub, Day: p.date(), Counts: map[string]map[alert.Status]int{}}
-	for entity, err := range a.table.entities(ctx, &aztables.ListEntitiesOptions{Filter: to.Ptr(rowsOf(p, alertRange))}) {
-		if err != nil {
-			return alert.Summary{}, err
-		}
-		found, err := a.decode(entity)
-		if err != nil {
-			return alert.Summary{}, err
-		}
-		if found.SuppressedBy != "" {
-			sum.Suppressed++
-			continue
-		}
-		if sum.Counts[found.Type] == nil {
-			sum.Counts[found.Type] = map[alert.Status]int{}
-		}
-		sum.Counts[found.Type][found.Status]++
+// summarized returns the summary of a partition. If the partition has none, it counts
+// the alerts.
+func (a *Alerts) summarized(ctx context.Context, p partition) (alert.Summary, error) {
+	s, err := a.summary(ctx, p.String())
+	if err == nil && !s.exact() {
+		s, err = a.counted(ctx, p, s)
 	}
-	return sum, nil
+	return alert.Summary{Hub: p.hub, Day: p.date(), Counts: s.counts, Suppressed: int(s.Suppressed)}, err
+}
+
+// counted returns the summary of a partition as a scan of its alerts gives it. s is the
+// summary as it stands in the table.
+func (a *Alerts) counted(ctx context.Context, p partition, s summary) (summary, error) {
+	sum := summary{key: s.key, etag: s.etag, counts: map[string]map[alert.Status]int{}}
+	err := a.scan(ctx, p, s.total() > mostInOneRange, func(found *stored) { sum.count(&found.row, 1) })
+	return sum, err
+}
+
+// days returns the partitions of a hub, or of all hubs if hub is empty, day by day, the
+// newest first. It takes them from the index of days if that is complete.
+func (a *Alerts) days(ctx context.Context, hub string, within span) iter.Seq2[[]partition, error] {
+	if hub != "" && within.newest == within.oldest {
+		return a.table.days(ctx, hub, within)
+	}
+	return func(yield func([]partition, error) bool) {
+		_, err := a.table.client.GetEntity(ctx, indexPartition, indexComplete, nil)
+		switch {
+		case hasCode(err, aztables.ResourceNotFound):
+			a.table.days(ctx, hub, within)(yield)
+			return
+		case err != nil:
+			yield(nil, a.table.unread(err))
+			return
+		}
+		filter := fmt.Sprintf("PartitionKey eq %s and RowKey ge %s and RowKey lt %s", quoted(indexPartition),
+			quoted(fmt.Sprintf("%08d", within.newest)+separator), quoted(fmt.Sprintf("%08d", within.oldest)+afterSeparator))
+		if hub != "" {
+			filter += " and Hub eq " + quoted(hub)
+		}
+		var day []partition
+		for entity, err := range a.table.entities(ctx, &aztables.ListEntitiesOptions{Filter: &filter, Select: to.Ptr("RowKey")}) {
+			var k key
+			if err == nil {
+				err = decode(entity, &k)
+			}
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			p, ok := parseIndexKey(k.RowKey)
+			if !ok { // somebody's own row
+				continue
+			}
+			if len(day) > 0 && day[0].day != p.day {
+				if !yield(day, nil) {
+					return
+				}
+				day = nil
+			}
+			day = append(day, p)
+		}
+		if len(day) > 0 {
+			yield(day, nil)
+		}
+	}
 }
 
 // span is a range of days.
@@ -264,7 +348,7 @@ func (t table) newest(ctx context.Context, hub string, within span) ([]partition
 		return t.from(ctx, hub, within)
 	}
 	var all []partition
-	for filter := ""; ; {
+	for filter := "PartitionKey ge " + quoted(firstPartition); ; {
 		key, err := t.first(ctx, filter)
 		if key == "" || err != nil {
 			return all, err
@@ -313,10 +397,7 @@ func (t table) from(ctx context.Context, hub string, within span) ([]partition, 
 
 // first returns the first PartitionKey that matches a filter, or "".
 func (t table) first(ctx context.Context, filter string) (string, error) {
-	options := &aztables.ListEntitiesOptions{Select: to.Ptr("PartitionKey"), Top: to.Ptr(int32(1))}
-	if filter != "" {
-		options.Filter = &filter
-	}
+	options := &aztables.ListEntitiesOptions{Filter: &filter, Select: to.Ptr("PartitionKey"), Top: to.Ptr(int32(1))}
 	for entity, err := range t.entities(ctx, options) {
 		if err != nil {
 			return "", err

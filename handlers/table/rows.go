@@ -209,16 +209,13 @@ func (r Row) alert() (alert.Alert, error) {
 		LastActorIPAddress:   r.LastActorIpAddress,
 		ActorIPAddresses:     r.addresses.list(),
 		MoreActorIPAddresses: r.MoreActorIpAddresses,
-		Status:               alert.Status(r.Status),
+		Status:               r.status(),
 		Occurrences:          int(r.Occurrences),
 		Changes:              int(r.Changes),
 		StatusReason:         r.StatusReason,
 		StatusBy:             alert.Person{Name: r.StatusBy, ObjectID: r.StatusByObjectId},
 		Verdict:              alert.Verdict(r.Verdict),
 		SuppressedBy:         r.SuppressedBy,
-	}
-	if known, err := alert.ParseStatus(r.Status); err == nil {
-		a.Status = known
 	}
 	var err error
 	if a.Start, err = r.time("StartTimeUtc", r.StartTimeUtc); err != nil {
@@ -238,9 +235,29 @@ func (r Row) alert() (alert.Alert, error) {
 	return a, nil
 }
 
+// viaHandler is the Via of a change that an occurrence made. by is its By.
+const (
+	viaHandler = "handler"
+	byHandler  = "hubwatch"
+)
+
+// status returns the status of the row, as alert.Status has it if it is one of them.
+func (r Row) status() alert.Status {
+	if known, err := alert.ParseStatus(r.Status); err == nil {
+		return known
+	}
+	return alert.Status(r.Status)
+}
+
+// reopens reports whether the occurrences of more, which is a row of the same alert,
+// make r Active again: r is closed or suppressed, and not all of more is suppressed.
+func (r Row) reopens(more Row) bool {
+	return more.SuppressedBy == "" && (r.status().Closed() || r.SuppressedBy != "")
+}
+
 // add returns the row of the occurrences of r and of more, which are rows of the
-// same alert. If somebody closed the alert, it becomes Active again. Any other
-// status stays.
+// same alert. If more reopens r, this is a change of the alert by hubwatch, without
+// its time. Otherwise the columns that people change stay.
 func (r Row) add(more Row) Row {
 	sum := more
 	sum.Occurrences += r.Occurrences
@@ -252,8 +269,18 @@ func (r Row) add(more Row) Row {
 	if r.compare(more.particulars) < 0 {
 		sum.particulars = r.particulars
 	}
-	if sum.change = r.change; alert.Status(r.Status).Closed() {
-		sum.Status = string(alert.Active)
+	sum.change = r.change
+	if r.reopens(more) {
+		sum.Changes++
+		sum.StatusBy, sum.StatusByObjectId, sum.StatusReason = byHandler, "", "it happened again"
+		if !r.status().Closed() {
+			sum.StatusReason = "it happened outside of suppression " + r.SuppressedBy
+		} else {
+			sum.Status = string(alert.Active)
+		}
+	}
+	if sum.SuppressedBy = r.SuppressedBy; more.SuppressedBy == "" {
+		sum.SuppressedBy = ""
 	}
 	return sum
 }

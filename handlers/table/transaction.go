@@ -1,0 +1,396 @@
+package table
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
+	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
+	"github.com/go-json-experiment/json"
+	"golang.org/x/sync/errgroup"
+
+	"hubwatch/handlers/alert"
+)
+
+// commit is a batch on its way into one partition.
+type commit struct {
+	*Alerts
+	partition string
+	alerts    map[string]*pending      // that are not written yet, by SystemAlertId
+	summary   *summary                 // as it stands in the table; nil if it has to be read
+	did       map[string]alert.Outcome // by row key of the evidence
+	careful   bool                     // an alert that was taken to be new is there: read them all
+}
+
+// pending is an alert with the occurrences of a batch that are not written yet.
+type pending struct {
+	id          string
+	occurrences map[string]occurrence // by row key of the evidence: a batch may hold an event twice
+	read        bool                  // row and etag are those of the table
+	row         Row
+	etag        azcore.ETag // "" if there is no row
+	taken       int         // numbers of changes that an alert with this id had before somebody deleted it
+}
+
+func newCommit(a *Alerts, batch []occurrence) *commit {
+	c := &commit{Alerts: a, partition: batch[0].row.PartitionKey, alerts: map[string]*pending{}, did: map[string]alert.Outcome{}}
+	for _, o := range batch {
+		p := c.alerts[o.id]
+		if p == nil {
+			p = &pending{id: o.id, occurrences: map[string]occurrence{}}
+			c.alerts[o.id] = p
+		}
+		if _, twice := p.occurrences[o.key]; !twice {
+			p.occurrences[o.key] = o
+		}
+	}
+	return c
+}
+
+// keys returns the row keys of the evidence, in order.
+func (p *pending) keys() []string { return slices.Sorted(maps.Keys(p.occurrences)) }
+
+// sum returns the row of the occurrences of p alone.
+func (p *pending) sum() Row {
+	keys := p.keys()
+	sum := p.occurrences[keys[0]].row
+	for _, k := range keys[1:] {
+		sum = sum.add(p.occurrences[k].row)
+	}
+	return sum
+}
+
+// outcomes returns the outcome of each occurrence of a batch. An occurrence that is not
+// decided has none, unless the batch is done: then its event was recorded before. Of
+// two occurrences with the same event, the second was known.
+func (c *commit) outcomes(batch []occurrence, done bool) []alert.Outcome {
+	outcomes := make([]alert.Outcome, len(batch))
+	for i, o := range batch {
+		if outcome, ok := c.did[o.key]; ok {
+			outcomes[i] = outcome
+			c.did[o.key] = alert.Known
+		} else if done {
+			outcomes[i] = alert.Known
+		}
+	}
+	return outcomes
+}
+
+// mostGuessed is how many alerts that this process has not seen are read before they
+// are written. If there are more, they are taken to be new: in a storm nearly all are.
+// A wrong guess costs one request.
+const mostGuessed = 4
+
+// read reads the rows that the next transaction changes, as far as they are not read
+// yet.
+func (c *commit) read(ctx context.Context) error {
+	var unread, unseen []*pending
+	for _, p := range c.alerts {
+		switch {
+		case p.read:
+		case c.careful || c.seen.has(p.id):
+			unread = append(unread, p)
+		default:
+			unseen = append(unseen, p)
+		}
+	}
+	if len(unseen) <= mostGuessed {
+		unread = append(unread, unseen...)
+	}
+	group, groupContext := errgroup.WithContext(ctx)
+	group.SetLimit(parallel)
+	for _, p := range unread {
+		group.Go(func() (err error) {
+			p.row, p.etag, err = c.Alerts.read(groupContext, c.partition, p.id)
+			p.read = err == nil
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	if c.summary != nil {
+		return nil
+	}
+	for _, p := range c.alerts {
+		if p.etag == "" || p.row.reopens(p.sum()) {
+			return c.readSummary(ctx, p.sum())
+		}
+	}
+	return nil
+}
+
+// readSummary reads the summary of the partition. Before the first alert of a partition
+// it writes the day into the index, where row says which hub it is.
+func (c *commit) readSummary(ctx context.Context, row Row) error {
+	empty, err := c.index(ctx, c.partition, row)
+	if err != nil {
+		return err
+	}
+	s, err := c.Alerts.summary(ctx, c.partition)
+	if err != nil {
+		return err
+	}
+	if s.etag == "" && !empty {
+		// Alerts that are older than summaries have none. A summary that leaves them
+		// out says that it is not complete.
+		p, _ := parsePartition(c.partition)
+		for _, err := range c.table.entities(ctx, &aztables.ListEntitiesOptions{Filter: to.Ptr(rowsOf(p, alertRange)), Select: to.Ptr("RowKey"), Top: to.Ptr(int32(1))}) {
+			if hasCode(err, aztables.TableNotFound) {
+				break
+			}
+			if err != nil {
+				return err
+			}
+			s.Incomplete = true
+			break
+		}
+	}
+	c.summary = &s
+	return nil
+}
+
+// transaction is a transaction, and what each of its actions is about.
+type transaction struct {
+	actions []aztables.TransactionAction
+	about   []place
+	alerts  []*pending
+	reopen  map[string]bool // by SystemAlertId
+}
+
+// place is what one action of a transaction writes. Without an alert it is the
+// summary.
+type place struct {
+	alert *pending
+	kind  string // the range of its row key
+}
+
+func (t *transaction) add(p place, a aztables.TransactionAction) {
+	t.actions, t.about = append(t.actions, a), append(t.about, p)
+}
+
+// next returns the next transaction: the rows of as many alerts as fit, the summary if
+// it changes, the evidence and the history.
+func (c *commit) next() (transaction, error) {
+	var heads, rest transaction
+	heads.reopen = map[string]bool{}
+	summary, counts := c.summary, false
+	size := 0
+	for _, id := range slices.Sorted(maps.Keys(c.alerts)) {
+		p := c.alerts[id]
+		sum, reopen := p.sum(), false
+		head := aztables.TransactionAction{ActionType: aztables.TransactionTypeAdd}
+		var entry []byte
+		before := (*Row)(nil)
+		if p.etag != "" {
+			head = aztables.TransactionAction{ActionType: aztables.TransactionTypeUpdateMerge, IfMatch: &p.etag}
+			reopen = p.row.reopens(sum)
+			was := p.row
+			before, sum = &was, p.row.add(sum)
+			if reopen {
+				sum.Changes += int32(p.taken) // #nosec G115 -- few
+				var err error
+				if entry, err = c.reopening(p, was, sum); err != nil {
+					return transaction{}, fmt.Errorf("alert %s: %w: %w", id, errRejected, err)
+				}
+				sum.StatusTimeUtc = edmTime(c.now())
+			}
+		}
+		var err error
+		if head.Entity, err = sum.entity(); err != nil {
+			return transaction{}, fmt.Errorf("alert %s: %w: %w", id, errRejected, err)
+		}
+		bytes := len(head.Entity) + len(entry)
+		for _, o := range p.occurrences {
+			bytes += len(o.evidence)
+		}
+		n := len(heads.actions) + len(rest.actions) + 1 + len(p.occurrences) + 1 // its row, its evidence, the summary
+		if reopen {
+			n++
+		}
+		if len(heads.actions) > 0 && (n > maxEntities || size+bytes > maxTransactionBytes) {
+			continue
+		}
+		size += bytes
+		heads.add(place{p, alertRange}, head)
+		heads.alerts = append(heads.alerts, p)
+		for _, k := range p.keys() {
+			rest.add(place{p, evidenceRange}, aztables.TransactionAction{ActionType: aztables.TransactionTypeAdd, Entity: p.occurrences[k].evidence})
+		}
+		if reopen {
+			heads.reopen[id] = true
+			rest.add(place{p, historyRange}, aztables.TransactionAction{ActionType: aztables.TransactionTypeAdd, Entity: entry})
+		}
+		if before == nil || reopen {
+			if !counts {
+				counts, summary = true, c.summary.clone()
+			}
+			summary.move(before, &sum)
+		}
+	}
+	if counts {
+		action, err := summary.action()
+		if err != nil {
+			return transaction{}, fmt.Errorf("summary of %s: %w", c.partition, err)
+		}
+		heads.add(place{nil, summaryKey}, action)
+	}
+	heads.actions, heads.about = append(heads.actions, rest.actions...), append(heads.about, rest.about...)
+	return heads, nil
+}
+
+// reopening returns the entity of the history that says that an occurrence reopened an
+// alert.
+func (c *commit) reopening(p *pending, was, is Row) ([]byte, error) {
+	o := p.loudest()
+	return json.Marshal(history{
+		key: key{c.partition, historyKey(p.id, int(is.Changes))}, SystemAlertId: p.id, TimeUtc: edmTime(c.now()), TimeType: edmDateTime,
+		FromStatus: string(was.status()), ToStatus: string(is.status()), Reason: is.StatusReason, By: is.StatusBy, Via: viaHandler, EventId: o.event,
+	})
+}
+
+// loudest returns the first occurrence that is not suppressed, or the first of all if
+// all are.
+func (p *pending) loudest() occurrence {
+	keys := p.keys()
+	for _, k := range keys {
+		if p.occurrences[k].row.SuppressedBy == "" {
+			return p.occurrences[k]
+		}
+	}
+	return p.occurrences[keys[0]]
+}
+
+// wrote notes that a transaction was written.
+func (c *commit) wrote(t transaction) {
+	for _, p := range t.alerts {
+		for key := range p.occurrences {
+			c.did[key] = alert.Counted
+		}
+		switch {
+		case p.etag == "":
+			c.did[p.loudest().key] = alert.New
+		case t.reopen[p.id]:
+			c.did[p.loudest().key] = alert.Reopened
+		}
+		delete(c.alerts, p.id)
+		c.seen.add(p.id)
+	}
+	c.summary = nil
+}
+
+// met makes the rows be read again that a transaction met in another state than it
+// expected. It reports whether the next transaction may follow at once: then it is
+// another one than the last.
+func (c *commit) met(ctx context.Context, at place) (again bool, err error) {
+	switch at.kind {
+	case alertRange:
+		guessed := !at.alert.read
+		c.careful = c.careful || guessed
+		at.alert.read, at.alert.etag = false, ""
+		c.summary = nil
+		return guessed, nil
+	case summaryKey:
+		c.summary = nil
+		return false, nil
+	case historyRange:
+		at.alert.taken++
+		return true, nil
+	default:
+		// The evidence at this place is recorded. More of the evidence may be recorded,
+		// too.
+		return true, c.dropRecorded(ctx)
+	}
+}
+
+// dropRecorded removes the occurrences whose evidence is recorded.
+func (c *commit) dropRecorded(ctx context.Context) error {
+	var mu sync.Mutex
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallel)
+	for _, p := range c.alerts {
+		group.Go(func() error {
+			recorded, err := c.recorded(ctx, p.keys())
+			mu.Lock()
+			defer mu.Unlock()
+			for _, k := range recorded {
+				delete(p.occurrences, k)
+			}
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	maps.DeleteFunc(c.alerts, func(_ string, p *pending) bool { return len(p.occurrences) == 0 })
+	return nil
+}
+
+// recorded returns which of the row keys of an alert's evidence are in the table. It
+// asks for all of them at once. If the alert has so much evidence that the first
+// answer does not reach the last key, it asks for each of the rest.
+func (c *commit) recorded(ctx context.Context, keys []string) ([]string, error) {
+	pages := c.table.client.NewListEntitiesPager(&aztables.ListEntitiesOptions{
+		Filter: to.Ptr(fmt.Sprintf("PartitionKey eq %s and RowKey ge %s and RowKey le %s", quoted(c.partition), quoted(keys[0]), quoted(keys[len(keys)-1]))),
+		Select: to.Ptr("RowKey"),
+	})
+	page, err := pages.NextPage(ctx)
+	if err != nil {
+		return nil, c.table.explain("read", err)
+	}
+	var all []string
+	var last key
+	for _, entity := range page.Entities {
+		if err := json.Unmarshal(entity, &last); err != nil {
+			return nil, fmt.Errorf("evidence row: %w", err)
+		}
+		all = append(all, last.RowKey)
+	}
+	if !pages.More() {
+		return all, nil
+	}
+	undecided := slices.DeleteFunc(slices.Clone(keys), func(k string) bool { return k <= last.RowKey })
+	found := make([]bool, len(undecided))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(8)
+	for i, k := range undecided {
+		group.Go(func() error {
+			_, err := c.table.client.GetEntity(ctx, c.partition, k, nil)
+			if err != nil && !hasCode(err, aztables.ResourceNotFound) {
+				return c.table.explain("read", err)
+			}
+			found[i] = err == nil
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	for i, k := range undecided {
+		if found[i] {
+			all = append(all, k)
+		}
+	}
+	return all, nil
+}
+
+// read returns the row of an alert and its ETag, or an empty ETag if there is
+// no row.
+func (a *Alerts) read(ctx context.Context, partition, id string) (Row, azcore.ETag, error) {
+	response, err := a.table.client.GetEntity(ctx, partition, alertKey(id), nil)
+	switch {
+	case hasCode(err, aztables.ResourceNotFound), a.table.missing(ctx, err):
+		return Row{}, "", nil
+	case err != nil:
+		return Row{}, "", a.table.explain("read", err)
+	}
+	row, err := decodeRow(response.Value)
+	if err != nil { // the row of a person, or no row at all but the page of something on the way
+		return Row{}, "", fmt.Errorf("table %q: read: %w", a.table.name, err)
+	}
+	return row, response.ETag, nil
+}
