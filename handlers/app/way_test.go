@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -145,6 +146,10 @@ func TestEverythingIsRefused(t *testing.T) {
 func TestRefusedForGood(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet {
+			if strings.HasSuffix(r.URL.Path, "()") { // a query, which finds nothing
+				_, _ = io.WriteString(w, `{"value":[]}`)
+				return
+			}
 			w.Header().Set("x-ms-error-code", "ResourceNotFound")
 			w.WriteHeader(http.StatusNotFound)
 			return

@@ -24,7 +24,7 @@ func newAlerts(o *operator) *cobra.Command {
 		Short: "List alerts, and show all there is of one",
 		Example: `  hubwatch alerts list --severity medium --status active
   hubwatch alerts show plant-hub/2026-02-01/41d31d3b-1f3f-8d41-9f1b-4a8d1c2b3e4f`,
-	}, newAlertsList(o), newAlertsShow(o))
+	}, newAlertsList(o), newAlertsShow(o), newAlertsReindex(o))
 }
 
 // choice is a flag that takes one of several words, in any case.

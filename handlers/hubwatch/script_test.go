@@ -78,7 +78,12 @@ func deliver(a *app.App, function, status string, body []byte) error {
 	}
 	for _, o := range redriven.Occurrences {
 		ref := alert.Ref{Hub: o.Hub.Name, Day: o.Day(), ID: o.ID}
-		if _, err := a.Alerts.Change(context.Background(), ref, alert.Change{Status: alert.Status(status)}); err != nil {
+		if status == string(alert.Active) {
+			continue
+		}
+		if _, err := a.Alerts.Change(context.Background(), ref, alert.Change{
+			Status: alert.Status(status), Verdict: alert.Benign, Reason: "planned", By: alert.Person{Name: "bob@contoso.example"}, Via: "test",
+		}); err != nil {
 			return err
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/google/go-cmp/cmp"
 
 	"hubwatch/handlers/detector"
@@ -149,13 +150,16 @@ func cleanRun(t testing.TB, p plan) map[string]map[string]any {
 
 // counted compares rows with what the detectors say of the plan's events, without
 // host or table. Every alert has exactly its occurrences, and a row of evidence
-// for each. counted returns how many types of alerts there are, and how many
+// for each. Every summary has exactly the alerts of its hub and day, and the index
+// has that day. counted returns how many types of alerts there are, and how many
 // events are in the quarantine.
 func (p plan) counted(t testing.TB, rows map[string]map[string]any) (alertTypes, quarantined int) {
 	t.Helper()
 	got, evidence, types := map[string]int{}, map[string]int{}, map[any]bool{}
+	scanned, summaries := map[string]map[string]map[string]int{}, map[string]map[string]map[string]int{}
 	for key, row := range rows {
 		id, _ := row["SystemAlertId"].(string)
+		partition, _ := row["PartitionKey"].(string)
 		switch {
 		case strings.HasPrefix(key, "quarantine "):
 			if row["Reason"] != nil {
@@ -164,9 +168,31 @@ func (p plan) counted(t testing.TB, rows map[string]map[string]any) (alertTypes,
 		case row["AlertType"] != nil:
 			got[id] = int(row["Occurrences"].(float64))
 			types[row["AlertType"]] = true
-		default:
+			if scanned[partition] == nil {
+				scanned[partition] = map[string]map[string]int{}
+			}
+			of := scanned[partition]
+			kind, status := row["AlertType"].(string), row["Status"].(string)
+			if of[kind] == nil {
+				of[kind] = map[string]int{}
+			}
+			of[kind][status]++
+			hub, day, _ := strings.Cut(partition, "|")
+			if rows["alerts !days "+day+"|"+hub] == nil {
+				t.Errorf("the index of days does not have %s", partition)
+			}
+		case row["Counts"] != nil:
+			var counts map[string]map[string]int
+			if err := json.Unmarshal([]byte(row["Counts"].(string)), &counts); err != nil {
+				t.Error(err)
+			}
+			summaries[partition] = counts
+		case row["EventId"] != nil:
 			evidence[id]++
 		}
+	}
+	if diff := cmp.Diff(scanned, summaries); diff != "" {
+		t.Errorf("numbers of alerts by partition, type and status (-scan +summaries):\n%s", diff)
 	}
 	if diff := cmp.Diff(p.occurrences, got); diff != "" {
 		t.Errorf("occurrences by alert (-want +got):\n%s", diff)

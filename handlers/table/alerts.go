@@ -20,23 +20,25 @@ type Alerts struct {
 	mu      sync.Mutex
 	waiting map[string]*queue // by PartitionKey; there while the partition is being written
 
-	seen    memory // alerts, by SystemAlertId
-	indexes memory // partitions that the index of days has
+	seen    *memory // alerts, by SystemAlertId
+	indexes *memory // partitions that the index of days has, and indexComplete
 }
 
 // Alerts returns the table of alerts with this name. It does not connect: a table
 // that cannot be reached shows at the first request.
 func (a *Account) Alerts(name string) *Alerts {
-	return newAlerts(a.table(name, "no alert was ever raised here"), changesPerSecond)
+	return newAlerts(a.table(name, "no alert was ever raised here"), changesPerSecond, &memory{}, &memory{})
 }
 
 // Failures returns the same table for a flood of alerts that anybody can cause: with a
 // pace and writers of its own, so that neither its waits nor its faults touch those of
 // a.
-func (a *Alerts) Failures() *Alerts { return newAlerts(a.table, failuresPerSecond) }
+func (a *Alerts) Failures() *Alerts {
+	return newAlerts(a.table, failuresPerSecond, a.seen, a.indexes)
+}
 
-func newAlerts(t table, perSecond int) *Alerts {
-	return &Alerts{table: t, limiter: newLimiter(perSecond), now: time.Now, waiting: map[string]*queue{}}
+func newAlerts(t table, perSecond int, seen, indexes *memory) *Alerts {
+	return &Alerts{table: t, limiter: newLimiter(perSecond), now: time.Now, waiting: map[string]*queue{}, seen: seen, indexes: indexes}
 }
 
 // Record implements alert.Recorder. Occurrences on one hub and day that come at the

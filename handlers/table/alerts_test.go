@@ -322,7 +322,7 @@ func TestColumns(t *testing.T) {
 		"PartitionKey": "contoso-hub|79739798", "RowKey": "s",
 		"Counts": `{"IoT_CertificateSuccessfullyAddedToHub":{"Active":1}}`, "Suppressed": 0.0, "Incomplete": false,
 	}, {
-		"PartitionKey": "!days", "RowKey": "79739798|contoso-hub", "Hub": "contoso-hub", "HubName": "Contoso-Hub", "ResourceId": hubID,
+		"PartitionKey": "!days", "RowKey": "79739798|contoso-hub", "Hub": "contoso-hub",
 	}, {
 		"PartitionKey": "!days", "RowKey": "!complete",
 	}} {

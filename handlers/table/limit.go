@@ -14,7 +14,7 @@ import (
 const (
 	changesPerSecond  = 300
 	failuresPerSecond = 1500
-	burst             = maxBatch + 1 // a transaction, which has to fit
+	burst             = maxEntities // of a transaction, which has to fit
 )
 
 // limiter keeps what this process writes into each partition below a share of what

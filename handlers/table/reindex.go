@@ -6,7 +6,6 @@ import (
 	"iter"
 	"time"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
 )
 
@@ -52,7 +51,7 @@ func (a *Alerts) reindex(ctx context.Context, p partition, all bool) (Reindexed,
 		if err != nil || s.exact() && !all {
 			return done, err
 		}
-		if err := a.indexFirst(ctx, p); err != nil {
+		if _, err := a.insert(ctx, indexed{key{indexPartition, p.indexKey()}, p.hub}); err != nil {
 			return done, err
 		}
 		sum, err := a.counted(ctx, p, s)
@@ -79,21 +78,4 @@ func (a *Alerts) reindex(ctx context.Context, p partition, all bool) (Reindexed,
 			return done, fmt.Errorf("table %q: %s is being written by others: %w", a.table.name, p, err)
 		}
 	}
-}
-
-// indexFirst writes a partition into the index with the names of its first alert. A
-// partition without alerts is left out.
-func (a *Alerts) indexFirst(ctx context.Context, p partition) error {
-	for entity, err := range a.table.entities(ctx, &aztables.ListEntitiesOptions{Filter: to.Ptr(rowsOf(p, alertRange)), Top: to.Ptr(int32(1))}) {
-		if err != nil {
-			return err
-		}
-		row, err := decodeRow(entity)
-		if err != nil {
-			return fmt.Errorf("table %q: %w", a.table.name, err)
-		}
-		_, err = a.insert(ctx, indexed{key{indexPartition, p.indexKey()}, p.hub, row.HubName, row.ResourceId})
-		return err
-	}
-	return nil
 }

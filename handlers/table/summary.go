@@ -171,9 +171,7 @@ const (
 // indexed is a row of the index of days.
 type indexed struct {
 	key
-	Hub        string // as keys have it
-	HubName    string // as it was spelled first
-	ResourceId string
+	Hub string // as keys have it
 }
 
 // indexKey returns the row key of a partition in the index.
@@ -187,10 +185,9 @@ func parseIndexKey(key string) (partition, bool) {
 	return p, err == nil && hub != "" && p.indexKey() == key
 }
 
-// index writes a partition into the index of days, once for each process. row is any
-// row of the hub. It reports whether the partition is known to have no alerts: it was
+// index writes a partition into the index of days, once for each process. It reports whether the partition is known to have no alerts: it was
 // not in the index, and the index is complete.
-func (a *Alerts) index(ctx context.Context, partition string, row Row) (empty bool, err error) {
+func (a *Alerts) index(ctx context.Context, partition string) (empty bool, err error) {
 	if a.indexes.has(partition) {
 		return false, nil
 	}
@@ -202,7 +199,7 @@ func (a *Alerts) index(ctx context.Context, partition string, row Row) (empty bo
 	if !ok {
 		return false, fmt.Errorf("table %q: index: %q is not a partition", a.table.name, partition)
 	}
-	inserted, err := a.insert(ctx, indexed{key{indexPartition, p.indexKey()}, p.hub, row.HubName, row.ResourceId})
+	inserted, err := a.insert(ctx, indexed{key{indexPartition, p.indexKey()}, p.hub})
 	if err != nil {
 		return false, err
 	}

@@ -118,16 +118,16 @@ func (c *commit) read(ctx context.Context) error {
 	}
 	for _, p := range c.alerts {
 		if p.etag == "" || p.row.reopens(p.sum()) {
-			return c.readSummary(ctx, p.sum())
+			return c.readSummary(ctx)
 		}
 	}
 	return nil
 }
 
 // readSummary reads the summary of the partition. Before the first alert of a partition
-// it writes the day into the index, where row says which hub it is.
-func (c *commit) readSummary(ctx context.Context, row Row) error {
-	empty, err := c.index(ctx, c.partition, row)
+// it writes the day into the index.
+func (c *commit) readSummary(ctx context.Context) error {
+	empty, err := c.index(ctx, c.partition)
 	if err != nil {
 		return err
 	}
@@ -158,99 +158,115 @@ func (c *commit) readSummary(ctx context.Context, row Row) error {
 type transaction struct {
 	actions []aztables.TransactionAction
 	about   []place
-	alerts  []*pending
-	reopen  map[string]bool // by SystemAlertId
+	writes  []write
 }
 
-// place is what one action of a transaction writes. Without an alert it is the
-// summary.
+// place is what one action of a transaction writes: a row of an alert in one of the
+// ranges of row keys, or the summary.
 type place struct {
 	alert *pending
-	kind  string // the range of its row key
+	of    string
 }
 
 func (t *transaction) add(p place, a aztables.TransactionAction) {
 	t.actions, t.about = append(t.actions, a), append(t.about, p)
 }
 
+// write is what a transaction does to one alert.
+type write struct {
+	alert         *pending
+	before, after *Row // before is nil for a new alert
+	head          aztables.TransactionAction
+	reopened      bool
+	history       []byte // the entity of the history, if the alert is reopened
+	size          int    // bytes of all entities
+}
+
+// entities returns how many rows w writes.
+func (w write) entities() int {
+	n := 1 + len(w.alert.occurrences)
+	if w.reopened {
+		n++
+	}
+	return n
+}
+
+// counts reports whether w changes the summary.
+func (w write) counts() bool { return w.before == nil || w.reopened }
+
+// write returns what records the occurrences of an alert.
+func (c *commit) write(p *pending) (write, error) {
+	after := p.sum()
+	w := write{alert: p, after: &after, head: aztables.TransactionAction{ActionType: aztables.TransactionTypeAdd}}
+	var err error
+	if p.etag != "" {
+		before := p.row
+		w.before, w.reopened = &before, before.reopens(after)
+		w.head = aztables.TransactionAction{ActionType: aztables.TransactionTypeUpdateMerge, IfMatch: &p.etag}
+		after = before.add(after)
+	}
+	if w.reopened {
+		after.Changes += int32(p.taken) // #nosec G115 -- few
+		after.StatusTimeUtc = edmTime(c.now())
+		w.history, err = json.Marshal(history{
+			key: key{c.partition, historyKey(p.id, int(after.Changes))}, SystemAlertId: p.id, TimeUtc: after.StatusTimeUtc, TimeType: edmDateTime,
+			FromStatus: string(w.before.status()), ToStatus: string(after.status()), Reason: after.StatusReason, By: after.StatusBy,
+			Via: viaHandler, EventId: p.loudest().event,
+		})
+	}
+	if err == nil {
+		w.head.Entity, err = after.entity()
+	}
+	if err != nil {
+		return write{}, fmt.Errorf("alert %s: %w: %w", p.id, errRejected, err)
+	}
+	w.size = len(w.head.Entity) + len(w.history)
+	for _, o := range p.occurrences {
+		w.size += len(o.evidence)
+	}
+	return w, nil
+}
+
 // next returns the next transaction: the rows of as many alerts as fit, the summary if
 // it changes, the evidence and the history.
 func (c *commit) next() (transaction, error) {
-	var heads, rest transaction
-	heads.reopen = map[string]bool{}
-	summary, counts := c.summary, false
-	size := 0
+	var t, rest transaction
+	entities, size := 1, 0 // the summary
+	var sum *summary
 	for _, id := range slices.Sorted(maps.Keys(c.alerts)) {
 		p := c.alerts[id]
-		sum, reopen := p.sum(), false
-		head := aztables.TransactionAction{ActionType: aztables.TransactionTypeAdd}
-		var entry []byte
-		before := (*Row)(nil)
-		if p.etag != "" {
-			head = aztables.TransactionAction{ActionType: aztables.TransactionTypeUpdateMerge, IfMatch: &p.etag}
-			reopen = p.row.reopens(sum)
-			was := p.row
-			before, sum = &was, p.row.add(sum)
-			if reopen {
-				sum.Changes += int32(p.taken) // #nosec G115 -- few
-				var err error
-				if entry, err = c.reopening(p, was, sum); err != nil {
-					return transaction{}, fmt.Errorf("alert %s: %w: %w", id, errRejected, err)
-				}
-				sum.StatusTimeUtc = edmTime(c.now())
-			}
+		w, err := c.write(p)
+		if err != nil {
+			return transaction{}, err
 		}
-		var err error
-		if head.Entity, err = sum.entity(); err != nil {
-			return transaction{}, fmt.Errorf("alert %s: %w: %w", id, errRejected, err)
-		}
-		bytes := len(head.Entity) + len(entry)
-		for _, o := range p.occurrences {
-			bytes += len(o.evidence)
-		}
-		n := len(heads.actions) + len(rest.actions) + 1 + len(p.occurrences) + 1 // its row, its evidence, the summary
-		if reopen {
-			n++
-		}
-		if len(heads.actions) > 0 && (n > maxEntities || size+bytes > maxTransactionBytes) {
+		if len(t.writes) > 0 && (entities+w.entities() > maxEntities || size+w.size > maxTransactionBytes) {
 			continue
 		}
-		size += bytes
-		heads.add(place{p, alertRange}, head)
-		heads.alerts = append(heads.alerts, p)
+		entities, size = entities+w.entities(), size+w.size
+		t.writes = append(t.writes, w)
+		t.add(place{p, alertRange}, w.head)
 		for _, k := range p.keys() {
 			rest.add(place{p, evidenceRange}, aztables.TransactionAction{ActionType: aztables.TransactionTypeAdd, Entity: p.occurrences[k].evidence})
 		}
-		if reopen {
-			heads.reopen[id] = true
-			rest.add(place{p, historyRange}, aztables.TransactionAction{ActionType: aztables.TransactionTypeAdd, Entity: entry})
+		if w.reopened {
+			rest.add(place{p, historyRange}, aztables.TransactionAction{ActionType: aztables.TransactionTypeAdd, Entity: w.history})
 		}
-		if before == nil || reopen {
-			if !counts {
-				counts, summary = true, c.summary.clone()
+		if w.counts() {
+			if sum == nil {
+				sum = c.summary.clone()
 			}
-			summary.move(before, &sum)
+			sum.move(w.before, w.after)
 		}
 	}
-	if counts {
-		action, err := summary.action()
+	if sum != nil {
+		action, err := sum.action()
 		if err != nil {
 			return transaction{}, fmt.Errorf("summary of %s: %w", c.partition, err)
 		}
-		heads.add(place{nil, summaryKey}, action)
+		t.add(place{nil, summaryKey}, action)
 	}
-	heads.actions, heads.about = append(heads.actions, rest.actions...), append(heads.about, rest.about...)
-	return heads, nil
-}
-
-// reopening returns the entity of the history that says that an occurrence reopened an
-// alert.
-func (c *commit) reopening(p *pending, was, is Row) ([]byte, error) {
-	o := p.loudest()
-	return json.Marshal(history{
-		key: key{c.partition, historyKey(p.id, int(is.Changes))}, SystemAlertId: p.id, TimeUtc: edmTime(c.now()), TimeType: edmDateTime,
-		FromStatus: string(was.status()), ToStatus: string(is.status()), Reason: is.StatusReason, By: is.StatusBy, Via: viaHandler, EventId: o.event,
-	})
+	t.actions, t.about = append(t.actions, rest.actions...), append(t.about, rest.about...)
+	return t, nil
 }
 
 // loudest returns the first occurrence that is not suppressed, or the first of all if
@@ -267,18 +283,18 @@ func (p *pending) loudest() occurrence {
 
 // wrote notes that a transaction was written.
 func (c *commit) wrote(t transaction) {
-	for _, p := range t.alerts {
-		for key := range p.occurrences {
+	for _, w := range t.writes {
+		for key := range w.alert.occurrences {
 			c.did[key] = alert.Counted
 		}
-		switch {
-		case p.etag == "":
-			c.did[p.loudest().key] = alert.New
-		case t.reopen[p.id]:
-			c.did[p.loudest().key] = alert.Reopened
+		switch loudest := w.alert.loudest().key; {
+		case w.before == nil:
+			c.did[loudest] = alert.New
+		case w.reopened:
+			c.did[loudest] = alert.Reopened
 		}
-		delete(c.alerts, p.id)
-		c.seen.add(p.id)
+		delete(c.alerts, w.alert.id)
+		c.seen.add(w.alert.id)
 	}
 	c.summary = nil
 }
@@ -287,7 +303,7 @@ func (c *commit) wrote(t transaction) {
 // expected. It reports whether the next transaction may follow at once: then it is
 // another one than the last.
 func (c *commit) met(ctx context.Context, at place) (again bool, err error) {
-	switch at.kind {
+	switch at.of {
 	case alertRange:
 		guessed := !at.alert.read
 		c.careful = c.careful || guessed

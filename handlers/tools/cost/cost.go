@@ -28,13 +28,14 @@ func (o operations) gridOperations() int { return o.Ingress + o.Matches + o.Deli
 // figures of a run.
 var (
 	otherChange    = operations{Ingress: 1}
-	firstChange    = operations{Ingress: 1, Matches: 1, Deliveries: 1, Executions: 1, TableRequests: 2}
-	furtherChange  = firstChange
+	firstOfHub     = operations{Ingress: 1, Matches: 1, Deliveries: 1, Executions: 1, TableRequests: 4}
+	firstChange    = operations{Ingress: 1, Matches: 1, Deliveries: 1, Executions: 1, TableRequests: 3}
+	furtherChange  = operations{Ingress: 1, Matches: 1, Deliveries: 1, Executions: 1, TableRequests: 2}
 	redelivery     = operations{Deliveries: 1, Executions: 1, TableRequests: 3}
-	notJudged      = operations{Ingress: 1, Matches: 1, Deliveries: 1, Executions: 1, TableRequests: 1}
+	notJudged      = operations{Ingress: 1, Matches: 1, Deliveries: 1, Executions: 1, TableRequests: 3}
 	logMessage     = operations{Executions: 1}
-	firstFailure   = operations{Ingress: 1, Deliveries: 4, Executions: 4, TableRequests: 2}
-	furtherFailure = firstFailure
+	firstFailure   = operations{Ingress: 1, Deliveries: 4, Executions: 4, TableRequests: 3}
+	furtherFailure = operations{Ingress: 1, Deliveries: 4, Executions: 4, TableRequests: 2}
 	otherFailure   = operations{Ingress: 1, Deliveries: 4, Executions: 4}
 )
 
@@ -216,6 +217,7 @@ func Page() ([]byte, error) {
 			operations
 		}{
 			{"A change that no alert is about", otherChange},
+			{"A change with an alert, the first of its hub that day", firstOfHub},
 			{"A change with an alert, the first of its kind that day", firstChange},
 			{"The same kind of change again", furtherChange},
 			{"An event that Event Grid delivers once more", redelivery},
