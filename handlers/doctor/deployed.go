@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 )
@@ -39,6 +40,9 @@ func checkResources(d Deployment, a azure, deployed func(context.Context) (site,
 		checks = append(checks, check{"alert of Azure Monitor " + f.Name, func(ctx context.Context) Result {
 			s, _ := deployed(ctx) // The scope is not compared if the app does not tell its account.
 			r := f.resource(d, s)
+			if main, err := a.stack(ctx, d, mainStack); err == nil {
+				r.Members["properties.actions"] = main.actionGroups
+			}
 			return checkResource(ctx, a, r.id(d, s), r)
 		}})
 	}
@@ -52,6 +56,7 @@ func checkResource(ctx context.Context, a azure, id string, r Resource) Result {
 		return failed(err, "it is missing: "+deployMain)
 	}
 	withoutImpliedRules(have)
+	namedActions(have)
 	problems := differences(have, r.Members, r.Defaults)
 	if len(problems) > 0 {
 		problems = append(problems, deployMain)
@@ -59,9 +64,10 @@ func checkResource(ctx context.Context, a azure, id string, r Resource) Result {
 	return inFull(problems, "each member is as in main.bicep")
 }
 
-// withoutImpliedRules takes out the rule that App Service adds to a list of access
+// withoutImpliedRules takes out the rule that App Service adds behind a list of access
 // restrictions by itself: everything else is denied
 // (https://learn.microsoft.com/azure/app-service/overview-access-restrictions#unmatched-rule).
+// The rule has the last priority. With any other it would shut out Event Grid.
 func withoutImpliedRules(have map[string]any) {
 	properties, _ := have["properties"].(map[string]any)
 	rules, ok := properties["ipSecurityRestrictions"].([]any)
@@ -70,8 +76,22 @@ func withoutImpliedRules(have map[string]any) {
 	}
 	properties["ipSecurityRestrictions"] = slices.DeleteFunc(rules, func(rule any) bool {
 		r, _ := rule.(map[string]any)
-		return r["ipAddress"] == "Any" && r["action"] == "Deny"
+		return r["ipAddress"] == "Any" && r["action"] == "Deny" && r["priority"] == float64(math.MaxInt32)
 	})
+}
+
+// namedActions replaces each action of an alert by the id of its action group, so that
+// the actions can be compared.
+func namedActions(have map[string]any) {
+	properties, _ := have["properties"].(map[string]any)
+	actions, _ := properties["actions"].([]any)
+	for i, each := range actions {
+		if action, ok := each.(map[string]any); ok {
+			if id, ok := action["actionGroupId"].(string); ok {
+				actions[i] = strings.ToLower(id)
+			}
+		}
+	}
 }
 
 // hostAccount returns the id of the storage account of the Functions host. The app does
@@ -94,8 +114,11 @@ func (a azure) hostAccount(ctx context.Context, d Deployment, s site) (string, e
 
 // stack is a deployment stack: what somebody deployed, with which parameters.
 type stack struct {
-	hubs     []string // parameter iotHubs: resource ids
-	problems []string
+	hubs  []string // parameter iotHubs: resource ids
+	watch string   // parameter watch, "" if it was left at its default
+	// actionGroups is the parameter of this name: resource ids in lower case.
+	actionGroups []string
+	problems     []string
 }
 
 // Names of the deployment stacks in the README.
@@ -120,12 +143,24 @@ func (a azure) stack(ctx context.Context, d Deployment, name string) (stack, err
 	}, map[string]any{"properties.denySettings.applyToChildScopes": false})}
 	properties, _ := have["properties"].(map[string]any)
 	parameters, _ := properties["parameters"].(map[string]any)
-	parameter, _ := parameters["iotHubs"].(map[string]any)
-	hubs, _ := parameter["value"].([]any)
-	for _, hub := range hubs {
-		if id, ok := hub.(string); ok {
-			s.hubs = append(s.hubs, id)
+	given := func(name string) any {
+		parameter, _ := parameters[name].(map[string]any)
+		return parameter["value"]
+	}
+	s.watch, _ = given("watch").(string)
+	ids := func(name string) []string {
+		list, _ := given(name).([]any)
+		ids := []string{}
+		for _, each := range list {
+			if id, ok := each.(string); ok {
+				ids = append(ids, id)
+			}
 		}
+		return ids
+	}
+	s.hubs = ids("iotHubs")
+	for _, id := range ids("actionGroups") {
+		s.actionGroups = append(s.actionGroups, strings.ToLower(id))
 	}
 	return s, nil
 }
@@ -159,13 +194,16 @@ func checkExpectedHubs(d Deployment, a azure) check {
 		if err != nil {
 			return failed(err, "the subscription is missing")
 		}
-		expected := d.Hubs
+		s, err := a.stack(ctx, d, mainStack)
+		expected, watched := d.Hubs, d.id("")
 		if len(expected) == 0 {
-			s, err := a.stack(ctx, d, mainStack)
 			if err != nil {
 				return unknown("which hubs were deployed for is not known: name them with --hub (%s)", reason(err))
 			}
 			expected = s.hubs
+		}
+		if strings.EqualFold(s.watch, "subscription") {
+			watched = "/subscriptions/" + d.Subscription
 		}
 		is := func(id string) func(string) bool { return func(other string) bool { return sameID(id, other) } }
 		var problems []string
@@ -181,10 +219,10 @@ func checkExpectedHubs(d Deployment, a azure) check {
 			}
 		}
 		for _, id := range there {
-			if contains(d.id(""), id) && !slices.ContainsFunc(expected, is(id)) {
+			if contains(watched, id) && !slices.ContainsFunc(expected, is(id)) {
 				problems = append(problems, fmt.Sprintf("%s is not in iotHubs: its failed connections are not watched: %s with this id in iotHubs", lastOf(id), deployMain))
 			}
 		}
-		return inFull(problems, "all %d are there, and there are no others in the resource group", len(expected))
+		return inFull(problems, "all %d are there, and there are no others where changes are watched", len(expected))
 	}}
 }

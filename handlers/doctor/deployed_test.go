@@ -96,6 +96,52 @@ func TestRulesOfTheApp(t *testing.T) {
 	s = newSky(t)
 	rules(s)["ipSecurityRestrictions"] = []any{}
 	only(t, s, "no rule", "ipSecurityRestrictions is empty, want event-grid")
+	s = newSky(t)
+	shut := map[string]any{"name": "shut", "ipAddress": "Any", "action": "Deny", "priority": 1}
+	rules(s)["ipSecurityRestrictions"] = append([]any{shut}, rules(s)["ipSecurityRestrictions"].([]any)...)
+	only(t, s, "a rule that shuts out Event Grid", "ipSecurityRestrictions is event-grid, shut, want event-grid")
+}
+
+// TestRightsOfAnOwnRole changes what a role of main.bicep's own allows: the app then has
+// a role that does not work, or that allows more than it should.
+func TestRightsOfAnOwnRole(t *testing.T) {
+	keeper := slices.IndexFunc(appRoles, func(r role) bool { return r.name == "package keeper" })
+	for name, change := range map[string]func(*armauthorization.Permission){
+		"a data action more": func(p *armauthorization.Permission) {
+			p.DataActions = append(p.DataActions, to.Ptr(blobs+"blobs/delete"))
+		},
+		"a data action that is excepted": func(p *armauthorization.Permission) { p.NotDataActions = []*string{to.Ptr(blobs + "blobs/write")} },
+		"an action that is excepted":     func(p *armauthorization.Permission) { p.NotActions = []*string{to.Ptr(blobs + "read")} },
+		"data actions that are actions": func(p *armauthorization.Permission) {
+			p.Actions, p.DataActions = slices.Concat(p.Actions, p.DataActions), nil
+		},
+	} {
+		s := newSky(t)
+		i := slices.IndexFunc(s.definitions, func(d *armauthorization.RoleDefinition) bool {
+			return strings.EqualFold(*d.Name, ownID(appRoles[keeper]))
+		})
+		change(s.definitions[i].Properties.Permissions[0])
+		ill, _ := examine(t, s, contoso)
+		if all := strings.Join(ill, "\n"); !strings.Contains(all, "package keeper on the container "+packages+": it is missing") {
+			t.Errorf("%s: have\n%s", name, all)
+		}
+	}
+}
+
+// TestActionGroups takes away the people who hear of failures, and adds others.
+func TestActionGroups(t *testing.T) {
+	id := strings.ToLower(contoso.id("Microsoft.Insights/metricAlerts/%s-quarantined", contoso.App))
+	for name, test := range map[string]struct {
+		actions []any
+		want    string
+	}{
+		"none":    {nil, "properties.actions is empty, want " + strings.ToLower(pager)},
+		"another": {[]any{map[string]any{"actionGroupId": pager}, map[string]any{"actionGroupId": pager + "2"}}, "properties.actions is " + strings.ToLower(pager) + ", " + strings.ToLower(pager) + "2, want"},
+	} {
+		s := newSky(t)
+		s.raw[id]["properties"].(map[string]any)["actions"] = test.actions
+		only(t, s, name, "alert of Azure Monitor quarantined", test.want)
+	}
 }
 
 // TestEachMemberOfASubscription changes one member of an event subscription at a time:
@@ -147,14 +193,19 @@ func TestExpectedHubs(t *testing.T) {
 		hubs []string
 		want []string
 	}{
-		"gone":  {[]string{westHub}, []string{"contoso-hub-east is gone"}},
-		"moved": {[]string{westHub, other + "contoso-hub-east"}, []string{"contoso-hub-east has moved to " + other}},
-		"new":   {[]string{westHub, eastHub, contoso.id("%s/contoso-hub-north", hubType)}, []string{"contoso-hub-north is not in iotHubs"}},
+		"gone":                  {[]string{westHub}, []string{"contoso-hub-east is gone"}},
+		"moved":                 {[]string{westHub, other + "contoso-hub-east"}, []string{"contoso-hub-east has moved to " + other}},
+		"new, in another group": {[]string{westHub, eastHub, other + "contoso-hub-north"}, []string{"contoso-hub-north is not in iotHubs"}},
+		"new":                   {[]string{westHub, eastHub, contoso.id("%s/contoso-hub-north", hubType)}, []string{"contoso-hub-north is not in iotHubs"}},
 	} {
 		s := newSky(t)
 		s.hubs = nil
 		for _, id := range test.hubs {
 			s.hubs = append(s.hubs, &armiothub.Description{ID: to.Ptr(id)})
+		}
+		if name == "new, in another group" {
+			stack := s.raw[strings.ToLower(contoso.id("Microsoft.Resources/deploymentStacks/%s", mainStack))]["properties"].(map[string]any)
+			stack["parameters"].(map[string]any)["watch"] = map[string]any{"value": "subscription"}
 		}
 		ill, _ := examine(t, s, contoso)
 		line := slices.IndexFunc(ill, func(line string) bool { return strings.HasPrefix(line, "wrong    expected IoT hubs") })

@@ -140,7 +140,10 @@ func newSky(t *testing.T) *sky {
 		s.raw[strings.ToLower(contoso.id("Microsoft.Resources/deploymentStacks/%s", name))] = map[string]any{"properties": map[string]any{
 			"provisioningState": "Succeeded", "denySettings": map[string]any{"mode": "DenyWriteAndDelete", "applyToChildScopes": false},
 			"actionOnUnmanage": map[string]any{"resources": "Delete"},
-			"parameters":       map[string]any{"iotHubs": map[string]any{"type": "array", "value": []any{strings.ToUpper(westHub), eastHub}}},
+			"parameters": map[string]any{
+				"iotHubs":      map[string]any{"type": "array", "value": []any{strings.ToUpper(westHub), eastHub}},
+				"actionGroups": map[string]any{"type": "array", "value": []any{pager}},
+			},
 		}}
 	}
 	s.others = []*armauthorization.RoleAssignment{
@@ -246,6 +249,9 @@ func roleOf(r role) *armauthorization.RoleAssignment {
 // hostAccount is the storage account of the Functions host.
 const hostAccount = "hubwatchhost"
 
+// pager is an action group that hears of failures of hubwatch.
+const pager = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-iot/providers/Microsoft.Insights/actionGroups/pager"
+
 // ownID is the id of a role that is not built in.
 func ownID(r role) string {
 	i := slices.IndexFunc(appRoles, func(each role) bool { return each.name == r.name })
@@ -256,12 +262,11 @@ func ownID(r role) string {
 // case and another order than it was deployed.
 func definitionOf(r role) *armauthorization.RoleDefinition {
 	permission := &armauthorization.Permission{}
-	for _, right := range slices.Backward(r.rights) {
-		if right == blobs+"read" {
-			permission.Actions = append(permission.Actions, to.Ptr(strings.ToUpper(right)))
-		} else {
-			permission.DataActions = append(permission.DataActions, to.Ptr(strings.ToUpper(right)))
-		}
+	for _, action := range slices.Backward(r.actions) {
+		permission.Actions = append(permission.Actions, to.Ptr(strings.ToUpper(action)))
+	}
+	for _, action := range slices.Backward(r.data) {
+		permission.DataActions = append(permission.DataActions, to.Ptr(strings.ToUpper(action)))
 	}
 	return &armauthorization.RoleDefinition{Name: to.Ptr(strings.ToLower(ownID(r))), Properties: &armauthorization.RoleDefinitionProperties{
 		RoleName: to.Ptr(r.of(contoso)), Permissions: []*armauthorization.Permission{permission},
@@ -307,6 +312,8 @@ func deployedAsTheTemplatesSay() map[string]map[string]any {
 	for _, f := range Failures {
 		r := f.resource(contoso, s)
 		add(r.id(contoso, s), r.Members)
+		properties := raw[strings.ToLower(r.id(contoso, s))]["properties"].(map[string]any)
+		properties["actions"] = []any{map[string]any{"actionGroupId": strings.ToLower(pager)}}
 	}
 	return raw
 }

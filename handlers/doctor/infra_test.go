@@ -87,7 +87,7 @@ func TestNamesOfMain(t *testing.T) {
 			on = hostAccount
 		}
 		if role == "" {
-			role = strings.Join(append([]string{r.name}, slices.Sorted(slices.Values(r.rights))...), " ")
+			role = strings.Join(append([]string{r.name}, slices.Sorted(slices.Values(slices.Concat(r.actions, r.data)))...), " ")
 		}
 		want = append(want, strings.ToLower(strings.Join([]string{"identity", role, r.scope(contoso, on)}, " ")))
 	}

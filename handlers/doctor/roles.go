@@ -18,10 +18,12 @@ type role struct {
 	// id is that of a built-in role
 	// (https://learn.microsoft.com/azure/role-based-access-control/built-in-roles). It
 	// is "" for one of main.bicep's own, which is known by its name and its rights.
-	id     string
-	rights []string // of a role of main.bicep's own: actions and data actions
-	on     string   // in words
-	scope  func(d Deployment, account string) string
+	id string
+	// actions and data are the actions and data actions of one of main.bicep's own,
+	// which has no others and excepts none.
+	actions, data []string
+	on            string // in words
+	scope         func(d Deployment, account string) string
 	// elsewhere says that the role is on another resource of the kind and group of
 	// scope, whose name the app does not tell.
 	elsewhere bool
@@ -32,14 +34,14 @@ const (
 	blobs    = "Microsoft.Storage/storageAccounts/blobServices/containers/"
 )
 
-// appRoles are those of the app, and all of them.
+// appRoles are all roles of the app.
 var appRoles = []role{
 	{name: "Storage Blob Data Owner", id: "b7e6dc6d-f1e8-4753-8033-0f276bb0955b", on: "the storage account of the Functions host", scope: Deployment.storageID, elsewhere: true},
-	{name: "alert writer", rights: []string{entities + "read", entities + "add/action", entities + "update/action"}, on: "the table " + alertsTable,
+	{name: "alert writer", data: []string{entities + "read", entities + "add/action", entities + "update/action"}, on: "the table " + alertsTable,
 		scope: func(d Deployment, account string) string { return d.tableID(account, alertsTable) }},
-	{name: "quarantine writer", rights: []string{entities + "add/action"}, on: "the table " + quarantineTable,
+	{name: "quarantine writer", data: []string{entities + "add/action"}, on: "the table " + quarantineTable,
 		scope: func(d Deployment, account string) string { return d.tableID(account, quarantineTable) }},
-	{name: "package keeper", rights: []string{blobs + "read", blobs + "blobs/read", blobs + "blobs/write"}, on: "the container " + packages,
+	{name: "package keeper", actions: []string{blobs + "read"}, data: []string{blobs + "blobs/read", blobs + "blobs/write"}, on: "the container " + packages,
 		scope: func(d Deployment, account string) string { return d.containerID(account, packages) }},
 	{name: "Monitoring Metrics Publisher", id: "3913510d-42f4-4e42-8a64-420c390055eb", on: "Application Insights",
 		scope: func(d Deployment, _ string) string { return d.insightsID() }},
@@ -72,13 +74,25 @@ type assignment struct {
 // definition is what a role that is not built in allows.
 type definition struct {
 	name   string
-	rights []string // actions and data actions, in lower case and in order
+	rights []string // see rightsOf
+}
+
+// rightsOf returns what a role allows and excepts: each action with its kind, in lower
+// case and in order. An action and a data action with the same name are two.
+func rightsOf(p armauthorization.Permission) (rights []string) {
+	for kind, list := range map[string][]*string{"action": p.Actions, "data action": p.DataActions, "not action": p.NotActions, "not data action": p.NotDataActions} {
+		for _, action := range list {
+			rights = append(rights, kind+" "+strings.ToLower(value(action)))
+		}
+	}
+	slices.Sort(rights)
+	return rights
 }
 
 func (a assignment) is(d Deployment, account string, r role) bool {
 	if r.id == "" {
-		rights := slices.Sorted(slices.Values(r.rights))
-		if a.own == nil || !strings.EqualFold(a.own.name, r.of(d)) || !slices.EqualFunc(a.own.rights, rights, strings.EqualFold) {
+		rights := rightsOf(armauthorization.Permission{Actions: to.SliceOfPtrs(r.actions...), DataActions: to.SliceOfPtrs(r.data...)})
+		if a.own == nil || !strings.EqualFold(a.own.name, r.of(d)) || !slices.Equal(a.own.rights, rights) {
 			return false
 		}
 	} else if !strings.EqualFold(lastOf(a.role), r.id) {
@@ -129,9 +143,7 @@ func (a azure) ownRoles(ctx context.Context, d Deployment) (map[string]*definiti
 		p := value(item.Properties)
 		role := &definition{name: value(p.RoleName)}
 		for _, permission := range p.Permissions {
-			for _, right := range slices.Concat(value(permission).Actions, value(permission).DataActions) {
-				role.rights = append(role.rights, strings.ToLower(value(right)))
-			}
+			role.rights = append(role.rights, rightsOf(value(permission))...)
 		}
 		slices.Sort(role.rights)
 		own[strings.ToLower(value(item.Name))] = role

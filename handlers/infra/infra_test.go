@@ -826,12 +826,12 @@ func (s site) checkAlerts(f *faults) {
 var requests = map[string]string{
 	"GetEntity":                    "*",
 	"NewListEntitiesPager":         "*",
-	"SubmitTransaction":            "commit.go", // of the two that follow
-	"TransactionTypeAdd":           "commit.go",
-	"TransactionTypeUpdateMerge":   "commit.go",
-	"AddEntity":                    "quarantine.go",         // counts as InsertEntity
-	"UpdateEntity":                 "edit.go quarantine.go", // by people
-	"DeleteEntity":                 "quarantine.go",         // by people
+	"SubmitTransaction":            "account.go", // of the two that follow
+	"TransactionTypeAdd":           "transaction.go edit.go summary.go",
+	"TransactionTypeUpdateMerge":   "transaction.go edit.go summary.go",
+	"AddEntity":                    "quarantine.go", // counts as InsertEntity
+	"UpdateEntity":                 "quarantine.go", // by people
+	"DeleteEntity":                 "quarantine.go", // by people
 	"UpsertEntity":                 "",
 	"TransactionTypeDelete":        "",
 	"TransactionTypeInsertMerge":   "",

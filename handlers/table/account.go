@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime/debug"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
@@ -99,6 +100,19 @@ func (t table) missing(ctx context.Context, err error) bool {
 	}
 	_, err = t.client.CreateTable(ctx, nil)
 	return err == nil || hasCode(err, aztables.TableAlreadyExists)
+}
+
+// submit sends an entity group transaction: all actions are made, or none.
+func (t table) submit(ctx context.Context, actions ...aztables.TransactionAction) (err error) {
+	defer func() {
+		// aztables v1.4.1 panics on an empty answer to a transaction
+		// (transactional_batch.go, getBoundaryName).
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	_, err = t.client.SubmitTransaction(ctx, actions, nil)
+	return err
 }
 
 // ErrAbsent is wrapped by the errors of reading a table that does not exist.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"runtime/debug"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -136,14 +135,7 @@ func (a *Alerts) settle(batch []occurrence) {
 // been written before has its outcome, and the others have none.
 func (a *Alerts) commit(ctx context.Context, batch []occurrence) (outcomes []alert.Outcome, err error) {
 	c := newCommit(a, batch)
-	defer func() {
-		// aztables v1.4.1 panics on an empty answer to a transaction
-		// (transactional_batch.go, getBoundaryName).
-		if p := recover(); p != nil {
-			err = fmt.Errorf("table %q: panic: %v\n%s", a.table.name, p, debug.Stack())
-		}
-		outcomes = c.outcomes(batch, err == nil)
-	}()
+	defer func() { outcomes = c.outcomes(batch, err == nil) }()
 	for attempt := 0; len(c.alerts) > 0; attempt++ {
 		if err := c.read(ctx); err != nil {
 			return nil, err
@@ -155,8 +147,7 @@ func (a *Alerts) commit(ctx context.Context, batch []occurrence) (outcomes []ale
 		if err := a.limiter.wait(ctx, c.partition, len(t.actions)); err != nil {
 			return nil, fmt.Errorf("table %q: more than a partition takes: %w", a.table.name, err)
 		}
-		_, err = a.table.client.SubmitTransaction(ctx, t.actions, nil)
-		if err == nil {
+		if err = a.table.submit(ctx, t.actions...); err == nil {
 			c.wrote(t)
 			attempt = -1
 			continue

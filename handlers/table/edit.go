@@ -108,8 +108,7 @@ func (a *Alerts) Change(ctx context.Context, ref alert.Ref, c alert.Change) (ale
 		if err != nil {
 			return alert.Alert{}, fmt.Errorf("alert %s: %w", ref, err)
 		}
-		_, err = a.table.client.SubmitTransaction(ctx, actions, nil)
-		if err == nil {
+		if err = a.table.submit(ctx, actions...); err == nil {
 			return changed, nil
 		}
 		switch index, conflict := a.table.conflict(err); {

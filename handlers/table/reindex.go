@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"iter"
 	"time"
-
-	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
 )
 
 // Reindexed is what Reindex did for one hub and day.
@@ -63,11 +61,10 @@ func (a *Alerts) reindex(ctx context.Context, p partition, all bool) (Reindexed,
 		if err != nil {
 			return done, fmt.Errorf("summary of %s: %w", p, err)
 		}
-		if was := s; s.exact() && s.Suppressed == sum.Suppressed && sum.Counts == was.Counts {
+		if s.exact() && s.Suppressed == sum.Suppressed && s.Counts == sum.Counts {
 			return done, nil
 		}
-		_, err = a.table.client.SubmitTransaction(ctx, []aztables.TransactionAction{action}, nil)
-		if err == nil {
+		if err = a.table.submit(ctx, action); err == nil {
 			done.Wrote = true
 			return done, nil
 		}

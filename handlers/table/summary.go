@@ -230,18 +230,21 @@ func (a *Alerts) complete(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// insert writes a row, and reports whether it was not there before.
+// insert writes a row, and reports whether it was not there before. It is a transaction
+// of one row: Azure Monitor counts single insertions into this storage account as rows
+// of the quarantine (infra/main.bicep).
 func (a *Alerts) insert(ctx context.Context, row any) (bool, error) {
 	entity, err := json.Marshal(row)
 	if err != nil {
 		return false, fmt.Errorf("table %q: %w", a.table.name, err)
 	}
+	add := aztables.TransactionAction{ActionType: aztables.TransactionTypeAdd, Entity: entity}
 	for attempt := 0; ; attempt++ {
-		_, err := a.table.client.AddEntity(ctx, entity, nil)
-		switch {
+		err := a.table.submit(ctx, add)
+		switch _, there := a.table.conflict(err); {
 		case err == nil:
 			return attempt == 0, nil
-		case hasCode(err, aztables.EntityAlreadyExists):
+		case there:
 			return false, nil
 		case !a.table.missing(ctx, err):
 			return false, a.table.explain("write", err)
