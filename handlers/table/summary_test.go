@@ -27,7 +27,7 @@ func certificate(hub string, n, event int) alert.Occurrence {
 // nobody waits for the summary: an alert takes a fraction of a request, and two more in
 // the instance that comes second.
 func TestStorm(t *testing.T) {
-	const alerts = 500
+	const alerts = 200
 	connection, proxy := through(t, func(int, *http.Request) azurite.Fault { return azurite.Pass })
 	s := open(t, connection).Failures() // has the larger share of the partition
 	put(t, s, certificate("contoso-hub", alerts, 0))
