@@ -18,6 +18,9 @@ import (
 // The tables implement the stores.
 var (
 	_ alert.Recorder   = (*table.Alerts)(nil)
+	_ alert.Reader     = (*table.Alerts)(nil)
+	_ alert.Editor     = (*table.Alerts)(nil)
+	_ alert.Listener   = (*table.Alerts)(nil)
 	_ alert.Quarantine = (*table.Quarantine)(nil)
 )
 
@@ -61,7 +64,7 @@ func (c Config) Open() (*App, error) {
 
 // Judge returns what judges events with the app's stores.
 func (a *App) Judge() judge.Judge {
-	return judge.Judge{Alerts: a.Alerts, Failures: a.Failures, Quarantine: a.Quarantine}
+	return judge.Judge{Alerts: a.Alerts, Failures: a.Failures, Quarantine: a.Quarantine, Listener: a.Alerts}
 }
 
 // Lanes of the functions. A device that fails to connect can make as many events as

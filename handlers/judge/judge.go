@@ -8,6 +8,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -26,6 +29,26 @@ type Judge struct {
 	// what Alerts records; nil for Alerts. Redrive records all with Alerts.
 	Failures   alert.Recorder
 	Quarantine alert.Quarantine // for what can never be judged
+	Listener   alert.Listener   // hears of each hub; nil for nobody
+}
+
+// hearing bounds how long an invocation waits until it is remembered that a hub was
+// heard of.
+const hearing = 2 * time.Second
+
+// hear remembers that hubs were heard of: the time of the newest event of each. What
+// cannot be remembered is noted, and is not a reason to judge again.
+func (j Judge) hear(ctx context.Context, out *host.Outcome, source alert.Source, hubs map[string]time.Time) {
+	if j.Listener == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, hearing)
+	defer cancel()
+	for _, hub := range slices.Sorted(maps.Keys(hubs)) {
+		if err := j.Listener.Hear(ctx, hub, source, hubs[hub]); err != nil {
+			out.Notes = append(out.Notes, "not remembered that the hub was heard of: "+err.Error())
+		}
+	}
 }
 
 // settle records what a detector found in an event, and returns the occurrences that
@@ -57,8 +80,11 @@ func settle(ctx context.Context, alerts alert.Recorder, v detector.Verdict) (fou
 // event that the detector is not for is noted: the deployed filter and the code
 // differ.
 func (j Judge) Detect(d detector.Detector) func(context.Context, host.Invocation) (host.Outcome, error) {
-	if j.Failures != nil && d.On.Unprivileged() {
-		j.Alerts = j.Failures
+	if d.On.Unprivileged() {
+		j.Listener = nil // The relay has heard of the hub.
+		if j.Failures != nil {
+			j.Alerts = j.Failures
+		}
 	}
 	return func(ctx context.Context, in host.Invocation) (host.Outcome, error) {
 		if in.Members != nil {
@@ -94,9 +120,14 @@ func (j Judge) event(ctx context.Context, out *host.Outcome, in host.Invocation,
 		return err
 	}
 	out.Findings += len(found)
+	heard := map[string]time.Time{}
 	for _, o := range found {
+		if o.Event.Time.After(heard[o.Hub.Name]) {
+			heard[o.Hub.Name] = o.Event.Time
+		}
 		out.Notes = append(out.Notes, fmt.Sprintf("%s alert %s: %s", o.Severity, o.ID, o.DisplayName))
 	}
+	j.hear(ctx, out, alert.Changes, heard)
 	switch {
 	case reason != nil:
 		return j.quarantine(ctx, out, in, v.Event.ID, raw, reason)
