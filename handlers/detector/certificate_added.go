@@ -30,7 +30,7 @@ var CertificateAdded = Detector{
 		as(remedy.Investigate, queryDevices("List the devices that were active since, and how they authenticate themselves.",
 			remedy.Text(" WHERE lastActivityTime > '"), remedy.Start, remedy.Text("'"))),
 	}, investigateOperation, []remedy.Command{
-		when(unplanned, as(remedy.Fix, keepCertificate)),
+		as(remedy.Fix, keepCertificate),
 		as(remedy.Fix, showCertificateETag),
 		when(unplanned, as(remedy.Fix, deleteCertificate)),
 		as(remedy.Verify, listCertificates),

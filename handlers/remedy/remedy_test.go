@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -173,6 +174,8 @@ func TestRefusals(t *testing.T) {
 		{Device, named("@.bashrc"), `the device id, "@.bashrc", begins with @, so az would read the file of that name`},
 		{Device, named("@"), `the device id, "@", begins with @, so az would read the file of that name`},
 		{Device, named("a\u202eb"), `the device id, "a\u202eb", has characters that cannot be seen`},
+		{Device, named(`a\u202eb`), `the device id, "a\u202eb", has characters that cannot be seen`},
+		{Device, someAlert(alert.Module, `a\u202eb/c`), `the device id, "a\u202eb", has characters that cannot be seen`},
 		{Device, named("a\nb"), `the device id, "a\u000ab", has characters that cannot be seen`},
 		{Device, named("a\x1b[2J"), `the device id, "a\u001b[2J", has characters that cannot be seen`},
 		{Device, named("a\x00"), `the device id, "a\u0000", has characters that cannot be seen`},
@@ -289,13 +292,14 @@ func FuzzBash(f *testing.F) {
 // names are names that some layer between a person and az could misread.
 var names = []string{
 	"valve-7", "$(reboot)", "`reboot`", "-x", "--help", "a'b", "''", "a;b", "a&&b", "a|b", "~", "~root", "*", "?", "[a]", "{a,b}", "!!", "#", "a b", " a ", "\\", "a\\",
-	"$HOME", "${HOME}", "%PATH%", "a=b", "a@b", "@a", "@", "\u2018a\u2019", "\u201a\u201b", "ü", "a\tb", "a\nb", "\x00", "\u202e", "\xff", "\ufffd", strings.Repeat("a", 256), strings.Repeat("a", 257),
+	"$HOME", "${HOME}", "%PATH%", "a=b", "a@b", "@a", "@", "\u2018a\u2019", "\u201a\u201b", "ü", "a\tb", "a\nb", "\x00", "\u202e", `\u202e`, `\\ua`, "\xff", "\ufffd", strings.Repeat("a", 256), strings.Repeat("a", 257),
 }
 
-// sees reports whether a person sees a name as it is, and az takes it as it is.
+// sees reports whether a person sees a name as it is, the table keeps it as it is, and
+// az takes it as it is.
 func sees(name string) bool {
 	return utf8.ValidString(name) && !strings.ContainsFunc(name, func(r rune) bool { return secret.Hidden(r) || r == utf8.RuneError }) &&
-		name[0] != '@' && len(name) <= 256
+		!regexp.MustCompile(`\\u[0-9a-f]{4}`).MatchString(name) && name[0] != '@' && len(name) <= 256
 }
 
 // FuzzPowerShell reads the lines for PowerShell by its rules for single quotes.

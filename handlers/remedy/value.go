@@ -154,6 +154,10 @@ const (
 	mostID   = 1024
 )
 
+// escape matches what secret.Visible writes in place of a hidden character. The table
+// keeps names so, and nobody can tell any more what the name was.
+var escape = regexp.MustCompile(`\\u[0-9a-f]{4}`)
+
 // unsafe returns why no quoting makes a text of at most most bytes safe, and "" if
 // quoting does.
 //
@@ -166,7 +170,7 @@ func unsafe(s string, most int) string {
 		return fmt.Sprintf("is longer than %d bytes", most)
 	case !utf8.ValidString(s) || strings.ContainsRune(s, utf8.RuneError):
 		return "has bytes that are not UTF-8"
-	case strings.ContainsFunc(s, secret.Hidden):
+	case strings.ContainsFunc(s, secret.Hidden) || escape.MatchString(s):
 		return "has characters that cannot be seen"
 	case s[0] == '@':
 		return "begins with @, so az would read the file of that name"
@@ -288,7 +292,7 @@ func deviceOf(e alert.Entity) (device, module string) {
 		case c == '/':
 			ids = append(ids, "")
 			continue
-		case c == '\\' && i+1 < len(e.Name):
+		case c == '\\' && i+1 < len(e.Name) && strings.IndexByte(`\/`, e.Name[i+1]) >= 0:
 			i++
 		}
 		ids[len(ids)-1] += string(e.Name[i : i+1])
