@@ -35,7 +35,7 @@ var ranks = map[string]int{
 	"doctor": 6,
 	"app":    5,
 	"judge":  4, "cases": 4,
-	"detector": 3, "relay": 3, "table": 3, "host": 3,
+	"detector": 3, "relay": 3, "table": 3, "host": 3, "export": 3,
 	"connection": 2, "alert": 2,
 	"event":  1,
 	"secret": 0, "version": 0,
