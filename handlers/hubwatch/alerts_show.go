@@ -15,12 +15,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/export"
 )
 
 // newAlertsShow returns the verb that shows one alert.
 func newAlertsShow(o *operator) *cobra.Command {
 	var limit int
-	output := &choice{name: "output", words: []string{"text", "json"}, word: "text"}
+	var output *alertOutput
 	command := &cobra.Command{
 		Use:   "show <reference>",
 		Short: "Show all there is of one alert, with its evidence",
@@ -28,7 +29,11 @@ func newAlertsShow(o *operator) *cobra.Command {
 line for each event, the newest first.
 
 A reference is <hub>/<yyyy-mm-dd>/<id>, as "hubwatch alerts list" shows it. An
-id alone will do; it is looked for day by day, which takes longer.`,
+id alone will do; it is looked for day by day, which takes longer.
+
+Formats for programs, all described in docs/exports.md: json has the evidence
+with each event, ocsf (OCSF 1.8.0) has at most 100 pieces of evidence without
+the events, and cloudevents (CloudEvents 1.0) has no evidence.`,
 		Example: `  hubwatch alerts show plant-hub/2026-02-01/41d31d3b-1f3f-8d41-9f1b-4a8d1c2b3e4f
   hubwatch alerts show 41d31d3b-1f3f-8d41-9f1b-4a8d1c2b3e4f -o json`,
 		Args: one("reference"),
@@ -44,29 +49,31 @@ id alone will do; it is looked for day by day, which takes longer.`,
 			if err != nil {
 				return err
 			}
-			return show(command.Context(), command.OutOrStdout(), a.Alerts, ref, limit, output.word)
+			source, err := o.source()
+			if err != nil {
+				return err
+			}
+			found, evidence, n, err := find(command.Context(), a.Alerts, ref, limit)
+			if err != nil {
+				return err
+			}
+			return output.writeOne(command.OutOrStdout(), source, found, evidence, n)
 		},
 	}
 	command.Flags().IntVar(&limit, "evidence", 20, "at most this `many` events; 0 for all")
-	addChoice(command, output, "o", "text or json")
+	output = addAlertOutput(command, "text", "json", "ocsf", "cloudevents")
 	return command
 }
 
-// show writes one alert and at most limit pieces of its evidence. A limit of 0
-// means all.
-func show(ctx context.Context, w io.Writer, reader alert.Reader, ref alert.Ref, limit int, format string) error {
+// find returns an alert, at most limit pieces of its evidence, the newest first, and
+// how many pieces there are in all. A limit of 0 means all.
+func find(ctx context.Context, reader alert.Reader, ref alert.Ref, limit int) (alert.Alert, []alert.Evidence, int, error) {
 	a, all, err := reader.Find(ctx, ref)
 	if err != nil {
-		return err
+		return alert.Alert{}, nil, 0, err
 	}
 	evidence, n, err := newestEvidence(all, limit)
-	if err != nil {
-		return err
-	}
-	if format == "json" {
-		return writeJSON(w, append(fields(a), field{"evidence", evidenceFields(evidence)}))
-	}
-	return writeAlert(w, width(w), a, evidence, n)
+	return a, evidence, n, err
 }
 
 // newestEvidence returns the newest evidence, the newest first, and how many
@@ -93,25 +100,6 @@ func newestEvidence(all iter.Seq2[alert.Evidence, error], limit int) (newest []a
 	}
 	sort()
 	return newest, n, nil
-}
-
-// evidenceFields returns evidence as programs read it. The names are the names of
-// the columns of its row, in camel case.
-func evidenceFields(evidence []alert.Evidence) [][]field {
-	list := make([][]field, len(evidence))
-	for i, e := range evidence {
-		list[i] = []field{
-			{"eventId", e.EventID},
-			{"eventTimeUtc", e.Time.UTC()},
-			{"actor", e.Actor},
-			{"actorIpAddress", e.ActorIPAddress},
-			{"correlationId", e.CorrelationID},
-			{"properties", e.Properties},
-			{"rawEvent", e.RawEvent},
-			{"rawEventSha256", e.RawEventSHA256},
-		}
-	}
-	return list
 }
 
 // writeAlert writes an alert for people, in lines of at most width characters:
@@ -145,7 +133,7 @@ func writeAlert(w io.Writer, width int, a alert.Alert, evidence []alert.Evidence
 		fmt.Fprintln(w, name+wrap(printable(d[1]), width, strings.Repeat(" ", longest+2)))
 	}
 
-	if list := steps(a); len(list) > 0 {
+	if list := export.Steps(a); len(list) > 0 {
 		fmt.Fprintln(w, "\nWhat to do")
 		for i, step := range list {
 			number := fmt.Sprintf("  %d. ", i+1)
