@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"regexp"
 	"strconv"
 	"strings"
@@ -23,7 +22,7 @@ func newAlertsList(o *operator) *cobra.Command {
 	var limit int
 	severity := &choice{name: "severity", words: []string{string(alert.High), string(alert.Medium), string(alert.Low), string(alert.Informational)}}
 	status := &choice{name: "status", words: []string{string(alert.Active), string(alert.InProgress), string(alert.Resolved), string(alert.Dismissed)}}
-	output := &choice{name: "output", words: []string{"table", "json", "csv"}, word: "table"}
+	var output *alertOutput
 	command := &cobra.Command{
 		Use:   "list",
 		Short: "List alerts, the newest first",
@@ -32,7 +31,13 @@ newest occurrence first; N is how many there were. Flags that filter may be
 combined, and ignore the case of letters.
 
 A time is 2026-02-01T08:00:00Z, or 2026-02-01 for that whole day in UTC, or how
-long ago: 24h, 7d. It is compared with the last occurrence of an alert.`,
+long ago: 24h, 7d. It is compared with the last occurrence of an alert.
+
+Formats for programs, all described in docs/exports.md: json, ocsf (OCSF 1.8.0),
+cloudevents (a batch of CloudEvents 1.0) and securityalert (the columns of
+Microsoft's table) are one array; "jq -c '.[]'" puts each element on a line of
+its own. jsonl is json with an alert a line. csv has a header, and a quote
+before each cell that a spreadsheet would take for a formula.`,
 		Example: `  hubwatch alerts list --since 7d
   hubwatch alerts list --hub contoso-hub --status active --limit 0
   hubwatch alerts list --type CertificateAdded --actor alice@contoso.example
@@ -46,7 +51,14 @@ long ago: 24h, 7d. It is compared with the last occurrence of an alert.`,
 			case !q.Until.IsZero() && q.Until.Before(q.Since):
 				return &usageError{command, errors.New("--until: want a time after --since")}
 			}
+			if err := output.check(); err != nil {
+				return &usageError{command, err}
+			}
 			a, err := o.open()
+			if err != nil {
+				return err
+			}
+			source, err := o.source()
 			if err != nil {
 				return err
 			}
@@ -59,7 +71,7 @@ long ago: 24h, 7d. It is compared with the last occurrence of an alert.`,
 			if err != nil {
 				return err
 			}
-			if err := writeAlerts(command.OutOrStdout(), output.word, alerts); err != nil {
+			if err := output.write(command.OutOrStdout(), source, alerts); err != nil {
 				return err
 			}
 			switch {
@@ -81,7 +93,8 @@ long ago: 24h, 7d. It is compared with the last occurrence of an alert.`,
 	flags.Var(&moment{now: o.now, time: &q.Since}, "since", "the last occurrence was then or later")
 	flags.Var(&moment{now: o.now, time: &q.Until, end: true}, "until", "the last occurrence was then or earlier")
 	flags.IntVar(&limit, "limit", 50, "at most this `many` alerts; 0 for all")
-	addChoice(command, output, "o", "table, json or csv")
+	output = addAlertOutput(command, "table", "json", "jsonl", "csv", "ocsf", "cloudevents", "securityalert")
+	output.addCSVRaw(command)
 	types := make([]string, len(detector.All))
 	for i, d := range detector.All {
 		types[i] = d.Name
@@ -117,26 +130,6 @@ func list(ctx context.Context, reader alert.Reader, q alert.Query, limit int) (a
 		alerts = append(alerts, a)
 	}
 	return alerts, false, nil
-}
-
-// writeAlerts writes a list of alerts in one of the formats.
-func writeAlerts(w io.Writer, format string, alerts []alert.Alert) error {
-	switch format {
-	case "json":
-		objects := make([][]field, len(alerts))
-		for i, a := range alerts {
-			objects[i] = fields(a)
-		}
-		return writeJSON(w, objects)
-	case "csv":
-		return writeCSV(w, alerts)
-	case "table":
-		if len(alerts) == 0 {
-			return nil
-		}
-		return alertGrid(alerts).write(w, width(w))
-	}
-	return fmt.Errorf("there is no format %q", format)
 }
 
 // alertGrid returns alerts as a table for people. The reference says the hub, too.
