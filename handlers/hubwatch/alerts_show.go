@@ -24,16 +24,17 @@ func newAlertsShow(o *operator) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "show <reference>",
 		Short: "Show all there is of one alert, with its evidence",
-		Long: `show shows one alert: what happened, what to do, and the evidence, which is one
-line for each event, the newest first.
+		Long: `show shows one alert: what happened, what to do, who has dealt with it, and the
+evidence, which is one line for each event, the newest first.
 
-A reference is <hub>/<yyyy-mm-dd>/<id>, as "hubwatch alerts list" shows it. An
-id alone will do; it is looked for day by day, which takes longer.`,
+A reference is <hub>/<yyyy-mm-dd>/<id>, as "hubwatch alerts list" shows it. The
+id alone will do, or its beginning if no other alert has an id that begins so.
+It is looked for day by day, which takes longer.`,
 		Example: `  hubwatch alerts show plant-hub/2026-02-01/41d31d3b-1f3f-8d41-9f1b-4a8d1c2b3e4f
-  hubwatch alerts show 41d31d3b-1f3f-8d41-9f1b-4a8d1c2b3e4f -o json`,
+  hubwatch alerts show 41d31d3b -o json`,
 		Args: one("reference"),
 		RunE: func(command *cobra.Command, args []string) error {
-			ref, err := alert.ParseRef(args[0])
+			ref, err := parseReference(args[0])
 			if err == nil && limit < 0 {
 				err = errors.New("--evidence: want a number of events, or 0 for all")
 			}
@@ -54,8 +55,12 @@ id alone will do; it is looked for day by day, which takes longer.`,
 
 // show writes one alert and at most limit pieces of its evidence. A limit of 0
 // means all.
-func show(ctx context.Context, w io.Writer, reader alert.Reader, ref alert.Ref, limit int, format string) error {
-	a, all, err := reader.Find(ctx, ref)
+func show(ctx context.Context, w io.Writer, reader alert.Reader, ref reference, limit int, format string) error {
+	a, all, err := ref.find(ctx, reader)
+	if err != nil {
+		return err
+	}
+	changes, err := reader.History(ctx, a.Ref())
 	if err != nil {
 		return err
 	}
@@ -64,9 +69,9 @@ func show(ctx context.Context, w io.Writer, reader alert.Reader, ref alert.Ref, 
 		return err
 	}
 	if format == "json" {
-		return writeJSON(w, append(fields(a), field{"evidence", evidenceFields(evidence)}))
+		return writeJSON(w, append(fields(a), field{"evidence", evidenceFields(evidence)}, field{"history", historyFields(changes)}))
 	}
-	return writeAlert(w, width(w), a, evidence, n)
+	return writeAlert(w, width(w), a, changes, evidence, n)
 }
 
 // newestEvidence returns the newest evidence, the newest first, and how many
@@ -115,17 +120,22 @@ func evidenceFields(evidence []alert.Evidence) [][]field {
 }
 
 // writeAlert writes an alert for people, in lines of at most width characters:
-// what happened, the particulars, what to do, and evidence. There are n pieces of
-// evidence in all.
-func writeAlert(w io.Writer, width int, a alert.Alert, evidence []alert.Evidence, n int) error {
+// what happened, the particulars, what to do, the history, and evidence. There are n
+// pieces of evidence in all.
+func writeAlert(w io.Writer, width int, a alert.Alert, changes []alert.History, evidence []alert.Evidence, n int) error {
 	fmt.Fprintln(w, wrap(printable(a.DisplayName), width, ""))
 	fmt.Fprintln(w, wrap(fmt.Sprintf("%s, %s, %s", a.Severity, printable(string(a.Status)), seen(a)), width, ""))
 	fmt.Fprintln(w)
 	fmt.Fprintln(w, wrap(printable(a.Message), width, ""))
 	fmt.Fprintln(w)
 
+	status := "" // the line above says it, unless somebody has set it
+	if !a.StatusTime.IsZero() {
+		status = statusLine(a)
+	}
 	details := [][2]string{
-		{"Reference", a.Ref().String()}, {"Type", a.Type}, {"Detector", a.Detector}, {"Confidence", string(a.Confidence)},
+		{"Reference", a.Ref().String()}, {"Status", status}, {"Verdict", string(a.Verdict)}, {"Suppressed by", a.SuppressedBy},
+		{"Type", a.Type}, {"Detector", a.Detector}, {"Confidence", string(a.Confidence)},
 		{"Hub", a.Hub.Name}, {"Resource", a.Hub.ResourceID}, {"Entity", a.Entity.Name}, {"Entity type", string(a.Entity.Type)},
 		{"Actor", a.Actor}, {"Address", a.ActorIPAddress}, {"Addresses", addresses(a)}, {"Correlation", a.CorrelationID},
 		{"First seen", precise(a.Start)}, {"Last seen", precise(a.End)}, {"Raised", precise(a.Generated)},
@@ -135,7 +145,9 @@ func writeAlert(w io.Writer, width int, a alert.Alert, evidence []alert.Evidence
 	}
 	longest := 0
 	for _, d := range details {
-		longest = max(longest, len([]rune(printable(d[0]))))
+		if d[1] != "" {
+			longest = max(longest, len([]rune(printable(d[0]))))
+		}
 	}
 	for _, d := range details {
 		if d[1] == "" {
@@ -151,6 +163,11 @@ func writeAlert(w io.Writer, width int, a alert.Alert, evidence []alert.Evidence
 			number := fmt.Sprintf("  %d. ", i+1)
 			fmt.Fprintln(w, number+wrap(printable(step), width, strings.Repeat(" ", len(number))))
 		}
+	}
+
+	if len(changes) > 0 {
+		fmt.Fprintln(w, "\nHistory, the oldest first")
+		writeHistory(w, width, "  ", changes)
 	}
 
 	fmt.Fprintf(w, "\nEvidence, the newest first: ")
