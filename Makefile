@@ -51,7 +51,7 @@ demo: app $(AZURITE)
 	@go build -o build/local ./handlers/local
 	@build/local demo
 
-## hubwatch: the operator's command, build/hubwatch; --local reads what make run has
+## hubwatch: build/hubwatch, the operator's command; see its --local
 hubwatch:
 	@$(SETTINGS) go build $(FLAGS) -o build/hubwatch ./handlers/hubwatch
 
