@@ -11,13 +11,15 @@ import (
 func newAlerts(o *operator) *cobra.Command {
 	return group(&cobra.Command{
 		Use:   "alerts",
-		Short: "List alerts, and show all there is of one",
-		Example: `  hubwatch alerts list --severity medium --status active
-  hubwatch alerts show plant-hub/2026-02-01/41d31d3b-1f3f-8d41-9f1b-4a8d1c2b3e4f`,
-	}, newAlertsList(o), newAlertsShow(o), newAlertsReindex(o))
+		Short: "List, show, watch and close alerts",
+		Example: `  hubwatch alerts list --severity medium --status open
+  hubwatch alerts show plant-hub/2026-02-01/41d31d3b-1f3f-8d41-9f1b-4a8d1c2b3e4f
+  hubwatch alerts set 41d31d3b --status resolved --reason "was planned"`,
+	}, newAlertsList(o), newAlertsShow(o), newAlertsSet(o), newAlertsNote(o), newAlertsHistory(o), newAlertsCount(o), newAlertsWatch(o), newAlertsReindex(o))
 }
 
-// choice is a flag that takes one of several words, in any case.
+// choice is a flag that takes one of several words, in any case, with or without
+// hyphens.
 type choice struct {
 	name  string
 	words []string
@@ -27,7 +29,7 @@ type choice struct {
 // Set implements pflag.Value.
 func (c *choice) Set(s string) error {
 	for _, word := range c.words {
-		if strings.EqualFold(word, s) {
+		if plainly(word) == plainly(s) {
 			c.word = word
 			return nil
 		}
@@ -40,6 +42,9 @@ func anyOf(words []string) string {
 	last := len(words) - 1
 	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
+
+// plainly returns a word as choices compare it: in-progress and InProgress are one.
+func plainly(word string) string { return strings.ToLower(strings.ReplaceAll(word, "-", "")) }
 
 // String implements pflag.Value.
 func (c *choice) String() string { return c.word }

@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -28,7 +29,7 @@ func TestCommandsOfHubwatch(t *testing.T) {
 					}
 					count++
 					args := readBash(t, line)
-					command, rest, err := newRoot(environment()).Find(args[1:])
+					command, rest, err := newRoot(&operator{getenv: environment(), now: time.Now}, &screen{Writer: io.Discard}).Find(args[1:])
 					if err == nil {
 						err = command.ParseFlags(rest)
 					}

@@ -27,24 +27,26 @@ func newAlertsShow(o *operator) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "show <reference>",
 		Short: "Show all there is of one alert, with its evidence",
-		Long: `show shows one alert: what happened, what to do, also as commands, and the
-evidence, which is one line for each event, the newest first.
+		Long: `show shows one alert: what happened, what to do, also as commands, who has
+dealt with it, and the evidence, which is one line for each event, the newest
+first.
 
 A command is on one line, to be copied. Read it before you run it: hubwatch runs
 none. Names from the alert are quoted; if no quoting makes a name safe, there is
 no command, and show says why. Capital letters are for you to fill in.
 
-A reference is <hub>/<yyyy-mm-dd>/<id>, as "hubwatch alerts list" shows it. An
-id alone will do; it is looked for day by day, which takes longer.
+A reference is <hub>/<yyyy-mm-dd>/<id>, as "hubwatch alerts list" shows it. The
+id alone will do, or its beginning if no other alert has an id that begins so.
+It is looked for day by day, which takes longer.
 
 Formats for programs, all described in docs/exports.md: json has evidence with
 each event, changes and commands, ocsf (OCSF 1.8.0) has at most 100 pieces of
 evidence without the events, and cloudevents (CloudEvents 1.0) has no evidence.`,
 		Example: `  hubwatch alerts show plant-hub/2026-02-01/41d31d3b-1f3f-8d41-9f1b-4a8d1c2b3e4f
-  hubwatch alerts show 41d31d3b-1f3f-8d41-9f1b-4a8d1c2b3e4f -o json`,
+  hubwatch alerts show 41d31d3b -o json`,
 		Args: one("reference"),
 		RunE: func(command *cobra.Command, args []string) error {
-			ref, err := alert.ParseRef(args[0])
+			ref, err := parseReference(args[0])
 			if err == nil && limit < 0 {
 				err = errors.New("--evidence: want a number of events, or 0 for all")
 			}
@@ -83,8 +85,8 @@ type whole struct {
 
 // find returns an alert, with at most limit pieces of its evidence. A limit of 0 means
 // all.
-func find(ctx context.Context, reader alert.Reader, ref alert.Ref, limit int) (whole, error) {
-	a, all, err := reader.Find(ctx, ref)
+func find(ctx context.Context, reader alert.Reader, ref reference, limit int) (whole, error) {
+	a, all, err := ref.find(ctx, reader)
 	if err != nil {
 		return whole{}, err
 	}
@@ -123,7 +125,8 @@ func newestEvidence(all iter.Seq2[alert.Evidence, error], limit int) (newest []a
 }
 
 // writeAlert writes an alert for people, in lines of at most width characters:
-// what happened, the particulars, what to do, with commands for shell, and evidence.
+// what happened, the particulars, what to do, with commands for shell, the history, and
+// evidence.
 func writeAlert(w io.Writer, width int, a whole, shell string) error {
 	fmt.Fprintln(w, wrap(printable(a.DisplayName), width, ""))
 	fmt.Fprintln(w, wrap(fmt.Sprintf("%s, %s, %s", a.Severity, printable(string(a.Status)), seen(a.Alert)), width, ""))
@@ -131,8 +134,13 @@ func writeAlert(w io.Writer, width int, a whole, shell string) error {
 	fmt.Fprintln(w, wrap(printable(a.Message), width, ""))
 	fmt.Fprintln(w)
 
+	status := "" // the line above says it, unless somebody has set it
+	if !a.StatusTime.IsZero() {
+		status = statusLine(a.Alert)
+	}
 	details := [][2]string{
-		{"Reference", a.Ref().String()}, {"Type", a.Type}, {"Detector", a.Detector}, {"Confidence", string(a.Confidence)},
+		{"Reference", a.Ref().String()}, {"Status", status}, {"Verdict", string(a.Verdict)}, {"Suppressed by", a.SuppressedBy},
+		{"Type", a.Type}, {"Detector", a.Detector}, {"Confidence", string(a.Confidence)},
 		{"Hub", a.Hub.Name}, {"Resource", a.Hub.ResourceID}, {"Entity", a.Entity.Name}, {"Entity type", string(a.Entity.Type)},
 		{"Actor", a.Actor}, {"Address", a.ActorIPAddress}, {"Addresses", addresses(a.Alert)}, {"Correlation", a.CorrelationID},
 		{"First seen", precise(a.Start)}, {"Last seen", precise(a.End)}, {"Raised", precise(a.Generated)},
@@ -142,7 +150,9 @@ func writeAlert(w io.Writer, width int, a whole, shell string) error {
 	}
 	longest := 0
 	for _, d := range details {
-		longest = max(longest, len([]rune(printable(d[0]))))
+		if d[1] != "" {
+			longest = max(longest, len([]rune(printable(d[0]))))
+		}
 	}
 	for _, d := range details {
 		if d[1] == "" {
@@ -161,6 +171,11 @@ func writeAlert(w io.Writer, width int, a whole, shell string) error {
 	}
 
 	writeCommands(w, width, a.commands, shell)
+
+	if len(a.history) > 0 {
+		fmt.Fprintln(w, "\nHistory, the oldest first")
+		writeHistory(w, width, "  ", a.history)
+	}
 
 	fmt.Fprintf(w, "\nEvidence, the newest first: ")
 	if len(a.evidence) < a.n {

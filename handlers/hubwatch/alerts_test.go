@@ -85,12 +85,20 @@ func TestFormats(t *testing.T) {
 		{EventID: "00000000-0000-4000-8000-00000000000a", Time: first.End, Actor: first.Actor, ActorIPAddress: first.ActorIPAddress},
 		{EventID: "00000000-0000-4000-8000-000000000001", Time: first.Start, Actor: first.Actor},
 	}
-	if err := writeAlert(&page, 80, whole{Alert: first, evidence: evidence, n: 2, commands: commandsFor(first)}, bash); err != nil {
+	changes := []alert.History{
+		{Number: 1, Time: first.Start.Add(time.Hour), From: alert.Active, To: alert.Dismissed, Verdict: alert.Benign, Reason: "a planned rotation of the root certificate of plant 12, see change 4711",
+			By: alert.Person{Name: "bob@contoso.example", ObjectID: "00000000-0000-0000-0000-0000000000b0"}, Via: "cli"},
+		{Number: 2, Time: first.End, From: alert.Dismissed, To: alert.Active, Reason: "it happened again", By: alert.Person{Name: "hubwatch"}, Via: "handler", EventID: "00000000-0000-4000-8000-00000000000a"},
+		{Number: 3, Time: first.End.Add(time.Minute), From: alert.Active, To: alert.Active, Reason: "asking alice", By: alert.Person{ObjectID: "00000000-0000-0000-0000-0000000000c0"}, Via: "cli"},
+	}
+	again := first
+	again.Status, again.StatusReason, again.StatusBy, again.StatusTime, again.Verdict, again.Changes = alert.Active, "it happened again", alert.Person{Name: "hubwatch"}, first.End, alert.Benign, 3
+	if err := writeAlert(&page, 80, whole{again, changes, evidence, 2, commandsFor(again)}, bash); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "alert-80.text", page.String())
 	evidence[0].Properties, evidence[0].RawEvent, evidence[0].RawEventSHA256 = first.Properties, `{"id":"10"}`, strings.Repeat("0f", 32)
-	found, err := find(t.Context(), single{a: first, evidence: evidence}, first.Ref(), 20)
+	found, err := find(t.Context(), single{a: first, evidence: evidence, changes: changes}, reference{first.Ref(), true}, 20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +120,10 @@ type single struct {
 	alert.Reader
 	a        alert.Alert
 	evidence []alert.Evidence
+	changes  []alert.History
 }
+
+func (r single) History(context.Context, alert.Ref) ([]alert.History, error) { return r.changes, nil }
 
 func (r single) Find(context.Context, alert.Ref) (alert.Alert, iter.Seq2[alert.Evidence, error], error) {
 	return r.a, func(yield func(alert.Evidence, error) bool) {
@@ -122,13 +133,6 @@ func (r single) Find(context.Context, alert.Ref) (alert.Alert, iter.Seq2[alert.E
 			}
 		}
 	}, nil
-}
-
-// History returns the change that someAlert has.
-func (r single) History(context.Context, alert.Ref) ([]alert.History, error) {
-	return []alert.History{{
-		Number: r.a.Changes, Time: r.a.StatusTime, From: alert.Active, To: r.a.Status, Verdict: r.a.Verdict, Reason: r.a.StatusReason, By: r.a.StatusBy, Via: "cli",
-	}}, nil
 }
 
 func TestParseTime(t *testing.T) {
