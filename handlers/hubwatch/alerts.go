@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"hubwatch/handlers/export"
 )
 
 // newAlerts returns the verbs about alerts.
@@ -35,6 +37,11 @@ func (c *choice) Set(s string) error {
 		}
 	}
 	return fmt.Errorf("want %s", anyOf(c.words))
+}
+
+// words returns texts of a type of their own as choices take them.
+func words[T ~string](list []T) []string {
+	return export.Each(list, func(word T) string { return string(word) })
 }
 
 // anyOf lists two words or more as a sentence does: "a, b or c".

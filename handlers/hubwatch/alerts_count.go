@@ -1,21 +1,17 @@
 package main
 
 import (
-	"cmp"
-	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"hubwatch/handlers/alert"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/export"
+	"hubwatch/handlers/fleet"
 )
 
 // summaryDays is how many days the verbs about summaries look back.
@@ -24,7 +20,7 @@ const summaryDays = 30
 // newAlertsCount returns the verb that counts alerts.
 func newAlertsCount(o *operator) *cobra.Command {
 	filter := newAlertFilter()
-	by := &choice{name: "by", words: []string{"day", "type", "hub", "status"}, word: "day"}
+	by := &choice{name: "by", words: words(fleet.Bys), word: string(fleet.ByDay)}
 	output := &choice{name: "output", words: []string{"table", "json"}, word: "table"}
 	command := &cobra.Command{
 		Use:   "count",
@@ -59,19 +55,20 @@ with alerts (how many), open (how many of these are open) and byStatus.`,
 			if q.Since.IsZero() {
 				q.Since = o.now().AddDate(0, 0, -summaryDays)
 			}
-			groups, err := count(command.Context(), a.Alerts, q, by.word)
+			sums, err := fleet.Summaries(command.Context(), a.Alerts, q)
 			if err != nil {
 				return err
 			}
+			counts := fleet.Counts(sums, q, fleet.By(by.word))
 			w := command.OutOrStdout()
 			if output.word == "json" {
-				return export.WriteJSON(w, countDocuments(groups, by.word))
+				return export.WriteJSON(w, fleet.CountDocuments(counts, fleet.By(by.word)))
 			}
-			if len(groups) == 0 {
+			if len(counts) == 0 {
 				fmt.Fprintln(command.ErrOrStderr(), "There is no such alert.")
 				return nil
 			}
-			return countGrid(groups, by.word, a.Detectors).write(w, width(w))
+			return countGrid(counts, by.word, a.Detectors).write(w, width(w))
 		},
 	}
 	addChoice(command, by, "", "day, type, hub or status")
@@ -84,127 +81,17 @@ with alerts (how many), open (how many of these are open) and byStatus.`,
 	return command
 }
 
-// counted is how many alerts there are of one day, type, hub or status.
-type counted struct {
-	key      string
-	statuses map[alert.Status]int
-	hidden   int // by a suppression; then there are no statuses
-}
-
-// total returns how many alerts there are.
-func (g counted) total() int {
-	n := g.hidden
-	for _, of := range g.statuses {
-		n += of
-	}
-	return n
-}
-
-// open returns how many alerts wait for somebody.
-func (g counted) open() int {
-	n := 0
-	for status, of := range g.statuses {
-		if !status.Closed() {
-			n += of
-		}
-	}
-	return n
-}
-
-// count counts the alerts that q asks for by its hub, type, statuses, times and
-// Suppressed. Days come the newest first, statuses in their own order, and all others
-// by their numbers.
-func count(ctx context.Context, reader alert.Reader, q alert.Query, by string) ([]counted, error) {
-	groups := map[string]*counted{}
-	add := func(key string) *counted {
-		if groups[key] == nil {
-			groups[key] = &counted{key: key, statuses: map[alert.Status]int{}}
-		}
-		return groups[key]
-	}
-	for sum, err := range reader.Summaries(ctx, q) {
-		if err != nil {
-			return nil, err
-		}
-		place := map[string]string{"day": sum.Day.Format(time.DateOnly), "hub": sum.Hub}[by]
-		if q.Suppressed {
-			if sum.Suppressed > 0 {
-				add(place).hidden += sum.Suppressed
-			}
-			continue
-		}
-		for kind, statuses := range sum.Counts {
-			if q.Type != "" && !strings.EqualFold(q.Type, kind) {
-				continue
-			}
-			for status, n := range statuses {
-				if len(q.Statuses) > 0 && !slices.Contains(q.Statuses, status) {
-					continue
-				}
-				key := place
-				switch by {
-				case "type":
-					key = kind
-				case "status":
-					key = string(status)
-				}
-				add(key).statuses[status] += n
-			}
-		}
-	}
-	order := func(a, b *counted) int {
-		switch by {
-		case "day":
-			return strings.Compare(b.key, a.key)
-		case "status":
-			at := func(g *counted) int { return slices.Index(alert.Statuses, alert.Status(g.key)) }
-			return cmp.Or(at(a)-at(b), strings.Compare(a.key, b.key))
-		}
-		return cmp.Or(b.total()-a.total(), strings.Compare(a.key, b.key))
-	}
-	var list []counted
-	for _, g := range slices.SortedFunc(maps.Values(groups), order) {
-		list = append(list, *g)
-	}
-	return list, nil
-}
-
-// countDocument is how many alerts there are of one day, type, hub or status, as
-// programs read it.
-type countDocument struct {
-	Day       string               `json:"day,omitzero"`
-	AlertType string               `json:"alertType,omitzero"`
-	HubName   string               `json:"hubName,omitzero"`
-	Status    string               `json:"status,omitzero"`
-	Alerts    int                  `json:"alerts"`
-	Open      *int                 `json:"open,omitzero"` // unknown of hidden alerts
-	ByStatus  map[alert.Status]int `json:"byStatus,omitzero"`
-}
-
-// countDocuments returns groups as programs read them.
-func countDocuments(groups []counted, by string) []countDocument {
-	return export.Each(groups, func(g counted) countDocument {
-		d := countDocument{Alerts: g.total()}
-		*map[string]*string{"day": &d.Day, "type": &d.AlertType, "hub": &d.HubName, "status": &d.Status}[by] = g.key
-		if g.hidden == 0 {
-			open := g.open()
-			d.Open, d.ByStatus = &open, g.statuses
-		}
-		return d
-	})
-}
-
-// countGrid returns groups as a table for people, with a line for all of them.
-func countGrid(groups []counted, by string, detectors []detector.Detector) grid {
+// countGrid returns counts as a table for people, with a line for all of them.
+func countGrid(counts []fleet.Count, by string, detectors []detector.Detector) grid {
 	g := grid{columns: []column{{title: strings.ToUpper(by)}, {title: "ALERTS", right: true, whole: true}, {title: "OPEN", right: true, whole: true}}, below: 3}
 	alerts, open, hidden := 0, 0, false
-	for _, of := range groups {
-		key := of.key
+	for _, of := range counts {
+		key := of.Key
 		if by == "type" {
 			key = detectorName(detectors, key)
 		}
-		g.rows = append(g.rows, []string{printable(key), strconv.Itoa(of.total()), strconv.Itoa(of.open())})
-		alerts, open, hidden = alerts+of.total(), open+of.open(), hidden || of.hidden > 0
+		g.rows = append(g.rows, []string{printable(key), strconv.Itoa(of.Total()), strconv.Itoa(of.Open())})
+		alerts, open, hidden = alerts+of.Total(), open+of.Open(), hidden || of.Suppressed > 0
 	}
 	slices.SortStableFunc(g.rows, func(a, b []string) int { // by the names that are shown
 		if by != "type" || a[1] != b[1] {
@@ -212,7 +99,7 @@ func countGrid(groups []counted, by string, detectors []detector.Detector) grid 
 		}
 		return strings.Compare(a[0], b[0])
 	})
-	if len(groups) > 1 {
+	if len(counts) > 1 {
 		g.rows = append(g.rows, []string{"all", strconv.Itoa(alerts), strconv.Itoa(open)})
 	}
 	if hidden || by == "status" { // of these, the name or nothing says which are open
@@ -224,10 +111,8 @@ func countGrid(groups []counted, by string, detectors []detector.Detector) grid 
 // detectorName returns the name of the detector of an alert type, or the type if no
 // detector has it.
 func detectorName(detectors []detector.Detector, kind string) string {
-	for _, d := range detectors {
-		if strings.EqualFold(d.AlertType, kind) {
-			return d.Name
-		}
+	if d, ok := fleet.Named(detectors, kind); ok {
+		return d.Name
 	}
 	return kind
 }

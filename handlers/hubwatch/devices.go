@@ -2,11 +2,9 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +13,7 @@ import (
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/export"
+	"hubwatch/handlers/fleet"
 )
 
 // deviceDays is how many days "devices show" looks back.
@@ -62,19 +61,19 @@ known, and alerts, an array as "hubwatch alerts list -o json" has it.`,
 			if since.IsZero() {
 				since = o.now().AddDate(0, 0, -deviceDays)
 			}
-			d, err := findDevice(command.Context(), a.Alerts, args[0], args[1], since)
+			d, err := fleet.FindDevice(command.Context(), a.Alerts, args[0], args[1], since)
 			if err != nil {
 				return err
 			}
 			w := command.OutOrStdout()
 			if output.word == "json" {
-				return export.WriteJSON(w, d.document())
+				return export.WriteJSON(w, fleet.NewDeviceDocument(d))
 			}
-			if len(d.alerts) == 0 {
-				fmt.Fprintln(command.ErrOrStderr(), printable(d.none()))
+			if len(d.Alerts) == 0 {
+				fmt.Fprintln(command.ErrOrStderr(), printable(noAlerts(d)))
 				return nil
 			}
-			return d.write(w, width(w))
+			return writeDevice(w, width(w), d)
 		},
 	}
 	command.Flags().Var(&moment{now: o.now, time: &since}, "since", "alerts whose last occurrence was then or later (default 90d)")
@@ -82,87 +81,25 @@ known, and alerts, an array as "hubwatch alerts list -o json" has it.`,
 	return command
 }
 
-// device is what is known of one device.
-type device struct {
-	hub, id string
-	since   time.Time
-	alerts  []alert.Alert // of the device and its modules, the newest first
-	similar string        // the id of a device with alerts that differs in letter case alone, if alerts is empty
-}
-
-// findDevice returns what is known of a device. One list of the hub is enough, because
-// the store reads all alerts of a day to find those of one entity.
-func findDevice(ctx context.Context, reader alert.Reader, hub, id string, since time.Time) (device, error) {
-	d := device{hub: hub, id: id, since: since}
-	for _, suppressed := range []bool{false, true} {
-		for a, err := range reader.List(ctx, alert.Query{Hub: hub, Since: since, Suppressed: suppressed}) {
-			if err != nil {
-				return device{}, err
-			}
-			name := a.Entity.Name
-			switch a.Entity.Type {
-			case alert.Device:
-			case alert.Module:
-				name, _, _ = strings.Cut(name, "/")
-			default:
-				continue
-			}
-			switch {
-			case name == id:
-				d.alerts = append(d.alerts, a)
-			case strings.EqualFold(name, id):
-				d.similar = name
-			}
-		}
-	}
-	slices.SortStableFunc(d.alerts, func(a, b alert.Alert) int { return b.End.Compare(a.End) })
-	return d, nil
-}
-
-// none says that there are no alerts.
-func (d device) none() string {
-	text := fmt.Sprintf("There is no alert about the device %s of %s since %s.", d.id, d.hub, second(d.since))
-	if d.similar != "" {
-		text += fmt.Sprintf(" There are some about %s: letter case matters.", d.similar)
+// noAlerts says that there are no alerts.
+func noAlerts(d fleet.Device) string {
+	text := fmt.Sprintf("There is no alert about the device %s of %s since %s.", d.ID, d.Hub, second(d.Since))
+	if d.Similar != "" {
+		text += fmt.Sprintf(" There are some about %s: letter case matters.", d.Similar)
 	}
 	return text
 }
 
-// address returns from where the device was seen last, and when. It returns "" if no
-// alert has an address.
-func (d device) address() (string, time.Time) {
-	for _, a := range d.alerts {
-		if address := cmp.Or(a.LastActorIPAddress, a.ActorIPAddress); address != "" {
-			return address, a.End
-		}
-	}
-	return "", time.Time{}
-}
-
-// deviceDocument is a device as programs read it.
-type deviceDocument struct {
-	HubName            string         `json:"hubName"`
-	DeviceID           string         `json:"deviceId"`
-	LastActorIPAddress string         `json:"lastActorIpAddress,omitzero"`
-	Alerts             []export.Alert `json:"alerts"`
-}
-
-// document returns a device as programs read it.
-func (d device) document() deviceDocument {
-	address, _ := d.address()
-	return deviceDocument{d.hub, d.id, address, export.Each(d.alerts, export.NewAlert)}
-}
-
-// write writes a device for people, in lines of at most width characters.
-func (d device) write(w io.Writer, width int) error {
+// writeDevice writes a device for people, in lines of at most width characters.
+func writeDevice(w io.Writer, width int, d fleet.Device) error {
 	open := 0
-	for _, a := range d.alerts {
+	for _, a := range d.Alerts {
 		if !a.Status.Closed() {
 			open++
 		}
 	}
-	head := fmt.Sprintf("Device %s of %s: %s since %s, %d open.", d.id, d.hub, plural(len(d.alerts), "alert"), d.since.UTC().Format(time.DateOnly), open)
-	if address, at := d.address(); address != "" {
+	head := fmt.Sprintf("Device %s of %s: %s since %s, %d open.", d.ID, d.Hub, plural(len(d.Alerts), "alert"), d.Since.UTC().Format(time.DateOnly), open)
+	if address, at := d.Address(); address != "" {
 		head += fmt.Sprintf(" Its last address is %s, at %s.", address, second(at))
 	}
 	fmt.Fprintf(w, "%s\n\n", wrap(printable(head), width, ""))
@@ -173,7 +110,7 @@ func (d device) write(w io.Writer, width int) error {
 		},
 		below: 5,
 	}
-	for _, a := range d.alerts {
+	for _, a := range d.Alerts {
 		_, module, _ := strings.Cut(a.Entity.Name, "/")
 		if a.Entity.Type != alert.Module {
 			module = ""

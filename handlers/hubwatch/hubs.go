@@ -2,19 +2,15 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"hubwatch/handlers/alert"
-	"hubwatch/handlers/detector"
 	"hubwatch/handlers/export"
+	"hubwatch/handlers/fleet"
 )
 
 // newHubs returns the verb that lists hubs.
@@ -48,13 +44,18 @@ lastConnectionUtc.`,
 			if since.IsZero() {
 				since = o.now().AddDate(0, 0, -summaryDays)
 			}
-			hubs, err := hubsSince(command.Context(), a.Alerts, since, a.Detectors)
+			sums, err := fleet.Summaries(command.Context(), a.Alerts, alert.Query{Since: since})
 			if err != nil {
 				return err
 			}
+			heard, err := a.Alerts.LastHeard(command.Context())
+			if err != nil {
+				return err
+			}
+			hubs := fleet.Hubs(sums, heard, a.Detectors)
 			w := command.OutOrStdout()
 			if output.word == "json" {
-				return export.WriteJSON(w, export.Each(hubs, newHubDocument))
+				return export.WriteJSON(w, export.Each(hubs, fleet.NewHubDocument))
 			}
 			if len(hubs) == 0 {
 				fmt.Fprintln(command.ErrOrStderr(), "hubwatch has not heard of any hub.")
@@ -68,110 +69,8 @@ lastConnectionUtc.`,
 	return command
 }
 
-// hubState is what is known of one hub.
-type hubState struct {
-	name               string
-	bySeverity         map[alert.Severity]int // of the open alerts; "" if no detector has the type
-	byType             map[string]int         // of the open alerts
-	closed, suppressed int
-	last               time.Time                  // the day of the newest alert
-	heard              map[alert.Source]time.Time // when an event last came
-}
-
-// open returns how many alerts of the hub wait for somebody.
-func (h hubState) open() int {
-	n := 0
-	for _, of := range h.byType {
-		n += of
-	}
-	return n
-}
-
-// hubsSince returns the hubs, with their alerts since a day, those with the most open
-// alerts first.
-func hubsSince(ctx context.Context, reader alert.Reader, since time.Time, detectors []detector.Detector) ([]hubState, error) {
-	severities := map[string]alert.Severity{}
-	for _, d := range detectors {
-		severities[strings.ToLower(d.AlertType)] = d.Severity
-	}
-	hubs := map[string]*hubState{}
-	of := func(hub string) *hubState {
-		if hubs[hub] == nil {
-			hubs[hub] = &hubState{name: hub, bySeverity: map[alert.Severity]int{}, byType: map[string]int{}, heard: map[alert.Source]time.Time{}}
-		}
-		return hubs[hub]
-	}
-	heard, err := reader.LastHeard(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, h := range heard {
-		of(h.Hub).heard[h.Source] = h.Seen
-	}
-	for sum, err := range reader.Summaries(ctx, alert.Query{Since: since}) {
-		if err != nil {
-			return nil, err
-		}
-		h := of(sum.Hub)
-		h.suppressed += sum.Suppressed
-		if len(sum.Counts) > 0 && sum.Day.After(h.last) {
-			h.last = sum.Day
-		}
-		for kind, statuses := range sum.Counts {
-			for status, n := range statuses {
-				if status.Closed() {
-					h.closed += n
-					continue
-				}
-				h.byType[kind] += n
-				h.bySeverity[severities[strings.ToLower(kind)]] += n
-			}
-		}
-	}
-	var list []hubState
-	for _, h := range slices.SortedFunc(maps.Values(hubs), func(a, b *hubState) int {
-		return cmp.Or(b.open()-a.open(), strings.Compare(a.name, b.name))
-	}) {
-		list = append(list, *h)
-	}
-	return list, nil
-}
-
-// hubDocument is a hub as programs read it.
-type hubDocument struct {
-	HubName        string                 `json:"hubName"`
-	Open           int                    `json:"open"`
-	OpenBySeverity map[alert.Severity]int `json:"openBySeverity"`
-	OpenByType     map[string]int         `json:"openByType"`
-	Closed         int                    `json:"closed"`
-	Suppressed     int                    `json:"suppressed"`
-	LastAlertDay   string                 `json:"lastAlertDay,omitzero"`
-	LastChange     time.Time              `json:"lastChangeUtc,omitzero"`
-	LastConnection time.Time              `json:"lastConnectionUtc,omitzero"`
-}
-
-// newHubDocument returns h as programs read it.
-func newHubDocument(h hubState) hubDocument {
-	bySeverity := map[alert.Severity]int{}
-	for severity, n := range h.bySeverity {
-		bySeverity[cmp.Or(severity, "Unknown")] = n
-	}
-	return hubDocument{
-		h.name, h.open(), bySeverity, h.byType, h.closed, h.suppressed,
-		dated(h.last, time.DateOnly), h.heard[alert.Changes], h.heard[alert.Connections],
-	}
-}
-
-// dated writes a time in a layout, or "" if it is unknown.
-func dated(t time.Time, layout string) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.UTC().Format(layout)
-}
-
 // hubGrid returns hubs as a table for people.
-func hubGrid(hubs []hubState) grid {
+func hubGrid(hubs []fleet.Hub) grid {
 	number := func(title string) column { return column{title: title, right: true, whole: true} }
 	g := grid{
 		columns: []column{
@@ -180,17 +79,25 @@ func hubGrid(hubs []hubState) grid {
 		below: 9,
 	}
 	for _, h := range hubs {
-		high, medium, low := h.bySeverity[alert.High], h.bySeverity[alert.Medium], h.bySeverity[alert.Low]
-		row := []string{printable(h.name)}
-		for _, n := range []int{h.open(), high, medium, low, h.open() - high - medium - low, h.closed, h.suppressed} {
+		high, medium, low := h.BySeverity[alert.High], h.BySeverity[alert.Medium], h.BySeverity[alert.Low]
+		row := []string{printable(h.Name)}
+		for _, n := range []int{h.Open(), high, medium, low, h.Open() - high - medium - low, h.Closed, h.Suppressed} {
 			row = append(row, strconv.Itoa(n))
 		}
 		for _, when := range []string{
-			dated(h.last, time.DateOnly), dated(h.heard[alert.Changes], minutes), dated(h.heard[alert.Connections], minutes),
+			dated(h.Last, time.DateOnly), dated(h.Heard[alert.Changes], minutes), dated(h.Heard[alert.Connections], minutes),
 		} {
 			row = append(row, cmp.Or(when, "-"))
 		}
 		g.rows = append(g.rows, row)
 	}
 	return g
+}
+
+// dated writes a time in a layout, or "" if it is unknown.
+func dated(t time.Time, layout string) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(layout)
 }

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-	"iter"
 	"strings"
 	"testing"
 	"time"
@@ -12,48 +10,26 @@ import (
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/export"
+	"hubwatch/handlers/fleet"
 )
-
-// ledger is a reader of summaries, and of when hubs were heard of.
-type ledger struct {
-	alert.Reader
-	sums  []alert.Summary
-	heard []alert.Heard
-}
-
-func (l ledger) Summaries(context.Context, alert.Query) iter.Seq2[alert.Summary, error] {
-	return func(yield func(alert.Summary, error) bool) {
-		for _, sum := range l.sums {
-			if !yield(sum, nil) {
-				return
-			}
-		}
-	}
-}
-
-func (l ledger) LastHeard(context.Context) ([]alert.Heard, error) { return l.heard, nil }
 
 // TestHubs checks what people and programs see of a hub with alerts that was never heard
 // of, of one that is heard of and has none, and of one that has both.
 func TestHubs(t *testing.T) {
 	day := time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)
 	at := day.Add(8*time.Hour + 5*time.Second)
-	hubs, err := hubsSince(t.Context(), ledger{
-		sums: []alert.Summary{
+	hubs := fleet.Hubs(
+		[]alert.Summary{
 			{Hub: "old-hub", Day: day, Suppressed: 2},
 			{Hub: "plant-hub", Day: day, Counts: map[string]map[alert.Status]int{
 				detector.All[0].AlertType: {alert.Active: 1, alert.Resolved: 4}, "IoT_OfAnotherBuild": {alert.InProgress: 2},
 			}},
 		},
-		heard: []alert.Heard{
+		[]alert.Heard{
 			{Hub: "plant-hub", Source: alert.Changes, Event: at.Add(-time.Hour), Seen: at},
 			{Hub: "plant-hub", Source: alert.Connections, Event: at, Seen: at.Add(time.Hour)},
 			{Hub: "quiet-hub", Source: alert.Connections, Event: at, Seen: at},
-		},
-	}, day, detector.All)
-	if err != nil {
-		t.Fatal(err)
-	}
+		}, detector.All)
 	var out, object strings.Builder
 	if err := hubGrid(hubs).write(&out, 80); err != nil {
 		t.Fatal(err)
@@ -70,7 +46,7 @@ quiet-hub     0     0       0    0      0       0       0  -
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("(-want +have):\n%s", diff)
 	}
-	if err := export.WriteJSON(&object, export.Each(hubs[2:], newHubDocument)); err != nil {
+	if err := export.WriteJSON(&object, export.Each(hubs[2:], fleet.NewHubDocument)); err != nil {
 		t.Fatal(err)
 	}
 	want = `[
