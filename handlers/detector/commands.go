@@ -10,6 +10,16 @@ import (
 // This file has the commands that several detectors have. A test gives each of them to
 // az (commands_test.go).
 
+// CommandsFor returns what to do about an alert as commands, filled in from it. It
+// returns none if this build has no detector that finds such an alert.
+func CommandsFor(a alert.Alert) []remedy.Filled {
+	i := slices.IndexFunc(All, func(d Detector) bool { return d.Name == a.Detector })
+	if i < 0 {
+		return nil
+	}
+	return remedy.For(a, All[i].Commands)
+}
+
 // What commands need: "Needs " stands before it. The roles are in
 // https://learn.microsoft.com/azure/role-based-access-control/built-in-roles.
 const (

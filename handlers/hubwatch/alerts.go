@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hubwatch/handlers/alert"
 	"hubwatch/handlers/export"
 )
 
@@ -31,7 +32,7 @@ type choice struct {
 // Set implements pflag.Value.
 func (c *choice) Set(s string) error {
 	for _, word := range c.words {
-		if plainly(word) == plainly(s) {
+		if alert.Plain(word) == alert.Plain(s) {
 			c.word = word
 			return nil
 		}
@@ -49,9 +50,6 @@ func anyOf(words []string) string {
 	last := len(words) - 1
 	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
-
-// plainly returns a word as choices compare it: in-progress and InProgress are one.
-func plainly(word string) string { return strings.ToLower(strings.ReplaceAll(word, "-", "")) }
 
 // String implements pflag.Value.
 func (c *choice) String() string { return c.word }

@@ -4,12 +4,9 @@ import (
 	"fmt"
 	"io"
 	"runtime"
-	"slices"
 
 	"github.com/spf13/cobra"
 
-	"hubwatch/handlers/alert"
-	"hubwatch/handlers/detector"
 	"hubwatch/handlers/remedy"
 )
 
@@ -29,16 +26,6 @@ func addCommandsFlag(command *cobra.Command) *choice {
 	}
 	addChoice(command, shell, "", "commands for bash or powershell, or none")
 	return shell
-}
-
-// commandsFor returns what to do about an alert as commands, none if this build has no
-// detector that finds such an alert.
-func commandsFor(a alert.Alert) []remedy.Filled {
-	i := slices.IndexFunc(detector.All, func(d detector.Detector) bool { return d.Name == a.Detector })
-	if i < 0 {
-		return nil
-	}
-	return remedy.For(a, detector.All[i].Commands)
 }
 
 // goalTitles are the headings above the commands.

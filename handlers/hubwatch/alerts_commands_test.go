@@ -22,7 +22,7 @@ func TestCommandsOfHubwatch(t *testing.T) {
 			for _, kind := range []alert.EntityType{alert.DiagnosticSetting, alert.Device} {
 				a := someAlert()
 				a.Type, a.Detector, a.Entity = d.AlertType, d.Name, alert.Entity{Type: kind, Name: name}
-				for _, c := range commandsFor(a) {
+				for _, c := range detector.CommandsFor(a) {
 					line, err := c.Bash()
 					if err != nil || !strings.HasPrefix(line, "hubwatch ") {
 						continue
@@ -65,9 +65,9 @@ func TestCommandsAreCopied(t *testing.T) {
 		a := someAlert()
 		a.Entity.Name = "a  b'c"
 		var page strings.Builder
-		writeCommands(&page, 80, commandsFor(a), shell)
+		writeCommands(&page, 80, detector.CommandsFor(a), shell)
 		var want, have []string
-		for _, c := range commandsFor(a) {
+		for _, c := range detector.CommandsFor(a) {
 			line, err := c.Bash()
 			if shell == powerShell {
 				line, err = c.PowerShell()
@@ -93,7 +93,7 @@ func TestCommandsAreCopied(t *testing.T) {
 func TestCommandsOfUnknownDetector(t *testing.T) {
 	a := someAlert()
 	a.Detector = "CertificateRenamed"
-	if commands := commandsFor(a); commands != nil {
+	if commands := detector.CommandsFor(a); commands != nil {
 		t.Errorf("it has %d commands", len(commands))
 	}
 	writeCommands(io.Discard, 80, nil, bash)

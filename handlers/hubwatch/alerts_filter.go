@@ -2,16 +2,15 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/detector"
+	"hubwatch/handlers/fleet"
 )
 
 // alertFilter says which alerts a verb is about. Its flags are the same for all verbs.
@@ -63,7 +62,7 @@ func (f *alertFilter) addSuppressed(command *cobra.Command) {
 // addStatus gives a verb a flag about statuses.
 func (f *alertFilter) addStatus(command *cobra.Command, name, usage string) {
 	command.Flags().Var(&statusesFlag{statuses: &f.asked.Statuses}, name, usage)
-	register(command, name, statusWords())
+	register(command, name, alert.StatusWords())
 	f.names = append(f.names, name)
 }
 
@@ -113,39 +112,10 @@ func (f *alertFilter) query(detectors []detector.Detector) alert.Query {
 // alertType returns the alert type of the detector with this name. If there is no
 // such detector, it returns name.
 func alertType(detectors []detector.Detector, name string) string {
-	for _, d := range detectors {
-		if strings.EqualFold(d.Name, name) {
-			return d.AlertType
-		}
+	if d, ok := fleet.Named(detectors, name); ok {
+		return d.AlertType
 	}
 	return name
-}
-
-// words for several statuses.
-var statusGroups = map[string][]alert.Status{
-	"open":   {alert.Active, alert.InProgress},
-	"closed": {alert.Resolved, alert.Dismissed},
-}
-
-// statusWords are the words that a statusesFlag takes.
-func statusWords() []string {
-	words := []string{"open", "closed"}
-	for _, status := range alert.Statuses {
-		words = append(words, kebab(string(status)))
-	}
-	return words
-}
-
-// kebab returns a name in PascalCase as people type it: InProgress is in-progress.
-func kebab(name string) string {
-	var b strings.Builder
-	for i, r := range name {
-		if i > 0 && r >= 'A' && r <= 'Z' {
-			b.WriteByte('-')
-		}
-		b.WriteRune(r)
-	}
-	return strings.ToLower(b.String())
 }
 
 // statusesFlag is a flag that takes statuses, separated by commas. It adds to those
@@ -157,22 +127,13 @@ type statusesFlag struct {
 
 // Set implements pflag.Value.
 func (f *statusesFlag) Set(s string) error {
-	for word := range strings.SplitSeq(s, ",") {
-		found := statusGroups[strings.ToLower(word)]
-		for _, status := range alert.Statuses {
-			if plainly(word) == plainly(string(status)) {
-				found = []alert.Status{status}
-			}
-		}
-		if found == nil {
-			words := statusWords()
-			last := len(words) - 1
-			return fmt.Errorf("want %s or %s", strings.Join(words[:last], ", "), words[last])
-		}
-		for _, status := range found {
-			if !slices.Contains(*f.statuses, status) {
-				*f.statuses = append(*f.statuses, status)
-			}
+	found, err := alert.ParseStatuses(s)
+	if err != nil {
+		return err
+	}
+	for _, status := range found {
+		if !slices.Contains(*f.statuses, status) {
+			*f.statuses = append(*f.statuses, status)
 		}
 	}
 	f.text = s

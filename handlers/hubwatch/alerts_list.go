@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"time"
 
@@ -143,7 +142,7 @@ type moment struct {
 // Set implements pflag.Value.
 func (m *moment) Set(s string) (err error) {
 	m.text = s
-	*m.time, err = parseTime(s, m.now(), m.end)
+	*m.time, err = alert.ParseTime(s, m.now(), m.end)
 	return err
 }
 
@@ -152,28 +151,3 @@ func (m *moment) String() string { return m.text }
 
 // Type implements pflag.Value.
 func (m *moment) Type() string { return "time" }
-
-// duration matches how long ago something was, like 7d or 24h.
-var duration = regexp.MustCompile(`^(?:(\d{1,5})d)?(\S*)$`)
-
-// parseTime reads a time: RFC 3339, a date, or how long before now. A date is the
-// beginning of that day, or with end the last moment of that day.
-func parseTime(s string, now time.Time, end bool) (time.Time, error) {
-	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
-		return t, nil
-	}
-	if t, err := time.Parse(time.DateOnly, s); err == nil {
-		if end {
-			t = t.AddDate(0, 0, 1).Add(-1)
-		}
-		return t, nil
-	}
-	if m := duration.FindStringSubmatch(s); m != nil && s != "" {
-		days, _ := strconv.Atoi(cmp.Or(m[1], "0"))
-		rest, err := time.ParseDuration(cmp.Or(m[2], "0s"))
-		if err == nil && rest >= 0 {
-			return now.AddDate(0, 0, -days).Add(-rest), nil
-		}
-	}
-	return time.Time{}, errors.New("want 2026-02-01T08:00:00Z, 2026-02-01, or how long ago: 24h, 7d")
-}

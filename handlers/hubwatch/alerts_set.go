@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/export"
 )
 
 // via is how the history of an alert names this program.
@@ -20,13 +21,18 @@ const via = "cli"
 
 // newStatusChoice returns a flag that takes one status.
 func newStatusChoice(name string) *choice {
-	return &choice{name: name, words: statusWords()[len(statusGroups):]}
+	return &choice{name: name, words: kebabs(alert.Statuses)}
+}
+
+// kebabs returns words in PascalCase as people type them.
+func kebabs[T ~string](list []T) []string {
+	return export.Each(list, func(word T) string { return alert.Kebab(string(word)) })
 }
 
 // pascal returns the value among values that a choice names, or "".
 func pascal[T ~string](c *choice, values []T) T {
 	for _, v := range values {
-		if c.word != "" && plainly(string(v)) == plainly(c.word) {
+		if c.word != "" && alert.Plain(string(v)) == alert.Plain(c.word) {
 			return v
 		}
 	}

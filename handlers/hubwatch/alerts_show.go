@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/detector"
 	"hubwatch/handlers/export"
 	"hubwatch/handlers/remedy"
 )
@@ -95,7 +96,7 @@ func find(ctx context.Context, reader alert.Reader, ref reference, limit int) (w
 		return whole{}, err
 	}
 	evidence, n, err := newestEvidence(all, limit)
-	return whole{a, history, evidence, n, commandsFor(a)}, err
+	return whole{a, history, evidence, n, detector.CommandsFor(a)}, err
 }
 
 // newestEvidence returns the newest evidence, the newest first, and how many

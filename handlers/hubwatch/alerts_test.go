@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/detector"
 	"hubwatch/handlers/table"
 )
 
@@ -93,7 +94,7 @@ func TestFormats(t *testing.T) {
 	}
 	again := first
 	again.Status, again.StatusReason, again.StatusBy, again.StatusTime, again.Verdict, again.Changes = alert.Active, "it happened again", alert.Person{Name: "hubwatch"}, first.End, alert.Benign, 3
-	if err := writeAlert(&page, 80, whole{again, changes, evidence, 2, commandsFor(again)}, bash); err != nil {
+	if err := writeAlert(&page, 80, whole{again, changes, evidence, 2, detector.CommandsFor(again)}, bash); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "alert-80.text", page.String())
@@ -133,40 +134,6 @@ func (r single) Find(context.Context, alert.Ref) (alert.Alert, iter.Seq2[alert.E
 			}
 		}
 	}, nil
-}
-
-func TestParseTime(t *testing.T) {
-	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	for text, want := range map[string]string{
-		"2026-02-01T08:00:00Z":         "2026-02-01T08:00:00Z",
-		"2026-02-01T08:00:00.5+02:00":  "2026-02-01T06:00:00.5Z",
-		"2026-02-01":                   "2026-02-01T00:00:00Z",
-		"24h":                          "2026-02-28T12:00:00Z",
-		"7d":                           "2026-02-22T12:00:00Z",
-		"1d12h30m":                     "2026-02-27T23:30:00Z",
-		"0s":                           "2026-03-01T12:00:00Z",
-		"":                             "",
-		"d":                            "",
-		"7":                            "",
-		"-1h":                          "",
-		"7d-1h":                        "",
-		"yesterday":                    "",
-		"2026-02-30":                   "",
-		"2026-02-01 08:00:00":          "",
-		"999999d":                      "",
-		"2026-02-01T08:00:00":          "",
-		"99999999999999999999999h":     "",
-		"2026-02-01T08:00:00Z\u202e1h": "",
-	} {
-		got, err := parseTime(text, now, false)
-		if (err == nil) != (want != "") || err == nil && got.UTC().Format(time.RFC3339Nano) != want {
-			t.Errorf("%q is %v, error %v, want %q", text, got, err, want)
-		}
-	}
-	got, err := parseTime("2026-02-28", now, true)
-	if want := time.Date(2026, 2, 28, 23, 59, 59, 999999999, time.UTC); err != nil || !got.Equal(want) {
-		t.Errorf("the end of a day is %v, error %v, want %v", got, err, want)
-	}
 }
 
 // TestNewestEvidence gives newestEvidence much more evidence than it keeps, in
