@@ -9,6 +9,7 @@ import (
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/export"
+	"hubwatch/handlers/fleet"
 )
 
 // alertOutput is how a verb writes alerts: the flag --output, and --csv-raw if csv
@@ -73,17 +74,14 @@ func (o *alertOutput) write(w io.Writer, source string, alerts []alert.Alert) er
 
 // writeOne writes one alert. source is that of CloudEvents, and the text has commands
 // for shell.
-func (o *alertOutput) writeOne(w io.Writer, source, shell string, a whole) error {
+func (o *alertOutput) writeOne(w io.Writer, source, shell string, a fleet.Whole) error {
 	switch o.word {
 	case "text":
 		return writeAlert(w, width(w), a, shell)
 	case "json":
-		return export.WriteJSON(w, export.Detailed{
-			Alert: export.NewAlert(a.Alert), Evidence: export.Each(a.evidence, export.NewEvidence),
-			History: export.Each(a.history, export.NewChange), Commands: export.Each(a.commands, export.NewCommand),
-		})
+		return export.WriteJSON(w, a.Document())
 	case "ocsf":
-		return export.WriteJSON(w, export.NewDetectionFinding(a.Alert, a.evidence))
+		return export.WriteJSON(w, export.NewDetectionFinding(a.Alert, a.Evidence))
 	case "cloudevents":
 		return export.WriteJSON(w, export.NewCloudEvent(a.Alert, source))
 	}

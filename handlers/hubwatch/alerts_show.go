@@ -2,11 +2,9 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -17,7 +15,7 @@ import (
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/export"
-	"hubwatch/handlers/remedy"
+	"hubwatch/handlers/fleet"
 )
 
 // newAlertsShow returns the verb that shows one alert.
@@ -62,7 +60,11 @@ evidence without the events, and cloudevents (CloudEvents 1.0) has no evidence.`
 			if err != nil {
 				return err
 			}
-			found, err := find(command.Context(), a.Alerts, ref, limit)
+			whole, err := ref.resolve(command.Context(), a.Alerts)
+			if err != nil {
+				return err
+			}
+			found, err := fleet.Find(command.Context(), a.Alerts, whole, limit)
 			if err != nil {
 				return err
 			}
@@ -75,60 +77,10 @@ evidence without the events, and cloudevents (CloudEvents 1.0) has no evidence.`
 	return command
 }
 
-// whole is what is shown of one alert.
-type whole struct {
-	alert.Alert
-	history  []alert.History
-	evidence []alert.Evidence // the newest pieces, the newest first
-	n        int              // pieces of evidence in all
-	commands []remedy.Filled  // what to do
-}
-
-// find returns an alert, with at most limit pieces of its evidence. A limit of 0 means
-// all.
-func find(ctx context.Context, reader alert.Reader, ref reference, limit int) (whole, error) {
-	a, all, err := ref.find(ctx, reader)
-	if err != nil {
-		return whole{}, err
-	}
-	history, err := reader.History(ctx, a.Ref())
-	if err != nil {
-		return whole{}, err
-	}
-	evidence, n, err := newestEvidence(all, limit)
-	return whole{a, history, evidence, n, detector.CommandsFor(a)}, err
-}
-
-// newestEvidence returns the newest evidence, the newest first, and how many
-// pieces there are in all. It returns at most limit pieces, or all if limit is 0.
-// It keeps little more than it returns, because a device can fail to connect very
-// often on one day.
-func newestEvidence(all iter.Seq2[alert.Evidence, error], limit int) (newest []alert.Evidence, n int, err error) {
-	sort := func() {
-		slices.SortFunc(newest, func(a, b alert.Evidence) int {
-			return cmp.Or(b.Time.Compare(a.Time), strings.Compare(a.EventID, b.EventID))
-		})
-		if limit > 0 && len(newest) > limit {
-			newest = newest[:limit]
-		}
-	}
-	for e, err := range all {
-		if err != nil {
-			return nil, 0, err
-		}
-		n++
-		if newest = append(newest, e); limit > 0 && len(newest) >= limit+1000 {
-			sort()
-		}
-	}
-	sort()
-	return newest, n, nil
-}
-
 // writeAlert writes an alert for people, in lines of at most width characters:
 // what happened, the particulars, what to do, with commands for shell, the history, and
 // evidence.
-func writeAlert(w io.Writer, width int, a whole, shell string) error {
+func writeAlert(w io.Writer, width int, a fleet.Whole, shell string) error {
 	fmt.Fprintln(w, wrap(printable(a.DisplayName), width, ""))
 	fmt.Fprintln(w, wrap(fmt.Sprintf("%s, %s, %s", a.Severity, printable(string(a.Status)), seen(a.Alert)), width, ""))
 	fmt.Fprintln(w)
@@ -171,20 +123,20 @@ func writeAlert(w io.Writer, width int, a whole, shell string) error {
 		}
 	}
 
-	writeCommands(w, width, a.commands, shell)
+	writeCommands(w, width, detector.CommandsFor(a.Alert), shell)
 
-	if len(a.history) > 0 {
+	if len(a.History) > 0 {
 		fmt.Fprintln(w, "\nHistory, the oldest first")
-		writeHistory(w, width, "  ", a.history)
+		writeHistory(w, width, "  ", a.History)
 	}
 
 	fmt.Fprintf(w, "\nEvidence, the newest first: ")
-	if len(a.evidence) < a.n {
-		fmt.Fprintf(w, "%d of %s, see --evidence\n", len(a.evidence), plural(a.n, "event"))
+	if len(a.Evidence) < a.N {
+		fmt.Fprintf(w, "%d of %s, see --evidence\n", len(a.Evidence), plural(a.N, "event"))
 	} else {
-		fmt.Fprintln(w, plural(a.n, "event"))
+		fmt.Fprintln(w, plural(a.N, "event"))
 	}
-	return evidenceGrid(a.evidence).write(w, width)
+	return evidenceGrid(a.Evidence).write(w, width)
 }
 
 // addresses says from where an alert was seen, if that was more than one address: the

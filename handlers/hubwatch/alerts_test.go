@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"iter"
 	"os"
@@ -14,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hubwatch/handlers/alert"
-	"hubwatch/handlers/detector"
+	"hubwatch/handlers/fleet"
 	"hubwatch/handlers/table"
 )
 
@@ -94,12 +92,12 @@ func TestFormats(t *testing.T) {
 	}
 	again := first
 	again.Status, again.StatusReason, again.StatusBy, again.StatusTime, again.Verdict, again.Changes = alert.Active, "it happened again", alert.Person{Name: "hubwatch"}, first.End, alert.Benign, 3
-	if err := writeAlert(&page, 80, whole{again, changes, evidence, 2, detector.CommandsFor(again)}, bash); err != nil {
+	if err := writeAlert(&page, 80, fleet.Whole{Alert: again, History: changes, Evidence: evidence, N: 2}, bash); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "alert-80.text", page.String())
 	evidence[0].Properties, evidence[0].RawEvent, evidence[0].RawEventSHA256 = first.Properties, `{"id":"10"}`, strings.Repeat("0f", 32)
-	found, err := find(t.Context(), single{a: first, evidence: evidence, changes: changes}, reference{first.Ref(), true}, 20)
+	found, err := fleet.Find(t.Context(), single{a: first, evidence: evidence, changes: changes}, first.Ref(), 20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,40 +132,6 @@ func (r single) Find(context.Context, alert.Ref) (alert.Alert, iter.Seq2[alert.E
 			}
 		}
 	}, nil
-}
-
-// TestNewestEvidence gives newestEvidence much more evidence than it keeps, in
-// any order.
-func TestNewestEvidence(t *testing.T) {
-	const n = 5000
-	day := time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)
-	all := func(yield func(alert.Evidence, error) bool) {
-		for i := range n {
-			k := i * 7919 % n // any order: 7919 and 5000 have no common divisor
-			if !yield(alert.Evidence{EventID: fmt.Sprint(k), Time: day.Add(time.Duration(k) * time.Second)}, nil) {
-				return
-			}
-		}
-	}
-	for _, limit := range []int{0, 1, 20, n, n + 1} {
-		newest, found, err := newestEvidence(all, limit)
-		want := n
-		if limit > 0 {
-			want = min(n, limit)
-		}
-		if err != nil || found != n || len(newest) != want {
-			t.Fatalf("limit %d: %d of %d, error %v, want %d of %d", limit, len(newest), found, err, want, n)
-		}
-		for i, e := range newest {
-			if e.EventID != fmt.Sprint(n-1-i) {
-				t.Fatalf("limit %d: at %d stands %s", limit, i, e.EventID)
-			}
-		}
-	}
-	broken := errors.New("broken")
-	if _, _, err := newestEvidence(func(yield func(alert.Evidence, error) bool) { yield(alert.Evidence{}, broken) }, 1); !errors.Is(err, broken) {
-		t.Errorf("error %v, want %v", err, broken)
-	}
 }
 
 // endless is a reader of many alerts that counts how many are drawn.

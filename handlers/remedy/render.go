@@ -14,7 +14,7 @@ func (f Filled) Bash() (string, error) {
 	}
 	words := make([]string, len(f.args))
 	for i, a := range f.args {
-		words[i] = bashQuote(a.value)
+		words[i] = Quote(a.value)
 		if a.option != "" {
 			words[i] = a.option + "=" + words[i]
 		}
@@ -29,9 +29,9 @@ func (f Filled) Bash() (string, error) {
 // bashPlain is a text that means itself in bash without quotes.
 var bashPlain = regexp.MustCompile(`^[A-Za-z0-9_./:@%+-]+$`)
 
-// bashQuote quotes a text for bash. Nothing has a meaning between single quotes, except
+// Quote quotes a text for bash, if it needs quotes. Nothing has a meaning between single quotes, except
 // the single quote (https://www.gnu.org/software/bash/manual/html_node/Single-Quotes.html).
-func bashQuote(s string) string {
+func Quote(s string) string {
 	if bashPlain.MatchString(s) {
 		return s
 	}
