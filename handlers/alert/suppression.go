@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"hubwatch/handlers/secret"
 )
 
 // Suppression is a rule of people: occurrences that it matches are kept and counted,
@@ -43,7 +45,8 @@ type Suppression struct {
 
 // Limits of a suppression.
 const (
-	mostOwner = 200 // characters
+	mostOwner     = 200  // characters
+	mostCondition = 1000 // characters; no name that Azure has is longer
 	// longestSuppression is how long a suppression lasts at most. A pipeline that is
 	// still there a year later is worth another look.
 	longestSuppression = 366 * 24 * time.Hour
@@ -79,6 +82,14 @@ func (s Suppression) Check() error {
 
 // checkConditions returns what is wrong with the conditions.
 func (s Suppression) checkConditions() error {
+	for _, name := range []string{s.AlertType, s.Hub, s.Entity, s.Actor} {
+		switch {
+		case utf8.RuneCountInString(name) > mostCondition:
+			return fmt.Errorf("condition %.40q…: %d characters, want at most %d", name, utf8.RuneCountInString(name), mostCondition)
+		case secret.Visible(name) != name:
+			return fmt.Errorf("condition %q: has a character that cannot be seen: want the part before it and a *", name)
+		}
+	}
 	switch {
 	case s.EntityType != "" && !slices.Contains(EntityTypes, s.EntityType):
 		return fmt.Errorf("kind of entity %q: want %s", s.EntityType, anyOf(EntityTypes))

@@ -67,6 +67,9 @@ func TestSuppressionCheck(t *testing.T) {
 		"all addresses of IPv6":         {func(s *Suppression) { s.Addresses = netip.MustParsePrefix("::/0") }, "every address"},
 		"an IPv4 range in another form": {func(s *Suppression) { s.Addresses = netip.MustParsePrefix("::ffff:203.0.113.0/120") }, "in the form of IPv4"},
 		"a range alone":                 {func(s *Suppression) { wide(s); s.Addresses = netip.MustParsePrefix("203.0.113.0/24") }, ""},
+		"a hidden character":            {func(s *Suppression) { s.Entity = "root\u202eac" }, `"root\u202eac": has a character that cannot be seen`},
+		"a control character":           {func(s *Suppression) { s.Actor = "a\x1b[2Jb" }, "cannot be seen"},
+		"no name":                       {func(s *Suppression) { s.Hub = strings.Repeat("h", 1001) }, "1001 characters"},
 		"a hub alone":                   {func(s *Suppression) { wide(s); s.AlertType, s.Hub = "", "contoso-hub" }, ""},
 	} {
 		s := pipeline()
