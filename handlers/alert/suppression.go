@@ -118,8 +118,8 @@ func (s Suppression) End() time.Time {
 // gets the same answer. A suppression that Check refuses matches nothing.
 func (s Suppression) Matches(o Occurrence) bool {
 	at := o.Event.Time
-	return s.Check() == nil && !at.Before(s.Starts) && at.Before(s.End()) &&
-		s.matches(o.Type, o.Finding) && (!s.Addresses.IsValid() || s.holds(o.ActorIPAddress))
+	return !at.Before(s.Starts) && at.Before(s.End()) && s.matches(o.Type, o.Finding) &&
+		(!s.Addresses.IsValid() || s.holds(o.ActorIPAddress)) && s.Check() == nil
 }
 
 // MatchesAlert reports whether all occurrences of the alert meet the conditions, at any

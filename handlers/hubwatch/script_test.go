@@ -19,6 +19,7 @@ import (
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/app"
+	"hubwatch/handlers/judge"
 	"hubwatch/handlers/local/azurite"
 )
 
@@ -68,7 +69,7 @@ func seed(write func(a *app.App, first, second string, body []byte) error) {
 // deliver judges an event, or a message of resource logs, as a function of the
 // handler would. If status is not "Active", it gives that status to the alerts.
 func deliver(a *app.App, function, status string, body []byte) error {
-	j := a.Judge()
+	j := a.Judge(judge.NewAllRules(a.Suppressions, func(what string, err error) { fmt.Fprintln(os.Stderr, what, err) }))
 	redriven, err := j.Redrive(context.Background(), a.Detectors, alert.Quarantined{Function: function, Body: body})
 	if err != nil {
 		return err
@@ -120,7 +121,7 @@ func TestScripts(t *testing.T) {
 			n := tables.Add(1)
 			bin, _, _ := strings.Cut(env.Getenv("PATH"), string(os.PathListSeparator))
 			env.Vars = append(env.Vars, "BIN="+bin, "SAMPLES="+samples, "SSL_CERT_FILE="+certificate, "ENDPOINT="+service.Endpoint(),
-				"AlertsStorage="+service.ConnectionString(), fmt.Sprintf("AlertsTable=alerts%d", n), fmt.Sprintf("QuarantineTable=quarantine%d", n))
+				"AlertsStorage="+service.ConnectionString(), fmt.Sprintf("AlertsTable=alerts%d", n), fmt.Sprintf("QuarantineTable=quarantine%d", n), fmt.Sprintf("SuppressionsTable=suppressions%d", n))
 			for _, variable := range identity.Env() {
 				env.Vars = append(env.Vars, "THE_"+variable)
 			}

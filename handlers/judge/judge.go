@@ -26,19 +26,21 @@ type Judge struct {
 	// what Alerts records; nil for Alerts. Redrive records all with Alerts.
 	Failures   alert.Recorder
 	Quarantine alert.Quarantine // for what can never be judged
+	Rules      *Rules           // of which alerts nobody is told; nil for none
 }
 
-// settle records what a detector found in an event, and returns the occurrences that
-// the store has. reason says why the event, or a part of it, belongs into the
+// settle records what a detector found in an event, with the suppression that each
+// occurrence falls under, and returns the occurrences that the store has. reason says why the event, or a part of it, belongs into the
 // quarantine: the detector could not judge it, or the store rejected an occurrence.
 // reason is nil if the event does not belong there. err means that the event has to
 // be judged again; err also says what reason would have said.
-func settle(ctx context.Context, alerts alert.Recorder, v detector.Verdict) (found []alert.Occurrence, reason, err error) {
+func (j Judge) settle(ctx context.Context, v detector.Verdict) (found []alert.Occurrence, reason, err error) {
 	reason = v.Err
 	if len(v.Occurrences) == 0 {
 		return nil, reason, nil
 	}
-	recorded, err := alerts.Record(ctx, v.Occurrences...)
+	j.Rules.suppress(ctx, v.Occurrences)
+	recorded, err := j.Alerts.Record(ctx, v.Occurrences...)
 	for i, r := range recorded {
 		if r.Outcome == alert.Rejected {
 			reason = errors.Join(reason, r.Err)
@@ -89,13 +91,17 @@ func (j Judge) event(ctx context.Context, out *host.Outcome, in host.Invocation,
 	if out.EventID == "" {
 		out.EventID = v.Event.ID
 	}
-	found, reason, err := settle(ctx, j.Alerts, v)
+	found, reason, err := j.settle(ctx, v)
 	if err != nil {
 		return err
 	}
 	out.Findings += len(found)
 	for _, o := range found {
-		out.Notes = append(out.Notes, fmt.Sprintf("%s alert %s: %s", o.Severity, o.ID, o.DisplayName))
+		note := fmt.Sprintf("%s alert %s: %s", o.Severity, o.ID, o.DisplayName)
+		if o.SuppressedBy != "" {
+			note += ", under suppression " + o.SuppressedBy
+		}
+		out.Notes = append(out.Notes, note)
 	}
 	switch {
 	case reason != nil:
