@@ -77,11 +77,11 @@ func (s Suppression) Check() error {
 	case s.Expires.Sub(s.Starts) > longestSuppression, s.Expires.Sub(s.Created) > longestSuppression:
 		return fmt.Errorf("it expires at %s, want at most 366 days", s.Expires.UTC().Format(time.RFC3339))
 	}
-	return s.checkConditions()
+	return s.CheckConditions()
 }
 
-// checkConditions returns what is wrong with the conditions.
-func (s Suppression) checkConditions() error {
+// CheckConditions is Check for the conditions alone.
+func (s Suppression) CheckConditions() error {
 	for _, name := range []string{s.AlertType, s.Hub, s.Entity, s.Actor} {
 		switch {
 		case utf8.RuneCountInString(name) > mostCondition:
@@ -126,7 +126,7 @@ func (s Suppression) Matches(o Occurrence) bool {
 // time: whether the suppression would have hidden the alert, if it had been there. An
 // alert with more addresses than it names does not meet a range.
 func (s Suppression) MatchesAlert(a Alert) bool {
-	return s.checkConditions() == nil && s.matches(a.Type, a.Finding) &&
+	return s.CheckConditions() == nil && s.matches(a.Type, a.Finding) &&
 		(!s.Addresses.IsValid() || !a.MoreActorIPAddresses && !slices.ContainsFunc(a.addresses(), func(address string) bool { return !s.holds(address) }))
 }
 

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -8,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -39,6 +42,7 @@ wrong. It shows no keys, and ends with 1 if a setting is wrong.`,
 				}
 				wrong += checkRead(out, "table of alerts", a.Alerts.List(command.Context(), alert.Query{}))
 				wrong += checkRead(out, "table of the quarantine", a.Quarantine.List(command.Context(), table.QuarantineQuery{}))
+				wrong += checkRead(out, "table of suppressions", suppressionsOf(command.Context(), a.Suppressions))
 			}
 			if wrong > 0 {
 				return errSaid
@@ -142,6 +146,23 @@ func faultsOf(err error) map[string][]string {
 		add(err)
 	}
 	return faults
+}
+
+// suppressionsOf returns the suppressions of a store one by one, or what is wrong
+// with its rows.
+func suppressionsOf(ctx context.Context, store alert.Suppressions) iter.Seq2[alert.Suppression, error] {
+	return func(yield func(alert.Suppression, error) bool) {
+		all, broken, err := store.List(ctx, time.Time{})
+		if err = errors.Join(err, errors.Join(broken...)); err != nil {
+			yield(alert.Suppression{}, err)
+			return
+		}
+		for _, s := range all {
+			if !yield(s, nil) {
+				return
+			}
+		}
+	}
 }
 
 // checkRead reads a row and writes the result. It returns 1 if reading fails, and

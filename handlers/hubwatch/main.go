@@ -146,7 +146,7 @@ in the command line.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	group(root, newAlerts(o), newQuarantine(o), newDoctor(), newCheck(o))
+	group(root, newAlerts(o), newSuppressions(o), newQuarantine(o), newDoctor(), newCheck(o))
 	root.PersistentFlags().Var(&accountFlag{&o.account}, "account", "storage account to read instead of the one in the settings: its `name` or its table endpoint")
 	showVersion := root.Flags().Bool("version", false, "print the version of hubwatch and the SHA-256 of this program")
 	withoutVerb := root.RunE
