@@ -61,7 +61,7 @@ start: app $(AZURITE)
 	func start --script-root $(BUILD)
 
 ## Change it
-.PHONY: detector generate lint test fuzz audit check
+.PHONY: detector generate lint test az fuzz audit check
 
 ## detector: files for a new detector: make detector NAME=CertificateRenamed
 detector:
@@ -84,8 +84,19 @@ lint:
 	go run $(ACTIONLINT) -shellcheck= -pyflakes= .github/workflows/*.yml
 
 ## test: all tests, including end to end against Azurite
-test: app $(AZURITE)
+test: app az $(AZURITE)
 	HUBWATCH_AZURITE=required go test -race -timeout 20m ./...
+
+## az: the Azure CLI, which parses the commands that hubwatch shows
+#
+# That needs no login. As root where there is apt-get, it is installed if it is missing.
+# Elsewhere the tests that need it are skipped, unless HUBWATCH_AZ is "required".
+az:
+	@command -v az >/dev/null || if test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends azure-cli >/dev/null; \
+	else \
+		echo "some tests are skipped without az, the Azure CLI: https://learn.microsoft.com/cli/azure/install-azure-cli"; \
+	fi
 
 ## fuzz: each parser of what comes from outside, for FUZZTIME (30s)
 #

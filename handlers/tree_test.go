@@ -31,11 +31,12 @@ const module = "hubwatch/handlers"
 // rank of its own. The stand-ins below local have one, because they know nothing
 // of the code that they test.
 var ranks = map[string]int{
-	".": 7, "hubwatch": 7, "local": 7, "tools": 7, "reliability": 7, "infra": 7,
-	"doctor": 6,
-	"app":    5,
-	"judge":  4, "cases": 4,
-	"detector": 3, "relay": 3, "table": 3, "host": 3,
+	".": 8, "hubwatch": 8, "local": 8, "tools": 8, "reliability": 8, "infra": 8,
+	"doctor": 7,
+	"app":    6,
+	"judge":  5, "cases": 5,
+	"detector": 4, "relay": 4, "table": 4, "host": 4,
+	"remedy":     3,
 	"connection": 2, "alert": 2,
 	"event":  1,
 	"secret": 0, "version": 0,
@@ -137,7 +138,7 @@ func TestImportsPointOneWay(t *testing.T) {
 func TestDetectorsCannotTalk(t *testing.T) {
 	const why = "What decides about events is pure, so that a case file says all there is to know about what it does, " +
 		"and so that no event can make it reach out: the network is for host and table"
-	for _, name := range []string{"event", "connection", "alert", "detector", "relay"} {
+	for _, name := range []string{"event", "connection", "alert", "remedy", "detector", "relay"} {
 		root := module + "/" + name
 		for dependency, chain := range dependencies(t, root) {
 			if dependency == "net/http" || strings.HasPrefix(dependency, "github.com/Azure/") || strings.HasPrefix(dependency, "github.com/AzureAD/") {
@@ -243,7 +244,7 @@ func TestDetectorsHaveNoSurroundings(t *testing.T) {
 		"math/rand": "chance", "math/rand/v2": "chance", "crypto/rand": "chance",
 	}
 	for _, p := range tree(t) {
-		if !slices.Contains([]string{"secret", "event", "connection", "alert", "detector", "relay"}, p.folder) {
+		if !slices.Contains([]string{"secret", "event", "connection", "alert", "remedy", "detector", "relay"}, p.folder) {
 			continue
 		}
 		for imported, file := range p.imports() {

@@ -183,8 +183,12 @@ func (o *Occurrence) Redact() {
 	}
 }
 
-// nameProperties are the properties that hold names of the caller.
-var nameProperties = map[string]bool{"ActorObjectId": true, "ActorApplicationId": true, "ActorResourceId": true}
+// nameProperties are the properties that hold names: of the caller, and of what gave
+// the caller the right.
+var nameProperties = map[string]bool{
+	"ActorObjectId": true, "ActorApplicationId": true, "ActorResourceId": true,
+	"RoleAssignmentId": true, "RoleAssignmentScope": true, "RoleDefinitionId": true, "RolePrincipalId": true,
+}
 
 // Day is the UTC day for which an occurrence counts: the day of its event. So a
 // late delivery joins the right alert.

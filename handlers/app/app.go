@@ -18,6 +18,9 @@ import (
 // The tables implement the stores.
 var (
 	_ alert.Recorder     = (*table.Alerts)(nil)
+	_ alert.Reader       = (*table.Alerts)(nil)
+	_ alert.Editor       = (*table.Alerts)(nil)
+	_ alert.Listener     = (*table.Alerts)(nil)
 	_ alert.Quarantine   = (*table.Quarantine)(nil)
 	_ alert.Suppressions = (*table.Suppressions)(nil)
 )
@@ -69,7 +72,7 @@ func (c Config) Open() (*App, error) {
 // suppressions: judge.NewRules for the handler, judge.NewAllRules to redrive, nil for
 // none.
 func (a *App) Judge(rules *judge.Rules) judge.Judge {
-	return judge.Judge{Alerts: a.Alerts, Failures: a.Failures, Quarantine: a.Quarantine, Rules: rules}
+	return judge.Judge{Alerts: a.Alerts, Failures: a.Failures, Quarantine: a.Quarantine, Rules: rules, Listener: a.Alerts}
 }
 
 // Lanes of the functions. A device that fails to connect can make as many events as

@@ -1,8 +1,11 @@
 package detector
 
 import (
+	"slices"
+
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/event"
+	"hubwatch/handlers/remedy"
 )
 
 // CertificateAddFailed reports an unsuccessful attempt to add a certificate to
@@ -19,6 +22,10 @@ var CertificateAddFailed = Detector{
 		"Look up the correlation id in the activity log of the hub: it says why the attempt failed.",
 		"Make sure that only people who need it may change the certificates of the hub.",
 	},
+	Commands: slices.Concat(investigateOperation, []remedy.Command{
+		as(remedy.Investigate, listCertificates),
+		as(remedy.Verify, listCertificates),
+	}, stopActor),
 	Limits: "The event does not say why the attempt failed. Microsoft does not document whether a request that is " +
 		"refused for lack of rights becomes an event. Cancelled deployments are not reported.",
 	On: Trigger{

@@ -2,9 +2,11 @@ package detector
 
 import (
 	"fmt"
+	"slices"
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/event"
+	"hubwatch/handlers/remedy"
 )
 
 // CertificateAdded reports that the certificate of an authority was added to an IoT
@@ -22,6 +24,21 @@ var CertificateAdded = Detector{
 		"If the addition was not planned, delete the certificate from the hub, and look for devices that have connected with it since.",
 		"Take away the actor's right to change certificates, change their credentials, and tell your security team.",
 	},
+	Commands: slices.Concat([]remedy.Command{
+		only(as(remedy.Investigate, listCertificates), alert.IoTHub),
+		as(remedy.Investigate, showCertificate),
+		as(remedy.Investigate, queryDevices("List the devices that were active since, and how they authenticate themselves.",
+			remedy.Text(" WHERE lastActivityTime > '"), remedy.Start, remedy.Text("'"))),
+	}, investigateOperation, []remedy.Command{
+		as(remedy.Fix, keepCertificate),
+		as(remedy.Fix, showCertificateETag),
+		when(unplanned, as(remedy.Fix, deleteCertificate)),
+		as(remedy.Verify, listCertificates),
+		as(remedy.Undo, addCertificate(remedy.Copy)),
+		as(remedy.Undo, showCertificateETag),
+		as(remedy.Undo, startVerification),
+		as(remedy.Undo, finishVerification),
+	}, stopActor),
 	Limits: "The event has neither the certificate nor its thumbprint. Azure uses one operation for adding, replacing " +
 		"and marking as verified. ChangeKind is a hint: it says updated if the event describes the request, which Microsoft " +
 		"documents for updates only, and created if it does not. Certificates of provisioning services are not watched.",

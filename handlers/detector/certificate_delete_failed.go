@@ -1,8 +1,11 @@
 package detector
 
 import (
+	"slices"
+
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/event"
+	"hubwatch/handlers/remedy"
 )
 
 // CertificateDeleteFailed reports an unsuccessful attempt to delete a
@@ -19,6 +22,11 @@ var CertificateDeleteFailed = Detector{
 		"Look up the correlation id in the activity log of the hub: it says why the attempt failed.",
 		"Make sure that only people who need it may change the certificates of the hub.",
 	},
+	Commands: slices.Concat(investigateOperation, []remedy.Command{
+		only(as(remedy.Investigate, listCertificates), alert.IoTHub),
+		as(remedy.Investigate, showCertificate),
+		as(remedy.Verify, showCertificate),
+	}, stopActor, lockHub),
 	Limits: "The event does not say why the attempt failed. Microsoft does not document whether a request that is " +
 		"refused for lack of rights becomes an event. Cancelled deployments are not reported.",
 	On: Trigger{

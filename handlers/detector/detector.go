@@ -11,6 +11,7 @@ import (
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/event"
+	"hubwatch/handlers/remedy"
 )
 
 // Detector looks for one thing in one kind of event. It is a variable of this
@@ -38,8 +39,11 @@ type Detector struct {
 	// Description says why the alert matters, in full sentences.
 	Description string
 	Remediation []string // what to do about the alert, step by step
-	Limits      string   // what the detector cannot see or tell, for the catalogue
-	On          Trigger  // the events it is run on
+	// Commands are what to do about the alert as command lines. commands.go has those
+	// that several detectors have.
+	Commands []remedy.Command
+	Limits   string  // what the detector cannot see or tell, for the catalogue
+	On       Trigger // the events it is run on
 	// Detect returns what it found in an event that On matches, and nothing and
 	// no error if there is nothing to report. An error means that the event, or a
 	// part of it, cannot be judged, now or later: the event is quarantined. Findings

@@ -20,6 +20,7 @@ var DeviceCertificateExpired = Detector{
 		"If it was the device, renew its certificate, and see which other certificates expire next.",
 		"If it was not the device, find out who had the key of the old certificate, and make sure that the hub no longer trusts that certificate.",
 	},
+	Commands: renewThumbprints,
 	Limits: "A developer of Microsoft states (Azure/iotedge#621) that IoT Hub checks the validity of a certificate besides its thumbprint. Microsoft publishes no " +
 		"sentence that says that a certificate has expired. hubwatch takes plain phrases as stated, for example " +
 		"\"certificate has expired\". It infers an expired certificate from 401003 on deviceDisconnect of a session that used X.509, " +

@@ -21,6 +21,7 @@ var DeviceCertificateMismatch = Detector{
 		"If nobody renewed the certificate, treat the device's identity as under attack: compare the address with the " +
 			"device's usual address, and replace the device's certificate if somebody may know its key.",
 	},
+	Commands: renewThumbprints,
 	Limits: "Microsoft states the sentence that clients see (\"Thumbprint does not match configuration\"), and documents 401002 and " +
 		"401003 as errors of authorization. hubwatch infers that a log record repeats that sentence. It also infers a wrong " +
 		"thumbprint from 401002 or 401003 on deviceConnect with X.509 and without a sentence; the cause may also be an expired " +

@@ -1,8 +1,11 @@
 package detector
 
 import (
+	"slices"
+
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/connection"
+	"hubwatch/handlers/remedy"
 )
 
 // DeviceTokenExpired reports that a device used a shared access signature that has
@@ -22,6 +25,13 @@ var DeviceTokenExpired = Detector{
 			"A hub compares the expiry of a token with the hub's own clock.",
 		"If it was not the device, generate new keys for it and find out where the token was read.",
 	},
+	Commands: slices.Concat(investigateConnection, []remedy.Command{
+		when(notTheDevice, as(remedy.Fix, renewKey("Renew the secondary key, and move the device to it. The device can use the primary key meanwhile. A renewed key has no undo.", "secondary"))),
+		when("the device uses the new secondary key", destructive(as(remedy.Fix, renewKey("Renew the primary key, which somebody else may know. A renewed key has no undo.", "primary")))),
+		when(notTheDevice, as(remedy.Fix, renewModuleKey("Renew the secondary key of the module, and move the module to it. A renewed key has no undo.", "secondary"))),
+		when("the module uses the new secondary key", destructive(as(remedy.Fix, renewModuleKey("Renew the primary key of the module, which somebody else may know. A renewed key has no undo.", "primary")))),
+		as(remedy.Fix, showDeviceETag),
+	}, stopDevice, verifyConnection),
 	Limits: "Microsoft states that a hub ends an MQTT session with 401003 when its token expires, and that some of its SDKs " +
 		"wait for that before they renew the token. Healthy devices with the .NET or Java SDK do so about every hour, which " +
 		"makes one alert per device and day. hubwatch infers everything else: that 401003 on deviceDisconnect means an " +

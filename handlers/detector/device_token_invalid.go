@@ -1,8 +1,11 @@
 package detector
 
 import (
+	"slices"
+
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/connection"
+	"hubwatch/handlers/remedy"
 )
 
 // DeviceTokenInvalid reports that a device used a shared access signature that was
@@ -19,6 +22,13 @@ var DeviceTokenInvalid = Detector{
 		"See whether other devices were refused from the same address. Many devices from one address are an attack.",
 		"If the device is healthy and connected, the attempt was probably made by somebody else: allow only the networks of your devices in the hub's IP filter.",
 	},
+	Commands: slices.Concat(investigateConnection, []remedy.Command{
+		as(remedy.Fix, showDeviceETag),
+	}, stopDevice, []remedy.Command{
+		when(leaked, destructive(as(remedy.Fix, renewKey("Renew both keys of the device and of its modules. They cannot connect until they have the new keys. A renewed key has no undo.",
+			"both", text("include-modules", "true"))))),
+		when(leaked, destructive(as(remedy.Fix, renewModuleKey("Renew both keys of the module. It cannot connect until it has a new key. A renewed key has no undo.", "both")))),
+	}, verifyConnection),
 	Limits: "Microsoft states the sentence that clients see (\"The specified SAS token has an invalid signature. It does not match " +
 		"either the primary or secondary key.\"), and documents 401002 and 401003 as errors of authorization. hubwatch infers that a " +
 		"log record repeats that sentence. It also infers an invalid signature from 401002 or 401003 on deviceConnect with a " +

@@ -1,8 +1,11 @@
 package detector
 
 import (
+	"slices"
+
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/event"
+	"hubwatch/handlers/remedy"
 )
 
 // DiagnosticSettingChanged reports an attempt to add or edit a diagnostic
@@ -21,6 +24,16 @@ var DiagnosticSettingChanged = Detector{
 		"If the change was not planned, put the setting back, make sure that only people who need it may change " +
 			"diagnostic settings, and tell your security team.",
 	},
+	Commands: slices.Concat([]remedy.Command{
+		as(remedy.Investigate, listSettings),
+		as(remedy.Investigate, showSetting),
+	}, investigateOperation, []remedy.Command{
+		when("the setting is not yours", as(remedy.Fix, deleteSetting)),
+		when("the setting is yours, and somebody edited it", destructive(as(remedy.Fix, createSetting))),
+		as(remedy.Verify, listSettings),
+		as(remedy.Verify, runDoctor),
+		as(remedy.Undo, createSetting),
+	}, stopActor),
 	Limits: "The event says neither what the setting was, nor what it is now, nor why an attempt failed. Settings of other resources " +
 		"are not watched.",
 	On: Trigger{

@@ -1,8 +1,11 @@
 package detector
 
 import (
+	"slices"
+
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/event"
+	"hubwatch/handlers/remedy"
 )
 
 // DiagnosticSettingDeleted reports an attempt to delete a diagnostic setting of
@@ -19,6 +22,14 @@ var DiagnosticSettingDeleted = Detector{
 		"If the deletion succeeded and was not planned, create the setting again. Logs of the time until then are lost for good.",
 		"Make sure that only people who need it may change diagnostic settings, and tell your security team.",
 	},
+	Commands: slices.Concat([]remedy.Command{
+		as(remedy.Investigate, listSettings),
+	}, investigateOperation, []remedy.Command{
+		when("the setting is gone, and nobody planned that", as(remedy.Fix, createSetting)),
+		as(remedy.Verify, listSettings),
+		as(remedy.Verify, runDoctor),
+		as(remedy.Undo, deleteSetting),
+	}, stopActor, lockHub),
 	Limits: "The event says neither what the setting was, nor why an attempt failed. Settings of other resources are " +
 		"not watched.",
 	On: Trigger{

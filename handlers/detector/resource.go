@@ -162,7 +162,7 @@ func (o operation) finding(what string, properties map[string]string) []alert.Fi
 	if o.ClientAddress != "" {
 		who += " from " + event.Shorten(o.ClientAddress)
 	}
-	if o.RolePrincipalID == "" || o.RolePrincipalID == o.Actor.ObjectID {
+	if o.RoleAssignmentID == "" && (o.RolePrincipalID == "" || o.RolePrincipalID == o.Actor.ObjectID) {
 		o.RolePrincipalID, o.RolePrincipalType = "", "" // They say nothing that is new.
 	}
 	p := map[string]string{"OperationName": o.Name}
@@ -170,15 +170,18 @@ func (o operation) finding(what string, properties map[string]string) []alert.Fi
 		p[name] = value
 	}
 	for name, value := range map[string]string{
-		"ActorType":          string(o.Actor.Type),
-		"ActorObjectId":      o.Actor.ObjectID,
-		"ActorApplicationId": o.Actor.ApplicationID,
-		"ActorResourceId":    o.Actor.ResourceID,
-		"ActorRole":          o.Role,
-		"RolePrincipalId":    o.RolePrincipalID,
-		"RolePrincipalType":  o.RolePrincipalType,
-		"UnreadableSubject":  o.subject,
-		"UnreadableMembers":  strings.Join(o.Unreadable, ", "),
+		"ActorType":           string(o.Actor.Type),
+		"ActorObjectId":       o.Actor.ObjectID,
+		"ActorApplicationId":  o.Actor.ApplicationID,
+		"ActorResourceId":     o.Actor.ResourceID,
+		"ActorRole":           o.Role,
+		"RolePrincipalId":     o.RolePrincipalID,
+		"RolePrincipalType":   o.RolePrincipalType,
+		"RoleAssignmentId":    o.RoleAssignmentID,
+		"RoleAssignmentScope": o.RoleAssignmentScope,
+		"RoleDefinitionId":    o.RoleDefinitionID,
+		"UnreadableSubject":   o.subject,
+		"UnreadableMembers":   strings.Join(o.Unreadable, ", "),
 	} {
 		if value != "" {
 			p[name] = value

@@ -26,6 +26,12 @@ type Operation struct {
 	Role              string
 	RolePrincipalID   string // may be empty
 	RolePrincipalType string // User, Group or ServicePrincipal; may be empty
+	// RoleAssignmentID names the role assignment: a GUID, or a resource id, as the event
+	// has it. RoleAssignmentScope is where the assignment was made, which may be above
+	// the resource. RoleDefinitionID names the role. All may be empty.
+	RoleAssignmentID    string
+	RoleAssignmentScope string
+	RoleDefinitionID    string
 	// HTTPRequest tells whether the event describes the request. The schema says
 	// that it does so only for an update of an existing resource and for a
 	// deletion.
@@ -157,6 +163,9 @@ func DecodeOperation(data jsontext.Value) (Operation, error) {
 	o.Role = text(evidence["role"])
 	o.RolePrincipalID = canonicalID(text(evidence["principalId"]))
 	o.RolePrincipalType = text(evidence["principalType"])
+	o.RoleAssignmentID = canonicalID(text(evidence["roleAssignmentId"]))
+	o.RoleAssignmentScope = text(evidence["roleAssignmentScope"])
+	o.RoleDefinitionID = canonicalID(text(evidence["roleDefinitionId"]))
 	o.Actor = decodeActor(claims)
 	o.ClientAddress = cmp.Or(text(request["clientIpAddress"]), firstOf(claims, addressClaims))
 	return o, nil

@@ -221,13 +221,16 @@ func TestActor(t *testing.T) {
 }
 
 // TestRolePrincipal checks that the principal of the role assignment is told apart
-// from the caller.
+// from the caller, and that the assignment itself is read.
 func TestRolePrincipal(t *testing.T) {
 	o, err := DecodeOperation(jsontext.Value(`{"operationName":"x","claims":{"upn":"alice@contoso.example"},
-		"authorization":{"evidence":{"role":"Contributor","principalId":"0000000000000000000000000000C9AB","principalType":"Group"}}}`))
+		"authorization":{"evidence":{"role":"Contributor","principalId":"0000000000000000000000000000C9AB","principalType":"Group",
+		"roleAssignmentId":"00000000000000000000000000000A01","roleAssignmentScope":"/subscriptions/S","roleDefinitionId":"00000000000000000000000000000d01"}}}`))
 	want := Operation{
 		Name: "x", Actor: Actor{Name: "alice@contoso.example", Type: User},
 		Role: "Contributor", RolePrincipalID: "00000000-0000-0000-0000-00000000c9ab", RolePrincipalType: "Group",
+		RoleAssignmentID: "00000000-0000-0000-0000-000000000a01", RoleAssignmentScope: "/subscriptions/S",
+		RoleDefinitionID: "00000000-0000-0000-0000-000000000d01",
 	}
 	if diff := cmp.Diff(want, o, cmpopts.IgnoreUnexported(Event{})); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
@@ -382,7 +385,8 @@ func FuzzDecodeOperation(f *testing.F) {
 		if o.Actor.Name == "" && o.Actor != (Actor{}) {
 			t.Errorf("there is an actor without a name: %+v", o.Actor)
 		}
-		for _, s := range []string{o.Name, o.ResourceURI, o.CorrelationID, o.Actor.Name, o.Actor.ResourceID, o.ClientAddress, o.Role, o.RolePrincipalID} {
+		for _, s := range []string{o.Name, o.ResourceURI, o.CorrelationID, o.Actor.Name, o.Actor.ResourceID, o.ClientAddress, o.Role, o.RolePrincipalID,
+			o.RoleAssignmentID, o.RoleAssignmentScope, o.RoleDefinitionID} {
 			if !utf8.ValidString(s) {
 				t.Errorf("%q is not a text", s)
 			}

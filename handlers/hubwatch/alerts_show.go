@@ -21,11 +21,16 @@ import (
 func newAlertsShow(o *operator) *cobra.Command {
 	var limit int
 	output := &choice{name: "output", words: []string{"text", "json"}, word: "text"}
+	var shell *choice
 	command := &cobra.Command{
 		Use:   "show <reference>",
 		Short: "Show all there is of one alert, with its evidence",
-		Long: `show shows one alert: what happened, what to do, and the evidence, which is one
-line for each event, the newest first.
+		Long: `show shows one alert: what happened, what to do, also as commands, and the
+evidence, which is one line for each event, the newest first.
+
+A command is on one line, to be copied. Read it before you run it: hubwatch runs
+none. Names from the alert are quoted; if no quoting makes a name safe, there is
+no command, and show says why. Capital letters are for you to fill in.
 
 A reference is <hub>/<yyyy-mm-dd>/<id>, as "hubwatch alerts list" shows it. An
 id alone will do; it is looked for day by day, which takes longer.`,
@@ -44,17 +49,18 @@ id alone will do; it is looked for day by day, which takes longer.`,
 			if err != nil {
 				return err
 			}
-			return show(command.Context(), command.OutOrStdout(), a.Alerts, ref, limit, output.word)
+			return show(command.Context(), command.OutOrStdout(), a.Alerts, ref, limit, output.word, shell.word)
 		},
 	}
 	command.Flags().IntVar(&limit, "evidence", 20, "at most this `many` events; 0 for all")
 	addChoice(command, output, "o", "text or json")
+	shell = addCommandsFlag(command)
 	return command
 }
 
 // show writes one alert and at most limit pieces of its evidence. A limit of 0
-// means all.
-func show(ctx context.Context, w io.Writer, reader alert.Reader, ref alert.Ref, limit int, format string) error {
+// means all. The text has commands for shell.
+func show(ctx context.Context, w io.Writer, reader alert.Reader, ref alert.Ref, limit int, format, shell string) error {
 	a, all, err := reader.Find(ctx, ref)
 	if err != nil {
 		return err
@@ -64,9 +70,9 @@ func show(ctx context.Context, w io.Writer, reader alert.Reader, ref alert.Ref, 
 		return err
 	}
 	if format == "json" {
-		return writeJSON(w, append(fields(a), field{"evidence", evidenceFields(evidence)}))
+		return writeJSON(w, append(fields(a), field{"evidence", evidenceFields(evidence)}, field{"commands", commandFields(commandsFor(a))}))
 	}
-	return writeAlert(w, width(w), a, evidence, n)
+	return writeAlert(w, width(w), a, evidence, n, shell)
 }
 
 // newestEvidence returns the newest evidence, the newest first, and how many
@@ -115,9 +121,9 @@ func evidenceFields(evidence []alert.Evidence) [][]field {
 }
 
 // writeAlert writes an alert for people, in lines of at most width characters:
-// what happened, the particulars, what to do, and evidence. There are n pieces of
-// evidence in all.
-func writeAlert(w io.Writer, width int, a alert.Alert, evidence []alert.Evidence, n int) error {
+// what happened, the particulars, what to do, with commands for shell, and evidence.
+// There are n pieces of evidence in all.
+func writeAlert(w io.Writer, width int, a alert.Alert, evidence []alert.Evidence, n int, shell string) error {
 	fmt.Fprintln(w, wrap(printable(a.DisplayName), width, ""))
 	fmt.Fprintln(w, wrap(fmt.Sprintf("%s, %s, %s", a.Severity, printable(string(a.Status)), seen(a)), width, ""))
 	fmt.Fprintln(w)
@@ -152,6 +158,8 @@ func writeAlert(w io.Writer, width int, a alert.Alert, evidence []alert.Evidence
 			fmt.Fprintln(w, number+wrap(printable(step), width, strings.Repeat(" ", len(number))))
 		}
 	}
+
+	writeCommands(w, width, commandsFor(a), shell)
 
 	fmt.Fprintf(w, "\nEvidence, the newest first: ")
 	if len(evidence) < n {

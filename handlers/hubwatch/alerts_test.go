@@ -81,19 +81,19 @@ func TestFormats(t *testing.T) {
 		{EventID: "00000000-0000-4000-8000-00000000000a", Time: first.End, Actor: first.Actor, ActorIPAddress: first.ActorIPAddress},
 		{EventID: "00000000-0000-4000-8000-000000000001", Time: first.Start, Actor: first.Actor},
 	}
-	if err := writeAlert(&page, 80, first, evidence, 2); err != nil {
+	if err := writeAlert(&page, 80, first, evidence, 2, bash); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "alert-80.text", page.String())
 	var object strings.Builder
 	evidence[0].Properties, evidence[0].RawEvent, evidence[0].RawEventSHA256 = first.Properties, `{"id":"10"}`, strings.Repeat("0f", 32)
-	if err := show(t.Context(), &object, single{a: first, evidence: evidence}, first.Ref(), 20, "json"); err != nil {
+	if err := show(t.Context(), &object, single{a: first, evidence: evidence}, first.Ref(), 20, "json", bash); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "alert.json", object.String())
 	for line := range strings.Lines(rows.String() + page.String()) {
-		// A resource id is not broken, since people copy it.
-		if n := len([]rune(strings.TrimRight(line, "\n"))); n > 80 && !strings.Contains(line, "/subscriptions/") {
+		// Neither a resource id nor a command is broken, since people copy them.
+		if n := len([]rune(strings.TrimRight(line, "\n"))); n > 80 && !strings.Contains(line, "/subscriptions/") && !strings.HasPrefix(line, "    az ") {
 			t.Errorf("%d characters: %s", n, line)
 		}
 	}

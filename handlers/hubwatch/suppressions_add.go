@@ -15,8 +15,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
-
-	"hubwatch/handlers/alert"
 )
 
 // newSuppressionsAdd returns the verb that makes a suppression.

@@ -8,6 +8,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -27,13 +30,34 @@ type Judge struct {
 	Failures   alert.Recorder
 	Quarantine alert.Quarantine // for what can never be judged
 	Rules      *Rules           // of which alerts nobody is told; nil for none
+	Listener   alert.Listener   // hears of each hub; nil for nobody
+}
+
+// hearing bounds how long an invocation waits until it is remembered that a hub was
+// heard of.
+const hearing = 2 * time.Second
+
+// hear remembers that hubs were heard of: the time of the newest event of each. What
+// cannot be remembered is noted, and is not a reason to judge again.
+func (j Judge) hear(ctx context.Context, out *host.Outcome, source alert.Source, hubs map[string]time.Time) {
+	if j.Listener == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, hearing)
+	defer cancel()
+	for _, hub := range slices.Sorted(maps.Keys(hubs)) {
+		if err := j.Listener.Hear(ctx, hub, source, hubs[hub]); err != nil {
+			out.Notes = append(out.Notes, "not remembered that the hub was heard of: "+err.Error())
+		}
+	}
 }
 
 // settle records what a detector found in an event, with the suppression that each
-// occurrence falls under, and returns the occurrences that the store has. reason says why the event, or a part of it, belongs into the
-// quarantine: the detector could not judge it, or the store rejected an occurrence.
-// reason is nil if the event does not belong there. err means that the event has to
-// be judged again; err also says what reason would have said.
+// occurrence falls under, and returns the occurrences that the store has. reason says
+// why the event, or a part of it, belongs into the quarantine: the detector could not
+// judge it, or the store rejected an occurrence. reason is nil if the event does not
+// belong there. err means that the event has to be judged again; err also says what
+// reason would have said.
 func (j Judge) settle(ctx context.Context, v detector.Verdict) (found []alert.Occurrence, reason, err error) {
 	reason = v.Err
 	if len(v.Occurrences) == 0 {
@@ -59,8 +83,11 @@ func (j Judge) settle(ctx context.Context, v detector.Verdict) (found []alert.Oc
 // event that the detector is not for is noted: the deployed filter and the code
 // differ.
 func (j Judge) Detect(d detector.Detector) func(context.Context, host.Invocation) (host.Outcome, error) {
-	if j.Failures != nil && d.On.Unprivileged() {
-		j.Alerts = j.Failures
+	if d.On.Unprivileged() {
+		j.Listener = nil // The relay has heard of the hub.
+		if j.Failures != nil {
+			j.Alerts = j.Failures
+		}
 	}
 	return func(ctx context.Context, in host.Invocation) (host.Outcome, error) {
 		if in.Members != nil {
@@ -96,13 +123,18 @@ func (j Judge) event(ctx context.Context, out *host.Outcome, in host.Invocation,
 		return err
 	}
 	out.Findings += len(found)
+	heard := map[string]time.Time{}
 	for _, o := range found {
+		if o.Event.Time.After(heard[o.Hub.Name]) {
+			heard[o.Hub.Name] = o.Event.Time
+		}
 		note := fmt.Sprintf("%s alert %s: %s", o.Severity, o.ID, o.DisplayName)
 		if o.SuppressedBy != "" {
 			note += ", under suppression " + o.SuppressedBy
 		}
 		out.Notes = append(out.Notes, note)
 	}
+	j.hear(ctx, out, alert.Changes, heard)
 	switch {
 	case reason != nil:
 		return j.quarantine(ctx, out, in, v.Event.ID, raw, reason)

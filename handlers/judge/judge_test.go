@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -15,6 +16,7 @@ import (
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/host"
+	"hubwatch/handlers/relay"
 )
 
 // recorder is a store of alerts that says the same of every occurrence.
@@ -49,6 +51,52 @@ func (j *journal) Record(_ context.Context, occurrences ...alert.Occurrence) (re
 func (j *journal) Quarantine(_ context.Context, q alert.Quarantined) error {
 	j.kept = append(j.kept, "quarantined "+q.EventID)
 	return j.downKeeper
+}
+
+// listener is a Listener that writes down what it heard.
+type listener struct {
+	heard []string
+	err   error
+}
+
+func (l *listener) Hear(_ context.Context, hub string, source alert.Source, at time.Time) error {
+	l.heard = append(l.heard, fmt.Sprintf("%s %s %s", source, hub, at.Format(time.RFC3339)))
+	return l.err
+}
+
+// TestHears checks of which hubs the judge hears, and that nothing fails if that cannot
+// be remembered.
+func TestHears(t *testing.T) {
+	message, err := os.ReadFile("../local/samples/logs/night-shift.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	quiet := jsontext.Value(`{"records":[{"time":"2026-02-01T09:30:00Z","resourceId":"/SUBSCRIPTIONS/00000000-0000-0000-0000-000000000001/RESOURCEGROUPS/RG-IOT/PROVIDERS/MICROSOFT.DEVICES/IOTHUBS/CONTOSO-HUB","operationName":"deviceConnect","category":"Connections","level":"Information","properties":"{\"deviceId\":\"pump-1\"}"},` +
+		`{"time":"2026-02-01T09:00:00Z","resourceId":"/SUBSCRIPTIONS/00000000-0000-0000-0000-000000000001/RESOURCEGROUPS/RG-IOT/PROVIDERS/MICROSOFT.DEVICES/IOTHUBS/CONTOSO-HUB-WEST","operationName":"deviceDisconnect","category":"Connections","level":"Information","properties":"{\"deviceId\":\"pump-1\"}"}]}`)
+	failed := relay.Relay([][]byte{message}).Events[0]
+	for _, err := range []error{nil, errors.New("the table is away")} {
+		l := &listener{err: err}
+		j := Judge{Alerts: recorder{recorded: alert.Recorded{Outcome: alert.Known}}, Quarantine: &quarantineStore{}, Listener: l}
+		for _, test := range []struct {
+			what string
+			run  func(context.Context, host.Invocation) (host.Outcome, error)
+			data jsontext.Value
+			want []string
+		}{
+			{"a change", j.Detect(detector.CertificateAdded), certificateAdded(t, "fires-application-only"), []string{"changes contoso-hub 2026-02-01T08:00:26Z"}},
+			{"a change of which a part cannot be judged", j.Detect(detector.CertificateAdded), certificateAdded(t, "fires-dot-dot"), []string{"changes contoso-hub 2026-02-01T08:00:37Z"}},
+			{"a failed connection, of which the relay has heard", j.Detect(detector.DeviceTokenExpired), failed, nil},
+			{"records of connections that succeeded", j.Relay, quiet, []string{"connections CONTOSO-HUB 2026-02-01T09:30:00Z", "connections CONTOSO-HUB-WEST 2026-02-01T09:00:00Z"}},
+			{"what is not a message", j.Relay, jsontext.Value(`{"records":7}`), nil},
+		} {
+			l.heard = nil
+			out, failed := test.run(t.Context(), host.Invocation{Data: test.data})
+			noted := strings.Contains(strings.Join(out.Notes, " "), "not remembered that the hub was heard of: the table is away")
+			if failed != nil || !slices.Equal(l.heard, test.want) || noted != (err != nil && len(test.want) > 0) {
+				t.Errorf("%s, with error %v: error %v, heard %q, want %q; notes %q", test.what, err, failed, l.heard, test.want, out.Notes)
+			}
+		}
+	}
 }
 
 // TestFindingAndReason delivers an event in which a detector finds something, and

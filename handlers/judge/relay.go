@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"hubwatch/handlers/alert"
 	"hubwatch/handlers/host"
 	"hubwatch/handlers/relay"
 )
@@ -72,6 +73,7 @@ func (j Judge) Relay(ctx context.Context, in host.Invocation) (host.Outcome, err
 			return out, err
 		}
 	}
+	j.hear(ctx, &out, alert.Connections, result.Heard)
 	out.Outputs = outputs
 	return out, nil
 }

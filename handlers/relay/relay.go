@@ -43,6 +43,9 @@ type Result struct {
 	// printable, and of bounded length. All beyond mostSentences different ones count
 	// as OtherSentences.
 	Unknown map[string]int
+	// Heard is the time of the newest record of each hub, by the name of the hub in the
+	// record, also of connections that succeeded.
+	Heard map[string]time.Time
 }
 
 // OtherSentences is the name in Result.Unknown of those that are too many.
@@ -71,7 +74,7 @@ type Unreadable struct {
 // whole seconds: two failures within a second that differ in nothing are one.
 func Relay(messages [][]byte) Result {
 	w := worker{seen: map[[sha256.Size]byte]bool{}, Result: Result{
-		Relayed: map[connection.Cause]int{}, PassedOver: map[connection.Reason]int{}, Unknown: map[string]int{},
+		Relayed: map[connection.Cause]int{}, PassedOver: map[connection.Reason]int{}, Unknown: map[string]int{}, Heard: map[string]time.Time{},
 	}}
 	for i, message := range messages {
 		w.Unreadable = append(w.Unreadable, w.message(i, message)...)
@@ -82,7 +85,8 @@ func Relay(messages [][]byte) Result {
 type worker struct {
 	Result
 	seen      map[[sha256.Size]byte]bool // records, by the hash of their content
-	hub       string                     // the last resource id that turned out to be a hub's
+	id        string                     // the last resource id that turned out to be a hub's
+	hub       string                     // the name of that hub
 	canonical []byte                     // the last record in canonical form
 }
 
@@ -115,15 +119,13 @@ func (w *worker) relay(raw jsontext.Value) error {
 		return err
 	}
 	c := connection.Classify(r)
+	err = w.hear(r)
 	if c.PassedOver != "" {
 		w.PassedOver[c.PassedOver]++
 		return nil
 	}
-	if r.ResourceID == "" || r.ResourceID != w.hub {
-		if _, err := r.Hub(); err != nil {
-			return err
-		}
-		w.hub = r.ResourceID
+	if err != nil {
+		return err
 	}
 	if n := depth(raw); n > mostDepth {
 		return fmt.Errorf("record: %d objects and arrays inside each other, and at most %d are taken", n, mostDepth)
@@ -156,6 +158,21 @@ func (w *worker) relay(raw jsontext.Value) error {
 			s = OtherSentences
 		}
 		w.Unknown[s]++
+	}
+	return nil
+}
+
+// hear notes the hub of a record. Its error says that there is none.
+func (w *worker) hear(r connection.Record) error {
+	if r.ResourceID == "" || r.ResourceID != w.id {
+		id, err := r.Hub()
+		if err != nil {
+			return err
+		}
+		w.id, w.hub = r.ResourceID, id.Name
+	}
+	if r.Time.After(w.Heard[w.hub]) {
+		w.Heard[w.hub] = r.Time
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -569,5 +570,24 @@ func TestUnknownSentences(t *testing.T) {
 	}
 	if len(got.Unknown) != mostSentences+1 || sum != len(records)-2 || got.Unknown[OtherSentences] != 20-5 {
 		t.Errorf("%d sentences of %d records, want %d and others, of %d: %v", len(got.Unknown), sum, mostSentences, len(records)-2, got.Unknown)
+	}
+}
+
+// TestRelayHears checks that the time of the newest record of each hub is told, also of
+// connections that succeeded, whatever the order of the records.
+func TestRelayHears(t *testing.T) {
+	record := func(at, hub, result string) string {
+		return fmt.Sprintf(`{"time":"%s","resourceId":"/SUBSCRIPTIONS/00000000-0000-0000-0000-000000000001/RESOURCEGROUPS/RG-IOT/PROVIDERS/MICROSOFT.DEVICES/IOTHUBS/%s",`+
+			`"operationName":"deviceConnect","category":"Connections","properties":"{\"deviceId\":\"pump-1\"}"%s}`, at, hub, result)
+	}
+	const failed = `,"resultType":"401003","resultDescription":"The specified SAS token is expired"`
+	message := `{"records":[` + strings.Join([]string{
+		record("2026-02-01T09:00:00Z", "CONTOSO-HUB", ""), record("2026-02-01T09:05:00Z", "CONTOSO-HUB", failed), record("2026-02-01T09:01:00Z", "CONTOSO-HUB", ""),
+		record("2026-02-01T08:00:00Z", "CONTOSO-HUB-WEST", ""),
+		`{"time":"2026-02-01T10:00:00Z","resourceId":"/SUBSCRIPTIONS/1","operationName":"deviceConnect","category":"Connections"}`, `7`,
+	}, ",") + `]}`
+	want := map[string]time.Time{"CONTOSO-HUB": time.Date(2026, 2, 1, 9, 5, 0, 0, time.UTC), "CONTOSO-HUB-WEST": time.Date(2026, 2, 1, 8, 0, 0, 0, time.UTC)}
+	if diff := cmp.Diff(want, Relay([][]byte{[]byte(message)}).Heard); diff != "" {
+		t.Errorf("heard (-want +got):\n%s", diff)
 	}
 }

@@ -225,6 +225,7 @@ func TestCostOfEachEvent(t *testing.T) {
 	// cannot be judged raises an alert about the hub, and the others count in it.
 	m.change(t, added())
 	m.change(t, below(times))
+	m.message(t, connected("pump-1", ""))
 	for _, row := range []struct {
 		what     string
 		happen   func(i int)

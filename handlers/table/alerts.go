@@ -22,6 +22,7 @@ type Alerts struct {
 
 	seen    *memory // alerts, by SystemAlertId
 	indexes *memory // partitions that the index of days has, and indexComplete
+	ears    ears
 }
 
 // Alerts returns the table of alerts with this name. It does not connect: a table

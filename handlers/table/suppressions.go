@@ -142,7 +142,7 @@ func (s *Suppressions) End(ctx context.Context, id string, by alert.Person) (ale
 		if err != nil {
 			return alert.Suppression{}, fmt.Errorf("table %q: %w", s.table.name, err)
 		}
-		_, err = s.table.client.UpdateEntity(ctx, entity, &aztables.UpdateEntityOptions{IfMatch: &row.etag, UpdateMode: aztables.UpdateModeMerge})
+		err = s.table.submit(ctx, aztables.TransactionAction{ActionType: aztables.TransactionTypeUpdateMerge, Entity: entity, IfMatch: &row.etag})
 		if err == nil {
 			return row.Suppression, nil
 		}

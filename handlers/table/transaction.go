@@ -23,7 +23,7 @@ type commit struct {
 	alerts    map[string]*pending      // that are not written yet, by SystemAlertId
 	summary   *summary                 // as it stands in the table; nil if it has to be read
 	did       map[string]alert.Outcome // by row key of the evidence
-	careful   bool                     // an alert that was taken to be new is there: read them all
+	careful   bool                     // another process writes these alerts, too: read all of them
 }
 
 // pending is an alert with the occurrences of a batch that are not written yet.
@@ -305,10 +305,13 @@ func (c *commit) wrote(t transaction) {
 func (c *commit) met(ctx context.Context, at place) (again bool, err error) {
 	switch at.of {
 	case alertRange:
+		// Whoever wrote this alert probably writes the others as well. If only this one
+		// were read again, each of the others would cost an attempt.
 		guessed := !at.alert.read
-		c.careful = c.careful || guessed
-		at.alert.read, at.alert.etag = false, ""
-		c.summary = nil
+		c.careful, c.summary = true, nil
+		for _, p := range c.alerts {
+			p.read, p.etag = false, ""
+		}
 		return guessed, nil
 	case summaryKey:
 		c.summary = nil

@@ -7,8 +7,10 @@ import (
 	"path/filepath"
 	"strings"
 
+	"hubwatch/handlers/alert"
 	"hubwatch/handlers/cases"
 	"hubwatch/handlers/detector"
+	"hubwatch/handlers/remedy"
 )
 
 // catalogue returns docs/alerts.md: what every alert means, what to do about it,
@@ -23,6 +25,9 @@ If Microsoft has the alert too, its type and its severity are Microsoft's own, l
 ([Defender for IoT, security alerts](https://learn.microsoft.com/azure/defender-for-iot/device-builders/concept-security-alerts)),
 so that queries and playbooks written for it go on working. Each alert is found by one detector, which is one function.
 
+Each alert has commands for bash and PowerShell. "hubwatch alerts show" writes the values of the alert in place of the capital letters, and leaves out the
+commands that are not for this alert. hubwatch never runs a command. Some commands need an extension, once: az extension add --name azure-iot.
+
 | Alert | AlertType | Severity |
 |---|---|---|
 `)
@@ -35,12 +40,41 @@ so that queries and playbooks written for it go on working. Each alert is found 
 		for i, step := range d.Remediation {
 			fmt.Fprintf(&b, "%d. %s\n", i+1, step)
 		}
+		commands(&b, d.Commands)
 		fmt.Fprintf(&b, "\n**Limits.** %s\n", d.Limits)
 		if err := list(&b, root, d.Name); err != nil {
 			return nil, err
 		}
 	}
 	return b.Bytes(), nil
+}
+
+// commands writes the commands of a detector, by goal.
+func commands(b *bytes.Buffer, all []remedy.Command) {
+	fmt.Fprintf(b, "\n<details><summary>The same as commands</summary>\n")
+	for _, goal := range remedy.Goals {
+		title := "\n**" + strings.ToUpper(string(goal[:1])) + string(goal[1:]) + "**\n"
+		for _, c := range all {
+			if c.Goal != goal {
+				continue
+			}
+			fmt.Fprintf(b, "%s\n%s%s\n\n```sh\n%s\n```\n", title, c.Advice(), about(c.On), c.Template())
+			title = ""
+		}
+	}
+	b.WriteString("\n</details>\n")
+}
+
+// about says for which alerts a command is.
+func about(kinds []alert.EntityType) string {
+	if len(kinds) == 0 {
+		return ""
+	}
+	var names []string
+	for _, kind := range kinds {
+		names = append(names, string(kind))
+	}
+	return fmt.Sprintf(" (Entity type %s.)", strings.Join(names, " or "))
 }
 
 // list writes the cases of a detector, with the outcomes of their events.

@@ -1,0 +1,36 @@
+package alert
+
+import (
+	"context"
+	"time"
+)
+
+// Source is a way by which hubwatch hears of a hub.
+type Source string
+
+// The sources.
+const (
+	Changes     Source = "changes"     // events of Azure Resource Manager in which a detector found something
+	Connections Source = "connections" // records of the Connections log, also of connections that succeeded
+)
+
+// Sources are all sources.
+var Sources = []Source{Changes, Connections}
+
+// Heard is when hubwatch last heard of a hub by one source. "No alerts" means little if
+// nothing is heard.
+type Heard struct {
+	Hub    string // as the keys of the table have it: in lower case
+	Source Source
+	Event  time.Time // of the newest event, UTC, and never later than Seen
+	Seen   time.Time // when an event last came, UTC
+}
+
+// Listener remembers when hubs were last heard of.
+type Listener interface {
+	// Hear remembers that an event of a hub, which happened at a time, came now. It
+	// may leave out what comes within a minute of the last. An error means that it
+	// may not be remembered. The next event makes up for that, so an event is never
+	// refused because of it.
+	Hear(ctx context.Context, hub string, source Source, at time.Time) error
+}
