@@ -27,10 +27,11 @@ type Settings struct {
 	// ServiceURI is AlertsStorage__tableServiceUri, used instead of a connection
 	// string and with a Microsoft Entra identity: https://<account>.table.core.windows.net
 	ServiceURI string
-	// ManagedIdentity says to use only the identity of the function app.
-	// Otherwise the identity is the one that azidentity.DefaultAzureCredential
-	// finds. On a developer's machine this is the identity of the Azure CLI.
-	ManagedIdentity bool
+	// ManagedIdentity says to use only the identity of the function app. SignedIn
+	// says to use only that of the person who is signed in with the Azure CLI or the
+	// Azure Developer CLI. With neither of them, the identity is the one that
+	// azidentity.DefaultAzureCredential finds.
+	ManagedIdentity, SignedIn bool
 	// ClientID is AlertsStorage__clientId, and ResourceID is
 	// AlertsStorage__managedIdentityResourceId: either names a user-assigned
 	// identity. If both are empty, the identity is the system-assigned one.
@@ -112,8 +113,12 @@ func (s Settings) service() (*aztables.ServiceClient, error) {
 // azidentity obeys AZURE_AUTHORITY_HOST where it asks Microsoft Entra itself. So
 // nothing here depends on the cloud.
 func (s Settings) credential() (azcore.TokenCredential, error) {
-	if !s.ManagedIdentity {
-		return azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{ClientOptions: clientOptions()})
+	switch {
+	case s.SignedIn:
+		return newSignedIn()
+	case !s.ManagedIdentity:
+		credential, err := azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{ClientOptions: clientOptions()})
+		return anyIdentity{credential}, err
 	}
 	options := &azidentity.ManagedIdentityCredentialOptions{ClientOptions: clientOptions()}
 	switch {
