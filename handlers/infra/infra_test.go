@@ -832,11 +832,11 @@ var requests = map[string]string{
 	"GetEntity":                    "*",
 	"NewListEntitiesPager":         "*",
 	"SubmitTransaction":            "account.go", // of the two that follow
-	"TransactionTypeAdd":           "transaction.go edit.go summary.go suppressions.go",
-	"TransactionTypeUpdateMerge":   "transaction.go edit.go summary.go",
-	"AddEntity":                    "quarantine.go",                 // counts as InsertEntity
-	"UpdateEntity":                 "quarantine.go suppressions.go", // by people
-	"DeleteEntity":                 "quarantine.go",                 // by people
+	"TransactionTypeAdd":           "transaction.go edit.go summary.go heard.go suppressions.go",
+	"TransactionTypeUpdateMerge":   "transaction.go edit.go summary.go heard.go suppressions.go",
+	"AddEntity":                    "quarantine.go", // counts as InsertEntity
+	"UpdateEntity":                 "quarantine.go", // by people
+	"DeleteEntity":                 "quarantine.go", // by people
 	"UpsertEntity":                 "",
 	"TransactionTypeDelete":        "",
 	"TransactionTypeInsertMerge":   "",
