@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -42,7 +41,7 @@ wrong. It shows no keys, and ends with 1 if a setting is wrong.`,
 				}
 				wrong += checkRead(out, "table of alerts", a.Alerts.List(command.Context(), alert.Query{}))
 				wrong += checkRead(out, "table of the quarantine", a.Quarantine.List(command.Context(), table.QuarantineQuery{}))
-				wrong += checkRead(out, "table of suppressions", suppressionsOf(command.Context(), a.Suppressions))
+				wrong += checkSuppressions(command.Context(), out, a.Suppressions)
 			}
 			if wrong > 0 {
 				return errSaid
@@ -148,23 +147,6 @@ func faultsOf(err error) map[string][]string {
 	return faults
 }
 
-// suppressionsOf returns the suppressions of a store one by one, or what is wrong
-// with its rows.
-func suppressionsOf(ctx context.Context, store alert.Suppressions) iter.Seq2[alert.Suppression, error] {
-	return func(yield func(alert.Suppression, error) bool) {
-		all, broken, err := store.List(ctx, time.Time{})
-		if err = errors.Join(err, errors.Join(broken...)); err != nil {
-			yield(alert.Suppression{}, err)
-			return
-		}
-		for _, s := range all {
-			if !yield(s, nil) {
-				return
-			}
-		}
-	}
-}
-
 // checkRead reads a row and writes the result. It returns 1 if reading fails, and
 // 0 otherwise.
 func checkRead[T any](w io.Writer, what string, rows iter.Seq2[T, error]) int {
@@ -181,4 +163,21 @@ func checkRead[T any](w io.Writer, what string, rows iter.Seq2[T, error]) int {
 		return 1
 	}
 	return 0
+}
+
+// checkSuppressions reads the suppressions and writes the result, a line for each row
+// that is wrong. It returns how many lines are.
+func checkSuppressions(ctx context.Context, w io.Writer, store alert.Suppressions) int {
+	const what = "table of suppressions"
+	all, wrong, err := store.List(ctx, time.Time{})
+	if err != nil {
+		wrong = append(wrong, err)
+	}
+	for _, err := range wrong {
+		fmt.Fprintf(w, "%-8s %s: %s\n", "wrong", what, printable(err.Error()))
+	}
+	if len(wrong) == 0 {
+		fmt.Fprintf(w, "%-8s %s: %s\n", "ok", what, plural(len(all), "suppression"))
+	}
+	return len(wrong)
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hubwatch/handlers/alert"
 	"hubwatch/handlers/app"
 	"hubwatch/handlers/table"
 	"hubwatch/handlers/version"
@@ -122,6 +123,20 @@ func (o *operator) open() (*app.App, error) {
 		return nil, err
 	}
 	return c.Open()
+}
+
+// openAs returns the app as the settings want it, and who changes alerts with it.
+func (o *operator) openAs(ctx context.Context) (*app.App, alert.Person, error) {
+	c, err := o.config()
+	if err != nil {
+		return nil, alert.Person{}, err
+	}
+	a, err := c.Open()
+	if err != nil {
+		return nil, alert.Person{}, err
+	}
+	by, err := c.Storage.Person(ctx)
+	return a, by, err
 }
 
 // newRoot returns the command with all its verbs.

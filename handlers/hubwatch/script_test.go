@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"hubwatch/handlers/alert"
@@ -32,6 +33,7 @@ func TestMain(m *testing.M) {
 		"hubwatch": main,
 		"deliver":  func() { seed(deliver) },
 		"hold":     func() { seed(hold) },
+		"enter":    func() { seed(enter) },
 	})
 }
 
@@ -98,6 +100,16 @@ func hold(a *app.App, function, reason string, body []byte) error {
 	})
 }
 
+// enter adds a row to the table with this name, as a person would with another program.
+func enter(_ *app.App, name, connection string, row []byte) error {
+	service, err := aztables.NewServiceClientFromConnectionString(connection, nil)
+	if err != nil {
+		return err
+	}
+	_, err = service.NewClient(name).AddEntity(context.Background(), row, nil)
+	return err
+}
+
 // TestScripts runs the terminal sessions in testdata/script. Each has tables of its
 // own, on an Azurite that also takes tokens.
 func TestScripts(t *testing.T) {
@@ -118,9 +130,10 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
-			n := tables.Add(1)
+			n, now := tables.Add(1), time.Now().UTC()
 			bin, _, _ := strings.Cut(env.Getenv("PATH"), string(os.PathListSeparator))
 			env.Vars = append(env.Vars, "BIN="+bin, "SAMPLES="+samples, "SSL_CERT_FILE="+certificate, "ENDPOINT="+service.Endpoint(),
+				"TODAY="+now.Format(time.DateOnly), "YESTERDAY="+now.AddDate(0, 0, -1).Format(time.DateOnly), "TOMORROW="+now.AddDate(0, 0, 1).Format(time.DateOnly),
 				"AlertsStorage="+service.ConnectionString(), fmt.Sprintf("AlertsTable=alerts%d", n), fmt.Sprintf("QuarantineTable=quarantine%d", n), fmt.Sprintf("SuppressionsTable=suppressions%d", n))
 			for _, variable := range identity.Env() {
 				env.Vars = append(env.Vars, "THE_"+variable)

@@ -7,16 +7,17 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"os/user"
 	"regexp"
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
 
 	"hubwatch/handlers/alert"
-	"hubwatch/handlers/app"
 	"hubwatch/handlers/detector"
+	"hubwatch/handlers/secret"
 	"hubwatch/handlers/table"
 )
 
@@ -24,19 +25,19 @@ import (
 func newSuppressions(o *operator) *cobra.Command {
 	return group(&cobra.Command{
 		Use:   "suppressions",
-		Short: "Say which alerts nobody is told of, and look after these rules",
+		Short: "Say which alerts nobody is told of",
 		Long: `A suppression is a rule for alerts that nobody needs to hear of, like those of
-a deployment pipeline. An occurrence that falls under a suppression is kept and
-counted all the same: "hubwatch alerts list" leaves it out. An alert that also
-happens outside of the suppression becomes active.
+a deployment pipeline. What falls under a suppression is kept and counted all
+the same, but nobody is told, and "hubwatch alerts list" leaves it out. If the
+same alert happens outside of the suppression as well, it is in the list again.
 
 A suppression has a reason, an owner and an end, and is never deleted. The app
-reads the suppressions every 30 seconds. If it cannot, it suppresses nothing.`,
+knows a new one within 30 seconds. If it cannot read them, it hides nothing.`,
 		Example: `  hubwatch suppressions list
   hubwatch suppressions add --type CertificateAdded --hub contoso-hub \
     --actor pipeline@contoso.example --for 90d \
     --reason "rotation every night" --owner team-pki@contoso.example`,
-	}, newSuppressionsAdd(o), newSuppressionsPreview(o), newSuppressionsList(o), newSuppressionsShow(o), newSuppressionsEnd(o))
+	}, newSuppressionsAdd(o), newSuppressionsPreview(o), newSuppressionsList(o), newSuppressionsShow(o), newSuppressionsRemove(o))
 }
 
 // lookBack is how far back the verbs look for alerts that a suppression hides.
@@ -61,7 +62,7 @@ func (f *conditionFlags) add(command *cobra.Command) {
 	}
 	addChoice(command, &f.entityType, "", "IoTHub, Certificate, DiagnosticSetting, Device or Module (default any)")
 	flags.StringVar(&f.actor, "actor", "", "`name` of who does it, as the alert has it (default anybody)")
-	flags.Var(&f.addresses, "address", "address, or range like 203.0.113.0/24, that it comes from; one that Azure masks is in no range (default any)")
+	flags.Var(&f.addresses, "address", "IP address or range that it comes from; one that Azure masks is in no range (default any)")
 	types := make([]string, len(detector.All))
 	for i, d := range detector.All {
 		types[i] = d.Name
@@ -128,7 +129,7 @@ func conditionsOf(s alert.Suppression) string {
 	}
 	add("type", name)
 	add("hub", s.Hub)
-	add("kind", string(s.EntityType))
+	add("entity type", string(s.EntityType))
 	add("entity", s.Entity)
 	add("actor", s.Actor)
 	if s.Addresses.IsValid() {
@@ -137,7 +138,8 @@ func conditionsOf(s alert.Suppression) string {
 	return strings.Join(parts, ", ")
 }
 
-// stateOf says whether a suppression matches what happens now.
+// stateOf says whether a suppression matches what happens now: active, later, ended or
+// expired.
 func stateOf(s alert.Suppression, now time.Time) string {
 	switch {
 	case !s.Ended.IsZero() && !s.Ended.After(now) && s.Ended.Before(s.Expires):
@@ -153,21 +155,29 @@ func stateOf(s alert.Suppression, now time.Time) string {
 // hiding counts alerts that suppressions hide.
 type hiding struct{ alerts, occurrences int }
 
+// add counts one alert more.
+func (h hiding) add(a alert.Alert) hiding { return hiding{h.alerts + 1, h.occurrences + a.Occurrences} }
+
+// lately returns the alerts of the last 30 days: those that suppressions hide, or the
+// others. If no alert was ever raised, there are none.
+func lately(ctx context.Context, reader alert.Reader, q alert.Query, now time.Time) ([]alert.Alert, error) {
+	q.Since = now.Add(-lookBack)
+	alerts, _, err := list(ctx, reader, q, 0)
+	if errors.Is(err, table.ErrAbsent) {
+		return nil, nil
+	}
+	return alerts, err
+}
+
 // hiddenBy returns what each suppression hides, by its id: the alerts of the last 30
 // days of which all occurrences fall under suppressions.
 func hiddenBy(ctx context.Context, reader alert.Reader, now time.Time) (map[string]hiding, error) {
+	alerts, err := lately(ctx, reader, alert.Query{Suppressed: true}, now)
 	hidden := map[string]hiding{}
-	for a, err := range reader.List(ctx, alert.Query{Since: now.Add(-lookBack), Suppressed: true}) {
-		if errors.Is(err, table.ErrAbsent) {
-			break // no alert was ever raised
-		}
-		if err != nil {
-			return nil, err
-		}
-		h := hidden[a.SuppressedBy]
-		hidden[a.SuppressedBy] = hiding{h.alerts + 1, h.occurrences + a.Occurrences}
+	for _, a := range alerts {
+		hidden[a.SuppressedBy] = hidden[a.SuppressedBy].add(a)
 	}
-	return hidden, nil
+	return hidden, err
 }
 
 // foreseen is what a suppression would have hidden.
@@ -181,13 +191,12 @@ type foreseen struct {
 // have hidden, if it had been there.
 func foresee(ctx context.Context, reader alert.Reader, s alert.Suppression, now time.Time) (f foreseen, err error) {
 	for _, suppressed := range []bool{false, true} {
-		q := alert.Query{Hub: s.Hub, Type: s.AlertType, Since: now.Add(-lookBack), Suppressed: suppressed}
-		for a, err := range reader.List(ctx, q) {
+		alerts, err := lately(ctx, reader, alert.Query{Hub: s.Hub, Type: s.AlertType, Suppressed: suppressed}, now)
+		if err != nil {
+			return f, err
+		}
+		for _, a := range alerts {
 			switch {
-			case errors.Is(err, table.ErrAbsent):
-				return f, nil // no alert was ever raised
-			case err != nil:
-				return f, err
 			case !s.MatchesAlert(a):
 			case suppressed:
 				f.already++
@@ -219,6 +228,9 @@ func (f foreseen) write(w io.Writer) error {
 		already = fmt.Sprintf(" Other suppressions hide %d more.", f.already)
 	}
 	text := fmt.Sprintf("In the last 30 days it would have hidden %s (%s).%s", plural(len(f.alerts), "alert"), plural(f.occurrences, "occurrence"), already)
+	if len(f.alerts) == 0 && f.already == 0 {
+		text = "In the last 30 days it would have hidden nothing. See whether the conditions are what the alerts have."
+	}
 	_, err := fmt.Fprintln(w, wrap(text, cmp.Or(width(w), helpWidth), ""))
 	return err
 }
@@ -227,8 +239,8 @@ func (f foreseen) write(w io.Writer) error {
 var suppressionID = regexp.MustCompile(`^[0-9A-Za-z._-]{1,100}$`)
 
 // findSuppression returns the suppression whose id begins with id.
-func findSuppression(ctx context.Context, store alert.Suppressions, id string) (alert.Suppression, error) {
-	all, _, err := store.List(ctx, time.Time{})
+func findSuppression(command *cobra.Command, store alert.Suppressions, id string) (alert.Suppression, error) {
+	all, _, err := store.List(command.Context(), time.Time{})
 	if err != nil {
 		return alert.Suppression{}, err
 	}
@@ -251,7 +263,7 @@ func findSuppression(ctx context.Context, store alert.Suppressions, id string) (
 	for i, s := range found {
 		ids[i] = s.ID
 	}
-	return alert.Suppression{}, fmt.Errorf("several suppressions have an id that begins with %s: %s", id, strings.Join(ids, ", "))
+	return alert.Suppression{}, &usageError{command, fmt.Errorf("several suppressions have an id that begins with %s: %s", id, strings.Join(ids, ", "))}
 }
 
 // oneSuppression is for verbs about one suppression.
@@ -272,50 +284,70 @@ func warnOfBroken(w io.Writer, broken []error) {
 	}
 }
 
-// localPerson is the user of this computer.
-func (o *operator) localPerson() alert.Person {
-	name := cmp.Or(o.getenv("USER"), o.getenv("USERNAME"))
-	if u, err := user.Current(); name == "" && err == nil {
-		name = u.Username
-	}
-	return alert.Person{Name: "local:" + name}
+// suppressionJSON is a suppression as programs read it. The names are those of the
+// columns of its row, in camel case. What it does not have is absent.
+type suppressionJSON struct {
+	ID                string           `json:"id"`
+	State             string           `json:"state"` // active, later, ended or expired
+	Reason            string           `json:"reason"`
+	Owner             string           `json:"owner"`
+	CreatedBy         string           `json:"createdBy,omitzero"`
+	CreatedByObjectID string           `json:"createdByObjectId,omitzero"`
+	CreatedUTC        time.Time        `json:"createdUtc,omitzero"`
+	StartsUTC         time.Time        `json:"startsUtc"`
+	ExpiresUTC        time.Time        `json:"expiresUtc"`
+	AlertType         string           `json:"alertType,omitzero"`
+	HubName           string           `json:"hubName,omitzero"`
+	EntityType        alert.EntityType `json:"entityType,omitzero"`
+	Entity            string           `json:"entity,omitzero"`
+	Actor             string           `json:"actor,omitzero"`
+	AddressRange      string           `json:"addressRange,omitzero"`
+	EndedBy           string           `json:"endedBy,omitzero"`
+	EndedByObjectID   string           `json:"endedByObjectId,omitzero"`
+	EndedUTC          time.Time        `json:"endedUtc,omitzero"`
+	HiddenAlerts      int              `json:"hiddenAlerts"`      // of the last 30 days
+	HiddenOccurrences int              `json:"hiddenOccurrences"` // of these alerts
 }
 
-// suppressionFields returns a suppression as programs read it. What it does not have is
-// null.
-func suppressionFields(s alert.Suppression, state string, hidden *hiding) []field {
-	text := func(s string) any {
-		if s == "" {
-			return nil
-		}
-		return s
+// newSuppressionJSON returns a suppression, and what it hides, as programs read it.
+func newSuppressionJSON(s alert.Suppression, hides hiding, now time.Time) suppressionJSON {
+	object := suppressionJSON{
+		ID: s.ID, State: stateOf(s, now), Reason: s.Reason, Owner: s.Owner,
+		CreatedBy: s.CreatedBy.Name, CreatedByObjectID: s.CreatedBy.ObjectID, CreatedUTC: s.Created.UTC(),
+		StartsUTC: s.Starts.UTC(), ExpiresUTC: s.Expires.UTC(),
+		AlertType: s.AlertType, HubName: s.Hub, EntityType: s.EntityType, Entity: s.Entity, Actor: s.Actor,
+		EndedBy: s.EndedBy.Name, EndedByObjectID: s.EndedBy.ObjectID, EndedUTC: s.Ended.UTC(),
+		HiddenAlerts: hides.alerts, HiddenOccurrences: hides.occurrences,
 	}
-	at := func(t time.Time) any {
-		if t.IsZero() {
-			return nil
-		}
-		return t.UTC()
-	}
-	addresses := ""
 	if s.Addresses.IsValid() {
-		addresses = s.Addresses.String()
+		object.AddressRange = s.Addresses.String()
 	}
-	fields := []field{
-		{"id", s.ID}, {"state", state}, {"reason", s.Reason}, {"owner", s.Owner},
-		{"createdBy", text(s.CreatedBy.Name)}, {"createdByObjectId", text(s.CreatedBy.ObjectID)}, {"createdUtc", at(s.Created)},
-		{"startsUtc", at(s.Starts)}, {"expiresUtc", at(s.Expires)},
-		{"alertType", text(s.AlertType)}, {"hubName", text(s.Hub)}, {"entityType", text(string(s.EntityType))}, {"entity", text(s.Entity)},
-		{"actor", text(s.Actor)}, {"addressRange", text(addresses)},
-		{"endedBy", text(s.EndedBy.Name)}, {"endedByObjectId", text(s.EndedBy.ObjectID)}, {"endedUtc", at(s.Ended)},
-	}
-	if hidden != nil {
-		fields = append(fields, field{"hiddenAlerts30Days", hidden.alerts}, field{"hiddenOccurrences30Days", hidden.occurrences})
-	}
-	return fields
+	return object
 }
 
-// opened opens the app, and is done in each verb of this group.
-func (o *operator) opened() (*app.App, time.Time, error) {
-	a, err := o.open()
-	return a, o.now().UTC().Truncate(time.Second), err
+// foreseenJSON is what a suppression would have hidden, as programs read it.
+type foreseenJSON struct {
+	Alerts        int      `json:"alerts"`        // that are not hidden already
+	Occurrences   int      `json:"occurrences"`   // of these alerts
+	AlreadyHidden int      `json:"alreadyHidden"` // alerts that other suppressions hide
+	References    []string `json:"references"`    // of the alerts that are not hidden already
+}
+
+// json returns what a suppression would have hidden, as programs read it.
+func (f foreseen) json() foreseenJSON {
+	object := foreseenJSON{len(f.alerts), f.occurrences, f.already, make([]string, len(f.alerts))}
+	for i, a := range f.alerts {
+		object.References[i] = a.Ref().String()
+	}
+	return object
+}
+
+// writeObject writes a value as JSON that is fit for a terminal.
+func writeObject(w io.Writer, value any) error {
+	text, err := json.Marshal(value, jsontext.WithIndent("  "))
+	if err != nil {
+		return fmt.Errorf("json: %w", err)
+	}
+	_, err = fmt.Fprintln(w, secret.VisibleJSON(string(text)))
+	return err
 }

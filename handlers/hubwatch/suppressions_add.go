@@ -24,17 +24,22 @@ func newSuppressionsAdd(o *operator) *cobra.Command {
 	var from, until instant
 	var lasts span
 	var yes bool
+	output := &choice{name: "output", words: []string{"table", "json"}, word: "table"}
 	command := &cobra.Command{
-		Use:   "add <condition flags> --for <time> --reason <why> --owner <who>",
-		Short: "Make a suppression, after showing what it would have hidden",
+		Use:                   "add <conditions> --for 8h --reason <why> --owner <who>",
+		DisableFlagsInUseLine: true,
+		Short:                 "Make a suppression, after showing what it would have hidden",
 		Long: `add makes a suppression. It shows the alerts of the last 30 days that the
-suppression would have hidden, and asks. All conditions have to hold. Letter
-case matters in the ids of devices and modules only. There must be one besides
-the type: a suppression never hides all alerts of a type.
+suppression would have hidden, and asks.
 
-The time of an event decides, and not when it is delivered. Alerts that are
-there already stay as they are. A time is 2026-02-01T08:00:00Z, or a date for
-that whole day in UTC. A suppression lasts at most 366 days.`,
+The conditions are flags, and all of them have to hold. At least one of --hub,
+--entity, --actor and --address is required: no suppression hides all alerts of
+a type. Letter case matters in the ids of devices and modules alone.
+
+The reason, the owner and the end are required, and the end is at most 366 days
+away. A time is 2026-02-01T08:00:00Z, or 2026-02-01 for that whole day in UTC.
+It is compared with the time of the event, and not with that of its delivery.
+Alerts that are there already stay as they are.`,
 		Example: `  hubwatch suppressions add --type CertificateAdded --hub contoso-hub \
     --actor pipeline@contoso.example --for 90d \
     --reason "rotation every night" --owner team-pki@contoso.example
@@ -46,12 +51,13 @@ that whole day in UTC. A suppression lasts at most 366 days.`,
 			if (lasts.duration == 0) == until.time.IsZero() {
 				return &usageError{command, errors.New("want --for or --until: when it ends")}
 			}
-			a, now, err := o.opened()
+			ctx, out, now := command.Context(), command.OutOrStdout(), o.now().UTC().Truncate(time.Second)
+			a, by, err := o.openAs(ctx)
 			if err != nil {
 				return err
 			}
 			s := conditions.suppression(a.Detectors)
-			s.Reason, s.Owner, s.CreatedBy, s.Created = strings.TrimSpace(reason), strings.TrimSpace(owner), o.localPerson(), now
+			s.Reason, s.Owner, s.CreatedBy, s.Created = strings.TrimSpace(reason), strings.TrimSpace(owner), by, now
 			if s.Starts = from.time; s.Starts.IsZero() {
 				s.Starts = now
 			}
@@ -64,16 +70,19 @@ that whole day in UTC. A suppression lasts at most 366 days.`,
 			if !s.Expires.After(now) {
 				return &usageError{command, fmt.Errorf("it would expire at %s, which is over", second(s.Expires))}
 			}
-			ctx, out := command.Context(), command.OutOrStdout()
 			f, err := foresee(ctx, a.Alerts, s, now)
 			if err != nil {
 				return err
 			}
-			if err := writeSuppression(out, s); err != nil {
+			before := out
+			if output.word == "json" {
+				before = command.ErrOrStderr()
+			}
+			if err := writeSuppression(before, s); err != nil {
 				return err
 			}
-			fmt.Fprintln(out)
-			if err := f.write(out); err != nil {
+			fmt.Fprintln(before)
+			if err := f.write(before); err != nil {
 				return err
 			}
 			if !yes {
@@ -84,6 +93,9 @@ that whole day in UTC. A suppression lasts at most 366 days.`,
 			added, err := a.Suppressions.Add(ctx, s)
 			if err != nil {
 				return err
+			}
+			if output.word == "json" {
+				return writeObject(out, newSuppressionJSON(added, hiding{}, now))
 			}
 			_, err = fmt.Fprintf(out, "Added suppression %s.\n", printable(added.ID))
 			return err
@@ -97,6 +109,7 @@ that whole day in UTC. A suppression lasts at most 366 days.`,
 	flags.Var(&until, "until", "hides what happens before then, or on that day or before")
 	flags.Var(&lasts, "for", "how long it hides, like 8h or 90d, instead of --until")
 	flags.BoolVar(&yes, "yes", false, "do not ask")
+	addChoice(command, output, "o", "table or json, of the suppression that was added")
 	return command
 }
 
@@ -106,17 +119,17 @@ func newSuppressionsPreview(o *operator) *cobra.Command {
 	var conditions conditionFlags
 	output := &choice{name: "output", words: []string{"table", "json"}, word: "table"}
 	command := &cobra.Command{
-		Use:   "preview <condition flags>",
+		Use:   "preview <conditions>",
 		Short: "Show what a suppression would have hidden in the last 30 days",
 		Long: `preview shows the alerts of the last 30 days that a suppression with these
 conditions would have hidden. It writes nothing. An alert is hidden if all of
 its occurrences are: with --address, only an alert all of whose addresses are
 known and in the range.`,
-		Example: `  hubwatch suppressions preview --type CertificateAdded --actor alice@contoso.example
+		Example: `  hubwatch suppressions preview --type CertificateAdded --hub contoso-hub
   hubwatch suppressions preview --hub contoso-hub --entity "lab-*" -o json`,
 		Args: none,
 		RunE: func(command *cobra.Command, _ []string) error {
-			a, now, err := o.opened()
+			a, err := o.open()
 			if err != nil {
 				return err
 			}
@@ -124,18 +137,14 @@ known and in the range.`,
 			if err := errors.Join(s.CheckConditions(), knownType(a.Detectors, s)); err != nil {
 				return &usageError{command, err}
 			}
-			f, err := foresee(command.Context(), a.Alerts, s, now)
+			f, err := foresee(command.Context(), a.Alerts, s, o.now())
 			if err != nil {
 				return err
 			}
-			if output.word == "table" {
-				return f.write(command.OutOrStdout())
+			if output.word == "json" {
+				return writeObject(command.OutOrStdout(), f.json())
 			}
-			objects := make([][]field, len(f.alerts))
-			for i, a := range f.alerts {
-				objects[i] = fields(a)
-			}
-			return writeJSON(command.OutOrStdout(), objects)
+			return f.write(command.OutOrStdout())
 		},
 	}
 	conditions.add(command)

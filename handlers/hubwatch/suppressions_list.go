@@ -22,16 +22,20 @@ func newSuppressionsList(o *operator) *cobra.Command {
 		Short: "List suppressions, and how much each hides",
 		Long: `list lists the suppressions, those that end first at the top. HIDES is how many
 alerts of the last 30 days each one hides: a suppression that hides none may not
-be needed any more. Those that have ended or expired are left out without --all.`,
+be needed any more. Those that have ended or expired are left out without --all.
+"show" and -o json have the reasons, too.
+
+What stands in the table and is not a suppression hides nothing. list says what
+is wrong with it.`,
 		Example: `  hubwatch suppressions list
   hubwatch suppressions list --all -o json`,
 		Args: none,
 		RunE: func(command *cobra.Command, _ []string) error {
-			a, now, err := o.opened()
+			a, err := o.open()
 			if err != nil {
 				return err
 			}
-			ctx, out := command.Context(), command.OutOrStdout()
+			ctx, out, now := command.Context(), command.OutOrStdout(), o.now()
 			list, broken, err := a.Suppressions.List(ctx, time.Time{})
 			if err != nil {
 				return err
@@ -51,12 +55,11 @@ be needed any more. Those that have ended or expired are left out without --all.
 			})
 			slices.SortStableFunc(list, func(a, b alert.Suppression) int { return a.End().Compare(b.End()) })
 			if output.word == "json" {
-				objects := make([][]field, len(list))
+				objects := make([]suppressionJSON, len(list))
 				for i, s := range list {
-					hides := hidden[s.ID]
-					objects[i] = suppressionFields(s, stateOf(s, now), &hides)
+					objects[i] = newSuppressionJSON(s, hidden[s.ID], now)
 				}
-				return writeJSON(out, objects)
+				return writeObject(out, objects)
 			}
 			if len(list) > 0 {
 				if err := suppressionGrid(list, hidden, now).write(out, width(out)); err != nil {
@@ -65,8 +68,12 @@ be needed any more. Those that have ended or expired are left out without --all.
 				fmt.Fprintln(out)
 			}
 			text := plural(len(list), "suppression") + "."
-			if over > 0 && !all {
-				text += fmt.Sprintf(" --all shows %d more that are over.", over)
+			switch {
+			case all || over == 0:
+			case over == 1:
+				text += " Another is over: see --all."
+			default:
+				text += fmt.Sprintf(" %d more are over: see --all.", over)
 			}
 			_, err = fmt.Fprintln(out, text)
 			return err
@@ -82,13 +89,13 @@ func suppressionGrid(list []alert.Suppression, hidden map[string]hiding, now tim
 	g := grid{
 		columns: []column{
 			{title: "ID", whole: true}, {title: "STATE", whole: true}, {title: "UNTIL (UTC)", whole: true},
-			{title: "HIDES", right: true, whole: true}, {title: "OWNER"}, {title: "CONDITIONS"}, {title: "REASON"},
+			{title: "HIDES", right: true, whole: true}, {title: "OWNER"}, {title: "CONDITIONS"},
 		},
 		below: 5,
 	}
 	for _, s := range list {
 		row := []string{
-			s.ID, stateOf(s, now), s.End().UTC().Format("2006-01-02 15:04"), strconv.Itoa(hidden[s.ID].alerts), s.Owner, conditionsOf(s), s.Reason,
+			s.ID, stateOf(s, now), s.End().UTC().Format("2006-01-02 15:04"), strconv.Itoa(hidden[s.ID].alerts), s.Owner, conditionsOf(s),
 		}
 		for i, cell := range row {
 			row[i] = cut(printable(cell), 200)
@@ -104,32 +111,33 @@ func newSuppressionsShow(o *operator) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "show <id>",
 		Short: "Show one suppression, and the alerts that it hides",
-		Long: `show shows one suppression, and the alerts of the last 30 days that it hides. The
-id may be shortened as long as no other one begins the same way.`,
+		Long: `show shows one suppression, and the alerts of the last 30 days that it hides.
+The id may be shortened as long as no other one begins the same way.`,
 		Example: `  hubwatch suppressions show 3f2a9c04`,
 		Args:    oneSuppression,
 		RunE: func(command *cobra.Command, args []string) error {
-			a, now, err := o.opened()
+			a, err := o.open()
 			if err != nil {
 				return err
 			}
-			ctx, out := command.Context(), command.OutOrStdout()
-			s, err := findSuppression(ctx, a.Suppressions, args[0])
+			ctx, out, now := command.Context(), command.OutOrStdout(), o.now()
+			s, err := findSuppression(command, a.Suppressions, args[0])
 			if err != nil {
 				return err
 			}
-			hides, hidden := hiding{}, []alert.Alert{}
-			alerts, _, err := list(ctx, a.Alerts, alert.Query{Since: now.Add(-lookBack), Suppressed: true}, 0)
+			alerts, err := lately(ctx, a.Alerts, alert.Query{Suppressed: true}, now)
 			if err != nil {
 				return err
 			}
+			var hides hiding
+			var hidden []alert.Alert
 			for _, a := range alerts {
 				if a.SuppressedBy == s.ID {
-					hidden, hides.alerts, hides.occurrences = append(hidden, a), hides.alerts+1, hides.occurrences+a.Occurrences
+					hidden, hides = append(hidden, a), hides.add(a)
 				}
 			}
 			if output.word == "json" {
-				return writeJSON(out, suppressionFields(s, stateOf(s, now), &hides))
+				return writeObject(out, newSuppressionJSON(s, hides, now))
 			}
 			fmt.Fprintf(out, "%-10s  %s\n", "State", stateOf(s, now))
 			if err := writeSuppression(out, s); err != nil {
@@ -177,37 +185,41 @@ func writeSuppression(w io.Writer, s alert.Suppression) error {
 	return nil
 }
 
-// newSuppressionsEnd returns the verb that ends a suppression.
-func newSuppressionsEnd(o *operator) *cobra.Command {
+// newSuppressionsRemove returns the verb that ends a suppression.
+func newSuppressionsRemove(o *operator) *cobra.Command {
 	return &cobra.Command{
-		Use:     "end <id>",
-		Aliases: []string{"remove"},
-		Short:   "End a suppression now",
-		Long: `end ends a suppression. What happens from now on is told again, at the latest
-after 30 seconds; what it has hidden stays hidden until it happens again. The
-suppression stays in the list, with who ended it and when: see list --all.
+		Use:   "remove <id>",
+		Short: "End a suppression now, and keep it as a record",
+		Long: `remove ends a suppression. It hides nothing that happens from now on; the app
+knows that within 30 seconds. What it has hidden stays hidden until it happens
+again. The suppression itself stays as a record, with who ended it and when:
+"list --all" shows it.
 
 The id may be shortened as long as no other one begins the same way.`,
-		Example: `  hubwatch suppressions end 3f2a9c04`,
+		Example: `  hubwatch suppressions remove 3f2a9c04`,
 		Args:    oneSuppression,
 		RunE: func(command *cobra.Command, args []string) error {
-			a, now, err := o.opened()
+			ctx, out, now := command.Context(), command.OutOrStdout(), o.now()
+			a, by, err := o.openAs(ctx)
 			if err != nil {
 				return err
 			}
-			ctx, out := command.Context(), command.OutOrStdout()
-			s, err := findSuppression(ctx, a.Suppressions, args[0])
+			s, err := findSuppression(command, a.Suppressions, args[0])
 			if err != nil {
 				return err
 			}
-			if !s.End().After(now) {
-				_, err := fmt.Fprintf(out, "Suppression %s has %s already, at %s.\n", printable(s.ID), stateOf(s, now), second(s.End()))
+			if s.End().After(now) {
+				if s, err = a.Suppressions.End(ctx, s.ID, by); err != nil {
+					return err
+				}
+				_, err = fmt.Fprintf(out, "Suppression %s was ended at %s by %s.\n", printable(s.ID), second(s.Ended), printable(s.EndedBy.String()))
 				return err
 			}
-			if s, err = a.Suppressions.End(ctx, s.ID, o.localPerson()); err != nil {
-				return err
+			text := fmt.Sprintf("Suppression %s has %s already, at %s", s.ID, stateOf(s, now), second(s.End()))
+			if stateOf(s, now) == "ended" {
+				text += " by " + cmp.Or(s.EndedBy.String(), "somebody")
 			}
-			_, err = fmt.Fprintf(out, "Suppression %s was ended at %s by %s.\n", printable(s.ID), second(s.Ended), printable(s.EndedBy.String()))
+			_, err = fmt.Fprintln(out, wrap(printable(text+"."), width(out), ""))
 			return err
 		},
 	}

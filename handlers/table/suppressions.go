@@ -32,32 +32,32 @@ const keyDay = "20060102"
 // suppression is the row of a suppression.
 type suppression struct {
 	key
-	Id           string
-	Reason       string
-	Owner        string
-	CreatedBy    string
-	CreatedById  string // object id in Microsoft Entra
-	CreatedUtc   string
-	CreatedType  string `json:"CreatedUtc@odata.type"`
-	StartsUtc    string
-	StartsType   string `json:"StartsUtc@odata.type"`
-	ExpiresUtc   string
-	ExpiresType  string `json:"ExpiresUtc@odata.type"`
-	AlertType    string
-	HubName      string
-	EntityType   string
-	Entity       string
-	Actor        string
-	AddressRange string
+	Id                string
+	Reason            string
+	Owner             string
+	CreatedBy         string
+	CreatedByObjectId string
+	CreatedUtc        string
+	CreatedType       string `json:"CreatedUtc@odata.type"`
+	StartsUtc         string
+	StartsType        string `json:"StartsUtc@odata.type"`
+	ExpiresUtc        string
+	ExpiresType       string `json:"ExpiresUtc@odata.type"`
+	AlertType         string
+	HubName           string
+	EntityType        string
+	Entity            string
+	Actor             string
+	AddressRange      string
 }
 
 // suppressionEnd has the columns of a suppression that was ended.
 type suppressionEnd struct {
 	key
-	EndedBy   string
-	EndedById string // object id in Microsoft Entra
-	EndedUtc  string
-	EndedType string `json:"EndedUtc@odata.type"`
+	EndedBy         string
+	EndedByObjectId string
+	EndedUtc        string
+	EndedType       string `json:"EndedUtc@odata.type"`
 }
 
 // Suppressions is the table of suppressions. Its methods may be called at the same
@@ -96,7 +96,7 @@ func (s *Suppressions) Add(ctx context.Context, added alert.Suppression) (alert.
 	added.ID = hex.EncodeToString(id)
 	row := suppression{
 		key: key{suppressionPartition, suppressionKey(added.Expires, added.ID)}, Id: added.ID,
-		Reason: added.Reason, Owner: added.Owner, CreatedBy: column(added.CreatedBy.Name), CreatedById: column(added.CreatedBy.ObjectID),
+		Reason: added.Reason, Owner: added.Owner, CreatedBy: column(added.CreatedBy.Name), CreatedByObjectId: column(added.CreatedBy.ObjectID),
 		CreatedUtc: edmTime(added.Created), CreatedType: edmDateTime, StartsUtc: edmTime(added.Starts), StartsType: edmDateTime,
 		ExpiresUtc: edmTime(added.Expires), ExpiresType: edmDateTime,
 		AlertType: added.AlertType, HubName: added.Hub, EntityType: string(added.EntityType), Entity: added.Entity, Actor: added.Actor,
@@ -134,7 +134,7 @@ func (s *Suppressions) End(ctx context.Context, id string, by alert.Person) (ale
 			return alert.Suppression{}, fmt.Errorf("suppression %s: %w", id, alert.ErrNoSuppression)
 		}
 		row := rows[i]
-		if !row.Ended.IsZero() {
+		if !row.Ended.IsZero() && !row.Ended.After(s.now()) {
 			return row.Suppression, nil
 		}
 		row.EndedBy, row.Ended = by, s.now().UTC()
@@ -194,8 +194,8 @@ func suppressionKey(expires time.Time, id string) string {
 
 // suppressionColumns are the columns that a suppression may have besides its key.
 var suppressionColumns = []string{
-	"Id", "Reason", "Owner", "CreatedBy", "CreatedById", "CreatedUtc", "StartsUtc", "ExpiresUtc",
-	"AlertType", "HubName", "EntityType", "Entity", "Actor", "AddressRange", "EndedBy", "EndedById", "EndedUtc",
+	"Id", "Reason", "Owner", "CreatedBy", "CreatedByObjectId", "CreatedUtc", "StartsUtc", "ExpiresUtc",
+	"AlertType", "HubName", "EntityType", "Entity", "Actor", "AddressRange", "EndedBy", "EndedByObjectId", "EndedUtc",
 }
 
 // decodeSuppression reads the row of a suppression, which a person may have typed: the
@@ -241,9 +241,9 @@ func decodeSuppression(entity []byte) (storedSuppression, error) {
 	}
 	row.Suppression = alert.Suppression{
 		ID: id, Reason: texts["Reason"], Owner: texts["Owner"],
-		CreatedBy: alert.Person{Name: texts["CreatedBy"], ObjectID: texts["CreatedById"]},
+		CreatedBy: alert.Person{Name: texts["CreatedBy"], ObjectID: texts["CreatedByObjectId"]},
 		AlertType: texts["AlertType"], Hub: texts["HubName"], Entity: texts["Entity"], Actor: texts["Actor"],
-		EndedBy: alert.Person{Name: texts["EndedBy"], ObjectID: texts["EndedById"]},
+		EndedBy: alert.Person{Name: texts["EndedBy"], ObjectID: texts["EndedByObjectId"]},
 	}
 	for _, column := range []struct {
 		name string
