@@ -187,8 +187,8 @@ type Suppressions interface {
 	// it is not right.
 	Add(ctx context.Context, s Suppression) (Suppression, error)
 
-	// End ends the suppression with this id now, and returns it. A suppression that was
-	// ended before stays as it is, which is not an error. The error wraps
+	// End ends the suppression with this id now, and returns it. A suppression that has
+	// ended already stays as it is, which is not an error. The error wraps
 	// ErrNoSuppression if there is none with this id.
 	End(ctx context.Context, id string, by Person) (Suppression, error)
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -223,5 +224,49 @@ func TestSuppressionsUnread(t *testing.T) {
 	var answer *ServiceError
 	if !errors.As(err, &answer) {
 		t.Errorf("with a wrong key: error %v", err)
+	}
+}
+
+// TestTwoPeopleEndASuppression lets carol end a suppression between bob's reading and
+// writing of it. It has ended when carol ended it, and bob is told so.
+func TestTwoPeopleEndASuppression(t *testing.T) {
+	bob, carol := alert.Person{Name: "bob@contoso.example"}, alert.Person{Name: "carol@contoso.example"}
+	s := openSuppressions(t, emulator(t).ConnectionString())
+	added, err := s.Add(t.Context(), aSuppression())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var meanwhile sync.Once
+	connection, _ := through(t, func(_ int, r *http.Request) azurite.Fault {
+		if r.Method == http.MethodPost {
+			meanwhile.Do(func() {
+				if _, err := s.End(t.Context(), added.ID, carol); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		return azurite.Pass
+	})
+	ended, err := account(t, connection).Suppressions(s.table.name).End(t.Context(), added.ID, bob)
+	if all := listed(t, s, time.Time{}); err != nil || ended.EndedBy != carol || len(all) != 1 || all[0].EndedBy != carol {
+		t.Errorf("bob is told that %q ended it, error %v; the table has %+v", ended.EndedBy, err, all)
+	}
+}
+
+// TestEndOfWhatWouldEndLater ends a suppression that somebody typed a later end for.
+func TestEndOfWhatWouldEndLater(t *testing.T) {
+	s := openSuppressions(t, emulator(t).ConnectionString())
+	added, err := s.Add(t.Context(), aSuppression())
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, bob := added.Starts.Add(time.Hour), alert.Person{Name: "bob@contoso.example"}
+	s.now = func() time.Time { return now.AddDate(0, 0, 7) }
+	if _, err := s.End(t.Context(), added.ID, alert.Person{}); err != nil {
+		t.Fatal(err)
+	}
+	s.now = func() time.Time { return now }
+	if ended, err := s.End(t.Context(), added.ID, bob); err != nil || !ended.Ended.Equal(now) || ended.EndedBy != bob {
+		t.Errorf("ended by %q at %s, error %v", ended.EndedBy, ended.Ended, err)
 	}
 }
