@@ -5,9 +5,13 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
+
+	"hubwatch/handlers/alert"
 )
 
 // TestAsk answers the question of add. Only a yes is a yes, and the end of the input is
@@ -57,6 +61,34 @@ func TestTimesOfSuppressions(t *testing.T) {
 		var s span
 		if err := s.Set(text); err == nil {
 			t.Errorf("%q lasts %s", text, s.duration)
+		}
+	}
+}
+
+// TestSuppressionsFitTheTerminal writes a list and a suppression with long texts for a
+// terminal of 80 columns.
+func TestSuppressionsFitTheTerminal(t *testing.T) {
+	now := time.Date(2026, 2, 1, 8, 0, 0, 0, time.UTC)
+	s := alert.Suppression{
+		ID: "3f2a9c0412345678", Reason: strings.Repeat("a word ", 50), Owner: "the team that looks after the certificates of all plants <team-pki@contoso.example>",
+		Created: now, Starts: now, Expires: now.AddDate(0, 3, 0), AlertType: "IoT_CertificateSuccessfullyAddedToHub", Hub: "contoso-hub-with-a-long-name",
+		EntityType: alert.Certificate, Entity: "intermediate-ca-of-plant-*", Actor: "pipeline-of-all-plants@contoso.example", Addresses: netip.MustParsePrefix("203.0.113.0/24"),
+	}
+	var out bytes.Buffer
+	if err := suppressionGrid([]alert.Suppression{s}, nil, now).write(&out, helpWidth); err != nil {
+		t.Error(err)
+	}
+	if err := writeSuppression(&out, s); err != nil {
+		t.Error(err)
+	}
+	for line := range strings.Lines(out.String()) {
+		if utf8.RuneCountInString(strings.TrimRight(line, "\n")) > helpWidth {
+			t.Errorf("longer than %d characters: %s", helpWidth, line)
+		}
+	}
+	for _, part := range []string{"3f2a9c0412345678  active  2026-05-01 08:00      0  ", "\n  type CertificateAdded, hub contoso-hub-with-a-long-name, entity type", "\nUntil       2026-05-01T08:00:00Z\n", "203.0.113.0/24\n"} {
+		if !strings.Contains(out.String(), part) {
+			t.Errorf("want %q:\n%s", part, out.String())
 		}
 	}
 }

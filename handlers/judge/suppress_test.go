@@ -41,6 +41,9 @@ func (s *shelf) List(ctx context.Context, since time.Time) ([]alert.Suppression,
 		<-ctx.Done()
 		return nil, nil, ctx.Err()
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
 	return s.rules, s.broken, s.err
 }
 
@@ -200,13 +203,14 @@ func TestRulesThatCannotBeRead(t *testing.T) {
 // TestRulesOutliveTheirReader checks that a caller who gives up does not take the
 // suppressions away from those who wait, and gets none himself.
 func TestRulesOutliveTheirReader(t *testing.T) {
-	r := NewRules(&shelf{rules: []alert.Suppression{ruleFor("first")}}, nil)
+	w := &warnings{}
+	r := NewRules(&shelf{rules: []alert.Suppression{ruleFor("first")}}, w.warn)
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	r.current(gone)
 	o := occurrence()
 	if r.suppress(t.Context(), o); o[0].SuppressedBy != "first" {
-		t.Errorf("suppressed by %q", o[0].SuppressedBy)
+		t.Errorf("suppressed by %q, warned: %q", o[0].SuppressedBy, w.texts)
 	}
 }
 
