@@ -29,7 +29,8 @@ type delivery struct {
 // scenario is one way of an event through the handler.
 type scenario struct {
 	noTables bool       // the tables do not exist
-	rule     bool       // a suppression matches all that is found
+	rule     string     // when a suppression of all alerts of the hub starts; none if empty
+	hidden   bool       // it hides the alert in the end
 	first    []delivery // what has been delivered before
 	crash    delivery   // the delivery that a crash interrupts
 }
@@ -66,22 +67,24 @@ func scenarios(t testing.TB) map[string]scenario {
 	broken := delivery{judge.RelayName, sample(t, "logs/night-shift.json",
 		`"time": "2026-02-01T09:00:00Z"`, `"time": "2026-02-01T09:00:00Z and a half"`)}
 	return map[string]scenario{
-		"a new alert":                         {crash: added},
-		"another occurrence":                  {first: []delivery{added}, crash: again},
-		"a redelivery":                        {first: []delivery{added, again}, crash: added},
-		"the first alert, without a table":    {noTables: true, crash: added},
-		"a suppressed alert":                  {rule: true, crash: added},
-		"another suppressed occurrence":       {rule: true, first: []delivery{added}, crash: again},
-		"a quarantined event":                 {crash: unreadable},
-		"a quarantined event in several rows": {crash: large},
-		"a quarantined event, again":          {first: []delivery{large}, crash: large},
-		"an alert and a quarantined event":    {crash: nameless},
-		"both, without a table":               {noTables: true, crash: nameless},
-		"both, again":                         {first: []delivery{nameless}, crash: nameless},
-		"the first quarantine, no table":      {noTables: true, crash: unreadable},
-		"the relay":                           {crash: night},
-		"the relay with one broken record":    {crash: broken},
-		"the relay, again, with a broken one": {first: []delivery{broken}, crash: broken},
+		"a new alert":                          {crash: added},
+		"another occurrence":                   {first: []delivery{added}, crash: again},
+		"a redelivery":                         {first: []delivery{added, again}, crash: added},
+		"the first alert, without a table":     {noTables: true, crash: added},
+		"a suppressed alert":                   {rule: "2026-02-01", hidden: true, crash: added},
+		"another suppressed occurrence":        {rule: "2026-02-01", hidden: true, first: []delivery{added}, crash: again},
+		"an occurrence that is not suppressed": {rule: "2026-02-01T07:30:00Z", first: []delivery{added}, crash: again},
+		"only another one is suppressed":       {rule: "2026-02-01T07:30:00Z", first: []delivery{again}, crash: added},
+		"a quarantined event":                  {crash: unreadable},
+		"a quarantined event in several rows":  {crash: large},
+		"a quarantined event, again":           {first: []delivery{large}, crash: large},
+		"an alert and a quarantined event":     {crash: nameless},
+		"both, without a table":                {noTables: true, crash: nameless},
+		"both, again":                          {first: []delivery{nameless}, crash: nameless},
+		"the first quarantine, no table":       {noTables: true, crash: unreadable},
+		"the relay":                            {crash: night},
+		"the relay with one broken record":     {crash: broken},
+		"the relay, again, with a broken one":  {first: []delivery{broken}, crash: broken},
 	}
 }
 
@@ -151,8 +154,8 @@ func (p process) deliver(t testing.TB, d delivery) int {
 func (s scenario) run(t testing.TB, fault func(process, step) azurite.Fault) (rows map[string]map[string]any, steps, deliveries int) {
 	t.Helper()
 	p := startProcess(t, !s.noTables)
-	if s.rule {
-		p.suppress(t)
+	if s.rule != "" {
+		p.suppress(t, s.rule)
 	}
 	for _, d := range s.first {
 		p.deliver(t, d)
@@ -164,9 +167,10 @@ func (s scenario) run(t testing.TB, fault func(process, step) azurite.Fault) (ro
 	return p.rows(t), int(p.steps.Load()), deliveries
 }
 
-// suppress adds a suppression that matches every event of these tests, and keeps its id
-// the same in all runs.
-func (p process) suppress(t testing.TB) {
+// suppress adds a suppression of all alerts of the hub. Its id is the same in all runs.
+// Its key has a day to come, since the handler reads no others, and the samples have a
+// day that is over.
+func (p process) suppress(t testing.TB, starts string) {
 	t.Helper()
 	service, err := aztables.NewServiceClientFromConnectionString(shared.azurite.ConnectionString(), nil)
 	if err != nil {
@@ -176,8 +180,8 @@ func (p process) suppress(t testing.TB) {
 	if _, err := rules.CreateTable(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := rules.AddEntity(t.Context(), []byte(`{"PartitionKey": "rule", "RowKey": "20260301|rule-1", "HubName": "contoso-hub",
-		"Reason": "a test", "Owner": "team-pki", "CreatedUtc": "2026-02-01", "StartsUtc": "2026-02-01", "ExpiresUtc": "2026-03-01"}`), nil); err != nil {
+	if _, err := rules.AddEntity(t.Context(), []byte(`{"PartitionKey": "rule", "RowKey": "99991231|rule-1", "HubName": "contoso-hub",
+		"Reason": "a test", "Owner": "team-pki", "CreatedUtc": "2026-02-01", "StartsUtc": "`+starts+`", "ExpiresUtc": "2026-03-01"}`), nil); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -194,7 +198,7 @@ func TestFailureAtEveryStep(t *testing.T) {
 			t.Parallel()
 			rows, steps, _ := s.run(t, func(process, step) azurite.Fault { return azurite.Pass })
 			raised := s
-			raised.rule = false
+			raised.rule = ""
 			told, _, _ := raised.run(t, func(process, step) azurite.Fault { return azurite.Pass })
 			for n := 1; n <= steps; n++ {
 				var unread atomic.Bool // it is the suppressions that cannot be read
@@ -236,6 +240,11 @@ func TestCrashAtEveryStep(t *testing.T) {
 				t.Fatalf("%d steps and %d rows without a crash: nothing to test", steps, len(want))
 			}
 			t.Logf("%d steps, so %d crashes", steps, 2*steps)
+			for key, row := range want {
+				if by, ok := row["SuppressedBy"]; ok && (by == "rule-1") != s.hidden {
+					t.Errorf("%s is suppressed by %q, want it hidden: %v", key, by, s.hidden)
+				}
+			}
 			for n := 1; n <= steps; n++ {
 				for _, after := range []bool{false, true} {
 					t.Run(fmt.Sprintf("%s step %d", map[bool]string{false: "before", true: "after"}[after], n), func(t *testing.T) {

@@ -289,6 +289,7 @@ func (r *rig) rows(t testing.TB) map[string]map[string]any {
 				maps.DeleteFunc(row, func(name string, _ any) bool {
 					return strings.HasPrefix(name, "odata.") || strings.HasPrefix(name, "Timestamp") ||
 						strings.HasPrefix(name, "TimeGeneratedUtc") || strings.HasPrefix(name, "QuarantinedUtc") ||
+						strings.HasPrefix(name, "TimeUtc") || strings.HasPrefix(name, "StatusTimeUtc") ||
 						strings.HasPrefix(name, "LastEventUtc") || strings.HasPrefix(name, "LastSeenUtc")
 				})
 				rows[fmt.Sprint(name, " ", row["PartitionKey"], " ", row["RowKey"])] = row
