@@ -39,10 +39,10 @@ SETTINGS := CGO_ENABLED=0 GOFLAGS=-buildvcs=false GOAMD64=v1 GOEXPERIMENT= GOFIP
 .DEFAULT_GOAL := run
 
 ## Try it
-.PHONY: run demo start
+.PHONY: run demo start hubwatch
 
 ## run: show events becoming alerts, then keep listening; Ctrl-C ends it
-run: app $(AZURITE)
+run: app hubwatch $(AZURITE)
 	@go build -o build/local ./handlers/local
 	@build/local
 
@@ -50,6 +50,10 @@ run: app $(AZURITE)
 demo: app $(AZURITE)
 	@go build -o build/local ./handlers/local
 	@build/local demo
+
+## hubwatch: build/hubwatch, the operator's command; see its --local
+hubwatch:
+	@$(SETTINGS) go build $(FLAGS) -o build/hubwatch ./handlers/hubwatch
 
 ## start: the real Functions host on build/app, with Azurite (needs func)
 start: app $(AZURITE)

@@ -35,7 +35,7 @@ var ranks = map[string]int{
 	"doctor": 7,
 	"app":    6,
 	"judge":  5, "cases": 5,
-	"detector": 4, "relay": 4, "table": 4, "host": 4,
+	"detector": 4, "relay": 4, "table": 4, "host": 4, "export": 4,
 	"remedy":     3,
 	"connection": 2, "alert": 2,
 	"event":  1,

@@ -143,3 +143,25 @@ func TestWords(t *testing.T) {
 		t.Errorf("the key of Contoso-Hub is %s", got)
 	}
 }
+
+// TestRedactKeepsNames checks that a property with a name in it stays as it is, even if
+// the name looks like a credential, and that any other property loses its credentials.
+func TestRedactKeepsNames(t *testing.T) {
+	const token = "eyJhbGciOi.eyJzdWIi.c2ln"
+	names := []string{
+		"ActorObjectId", "ActorApplicationId", "ActorResourceId", "RoleAssignmentId", "RoleAssignmentScope", "RoleDefinitionId", "RolePrincipalId",
+	}
+	o := Occurrence{Finding: Finding{Properties: map[string]string{"Outcome": token}}}
+	for _, name := range names {
+		o.Properties[name] = "/subscriptions/s/resourceGroups/" + token
+	}
+	o.Redact()
+	for _, name := range names {
+		if got, want := o.Properties[name], "/subscriptions/s/resourceGroups/"+token; got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	if strings.Contains(o.Properties["Outcome"], token) {
+		t.Error("a property that holds no name keeps a credential")
+	}
+}

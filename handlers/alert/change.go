@@ -161,5 +161,7 @@ type Summary struct {
 	// Suppressed alerts are not among them.
 	Counts     map[string]map[Status]int
 	Suppressed int
-	Last       time.Time // when the newest of them was raised, reopened or changed, UTC
+	// Version is another after each alert that was raised or reopened, and after each
+	// change of a status. It is "" if that is unknown.
+	Version string
 }

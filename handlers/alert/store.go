@@ -83,6 +83,9 @@ type Reader interface {
 	// by its Hub, Since and Until; the other fields do not count. The newest day comes
 	// first. It ends at the first error.
 	Summaries(ctx context.Context, q Query) iter.Seq2[Summary, error]
+
+	// LastHeard returns when each hub was last heard of, by hub and source.
+	LastHeard(ctx context.Context) ([]Heard, error)
 }
 
 // Editor changes what people may change of an alert.

@@ -61,6 +61,8 @@ var (
 	printsKeys = regexp.MustCompile(` (device|module)-identity (show|update|renew-key) `)
 	// silent matches the options that leave the keys out.
 	silent = regexp.MustCompile(` --output=none$| --query='\{[^}]*\}'$`)
+	// shows matches commands that change nothing.
+	shows = regexp.MustCompile(`^az [a-z -]* (show|list|query) `)
 )
 
 // showsETag reports whether one of the commands shows an etag for the same goal.
@@ -93,6 +95,9 @@ func TestGoals(t *testing.T) {
 			}}
 			goals := map[remedy.Goal]int{}
 			for _, f := range remedy.For(a, d.Commands) {
+				if change := f.Goal == remedy.Fix || f.Goal == remedy.Undo; change && shows.MatchString(f.Template()) {
+					continue // It only prepares the next one.
+				}
 				goals[f.Goal]++
 				if _, err := f.PowerShell(); err != nil {
 					t.Errorf("%s: %s: %v", d.Name, f.Template(), err)

@@ -41,35 +41,6 @@ func commandsFor(a alert.Alert) []remedy.Filled {
 	return remedy.For(a, detector.All[i].Commands)
 }
 
-// commandFields returns commands as programs read them. What is not known, or does not
-// apply, is left out: the command line of a shell for which the command is refused, and
-// the reason if it is refused for none.
-func commandFields(commands []remedy.Filled) [][]field {
-	list := make([][]field, len(commands))
-	for i, c := range commands {
-		list[i] = []field{{"goal", string(c.Goal)}, {"says", c.Says}}
-		add := func(name, value string) {
-			if value != "" {
-				list[i] = append(list[i], field{name, value})
-			}
-		}
-		add("needs", c.Needs)
-		list[i] = append(list[i], field{"destructive", c.Destructive})
-		add("when", c.When)
-		inBash, err := c.Bash()
-		inPowerShell, powerShellErr := c.PowerShell()
-		add("bash", inBash)
-		add("powershell", inPowerShell)
-		if err == nil {
-			err = powerShellErr
-		}
-		if err != nil {
-			add("refused", err.Error())
-		}
-	}
-	return list
-}
-
 // goalTitles are the headings above the commands.
 var goalTitles = map[remedy.Goal]string{
 	remedy.Investigate: "Commands to find out what happened",

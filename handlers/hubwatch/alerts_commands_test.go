@@ -5,12 +5,12 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/detector"
-	"hubwatch/handlers/remedy"
 )
 
 // TestCommandsOfHubwatch has hubwatch itself parse the commands of hubwatch that
@@ -29,7 +29,7 @@ func TestCommandsOfHubwatch(t *testing.T) {
 					}
 					count++
 					args := readBash(t, line)
-					command, rest, err := newRoot(environment()).Find(args[1:])
+					command, rest, err := newRoot(&operator{getenv: environment(), now: time.Now}, &screen{Writer: io.Discard}).Find(args[1:])
 					if err == nil {
 						err = command.ParseFlags(rest)
 					}
@@ -97,21 +97,4 @@ func TestCommandsOfUnknownDetector(t *testing.T) {
 		t.Errorf("it has %d commands", len(commands))
 	}
 	writeCommands(io.Discard, 80, nil, bash)
-}
-
-// TestRefusedForOneShell checks that a command that only PowerShell cannot pass on is
-// there for bash, and says so.
-func TestRefusedForOneShell(t *testing.T) {
-	a := someAlert()
-	a.Entity.Name = "a%b"
-	list := commandFields(remedy.For(a, []remedy.Command{{
-		Goal: remedy.Fix, Says: "Do it.", Destructive: true, Args: append(remedy.Words("az do"), remedy.Option("--name", remedy.Certificate)),
-	}}))
-	want := [][]field{{
-		{"goal", "fix"}, {"says", "Do it."}, {"destructive", true}, {"bash", "az do --name=a%b"},
-		{"refused", `the argument, "--name=a%b", has a %, which PowerShell on Windows cannot pass to az as it is: use bash, for example in Azure Cloud Shell`},
-	}}
-	if diff := cmp.Diff(want, list, cmp.AllowUnexported(field{})); diff != "" {
-		t.Errorf("(-want +have):\n%s", diff)
-	}
 }

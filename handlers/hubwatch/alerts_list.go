@@ -5,25 +5,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"regexp"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"hubwatch/handlers/alert"
-	"hubwatch/handlers/detector"
 )
 
 // newAlertsList returns the verb that lists alerts.
 func newAlertsList(o *operator) *cobra.Command {
-	var q alert.Query
 	var limit int
-	severity := &choice{name: "severity", words: []string{string(alert.High), string(alert.Medium), string(alert.Low), string(alert.Informational)}}
-	status := &choice{name: "status", words: []string{string(alert.Active), string(alert.InProgress), string(alert.Resolved), string(alert.Dismissed)}}
-	output := &choice{name: "output", words: []string{"table", "json", "csv"}, word: "table"}
+	var exitCode bool
+	filter := newAlertFilter()
+	var output *alertOutput
 	command := &cobra.Command{
 		Use:   "list",
 		Short: "List alerts, the newest first",
@@ -31,35 +27,48 @@ func newAlertsList(o *operator) *cobra.Command {
 newest occurrence first; N is how many there were. Flags that filter may be
 combined, and ignore the case of letters.
 
+--status may be repeated, or name several with commas: active, in-progress,
+resolved, dismissed; open for the first two, and closed for the others.
+--address is that of any occurrence, or a range: 203.0.113.0/24.
+
 A time is 2026-02-01T08:00:00Z, or 2026-02-01 for that whole day in UTC, or how
-long ago: 24h, 7d. It is compared with the last occurrence of an alert.`,
+long ago: 24h, 7d. It is compared with the last occurrence of an alert.
+
+Formats for programs, all described in docs/exports.md: json, ocsf (OCSF 1.8.0),
+cloudevents (a batch of CloudEvents 1.0) and securityalert (the columns of
+Microsoft's table) are one array; "jq -c '.[]'" puts each element on a line of
+its own. jsonl is json with an alert a line. csv has a header, and a quote
+before each cell that a spreadsheet would take for a formula.`,
 		Example: `  hubwatch alerts list --since 7d
-  hubwatch alerts list --hub contoso-hub --status active --limit 0
+  hubwatch alerts list --hub contoso-hub --status open --limit 0
   hubwatch alerts list --type CertificateAdded --actor alice@contoso.example
   hubwatch alerts list --since 2026-02-01 --until 2026-02-28 -o csv > alerts.csv
-  hubwatch alerts list -o json | jq '.[].reference'`,
+  hubwatch alerts list -o json | jq '.[].reference'
+  hubwatch alerts list --severity high --since 1h --exit-code || tell-me`,
 		Args: none,
 		RunE: func(command *cobra.Command, _ []string) error {
-			switch {
-			case limit < 0:
+			if err := filter.check(); err != nil {
+				return &usageError{command, err}
+			}
+			if limit < 0 {
 				return &usageError{command, errors.New("--limit: want a number of alerts, or 0 for all")}
-			case !q.Until.IsZero() && q.Until.Before(q.Since):
-				return &usageError{command, errors.New("--until: want a time after --since")}
+			}
+			if err := output.check(); err != nil {
+				return &usageError{command, err}
 			}
 			a, err := o.open()
 			if err != nil {
 				return err
 			}
-			q.Type = alertType(a.Detectors, q.Type)
-			q.Severity = alert.Severity(severity.word)
-			if status.word != "" {
-				q.Statuses = []alert.Status{alert.Status(status.word)}
-			}
-			alerts, more, err := list(command.Context(), a.Alerts, q, limit)
+			source, err := o.source()
 			if err != nil {
 				return err
 			}
-			if err := writeAlerts(command.OutOrStdout(), output.word, alerts); err != nil {
+			alerts, more, err := list(command.Context(), a.Alerts, filter.query(a.Detectors), limit)
+			if err != nil {
+				return err
+			}
+			if err := output.write(command.OutOrStdout(), source, alerts); err != nil {
 				return err
 			}
 			switch {
@@ -68,40 +77,21 @@ long ago: 24h, 7d. It is compared with the last occurrence of an alert.`,
 			case len(alerts) == 0 && output.word == "table":
 				fmt.Fprintln(command.ErrOrStderr(), "There is no such alert.")
 			}
+			if exitCode && len(alerts) > 0 {
+				return said(exitFound)
+			}
 			return nil
 		},
 	}
 	flags := command.Flags()
-	flags.StringVar(&q.Hub, "hub", "", "`name` of the IoT hub")
-	flags.StringVar(&q.Type, "type", "", "alert `type`, or the name of the detector as the table shows it")
-	addChoice(command, severity, "", "High, Medium, Low or Informational")
-	addChoice(command, status, "", "Active, InProgress, Resolved or Dismissed")
-	flags.StringVar(&q.Entity, "entity", "", "`name` of the certificate, setting, device or module")
-	flags.StringVar(&q.Actor, "actor", "", "`name` of who did it")
-	flags.Var(&moment{now: o.now, time: &q.Since}, "since", "the last occurrence was then or later")
-	flags.Var(&moment{now: o.now, time: &q.Until, end: true}, "until", "the last occurrence was then or earlier")
+	filter.add(command)
+	filter.addStatus(command, "status", "only alerts with this `status`; may be repeated")
+	filter.addTimes(command, o.now)
 	flags.IntVar(&limit, "limit", 50, "at most this `many` alerts; 0 for all")
-	addChoice(command, output, "o", "table, json or csv")
-	types := make([]string, len(detector.All))
-	for i, d := range detector.All {
-		types[i] = d.Name
-	}
-	complete := cobra.FixedCompletions(types, cobra.ShellCompDirectiveNoFileComp)
-	if err := command.RegisterFlagCompletionFunc("type", complete); err != nil {
-		panic(err) // there is no such flag
-	}
+	output = addAlertOutput(command, "table", "json", "jsonl", "csv", "ocsf", "cloudevents", "securityalert")
+	output.addCSVRaw(command)
+	flags.BoolVar(&exitCode, "exit-code", false, "end with 10 if there is such an alert, for scripts")
 	return command
-}
-
-// alertType returns the alert type of the detector with this name. If there is no
-// such detector, it returns name.
-func alertType(detectors []detector.Detector, name string) string {
-	for _, d := range detectors {
-		if strings.EqualFold(d.Name, name) {
-			return d.AlertType
-		}
-	}
-	return name
 }
 
 // list returns the alerts that q asks for, and whether there are more than limit.
@@ -119,31 +109,11 @@ func list(ctx context.Context, reader alert.Reader, q alert.Query, limit int) (a
 	return alerts, false, nil
 }
 
-// writeAlerts writes a list of alerts in one of the formats.
-func writeAlerts(w io.Writer, format string, alerts []alert.Alert) error {
-	switch format {
-	case "json":
-		objects := make([][]field, len(alerts))
-		for i, a := range alerts {
-			objects[i] = fields(a)
-		}
-		return writeJSON(w, objects)
-	case "csv":
-		return writeCSV(w, alerts)
-	case "table":
-		if len(alerts) == 0 {
-			return nil
-		}
-		return alertGrid(alerts).write(w, width(w))
-	}
-	return fmt.Errorf("there is no format %q", format)
-}
-
 // alertGrid returns alerts as a table for people. The reference says the hub, too.
 func alertGrid(alerts []alert.Alert) grid {
 	g := grid{
 		columns: []column{
-			{title: "LAST SEEN (UTC)", whole: true}, {title: "SEVERITY", whole: true}, {title: "STATUS", whole: true},
+			{title: "LAST SEEN (UTC)", whole: true}, {title: "SEVERITY", whole: true, color: severityColor}, {title: "STATUS", whole: true, color: statusColor},
 			{title: "N", right: true, whole: true}, {title: "ALERT"}, {title: "ENTITY"},
 			{title: "REFERENCE", whole: true}, {title: "ACTOR"},
 		},
@@ -151,7 +121,7 @@ func alertGrid(alerts []alert.Alert) grid {
 	}
 	for _, a := range alerts {
 		row := []string{
-			a.End.UTC().Format("2006-01-02 15:04"), string(a.Severity), string(a.Status), strconv.Itoa(a.Occurrences),
+			a.End.UTC().Format(minutes), string(a.Severity), string(a.Status), strconv.Itoa(a.Occurrences),
 			cmp.Or(a.Detector, a.Type), a.Entity.Name, a.Ref().String(), a.Actor,
 		}
 		for i, cell := range row {

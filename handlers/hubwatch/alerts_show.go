@@ -15,30 +15,38 @@ import (
 	"github.com/spf13/cobra"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/export"
+	"hubwatch/handlers/remedy"
 )
 
 // newAlertsShow returns the verb that shows one alert.
 func newAlertsShow(o *operator) *cobra.Command {
 	var limit int
-	output := &choice{name: "output", words: []string{"text", "json"}, word: "text"}
+	var output *alertOutput
 	var shell *choice
 	command := &cobra.Command{
 		Use:   "show <reference>",
 		Short: "Show all there is of one alert, with its evidence",
-		Long: `show shows one alert: what happened, what to do, also as commands, and the
-evidence, which is one line for each event, the newest first.
+		Long: `show shows one alert: what happened, what to do, also as commands, who has
+dealt with it, and the evidence, which is one line for each event, the newest
+first.
 
 A command is on one line, to be copied. Read it before you run it: hubwatch runs
 none. Names from the alert are quoted; if no quoting makes a name safe, there is
 no command, and show says why. Capital letters are for you to fill in.
 
-A reference is <hub>/<yyyy-mm-dd>/<id>, as "hubwatch alerts list" shows it. An
-id alone will do; it is looked for day by day, which takes longer.`,
+A reference is <hub>/<yyyy-mm-dd>/<id>, as "hubwatch alerts list" shows it. The
+id alone will do, or its beginning if no other alert has an id that begins so.
+It is looked for day by day, which takes longer.
+
+Formats for programs, all described in docs/exports.md: json has evidence with
+each event, changes and commands, ocsf (OCSF 1.8.0) has at most 100 pieces of
+evidence without the events, and cloudevents (CloudEvents 1.0) has no evidence.`,
 		Example: `  hubwatch alerts show plant-hub/2026-02-01/41d31d3b-1f3f-8d41-9f1b-4a8d1c2b3e4f
-  hubwatch alerts show 41d31d3b-1f3f-8d41-9f1b-4a8d1c2b3e4f -o json`,
+  hubwatch alerts show 41d31d3b -o json`,
 		Args: one("reference"),
 		RunE: func(command *cobra.Command, args []string) error {
-			ref, err := alert.ParseRef(args[0])
+			ref, err := parseReference(args[0])
 			if err == nil && limit < 0 {
 				err = errors.New("--evidence: want a number of events, or 0 for all")
 			}
@@ -49,30 +57,45 @@ id alone will do; it is looked for day by day, which takes longer.`,
 			if err != nil {
 				return err
 			}
-			return show(command.Context(), command.OutOrStdout(), a.Alerts, ref, limit, output.word, shell.word)
+			source, err := o.source()
+			if err != nil {
+				return err
+			}
+			found, err := find(command.Context(), a.Alerts, ref, limit)
+			if err != nil {
+				return err
+			}
+			return output.writeOne(command.OutOrStdout(), source, shell.word, found)
 		},
 	}
 	command.Flags().IntVar(&limit, "evidence", 20, "at most this `many` events; 0 for all")
-	addChoice(command, output, "o", "text or json")
+	output = addAlertOutput(command, "text", "json", "ocsf", "cloudevents")
 	shell = addCommandsFlag(command)
 	return command
 }
 
-// show writes one alert and at most limit pieces of its evidence. A limit of 0
-// means all. The text has commands for shell.
-func show(ctx context.Context, w io.Writer, reader alert.Reader, ref alert.Ref, limit int, format, shell string) error {
-	a, all, err := reader.Find(ctx, ref)
+// whole is what is shown of one alert.
+type whole struct {
+	alert.Alert
+	history  []alert.History
+	evidence []alert.Evidence // the newest pieces, the newest first
+	n        int              // pieces of evidence in all
+	commands []remedy.Filled  // what to do
+}
+
+// find returns an alert, with at most limit pieces of its evidence. A limit of 0 means
+// all.
+func find(ctx context.Context, reader alert.Reader, ref reference, limit int) (whole, error) {
+	a, all, err := ref.find(ctx, reader)
 	if err != nil {
-		return err
+		return whole{}, err
+	}
+	history, err := reader.History(ctx, a.Ref())
+	if err != nil {
+		return whole{}, err
 	}
 	evidence, n, err := newestEvidence(all, limit)
-	if err != nil {
-		return err
-	}
-	if format == "json" {
-		return writeJSON(w, append(fields(a), field{"evidence", evidenceFields(evidence)}, field{"commands", commandFields(commandsFor(a))}))
-	}
-	return writeAlert(w, width(w), a, evidence, n, shell)
+	return whole{a, history, evidence, n, commandsFor(a)}, err
 }
 
 // newestEvidence returns the newest evidence, the newest first, and how many
@@ -101,39 +124,25 @@ func newestEvidence(all iter.Seq2[alert.Evidence, error], limit int) (newest []a
 	return newest, n, nil
 }
 
-// evidenceFields returns evidence as programs read it. The names are the names of
-// the columns of its row, in camel case.
-func evidenceFields(evidence []alert.Evidence) [][]field {
-	list := make([][]field, len(evidence))
-	for i, e := range evidence {
-		list[i] = []field{
-			{"eventId", e.EventID},
-			{"eventTimeUtc", e.Time.UTC()},
-			{"actor", e.Actor},
-			{"actorIpAddress", e.ActorIPAddress},
-			{"correlationId", e.CorrelationID},
-			{"properties", e.Properties},
-			{"rawEvent", e.RawEvent},
-			{"rawEventSha256", e.RawEventSHA256},
-		}
-	}
-	return list
-}
-
 // writeAlert writes an alert for people, in lines of at most width characters:
-// what happened, the particulars, what to do, with commands for shell, and evidence.
-// There are n pieces of evidence in all.
-func writeAlert(w io.Writer, width int, a alert.Alert, evidence []alert.Evidence, n int, shell string) error {
+// what happened, the particulars, what to do, with commands for shell, the history, and
+// evidence.
+func writeAlert(w io.Writer, width int, a whole, shell string) error {
 	fmt.Fprintln(w, wrap(printable(a.DisplayName), width, ""))
-	fmt.Fprintln(w, wrap(fmt.Sprintf("%s, %s, %s", a.Severity, printable(string(a.Status)), seen(a)), width, ""))
+	fmt.Fprintln(w, wrap(fmt.Sprintf("%s, %s, %s", a.Severity, printable(string(a.Status)), seen(a.Alert)), width, ""))
 	fmt.Fprintln(w)
 	fmt.Fprintln(w, wrap(printable(a.Message), width, ""))
 	fmt.Fprintln(w)
 
+	status := "" // the line above says it, unless somebody has set it
+	if !a.StatusTime.IsZero() {
+		status = statusLine(a.Alert)
+	}
 	details := [][2]string{
-		{"Reference", a.Ref().String()}, {"Type", a.Type}, {"Detector", a.Detector}, {"Confidence", string(a.Confidence)},
+		{"Reference", a.Ref().String()}, {"Status", status}, {"Verdict", string(a.Verdict)}, {"Suppressed by", a.SuppressedBy},
+		{"Type", a.Type}, {"Detector", a.Detector}, {"Confidence", string(a.Confidence)},
 		{"Hub", a.Hub.Name}, {"Resource", a.Hub.ResourceID}, {"Entity", a.Entity.Name}, {"Entity type", string(a.Entity.Type)},
-		{"Actor", a.Actor}, {"Address", a.ActorIPAddress}, {"Addresses", addresses(a)}, {"Correlation", a.CorrelationID},
+		{"Actor", a.Actor}, {"Address", a.ActorIPAddress}, {"Addresses", addresses(a.Alert)}, {"Correlation", a.CorrelationID},
 		{"First seen", precise(a.Start)}, {"Last seen", precise(a.End)}, {"Raised", precise(a.Generated)},
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.Properties)) {
@@ -141,7 +150,9 @@ func writeAlert(w io.Writer, width int, a alert.Alert, evidence []alert.Evidence
 	}
 	longest := 0
 	for _, d := range details {
-		longest = max(longest, len([]rune(printable(d[0]))))
+		if d[1] != "" {
+			longest = max(longest, len([]rune(printable(d[0]))))
+		}
 	}
 	for _, d := range details {
 		if d[1] == "" {
@@ -151,7 +162,7 @@ func writeAlert(w io.Writer, width int, a alert.Alert, evidence []alert.Evidence
 		fmt.Fprintln(w, name+wrap(printable(d[1]), width, strings.Repeat(" ", longest+2)))
 	}
 
-	if list := steps(a); len(list) > 0 {
+	if list := export.Steps(a.Alert); len(list) > 0 {
 		fmt.Fprintln(w, "\nWhat to do")
 		for i, step := range list {
 			number := fmt.Sprintf("  %d. ", i+1)
@@ -159,15 +170,20 @@ func writeAlert(w io.Writer, width int, a alert.Alert, evidence []alert.Evidence
 		}
 	}
 
-	writeCommands(w, width, commandsFor(a), shell)
+	writeCommands(w, width, a.commands, shell)
+
+	if len(a.history) > 0 {
+		fmt.Fprintln(w, "\nHistory, the oldest first")
+		writeHistory(w, width, "  ", a.history)
+	}
 
 	fmt.Fprintf(w, "\nEvidence, the newest first: ")
-	if len(evidence) < n {
-		fmt.Fprintf(w, "%d of %s, see --evidence\n", len(evidence), plural(n, "event"))
+	if len(a.evidence) < a.n {
+		fmt.Fprintf(w, "%d of %s, see --evidence\n", len(a.evidence), plural(a.n, "event"))
 	} else {
-		fmt.Fprintln(w, plural(n, "event"))
+		fmt.Fprintln(w, plural(a.n, "event"))
 	}
-	return evidenceGrid(evidence).write(w, width)
+	return evidenceGrid(a.evidence).write(w, width)
 }
 
 // addresses says from where an alert was seen, if that was more than one address: the

@@ -32,10 +32,12 @@ func someAlert() alert.Alert {
 			Entity: alert.Entity{Type: alert.Certificate, Name: "root-ca"}, Actor: "alice@contoso.example", ActorIPAddress: "203.0.113.7",
 			CorrelationID: "00000000-0000-4000-8001-000000000001", Confidence: alert.Stated,
 			Message:    `Certificate "root-ca" was added to IoT hub "Contoso-Hub" by alice@contoso.example from 203.0.113.7.`,
-			Properties: map[string]string{"ChangeKind": "created", "ActorRole": "Contributor"},
+			Properties: map[string]string{"ChangeKind": "created", "ActorRole": "Contributor", "ActorObjectId": "00000000-0000-4000-8003-000000000002", "ActorType": "User"},
 		},
 		Start: at, End: at.Add(90 * time.Minute), Generated: at.Add(3 * time.Second), Status: alert.Active, Occurrences: 2,
 		LastActorIPAddress: "192.0.2.14", ActorIPAddresses: []string{"192.0.2.14", "203.0.113.7"}, MoreActorIPAddresses: true,
+		Changes: 2, StatusReason: "looking at it", StatusTime: at.Add(2 * time.Hour), Verdict: alert.TruePositive, SuppressedBy: "00000000-0000-4000-8002-000000000001",
+		StatusBy: alert.Person{Name: "carol@contoso.example", ObjectID: "00000000-0000-4000-8003-000000000001"},
 	}
 }
 
@@ -64,10 +66,12 @@ func TestFormats(t *testing.T) {
 	second.ID, second.Detector, second.Type = "204bd4e6-3527-85aa-aeda-b74edc819ada", "DeviceCertificateMismatch", "IoT_Cert_Print_Mismatch"
 	second.Entity, second.Actor, second.Status = alert.Entity{Type: alert.Device, Name: "valve-7-of-plant-12"}, "", alert.InProgress
 	second.Remediation, second.Properties = "", nil
+	second.Changes, second.StatusReason, second.StatusBy, second.StatusTime, second.Verdict, second.SuppressedBy = 0, "", alert.Person{}, time.Time{}, "", ""
 	alerts := []alert.Alert{first, second}
+	const source = "/hubwatch/contosostorage/alerts"
 	for _, format := range []string{"json", "csv", "table"} {
 		var out strings.Builder
-		if err := writeAlerts(&out, format, alerts); err != nil {
+		if err := (&alertOutput{choice: choice{word: format}}).write(&out, source, alerts); err != nil {
 			t.Fatal(err)
 		}
 		golden(t, "alerts."+format, out.String())
@@ -81,13 +85,25 @@ func TestFormats(t *testing.T) {
 		{EventID: "00000000-0000-4000-8000-00000000000a", Time: first.End, Actor: first.Actor, ActorIPAddress: first.ActorIPAddress},
 		{EventID: "00000000-0000-4000-8000-000000000001", Time: first.Start, Actor: first.Actor},
 	}
-	if err := writeAlert(&page, 80, first, evidence, 2, bash); err != nil {
+	changes := []alert.History{
+		{Number: 1, Time: first.Start.Add(time.Hour), From: alert.Active, To: alert.Dismissed, Verdict: alert.Benign, Reason: "a planned rotation of the root certificate of plant 12, see change 4711",
+			By: alert.Person{Name: "bob@contoso.example", ObjectID: "00000000-0000-0000-0000-0000000000b0"}, Via: "cli"},
+		{Number: 2, Time: first.End, From: alert.Dismissed, To: alert.Active, Reason: "it happened again", By: alert.Person{Name: "hubwatch"}, Via: "handler", EventID: "00000000-0000-4000-8000-00000000000a"},
+		{Number: 3, Time: first.End.Add(time.Minute), From: alert.Active, To: alert.Active, Reason: "asking alice", By: alert.Person{ObjectID: "00000000-0000-0000-0000-0000000000c0"}, Via: "cli"},
+	}
+	again := first
+	again.Status, again.StatusReason, again.StatusBy, again.StatusTime, again.Verdict, again.Changes = alert.Active, "it happened again", alert.Person{Name: "hubwatch"}, first.End, alert.Benign, 3
+	if err := writeAlert(&page, 80, whole{again, changes, evidence, 2, commandsFor(again)}, bash); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "alert-80.text", page.String())
-	var object strings.Builder
 	evidence[0].Properties, evidence[0].RawEvent, evidence[0].RawEventSHA256 = first.Properties, `{"id":"10"}`, strings.Repeat("0f", 32)
-	if err := show(t.Context(), &object, single{a: first, evidence: evidence}, first.Ref(), 20, "json", bash); err != nil {
+	found, err := find(t.Context(), single{a: first, evidence: evidence, changes: changes}, reference{first.Ref(), true}, 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var object strings.Builder
+	if err := (&alertOutput{choice: choice{word: "json"}}).writeOne(&object, source, bash, found); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "alert.json", object.String())
@@ -104,7 +120,10 @@ type single struct {
 	alert.Reader
 	a        alert.Alert
 	evidence []alert.Evidence
+	changes  []alert.History
 }
+
+func (r single) History(context.Context, alert.Ref) ([]alert.History, error) { return r.changes, nil }
 
 func (r single) Find(context.Context, alert.Ref) (alert.Alert, iter.Seq2[alert.Evidence, error], error) {
 	return r.a, func(yield func(alert.Evidence, error) bool) {
@@ -147,19 +166,6 @@ func TestParseTime(t *testing.T) {
 	got, err := parseTime("2026-02-28", now, true)
 	if want := time.Date(2026, 2, 28, 23, 59, 59, 999999999, time.UTC); err != nil || !got.Equal(want) {
 		t.Errorf("the end of a day is %v, error %v, want %v", got, err, want)
-	}
-}
-
-// TestCSVCell checks that no cell is a formula.
-func TestCSVCell(t *testing.T) {
-	for text, want := range map[string]string{
-		"": "", "root-ca": "root-ca", "a=b": "a=b", "two\nlines": "two\nlines",
-		"=1+1": "'=1+1", "+1": "'+1", "-1": "'-1", "@SUM(A1)": "'@SUM(A1)", "\t=1": `'\u0009=1`, "\r=1": `'\u000d=1`, "\n=1": "'\n=1",
-		"\uff1d1": "'\uff1d1", "\x1b[2J": `\u001b[2J`, "\u202e": `\u202e`,
-	} {
-		if got := csvCell(text); got != want {
-			t.Errorf("%+q is the cell %+q, want %+q", text, got, want)
-		}
 	}
 }
 

@@ -33,6 +33,9 @@ wrong. It shows no keys, and ends with 1 if a setting is wrong.`,
 		Args: none,
 		RunE: func(command *cobra.Command, _ []string) error {
 			out := command.OutOrStdout()
+			if _, err := o.settings(); err != nil {
+				return err
+			}
 			wrong := o.checkSettings(out, width(out))
 			if connect && wrong == 0 {
 				a, err := o.open()
@@ -58,6 +61,11 @@ wrong. It shows no keys, and ends with 1 if a setting is wrong.`,
 func (o *operator) checkSettings(w io.Writer, width int) int {
 	_, err := o.config()
 	faults := faultsOf(err)
+	getenv, _ := o.settings()
+	source := "the environment"
+	if o.local {
+		source = localFile
+	}
 	wrong := len(faults)
 	say := func(verdict, name string, lines ...string) {
 		const indent = "         "
@@ -67,7 +75,7 @@ func (o *operator) checkSettings(w io.Writer, width int) int {
 		}
 	}
 	for _, s := range app.Settings {
-		value, verdict, from := strings.TrimSpace(o.getenv(s.Name)), "ok", ""
+		value, verdict, from := strings.TrimSpace(getenv(s.Name)), "ok", ""
 		switch {
 		case s.HostOnly:
 			verdict, from = "host", "read by the Functions host, and not by hubwatch"
@@ -77,7 +85,7 @@ func (o *operator) checkSettings(w io.Writer, width int) int {
 			if s.Name == storageSetting {
 				value = openly(value)
 			}
-			from = "from the environment: " + secret.RedactString(value)
+			from = "from " + source + ": " + secret.RedactString(value)
 		case s.Default != "":
 			verdict, from = "default", "not set, and so "+s.Default
 		default:

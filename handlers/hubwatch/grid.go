@@ -21,6 +21,8 @@ type column struct {
 	title string
 	right bool // aligned to the right, as numbers are
 	whole bool // never cut, since people copy what stands there
+	// color returns the colour of a cell, see painted. Nil means no colours.
+	color func(cell string) string
 }
 
 // gap stands between columns, and at the beginning of a second line.
@@ -43,9 +45,11 @@ func (g grid) write(w io.Writer, width int) error {
 	for i, c := range g.columns {
 		titles[i] = c.title
 	}
-	for _, row := range append([][]string{titles}, g.rows...) {
+	s, ok := w.(*screen)
+	colors := ok && s.color
+	for n, row := range append([][]string{titles}, g.rows...) {
 		for i, line := range lines {
-			text := g.line(row, widths, line[0], line[1])
+			text := g.line(row, widths, line[0], line[1], colors && n > 0)
 			if i > 0 && text == "" {
 				continue
 			}
@@ -95,12 +99,15 @@ func (g grid) fit(widths []int, first, last, width int) {
 	}
 }
 
-// line returns the cells of a row from first to last, without last.
-func (g grid) line(row []string, widths []int, first, last int) string {
+// line returns the cells of a row from first to last, without last, in colours or not.
+func (g grid) line(row []string, widths []int, first, last int, colors bool) string {
 	cells := make([]string, 0, last-first)
 	for i := first; i < last; i++ {
 		cell := cut(row[i], widths[i])
 		space := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
+		if color := g.columns[i].color; colors && color != nil {
+			cell = painted(cell, color(row[i]))
+		}
 		if g.columns[i].right {
 			cell = space + cell
 		} else {

@@ -1,4 +1,4 @@
-// Command hubwatch is the operator's command: it reads alerts, shows the
+// Command hubwatch is the operator's command: it reads and closes alerts, shows the
 // quarantine and judges it again, and checks a deployment. It is not deployed.
 package main
 
@@ -23,40 +23,44 @@ import (
 	"hubwatch/handlers/version"
 )
 
-// Exit codes.
-const (
-	exitFailed = 1
-	exitUsage  = 2
-)
-
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
+	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdin, os.Stdout, os.Stderr))
 }
 
 // run is main without the process: it returns the exit code.
-func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
-	root := newRoot(getenv)
+func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
+	o := &operator{getenv: getenv, now: time.Now}
+	out := &screen{Writer: stdout}
+	root := newRoot(o, out)
 	root.SetArgs(append([]string{}, args...)) // nil would mean those of the process
-	root.SetOut(stdout)
+	root.SetIn(stdin)
+	root.SetOut(out)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
+	if out.err != nil && ctx.Err() == nil {
+		complain(stderr, fmt.Errorf("output: %w", out.err))
+		return exitFailed
+	}
 	var usage *usageError
+	var code said
 	switch {
 	case err == nil:
 		return 0
-	case ctx.Err() != nil:
+	case interrupted(ctx):
 		fmt.Fprintln(stderr, "hubwatch: interrupted")
-		return exitFailed
+		return exitInterrupted
+	case errors.As(err, &code):
+		return int(code)
 	case errors.As(err, &usage):
 		complain(stderr, err)
 		fmt.Fprintf(stderr, "Usage: %s\n%s --help says more.\n", usage.command.UseLine(), usage.command.CommandPath())
-		return exitUsage
-	case !errors.Is(err, errSaid):
-		complain(stderr, err)
+	default:
+		complain(stderr, o.advised(err))
 	}
-	return exitFailed
+	return exitCode(err)
 }
 
 // complain writes an error. Each line begins with the name of the command.
@@ -65,9 +69,6 @@ func complain(w io.Writer, err error) {
 		fmt.Fprintln(w, "hubwatch:", printable(line))
 	}
 }
-
-// errSaid is the error of a command that has already written what is wrong.
-var errSaid = errors.New("said already")
 
 // usageError is a mistake in the command line.
 type usageError struct {
@@ -92,17 +93,34 @@ type operator struct {
 	getenv  func(string) string
 	now     func() time.Time
 	account string // the flag --account
+	local   bool   // the flag --local
+	plain   bool   // the flag --no-color
 }
 
 // storageSetting is the setting with the connection string. The names of the other
 // settings about the storage account begin with it.
 const storageSetting = "AlertsStorage"
 
+// settings returns where the settings are: in the environment, or with --local in the
+// file that make run writes.
+func (o *operator) settings() (getenv func(string) string, err error) {
+	if !o.local {
+		return o.getenv, nil
+	}
+	settings, err := readLocal()
+	return func(name string) string { return settings[name] }, err
+}
+
 // config reads the settings. With --account it ignores the settings about the
-// storage account. Its error says everything that is wrong or missing.
+// storage account, and with --local it reads no settings but those of make run. Its
+// error says everything that is wrong or missing.
 func (o *operator) config() (app.Config, error) {
+	getenv, err := o.settings()
+	if err != nil {
+		return app.Config{}, err
+	}
 	if o.account == "" {
-		c, err := app.Read(o.getenv)
+		c, err := app.Read(getenv)
 		return c, errors.Join(err, c.Missing())
 	}
 	c, err := app.Read(func(name string) string {
@@ -112,7 +130,7 @@ func (o *operator) config() (app.Config, error) {
 		}
 		return o.getenv(name)
 	})
-	c.Storage = table.Settings{ServiceURI: o.account}
+	c.Storage = table.Settings{ServiceURI: o.account, SignedIn: true}
 	return c, err
 }
 
@@ -139,30 +157,52 @@ func (o *operator) openAs(ctx context.Context) (*app.App, alert.Person, error) {
 	return a, by, err
 }
 
-// newRoot returns the command with all its verbs.
-func newRoot(getenv func(string) string) *cobra.Command {
-	o := &operator{getenv: getenv, now: time.Now}
+// colors reports whether a terminal may show colours (https://no-color.org).
+func (o *operator) colors() bool {
+	return !o.plain && o.getenv("NO_COLOR") == "" && o.getenv("TERM") != "dumb"
+}
+
+// newRoot returns the command with all its verbs, which write to out.
+func newRoot(o *operator, out *screen) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "hubwatch",
-		Short: "Read alerts, and look after hubwatch",
-		Long: `hubwatch is the operator's command: it reads alerts, has judged again what
-could not be judged, and looks at a deployment.
+		Short: "Read and close alerts, and look after hubwatch",
+		Long: `hubwatch is the operator's command: it reads and closes alerts, has judged again
+what could not be judged, and looks at a deployment.
 
 It reads the tables that the settings of the app name. They are environment
 variables, and "hubwatch check" explains them. With --account no settings are
-needed: it reads the tables of that storage account as whoever is signed in,
-for example with "az login".
+needed: it reads the tables of that storage account as whoever is signed in
+with "az login" or "azd auth login". With --local it reads those of "make run".
 
-Exit codes: 0 for success, 1 if something failed or is wrong, 2 for a mistake
-in the command line.`,
+Exit codes:
+  0    done; an empty list, too
+  1    something failed, or is wrong
+  2    a mistake in the command line
+  3    there is no such alert
+  4    nobody is signed in, or a role is missing
+  5    somebody else changed the alert meanwhile: nothing was saved
+  10   with --exit-code alone: something was found
+  130  interrupted`,
 		Example: `  hubwatch alerts list --account contosostorage --since 7d
-  hubwatch quarantine list
+  hubwatch alerts set 41d31d3b --status resolved --reason "was planned"
+  hubwatch --local hubs
   hubwatch check`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	group(root, newAlerts(o), newSuppressions(o), newQuarantine(o), newDoctor(), newCheck(o))
-	root.PersistentFlags().Var(&accountFlag{&o.account}, "account", "storage account to read instead of the one in the settings: its `name` or its table endpoint")
+	group(root, newAlerts(o), newHubs(o), newDevices(o), newSuppressions(o), newQuarantine(o), newDoctor(), newCheck(o))
+	flags := root.PersistentFlags()
+	flags.Var(&accountFlag{&o.account}, "account", "storage account to read instead of the one in the settings: its `name` or its table endpoint")
+	flags.BoolVar(&o.local, "local", false, "read what make run has, which has to be running")
+	flags.BoolVar(&o.plain, "no-color", false, "no colours, as with NO_COLOR=1 or TERM=dumb; there are none unless on a terminal")
+	root.PersistentPreRunE = func(command *cobra.Command, _ []string) error {
+		if o.local && o.account != "" {
+			return &usageError{command, errors.New("--local and --account: want one")}
+		}
+		out.color = isTerminal(out.Writer) && o.colors()
+		return nil
+	}
 	showVersion := root.Flags().Bool("version", false, "print the version of hubwatch and the SHA-256 of this program")
 	withoutVerb := root.RunE
 	root.RunE = func(command *cobra.Command, args []string) error {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hubwatch/handlers/export"
 	"hubwatch/handlers/table"
 )
 
@@ -113,11 +114,11 @@ func listQuarantine(ctx context.Context, w io.Writer, quarantine *table.Quaranti
 		shown = list[:o.limit]
 	}
 	if o.format == "json" {
-		objects := make([][]field, len(shown))
+		documents := make([]heldDocument, len(shown))
 		for i, held := range shown {
-			objects[i] = heldFields(held)
+			documents[i] = newHeldDocument(held)
 		}
-		return more, writeJSON(w, objects)
+		return more, export.WriteJSON(w, documents)
 	}
 	var grids []grid
 	if len(list) >= many {
@@ -218,27 +219,37 @@ func heldGrid(list []table.Held) grid {
 	return g
 }
 
-// heldFields returns an event as programs read it, without its body. Times that are
-// not known are null.
-func heldFields(held table.Held) []field {
-	at := func(t time.Time) any {
-		if t.IsZero() {
-			return nil
-		}
-		return t.UTC()
-	}
-	return []field{
-		{"id", held.ID},
-		{"function", held.Function},
-		{"eventId", held.EventID},
-		{"reason", held.Reason},
-		{"bytes", held.Size},
-		{"sha256", held.BodySha256},
-		{"quarantinedUtc", at(held.QuarantinedAt)},
-		{"redrivenUtc", at(held.RedrivenAt)},
-		{"redrivenOutcome", held.Outcome},
-		{"resolvedUtc", at(held.ResolvedAt)},
-		{"resolvedBy", held.ResolvedBy},
-		{"note", held.Note},
+// heldDocument is an event in the quarantine as programs read it, without its body.
+// A text or a time that is unknown is absent.
+type heldDocument struct {
+	ID              string    `json:"id"`
+	Function        string    `json:"function"`
+	EventID         string    `json:"eventId,omitzero"`
+	Reason          string    `json:"reason,omitzero"`
+	Bytes           int64     `json:"bytes"`
+	SHA256          string    `json:"sha256,omitzero"`
+	Quarantined     time.Time `json:"quarantinedUtc"`
+	Redriven        time.Time `json:"redrivenUtc,omitzero"`
+	RedrivenOutcome string    `json:"redrivenOutcome,omitzero"`
+	Resolved        time.Time `json:"resolvedUtc,omitzero"`
+	ResolvedBy      string    `json:"resolvedBy,omitzero"`
+	Note            string    `json:"note,omitzero"`
+}
+
+// newHeldDocument returns an event in the quarantine as programs read it.
+func newHeldDocument(held table.Held) heldDocument {
+	return heldDocument{
+		ID:              held.ID,
+		Function:        held.Function,
+		EventID:         held.EventID,
+		Reason:          held.Reason,
+		Bytes:           held.Size,
+		SHA256:          held.BodySha256,
+		Quarantined:     held.QuarantinedAt.UTC(),
+		Redriven:        held.RedrivenAt.UTC(),
+		RedrivenOutcome: held.Outcome,
+		Resolved:        held.ResolvedAt.UTC(),
+		ResolvedBy:      held.ResolvedBy,
+		Note:            held.Note,
 	}
 }

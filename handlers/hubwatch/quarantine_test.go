@@ -80,7 +80,7 @@ func environment(pairs ...string) func(string) string {
 func (b bench) expect(t *testing.T, code int, args string, parts ...string) string {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	if got := run(t.Context(), strings.Fields(args), b.getenv, &stdout, &stderr); got != code {
+	if got := run(t.Context(), strings.Fields(args), b.getenv, nil, &stdout, &stderr); got != code {
 		t.Errorf("hubwatch %s: exit code %d, want %d:\n%s%s", args, got, code, &stdout, &stderr)
 	}
 	for _, part := range parts {
@@ -341,17 +341,17 @@ func TestQuarantineUsage(t *testing.T) {
 		"quarantine show '", "quarantine redrive " + strings.Repeat("a", 33),
 	} {
 		var stdout, stderr bytes.Buffer
-		code := run(t.Context(), strings.Fields(args), environment("AlertsStorage", "UseDevelopmentStorage=true"), &stdout, &stderr)
+		code := run(t.Context(), strings.Fields(args), environment("AlertsStorage", "UseDevelopmentStorage=true"), nil, &stdout, &stderr)
 		if code != exitUsage || !strings.HasPrefix(stderr.String(), "hubwatch: quarantine") || !strings.Contains(stderr.String(), "\nUsage: hubwatch quarantine") || stdout.Len() > 0 {
 			t.Errorf("hubwatch %s: exit code %d, %s", args, code, stderr.String())
 		}
 	}
 	newBench(t, startAzurite(t, azurite.Options{})).expect(t, 1, "quarantine list", "there is none: nothing was ever quarantined here")
 	var stdout, stderr bytes.Buffer
-	if code := run(t.Context(), []string{"quarantine", "list"}, environment(), &stdout, &stderr); code != exitFailed || !strings.Contains(stderr.String(), "AlertsStorage") {
+	if code := run(t.Context(), []string{"quarantine", "list"}, environment(), nil, &stdout, &stderr); code != exitFailed || !strings.Contains(stderr.String(), "AlertsStorage") {
 		t.Errorf("without settings: exit code %d, %s", code, stderr.String())
 	}
-	if code := run(t.Context(), []string{"quarantine", "redrive", "--all"}, environment("AlertsStorage", "UseDevelopmentStorage=true", "InferredAlerts", "maybe"), &stdout, &stderr); code != exitFailed || !strings.Contains(stderr.String(), "InferredAlerts") {
+	if code := run(t.Context(), []string{"quarantine", "redrive", "--all"}, environment("AlertsStorage", "UseDevelopmentStorage=true", "InferredAlerts", "maybe"), nil, &stdout, &stderr); code != exitFailed || !strings.Contains(stderr.String(), "InferredAlerts") {
 		t.Errorf("with a wrong setting: exit code %d, %s", code, stderr.String())
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/term"
 
+	"hubwatch/handlers/alert"
 	"hubwatch/handlers/secret"
 )
 
@@ -34,6 +35,9 @@ func cut(s string, most int) string {
 // width returns how many characters a line of the terminal has, or 0 if w is not a
 // terminal.
 func width(w io.Writer) int {
+	if s, ok := w.(*screen); ok {
+		w = s.Writer
+	}
 	file, ok := w.(*os.File)
 	if !ok {
 		return 0
@@ -43,6 +47,53 @@ func width(w io.Writer) int {
 		return 0
 	}
 	return columns
+}
+
+// isTerminal reports whether a stream of the process is a terminal.
+func isTerminal(stream any) bool {
+	file, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd())) // #nosec G115 -- the number of an open file
+}
+
+// Colours of a terminal, as SGR parameters
+// (https://ecma-international.org/publications-and-standards/standards/ecma-48/, 8.3.117).
+// They only repeat what the words say.
+const (
+	red    = "31"
+	yellow = "33"
+	cyan   = "36"
+	faint  = "2"
+)
+
+// painted returns a text in a colour, "" for none.
+func painted(text, color string) string {
+	if color == "" {
+		return text
+	}
+	return "\x1b[" + color + "m" + text + "\x1b[0m"
+}
+
+// severityColor returns the colour of a severity. A severity that is not urgent has
+// none.
+func severityColor(severity string) string {
+	switch alert.Severity(severity) {
+	case alert.High:
+		return red
+	case alert.Medium:
+		return yellow
+	}
+	return ""
+}
+
+// statusColor returns the colour of a status. What waits for somebody has none.
+func statusColor(status string) string {
+	switch {
+	case alert.Status(status) == alert.InProgress:
+		return cyan
+	case alert.Status(status).Closed():
+		return faint
+	}
+	return ""
 }
 
 // wrap breaks a text at its spaces into lines of at most width characters. All
@@ -68,6 +119,9 @@ func wrap(text string, width int, indent string) string {
 	}
 	return b.String()
 }
+
+// minutes is the layout of a time in a table for people.
+const minutes = "2006-01-02 15:04"
 
 // second writes a time to the second.
 func second(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }

@@ -37,7 +37,8 @@ const usage = `local shows hubwatch on this machine. In the root of the reposito
                (local demo)
 
 make run listens on the port %s of 127.0.0.1, or on the one that
-%s names; 0 is any free one.
+%s names; 0 is any free one. While it runs, "build/hubwatch --local"
+reads its tables.
 `
 
 // run is main without the process: it returns the exit code. make run ends with 0

@@ -30,6 +30,8 @@ const (
 	appFolder           = "build/app"
 	deadLetterFolder    = "build/deadletter"
 	logFile             = "build/local.log"        // gets what the handler and Azurite print
+	settingsFile        = "build/local.env"        // tells hubwatch --local where the tables are; there while make run is running
+	hubwatchCommand     = "build/hubwatch"         // the operator's command
 	samplesFolder       = "handlers/local/samples" // events, one in a file
 	logSamplesFolder    = samplesFolder + "/logs"  // messages of resource logs
 	subscriptionsFile   = "infra/subscriptions.json"

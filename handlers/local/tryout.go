@@ -5,7 +5,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 )
+
+// siteSetting is the variable with the address of make run.
+const siteSetting = "HUBWATCH_SITE"
 
 // tryOut is make run. It shows the alerts of the sample events. Then it listens
 // for more events and shows their results, until ctx is done.
@@ -25,6 +29,10 @@ func tryOut(ctx context.Context, getenv func(string) string, stdout io.Writer, l
 		return err
 	}
 	defer s.Close()
+	if err := s.writeSettings(); err != nil {
+		return err
+	}
+	defer os.Remove(settingsFile)
 	fmt.Fprintf(stdout, "Publishing %d sample events and %d messages of the Connections log.\n", len(events), len(messages))
 	if err := s.publish(ctx, events, messages); err != nil {
 		return err
@@ -49,16 +57,26 @@ message of the Connections log. What becomes of it is shown here.
 
 Read the alerts as an operator does, in another terminal:
 
-  export %[4]s='%[3]s'
-  go run ./handlers/hubwatch alerts list
-  go run ./handlers/hubwatch quarantine list
+  %[3]s --local alerts list
+  %[3]s --local quarantine list
 
-The log of the handler is in %[5]s. Ctrl-C ends it all.
-`, s.url, samplesFolder, s.azurite.ConnectionString(), storageSetting, logFile)
+The log of the handler is in %[4]s. Ctrl-C ends it all.
+`, s.url, samplesFolder, hubwatchCommand, logFile)
 	select {
 	case <-ctx.Done():
 		return nil
 	case <-s.functions.Done():
 		return fmt.Errorf("the handler does not run any more, see %s: %w", logFile, s.functions.Err())
 	}
+}
+
+// writeSettings writes where the tables and the site are, for hubwatch --local: lines of
+// a name, "=" and a value. Only this user may read the file, since it has the key of
+// Azurite.
+func (s *site) writeSettings() error {
+	text := fmt.Sprintf("%s=%s\n%s=%s\n", storageSetting, s.azurite.ConnectionString(), siteSetting, s.url)
+	if err := os.WriteFile(settingsFile, []byte(text), 0o600); err != nil {
+		return fmt.Errorf("settings for hubwatch --local: %w", err)
+	}
+	return nil
 }

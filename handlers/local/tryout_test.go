@@ -77,10 +77,17 @@ func TestTryOut(t *testing.T) {
 		defer close(ended)
 		code <- run(ctx, nil, func(name string) string { return map[string]string{portSetting: "0"}[name] }, screen, &stderr)
 	}()
-	found, end := screen.await(t, 0, `(?s)curl (http://127\.0\.0\.1:\d+)/api/events.*export AlertsStorage='(\S+)'\n  go run ./handlers/hubwatch alerts list.*Ctrl-C ends it all\.\n`)
+	found, end := screen.await(t, 0, `(?s)curl (http://127\.0\.0\.1:\d+)/api/events.*\n  build/hubwatch --local alerts list\n.*Ctrl-C ends it all\.\n`)
 	url := found[1]
+	settings, err := os.ReadFile(settingsFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := regexp.MustCompile(`^AlertsStorage=\S*TableEndpoint=http://127\.0\.0\.1:\d+/devstoreaccount1;?\nHUBWATCH_SITE=` + regexp.QuoteMeta(url) + `\n$`); !want.Match(settings) {
+		t.Errorf("%s has\n%s, want\n%s", settingsFile, settings, want)
+	}
 	for _, line := range strings.Split(screen.String(), "\n") {
-		if utf8.RuneCountInString(line) > width && !strings.Contains(line, "export AlertsStorage=") {
+		if utf8.RuneCountInString(line) > width {
 			t.Errorf("more than %d columns: %s", width, line)
 		}
 	}
@@ -163,6 +170,9 @@ func TestTryOut(t *testing.T) {
 	}
 	if after := children(t); after != before {
 		t.Errorf("processes %s are left", after)
+	}
+	if _, err := os.Stat(settingsFile); err == nil {
+		t.Errorf("%s is left", settingsFile)
 	}
 }
 

@@ -232,10 +232,12 @@ func (a *Alerts) Summaries(ctx context.Context, q alert.Query) iter.Seq2[alert.S
 // the alerts.
 func (a *Alerts) summarized(ctx context.Context, p partition) (alert.Summary, error) {
 	s, err := a.summary(ctx, p.String())
+	version := string(s.etag)
 	if err == nil && !s.exact() {
 		s, err = a.counted(ctx, p, s)
+		version = ""
 	}
-	return alert.Summary{Hub: p.hub, Day: p.date(), Counts: s.counts, Suppressed: int(s.Suppressed)}, err
+	return alert.Summary{Hub: p.hub, Day: p.date(), Counts: s.counts, Suppressed: int(s.Suppressed), Version: version}, err
 }
 
 // counted returns the summary of a partition as a scan of its alerts gives it. s is the

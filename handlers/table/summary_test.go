@@ -349,6 +349,50 @@ func TestSummaryThatAPersonBroke(t *testing.T) {
 	}
 }
 
+// TestSummaryVersion checks that the version of a summary tells two states apart that
+// have the same numbers, and that an occurrence of an open alert leaves it as it is.
+func TestSummaryVersion(t *testing.T) {
+	s := open(t, emulator(t).ConnectionString())
+	version := func() string {
+		t.Helper()
+		for sum, err := range s.Summaries(t.Context(), alert.Query{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			return sum.Version
+		}
+		return ""
+	}
+	first, second, again := certificate("contoso-hub", 1, 1), certificate("contoso-hub", 2, 1), certificate("contoso-hub", 1, 2)
+	put(t, s, first)
+	put(t, s, second)
+	for _, change := range []struct {
+		ref    alert.Ref
+		status alert.Status
+	}{{refOf(first), alert.Resolved}, {refOf(second), alert.Resolved}, {refOf(first), alert.Active}} {
+		before := version()
+		if _, err := s.Change(t.Context(), change.ref, setting(change.status)); err != nil {
+			t.Fatal(err)
+		}
+		if after := version(); after == before || after == "" {
+			t.Errorf("the version is %q before and %q after %v", before, after, change)
+		}
+	}
+	before := version()
+	put(t, s, again)
+	if after := version(); after != before {
+		t.Errorf("the version is %q before and %q after another occurrence", before, after)
+	}
+	// A summary that is not exact has no version.
+	entity := fmt.Appendf(nil, `{"PartitionKey": %q, "RowKey": %q, "Incomplete": true}`, partitionKey(first), summaryKey)
+	if _, err := s.table.client.UpdateEntity(t.Context(), entity, &aztables.UpdateEntityOptions{UpdateMode: aztables.UpdateModeMerge}); err != nil {
+		t.Fatal(err)
+	}
+	if v := version(); v != "" {
+		t.Errorf("the version of an incomplete summary is %q", v)
+	}
+}
+
 // TestSuppressedAndNotInOneBatch records occurrences of a new alert of which one is
 // suppressed and one is not, in one batch. The alert is told, and nobody has changed it,
 // whichever of the two comes first in the transaction.

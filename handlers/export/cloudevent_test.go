@@ -1,0 +1,73 @@
+package export
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hubwatch/handlers/alert"
+)
+
+const testSource = "/hubwatch/contosostorage/alerts"
+
+// TestCloudEvents checks that the schema takes every alert, and refuses faults.
+func TestCloudEvents(t *testing.T) {
+	schema := compiled(t, "testdata/cloudevents.schema.json")
+	for name, s := range corpus(t) {
+		text := written(t, NewCloudEvent(s.alert, testSource))
+		if err := schema.Validate(parsed(t, text)); err != nil {
+			t.Errorf("%s: %v\n%.2000s", name, err, text)
+		}
+	}
+	var faults []fault
+	for _, name := range []string{"specversion", "id", "source", "type", "subject", "time", "datacontenttype", "data"} {
+		faults = append(faults, fault{"no " + name, func(d map[string]any) { delete(d, name) }})
+	}
+	refuses(t, schema.Validate, written(t, NewCloudEvent(whole(), testSource)), append(faults,
+		fault{"another version", func(d map[string]any) { d["specversion"] = "0.3" }},
+		fault{"an empty id", func(d map[string]any) { d["id"] = "" }},
+		fault{"a number as id", func(d map[string]any) { d["id"] = 1 }},
+		fault{"a source that is no URI", func(d map[string]any) { d["source"] = "%zz" }},
+		fault{"a type that is not ours", func(d map[string]any) { d["type"] = "hubwatch.alert" }},
+		fault{"a time without a zone", func(d map[string]any) { d["time"] = "2026-02-01T08:00:01" }},
+		fault{"an attribute with capital letters", func(d map[string]any) { d["hubName"] = "contoso-hub" }},
+		fault{"an attribute that is an object", func(d map[string]any) { d["hub"] = map[string]any{} }},
+		fault{"data twice", func(d map[string]any) { d["data_base64"] = "e30=" }},
+	))
+}
+
+// TestCloudEventOfEachChange checks the type, the id and the time of an event, which
+// are those of the newest change.
+func TestCloudEventOfEachChange(t *testing.T) {
+	a, samples := whole(), corpus(t)
+	type event struct {
+		Type, ID string
+		Time     time.Time
+	}
+	for name, want := range map[string]event{
+		"new":                    {TypeRaised, a.ID + "/0", a.Generated},
+		"whole":                  {TypeChanged, a.ID + "/2", a.StatusTime},
+		"status Active":          {TypeChanged, a.ID + "/2", a.StatusTime}, // by a person
+		"status Resolved":        {TypeChanged, a.ID + "/2", a.StatusTime},
+		"reopened":               {TypeReopened, a.ID + "/2", a.StatusTime},
+		"changed without a time": {TypeChanged, a.ID + "/2", a.Generated},
+	} {
+		e := NewCloudEvent(samples[name].alert, testSource)
+		if diff := cmp.Diff(want, event{e.Type, e.ID, e.Time}); diff != "" {
+			t.Errorf("%s (-want +have):\n%s", name, diff)
+		}
+	}
+	impostor := whole()
+	impostor.Status, impostor.StatusBy = alert.Active, alert.Person{Name: "hubwatch", ObjectID: "00000000-0000-4000-8003-000000000009"}
+	if e := NewCloudEvent(impostor, testSource); e.Type != TypeChanged {
+		t.Errorf("a change by somebody who is called hubwatch is %s", e.Type)
+	}
+	if got := CloudEventSource("contosostorage", "alerts"); got != testSource {
+		t.Errorf("the source is %q, want %q", got, testSource)
+	}
+}
+
+func TestCloudEventGolden(t *testing.T) {
+	golden(t, "cloudevent.json", written(t, NewCloudEvent(whole(), testSource)))
+}

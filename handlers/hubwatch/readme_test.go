@@ -1,0 +1,66 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"hubwatch/handlers/local/azurite"
+)
+
+// TestReadmeSession types the commands of README.md about the alert of its first screen,
+// and compares what they write. A line of three dots stands for any lines, and an
+// ellipsis for the rest of a word. The page shows lines of 80 characters, and the test
+// compares words.
+func TestReadmeSession(t *testing.T) {
+	b := newBench(t, startAzurite(t, azurite.Options{}))
+	samples := map[string]string{"CertificateAdded": "certificate-added.json", "CertificateDeleted": "certificate-deleted.json"}
+	for function, sample := range samples {
+		body, err := os.ReadFile(filepath.Join("../local/samples", sample))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := deliver(b.App, function, "Active", body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	page, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "\n## Handle an alert\n")
+	_, session, _ := strings.Cut(rest, "```console\n$ build/hubwatch --local ")
+	session, _, _ = strings.Cut(session, "```")
+	steps := strings.Split(session, "$ build/hubwatch --local ")
+	if len(steps) != 3 {
+		t.Fatalf("%d commands: does this test still find them?", len(steps))
+	}
+	for _, step := range steps {
+		line, want, _ := strings.Cut(step, "\n")
+		var stdout, stderr strings.Builder
+		if code := run(t.Context(), readBash(t, line), b.getenv, nil, &stdout, &stderr); code != 0 || stderr.Len() > 0 {
+			t.Errorf("%s: exit code %d, %s", line, code, stderr.String())
+		}
+		if !matchesPage(want, stdout.String()) {
+			t.Errorf("%s\nthe page has:\n%s\nit writes:\n%s", line, want, stdout.String())
+		}
+	}
+}
+
+// matchesPage reports whether a text is what a page shows of it.
+func matchesPage(page, text string) bool {
+	var pattern strings.Builder
+	for word := range strings.FieldsSeq(page) {
+		switch rest, cut := strings.CutSuffix(word, "…"); {
+		case word == "...":
+			pattern.WriteString(`(.*\s)?`)
+		case cut:
+			pattern.WriteString(regexp.QuoteMeta(rest) + `\S+\s+`)
+		default:
+			pattern.WriteString(regexp.QuoteMeta(word) + `\s+`)
+		}
+	}
+	return regexp.MustCompile(`(?s)^` + pattern.String() + `$`).MatchString(text)
+}
