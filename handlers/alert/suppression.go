@@ -165,7 +165,7 @@ func ParseAddresses(s string) (netip.Prefix, error) {
 	}
 	p, err := netip.ParsePrefix(s)
 	if err != nil {
-		return netip.Prefix{}, fmt.Errorf("address %q: want an IP address or a range: 203.0.113.7, 203.0.113.0/24, 2001:db8::/32", s)
+		return netip.Prefix{}, errors.New("want an IP address or a range: 203.0.113.7, 203.0.113.0/24, 2001:db8::/32")
 	}
 	const mapped = 96 // bits before an IPv4 address in the form of IPv6 (RFC 4291, section 2.5.5.2)
 	if p.Addr().Is4In6() && p.Bits() >= mapped {

@@ -179,7 +179,7 @@ Exit codes:
   0    done; an empty list, too
   1    something failed, or is wrong
   2    a mistake in the command line
-  3    there is no such alert
+  3    there is no such alert or suppression
   4    nobody is signed in, or a role is missing
   5    somebody else changed the alert meanwhile: nothing was saved
   10   with --exit-code alone: something was found

@@ -11,13 +11,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/detector"
-	"hubwatch/handlers/secret"
 	"hubwatch/handlers/table"
 )
 
@@ -28,8 +25,9 @@ func newSuppressions(o *operator) *cobra.Command {
 		Short: "Say which alerts nobody is told of",
 		Long: `A suppression is a rule for alerts that nobody needs to hear of, like those of
 a deployment pipeline. What falls under a suppression is kept and counted all
-the same, but nobody is told, and "hubwatch alerts list" leaves it out. If the
-same alert happens outside of the suppression as well, it is in the list again.
+the same, but nobody is told. "hubwatch alerts list" leaves it out, and shows it
+with --suppressed. If the same alert happens outside of the suppression as well,
+it is in the list again.
 
 A suppression has a reason, an owner and an end, and is never deleted. The app
 knows a new one within 30 seconds. If it cannot read them, it hides nothing.`,
@@ -47,7 +45,7 @@ const lookBack = 30 * 24 * time.Hour
 type conditionFlags struct {
 	alertType, hub, entity, actor string
 	entityType                    choice
-	addresses                     rangeFlag
+	addresses                     netip.Prefix
 }
 
 // add gives a verb the flags.
@@ -62,43 +60,21 @@ func (f *conditionFlags) add(command *cobra.Command) {
 	}
 	addChoice(command, &f.entityType, "", "IoTHub, Certificate, DiagnosticSetting, Device or Module (default any)")
 	flags.StringVar(&f.actor, "actor", "", "`name` of who does it, as the alert has it (default anybody)")
-	flags.Var(&f.addresses, "address", "IP address or range that it comes from; one that Azure masks is in no range (default any)")
+	flags.Var(&addressFlag{prefix: &f.addresses}, "address", "IP address or range that it comes from; one that Azure masks is in no range (default any)")
 	types := make([]string, len(detector.All))
 	for i, d := range detector.All {
 		types[i] = d.Name
 	}
-	if err := command.RegisterFlagCompletionFunc("type", cobra.FixedCompletions(types, cobra.ShellCompDirectiveNoFileComp)); err != nil {
-		panic(err) // there is no such flag
-	}
+	register(command, "type", types)
 }
 
 // suppression returns a suppression with these conditions alone.
 func (f *conditionFlags) suppression(detectors []detector.Detector) alert.Suppression {
 	return alert.Suppression{
 		AlertType: alertType(detectors, f.alertType), Hub: f.hub, EntityType: alert.EntityType(f.entityType.word), Entity: f.entity,
-		Actor: f.actor, Addresses: f.addresses.prefix,
+		Actor: f.actor, Addresses: f.addresses,
 	}
 }
-
-// rangeFlag is a flag that takes an address or a range.
-type rangeFlag struct{ prefix netip.Prefix }
-
-// Set implements pflag.Value.
-func (f *rangeFlag) Set(s string) (err error) {
-	f.prefix, err = alert.ParseAddresses(s)
-	return err
-}
-
-// String implements pflag.Value.
-func (f *rangeFlag) String() string {
-	if !f.prefix.IsValid() {
-		return ""
-	}
-	return f.prefix.String()
-}
-
-// Type implements pflag.Value.
-func (f *rangeFlag) Type() string { return "range" }
 
 // knownType returns an error if no detector has the type of a suppression: it is
 // probably misspelled, and would match nothing.
@@ -239,8 +215,8 @@ func (f foreseen) write(w io.Writer) error {
 var suppressionID = regexp.MustCompile(`^[0-9A-Za-z._-]{1,100}$`)
 
 // findSuppression returns the suppression whose id begins with id.
-func findSuppression(command *cobra.Command, store alert.Suppressions, id string) (alert.Suppression, error) {
-	all, _, err := store.List(command.Context(), time.Time{})
+func findSuppression(ctx context.Context, store alert.Suppressions, id string) (alert.Suppression, error) {
+	all, _, err := store.List(ctx, time.Time{})
 	if err != nil {
 		return alert.Suppression{}, err
 	}
@@ -263,7 +239,7 @@ func findSuppression(command *cobra.Command, store alert.Suppressions, id string
 	for i, s := range found {
 		ids[i] = s.ID
 	}
-	return alert.Suppression{}, &usageError{command, fmt.Errorf("several suppressions have an id that begins with %s: %s", id, strings.Join(ids, ", "))}
+	return alert.Suppression{}, &ambiguousError{fmt.Sprintf("several suppressions have an id that begins with %s: %s", id, strings.Join(ids, ", "))}
 }
 
 // oneSuppression is for verbs about one suppression.
@@ -323,31 +299,4 @@ func newSuppressionJSON(s alert.Suppression, hides hiding, now time.Time) suppre
 		object.AddressRange = s.Addresses.String()
 	}
 	return object
-}
-
-// foreseenJSON is what a suppression would have hidden, as programs read it.
-type foreseenJSON struct {
-	Alerts        int      `json:"alerts"`        // that are not hidden already
-	Occurrences   int      `json:"occurrences"`   // of these alerts
-	AlreadyHidden int      `json:"alreadyHidden"` // alerts that other suppressions hide
-	References    []string `json:"references"`    // of the alerts that are not hidden already
-}
-
-// json returns what a suppression would have hidden, as programs read it.
-func (f foreseen) json() foreseenJSON {
-	object := foreseenJSON{len(f.alerts), f.occurrences, f.already, make([]string, len(f.alerts))}
-	for i, a := range f.alerts {
-		object.References[i] = a.Ref().String()
-	}
-	return object
-}
-
-// writeObject writes a value as JSON that is fit for a terminal.
-func writeObject(w io.Writer, value any) error {
-	text, err := json.Marshal(value, jsontext.WithIndent("  "))
-	if err != nil {
-		return fmt.Errorf("json: %w", err)
-	}
-	_, err = fmt.Fprintln(w, secret.VisibleJSON(string(text)))
-	return err
 }

@@ -1,20 +1,17 @@
 package main
 
 import (
-	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
+
+	"hubwatch/handlers/export"
 )
 
 // newSuppressionsAdd returns the verb that makes a suppression.
@@ -86,7 +83,8 @@ Alerts that are there already stay as they are.`,
 				return err
 			}
 			if !yes {
-				if err := agree(command, "Add this suppression?"); err != nil {
+				question := func(w io.Writer) { fmt.Fprint(w, "Add this suppression? [y/N] ") }
+				if err := confirm(command, "there is no terminal to ask on: want --yes", question); err != nil {
 					return err
 				}
 			}
@@ -95,7 +93,7 @@ Alerts that are there already stay as they are.`,
 				return err
 			}
 			if output.word == "json" {
-				return writeObject(out, newSuppressionJSON(added, hiding{}, now))
+				return export.WriteJSON(out, newSuppressionJSON(added, hiding{}, now))
 			}
 			_, err = fmt.Fprintf(out, "Added suppression %s.\n", printable(added.ID))
 			return err
@@ -122,9 +120,11 @@ func newSuppressionsPreview(o *operator) *cobra.Command {
 		Use:   "preview <conditions>",
 		Short: "Show what a suppression would have hidden in the last 30 days",
 		Long: `preview shows the alerts of the last 30 days that a suppression with these
-conditions would have hidden. It writes nothing. An alert is hidden if all of
-its occurrences are: with --address, only an alert all of whose addresses are
-known and in the range.`,
+conditions would have hidden, if it had been there. Those that others hide are
+left out. It writes nothing.
+
+An alert is hidden if all of its occurrences are: with --address, only an alert
+all of whose addresses are known and in the range.`,
 		Example: `  hubwatch suppressions preview --type CertificateAdded --hub contoso-hub
   hubwatch suppressions preview --hub contoso-hub --entity "lab-*" -o json`,
 		Args: none,
@@ -142,7 +142,7 @@ known and in the range.`,
 				return err
 			}
 			if output.word == "json" {
-				return writeObject(command.OutOrStdout(), f.json())
+				return export.WriteJSON(command.OutOrStdout(), export.Each(f.alerts, export.NewAlert))
 			}
 			return f.write(command.OutOrStdout())
 		},
@@ -150,35 +150,6 @@ known and in the range.`,
 	conditions.add(command)
 	addChoice(command, output, "o", "table or json")
 	return command
-}
-
-// agree asks a question on the terminal. It returns nil if the answer is yes. Without a
-// terminal nobody can agree, and it wants --yes.
-func agree(command *cobra.Command, question string) error {
-	if file, ok := command.InOrStdin().(*os.File); !ok || !term.IsTerminal(int(file.Fd())) { // #nosec G115 -- the number of an open file
-		return &usageError{command, errors.New("there is no terminal to ask on: want --yes")}
-	}
-	return ask(command.Context(), command.InOrStdin(), command.ErrOrStderr(), question)
-}
-
-// ask asks a question. It returns nil if the answer is yes.
-func ask(ctx context.Context, in io.Reader, out io.Writer, question string) error {
-	fmt.Fprintf(out, "%s [y/N] ", question)
-	answer := make(chan string, 1)
-	go func() {
-		line, _ := bufio.NewReader(in).ReadString('\n') // no answer is no
-		answer <- strings.ToLower(strings.TrimSpace(line))
-	}()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case word := <-answer:
-		if slices.Contains([]string{"y", "yes"}, word) {
-			return nil
-		}
-	}
-	fmt.Fprintln(out, "Nothing was written.")
-	return errSaid
 }
 
 // instant is a flag that takes a time, or a day.

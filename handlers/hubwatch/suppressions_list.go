@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/export"
 )
 
 // newSuppressionsList returns the verb that lists suppressions.
@@ -59,7 +60,7 @@ is wrong with it.`,
 				for i, s := range list {
 					objects[i] = newSuppressionJSON(s, hidden[s.ID], now)
 				}
-				return writeObject(out, objects)
+				return export.WriteJSON(out, objects)
 			}
 			if len(list) > 0 {
 				if err := suppressionGrid(list, hidden, now).write(out, width(out)); err != nil {
@@ -121,7 +122,7 @@ The id may be shortened as long as no other one begins the same way.`,
 				return err
 			}
 			ctx, out, now := command.Context(), command.OutOrStdout(), o.now()
-			s, err := findSuppression(command, a.Suppressions, args[0])
+			s, err := findSuppression(ctx, a.Suppressions, args[0])
 			if err != nil {
 				return err
 			}
@@ -137,7 +138,7 @@ The id may be shortened as long as no other one begins the same way.`,
 				}
 			}
 			if output.word == "json" {
-				return writeObject(out, newSuppressionJSON(s, hides, now))
+				return export.WriteJSON(out, newSuppressionJSON(s, hides, now))
 			}
 			fmt.Fprintf(out, "%-10s  %s\n", "State", stateOf(s, now))
 			if err := writeSuppression(out, s); err != nil {
@@ -204,7 +205,7 @@ The id may be shortened as long as no other one begins the same way.`,
 			if err != nil {
 				return err
 			}
-			s, err := findSuppression(command, a.Suppressions, args[0])
+			s, err := findSuppression(ctx, a.Suppressions, args[0])
 			if err != nil {
 				return err
 			}

@@ -2,9 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
-	"errors"
-	"io"
 	"net/netip"
 	"strings"
 	"testing"
@@ -13,30 +10,6 @@ import (
 
 	"hubwatch/handlers/alert"
 )
-
-// TestAsk answers the question of add. Only a yes is a yes, and the end of the input is
-// not one.
-func TestAsk(t *testing.T) {
-	for answer, agreed := range map[string]bool{
-		"y\n": true, "Yes \r\n": true, "yes": true, "n\n": false, "\n": false, "": false, "yess\n": false, "no\ny\n": false,
-	} {
-		var out bytes.Buffer
-		err := ask(t.Context(), strings.NewReader(answer), &out, "Add this suppression?")
-		if agreed != (err == nil) || err != nil && !errors.Is(err, errSaid) {
-			t.Errorf("answer %q: error %v", answer, err)
-		}
-		if nothing := strings.Contains(out.String(), "Nothing was written."); !strings.HasPrefix(out.String(), "Add this suppression? [y/N] ") || nothing == agreed {
-			t.Errorf("answer %q: %q", answer, out.String())
-		}
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	in, w := io.Pipe()
-	t.Cleanup(func() { _ = w.Close() })
-	cancel()
-	if err := ask(ctx, in, io.Discard, ""); !errors.Is(err, context.Canceled) {
-		t.Errorf("interrupted: error %v", err)
-	}
-}
 
 // TestTimesOfSuppressions reads the flags about when a suppression matches.
 func TestTimesOfSuppressions(t *testing.T) {

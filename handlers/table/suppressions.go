@@ -267,7 +267,7 @@ func decodeSuppression(entity []byte) (storedSuppression, error) {
 	}
 	if text := texts["AddressRange"]; text != "" {
 		if row.Addresses, err = alert.ParseAddresses(text); err != nil {
-			return row, row.key.wrong("AddressRange", err)
+			return row, row.key.wrong("AddressRange", fmt.Errorf("%q: %w", text, err))
 		}
 	}
 	if err := row.Check(); err != nil {

@@ -141,7 +141,7 @@ func TestSuppressionsOfHand(t *testing.T) {
 		{"a column of a later version", set("Detector", "CertificateAdded"), "column Detector: it is not known"},
 		{"a column twice", set("hubName", "other"), "column HubName: it is there twice"},
 		{"an unknown kind", set("EntityType", "Hub"), `column EntityType: "Hub" is not a kind of entity`},
-		{"a masked address", set("AddressRange", "203.0.113.XXX"), "column AddressRange: address"},
+		{"a masked address", set("AddressRange", "203.0.113.XXX"), `column AddressRange: "203.0.113.XXX": want an IP address`},
 		{"an id that is not in the key", set("Id", "other"), "column Id: want the end of the row key"},
 		{"hostile text", set("Entity", "a\u202eb\x07"), "cannot be seen"},
 		{"ended by hand", set("EndedUtc", "soon"), "column EndedUtc"},
