@@ -113,6 +113,20 @@ func (s Suppression) End() time.Time {
 	return s.Expires
 }
 
+// State says in one word what the suppression does at a time: it is active, or starts
+// later, or has expired, or was ended before it expired.
+func (s Suppression) State(at time.Time) string {
+	switch {
+	case at.Before(s.Starts) && s.Starts.Before(s.End()):
+		return "later"
+	case at.Before(s.End()):
+		return "active"
+	case s.End().Equal(s.Expires):
+		return "expired"
+	}
+	return "ended"
+}
+
 // Matches reports whether the occurrence falls under the suppression. It compares the
 // time of the event and never asks the clock, so that an event that is delivered again
 // gets the same answer. A suppression that Check refuses matches nothing.

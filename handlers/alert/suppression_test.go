@@ -189,3 +189,26 @@ func TestParseAddresses(t *testing.T) {
 		}
 	}
 }
+
+// TestSuppressionState looks at suppressions at several times.
+func TestSuppressionState(t *testing.T) {
+	s := pipeline()
+	ended, never := s, s
+	ended.Ended = started.Add(time.Hour)
+	never.Ended = started.Add(-time.Hour) // before it started
+	late := s
+	late.Ended = s.Expires.Add(time.Hour)
+	for _, test := range []struct {
+		s    Suppression
+		at   time.Time
+		want string
+	}{
+		{s, started.Add(-1), "later"}, {s, started, "active"}, {s, s.Expires.Add(-1), "active"}, {s, s.Expires, "expired"},
+		{ended, started.Add(-1), "later"}, {ended, ended.Ended.Add(-1), "active"}, {ended, ended.Ended, "ended"}, {ended, s.Expires.AddDate(1, 0, 0), "ended"},
+		{never, started.Add(-1), "ended"}, {late, s.Expires.Add(time.Minute), "expired"},
+	} {
+		if have := test.s.State(test.at); have != test.want {
+			t.Errorf("ended %s: at %s it is %s, want %s", test.s.Ended, test.at, have, test.want)
+		}
+	}
+}

@@ -114,20 +114,6 @@ func conditionsOf(s alert.Suppression) string {
 	return strings.Join(parts, ", ")
 }
 
-// stateOf says whether a suppression matches what happens now: active, later, ended or
-// expired.
-func stateOf(s alert.Suppression, now time.Time) string {
-	switch {
-	case !s.Ended.IsZero() && !s.Ended.After(now) && s.Ended.Before(s.Expires):
-		return "ended"
-	case !s.Expires.After(now):
-		return "expired"
-	case s.Starts.After(now):
-		return "later"
-	}
-	return "active"
-}
-
 // hiding counts alerts that suppressions hide.
 type hiding struct{ alerts, occurrences int }
 
@@ -258,45 +244,4 @@ func warnOfBroken(w io.Writer, broken []error) {
 	for _, err := range broken {
 		complain(w, fmt.Errorf("not a suppression, and so it suppresses nothing: %w", err))
 	}
-}
-
-// suppressionJSON is a suppression as programs read it. The names are those of the
-// columns of its row, in camel case. What it does not have is absent.
-type suppressionJSON struct {
-	ID                string           `json:"id"`
-	State             string           `json:"state"` // active, later, ended or expired
-	Reason            string           `json:"reason"`
-	Owner             string           `json:"owner"`
-	CreatedBy         string           `json:"createdBy,omitzero"`
-	CreatedByObjectID string           `json:"createdByObjectId,omitzero"`
-	CreatedUTC        time.Time        `json:"createdUtc,omitzero"`
-	StartsUTC         time.Time        `json:"startsUtc"`
-	ExpiresUTC        time.Time        `json:"expiresUtc"`
-	AlertType         string           `json:"alertType,omitzero"`
-	HubName           string           `json:"hubName,omitzero"`
-	EntityType        alert.EntityType `json:"entityType,omitzero"`
-	Entity            string           `json:"entity,omitzero"`
-	Actor             string           `json:"actor,omitzero"`
-	AddressRange      string           `json:"addressRange,omitzero"`
-	EndedBy           string           `json:"endedBy,omitzero"`
-	EndedByObjectID   string           `json:"endedByObjectId,omitzero"`
-	EndedUTC          time.Time        `json:"endedUtc,omitzero"`
-	HiddenAlerts      int              `json:"hiddenAlerts"`      // of the last 30 days
-	HiddenOccurrences int              `json:"hiddenOccurrences"` // of these alerts
-}
-
-// newSuppressionJSON returns a suppression, and what it hides, as programs read it.
-func newSuppressionJSON(s alert.Suppression, hides hiding, now time.Time) suppressionJSON {
-	object := suppressionJSON{
-		ID: s.ID, State: stateOf(s, now), Reason: s.Reason, Owner: s.Owner,
-		CreatedBy: s.CreatedBy.Name, CreatedByObjectID: s.CreatedBy.ObjectID, CreatedUTC: s.Created.UTC(),
-		StartsUTC: s.Starts.UTC(), ExpiresUTC: s.Expires.UTC(),
-		AlertType: s.AlertType, HubName: s.Hub, EntityType: s.EntityType, Entity: s.Entity, Actor: s.Actor,
-		EndedBy: s.EndedBy.Name, EndedByObjectID: s.EndedBy.ObjectID, EndedUTC: s.Ended.UTC(),
-		HiddenAlerts: hides.alerts, HiddenOccurrences: hides.occurrences,
-	}
-	if s.Addresses.IsValid() {
-		object.AddressRange = s.Addresses.String()
-	}
-	return object
 }

@@ -93,7 +93,7 @@ Alerts that are there already stay as they are.`,
 				return err
 			}
 			if output.word == "json" {
-				return export.WriteJSON(out, newSuppressionJSON(added, hiding{}, now))
+				return export.WriteJSON(out, export.NewSuppression(added, now, 0, 0))
 			}
 			_, err = fmt.Fprintf(out, "Added suppression %s.\n", printable(added.ID))
 			return err

@@ -56,9 +56,9 @@ is wrong with it.`,
 			})
 			slices.SortStableFunc(list, func(a, b alert.Suppression) int { return a.End().Compare(b.End()) })
 			if output.word == "json" {
-				objects := make([]suppressionJSON, len(list))
+				objects := make([]export.Suppression, len(list))
 				for i, s := range list {
-					objects[i] = newSuppressionJSON(s, hidden[s.ID], now)
+					objects[i] = export.NewSuppression(s, now, hidden[s.ID].alerts, hidden[s.ID].occurrences)
 				}
 				return export.WriteJSON(out, objects)
 			}
@@ -96,7 +96,7 @@ func suppressionGrid(list []alert.Suppression, hidden map[string]hiding, now tim
 	}
 	for _, s := range list {
 		row := []string{
-			s.ID, stateOf(s, now), s.End().UTC().Format("2006-01-02 15:04"), strconv.Itoa(hidden[s.ID].alerts), s.Owner, conditionsOf(s),
+			s.ID, s.State(now), s.End().UTC().Format("2006-01-02 15:04"), strconv.Itoa(hidden[s.ID].alerts), s.Owner, conditionsOf(s),
 		}
 		for i, cell := range row {
 			row[i] = cut(printable(cell), 200)
@@ -138,9 +138,9 @@ The id may be shortened as long as no other one begins the same way.`,
 				}
 			}
 			if output.word == "json" {
-				return export.WriteJSON(out, newSuppressionJSON(s, hides, now))
+				return export.WriteJSON(out, export.NewSuppression(s, now, hides.alerts, hides.occurrences))
 			}
-			fmt.Fprintf(out, "%-10s  %s\n", "State", stateOf(s, now))
+			fmt.Fprintf(out, "%-10s  %s\n", "State", s.State(now))
 			if err := writeSuppression(out, s); err != nil {
 				return err
 			}
@@ -216,8 +216,8 @@ The id may be shortened as long as no other one begins the same way.`,
 				_, err = fmt.Fprintf(out, "Suppression %s was ended at %s by %s.\n", printable(s.ID), second(s.Ended), printable(s.EndedBy.String()))
 				return err
 			}
-			text := fmt.Sprintf("Suppression %s has %s already, at %s", s.ID, stateOf(s, now), second(s.End()))
-			if stateOf(s, now) == "ended" {
+			text := fmt.Sprintf("Suppression %s has %s already, at %s", s.ID, s.State(now), second(s.End()))
+			if s.State(now) == "ended" {
 				text += " by " + cmp.Or(s.EndedBy.String(), "somebody")
 			}
 			_, err = fmt.Fprintln(out, wrap(printable(text+"."), width(out), ""))
