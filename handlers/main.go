@@ -14,6 +14,7 @@ import (
 
 	"hubwatch/handlers/app"
 	"hubwatch/handlers/host"
+	"hubwatch/handlers/judge"
 )
 
 // Exit codes. The Functions host starts a handler again after any code other than
@@ -73,7 +74,7 @@ func serve(ctx context.Context, port string, getenv func(string) string, log *sl
 	if err != nil {
 		return err
 	}
-	j := a.Judge()
+	j := a.Judge(judge.NewRules(a.Suppressions, func(what string, err error) { log.Warn(what, "error", err.Error()) }))
 	handler, err := host.NewHandler(app.Functions(a.Detectors, j), j.Broken, log, host.Limits{})
 	if err != nil {
 		return err

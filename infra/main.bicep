@@ -23,10 +23,10 @@ param watch string = 'resourceGroup'
 @description('Name of the system topic in this resource group that already has the events of what is watched: Event Grid allows one for each source. Empty to create it.')
 param controlPlaneTopicName string = ''
 
-@description('Object ids of the users, groups and applications that may read the alerts and what is in quarantine.')
+@description('Object ids of the users, groups and applications that may read the alerts, the suppressions and what is in quarantine.')
 param readers array = []
 
-@description('Object ids of the users, groups and applications that may change the status of alerts, and judge again or take out what is in quarantine. The app itself can delete nothing.')
+@description('Object ids of the users, groups and applications that may change the status of alerts, make and end suppressions, and judge again or take out what is in quarantine. Nobody can delete alerts or suppressions. The app itself can delete nothing.')
 param responders array = []
 
 @description('Resource ids of the action groups that hear of failures of hubwatch itself. Without any, they show in the portal only.')
@@ -136,6 +136,11 @@ resource alertsTable 'Microsoft.Storage/storageAccounts/tableServices/tables@202
 resource quarantineTable 'Microsoft.Storage/storageAccounts/tableServices/tables@2023-05-01' = {
   parent: tables
   name: 'quarantine'
+}
+
+resource suppressionsTable 'Microsoft.Storage/storageAccounts/tableServices/tables@2023-05-01' = {
+  parent: tables
+  name: 'suppressions'
 }
 
 // Storage of the Functions host: leases, keys and checkpoints, in containers that the host makes
@@ -339,6 +344,7 @@ resource app 'Microsoft.Web/sites@2023-12-01' = {
         { name: 'AlertsStorage__clientId', value: identity.properties.clientId }
         { name: 'AlertsTable', value: alertsTable.name }
         { name: 'QuarantineTable', value: quarantineTable.name }
+        { name: 'SuppressionsTable', value: suppressionsTable.name }
         { name: 'InferredAlerts', value: toLower(string(inferredAlerts)) }
         { name: 'HubLogs__fullyQualifiedNamespace', value: split(split(logsNamespace.properties.serviceBusEndpoint, '/')[2], ':')[0] }
         { name: 'HubLogs__credential', value: 'managedidentity' }
@@ -376,7 +382,7 @@ resource ftpPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@202
 // https://learn.microsoft.com/rest/api/storageservices/authorize-with-azure-active-directory#permissions-for-calling-data-operations
 // A transaction takes the rights of the operations in it. The name of a role is unique in a tenant.
 
-// An alert is read, added or merged into; its evidence is added.
+// An alert is read, added or merged into; its evidence is added. People add and end suppressions with the same rights.
 resource alertWriter 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
   name: guid(resourceGroup().id, name, 'alert-writer')
   properties: {
@@ -480,6 +486,17 @@ resource writeQuarantine 'Microsoft.Authorization/roleAssignments@2022-04-01' = 
   }
 }
 
+// The app obeys suppressions, and can make none.
+resource obeySuppressions 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  scope: suppressionsTable
+  name: guid(suppressionsTable.id, identity.id, roles.storageTableDataReader)
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageTableDataReader)
+    principalId: identity.properties.principalId
+    principalType: 'ServicePrincipal'
+  }
+}
+
 resource writeTelemetry 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   scope: insights
   name: guid(insights.id, identity.id, roles.monitoringMetricsPublisher)
@@ -538,9 +555,27 @@ resource readQuarantine 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
   }
 }]
 
+resource readSuppressions 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for reader in readers: {
+  scope: suppressionsTable
+  name: guid(suppressionsTable.id, reader, roles.storageTableDataReader)
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageTableDataReader)
+    principalId: reader
+  }
+}]
+
 resource changeAlerts 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for responder in responders: {
   scope: alertsTable
   name: guid(alertsTable.id, responder, alertWriter.name)
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', alertWriter.name)
+    principalId: responder
+  }
+}]
+
+resource makeSuppressions 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for responder in responders: {
+  scope: suppressionsTable
+  name: guid(suppressionsTable.id, responder, alertWriter.name)
   properties: {
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', alertWriter.name)
     principalId: responder

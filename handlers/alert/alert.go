@@ -87,6 +87,9 @@ const (
 	Module            EntityType = "Module" // of a device; its name is <device id>/<module id>
 )
 
+// EntityTypes are all kinds of entity.
+var EntityTypes = []EntityType{IoTHub, Certificate, DiagnosticSetting, Device, Module}
+
 // Entity is the thing an alert is about, by the name it has on its hub.
 type Entity struct {
 	Type EntityType

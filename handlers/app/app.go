@@ -17,11 +17,12 @@ import (
 
 // The tables implement the stores.
 var (
-	_ alert.Recorder   = (*table.Alerts)(nil)
-	_ alert.Reader     = (*table.Alerts)(nil)
-	_ alert.Editor     = (*table.Alerts)(nil)
-	_ alert.Listener   = (*table.Alerts)(nil)
-	_ alert.Quarantine = (*table.Quarantine)(nil)
+	_ alert.Recorder     = (*table.Alerts)(nil)
+	_ alert.Reader       = (*table.Alerts)(nil)
+	_ alert.Editor       = (*table.Alerts)(nil)
+	_ alert.Listener     = (*table.Alerts)(nil)
+	_ alert.Quarantine   = (*table.Quarantine)(nil)
+	_ alert.Suppressions = (*table.Suppressions)(nil)
 )
 
 // App is hubwatch as its settings want it.
@@ -30,6 +31,8 @@ type App struct {
 	Alerts     *table.Alerts
 	Failures   *table.Alerts // the same table, for a flood of failed connections
 	Quarantine *table.Quarantine
+	// Suppressions are the rules about which alerts nobody is told of.
+	Suppressions *table.Suppressions
 }
 
 // Open returns the app of the settings. It does not connect: a storage account that
@@ -59,12 +62,17 @@ func (c Config) Open() (*App, error) {
 		return nil, err
 	}
 	alerts := account.Alerts(c.AlertsTable)
-	return &App{c.detectors(), alerts, alerts.Failures(), account.Quarantine(c.QuarantineTable)}, nil
+	return &App{
+		Detectors: c.detectors(), Alerts: alerts, Failures: alerts.Failures(),
+		Quarantine: account.Quarantine(c.QuarantineTable), Suppressions: account.Suppressions(c.SuppressionsTable),
+	}, nil
 }
 
-// Judge returns what judges events with the app's stores.
-func (a *App) Judge() judge.Judge {
-	return judge.Judge{Alerts: a.Alerts, Failures: a.Failures, Quarantine: a.Quarantine, Listener: a.Alerts}
+// Judge returns what judges events with the app's stores, and with rules about the app's
+// suppressions: judge.NewRules for the handler, judge.NewAllRules to redrive, nil for
+// none.
+func (a *App) Judge(rules *judge.Rules) judge.Judge {
+	return judge.Judge{Alerts: a.Alerts, Failures: a.Failures, Quarantine: a.Quarantine, Rules: rules, Listener: a.Alerts}
 }
 
 // Lanes of the functions. A device that fails to connect can make as many events as

@@ -39,7 +39,7 @@ func TestFailuresHaveAWriterOfTheirOwn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if j := a.Judge(); j.Alerts != a.Alerts || j.Failures != a.Failures || j.Alerts == j.Failures {
+	if j := a.Judge(nil); j.Alerts != a.Alerts || j.Failures != a.Failures || j.Alerts == j.Failures {
 		t.Errorf("the judge records changes with %p and failures with %p, want two writers", j.Alerts, j.Failures)
 	}
 }

@@ -42,6 +42,7 @@ const (
 	settingCredential      = "AlertsStorage__credential" // #nosec G101 -- the name of the setting that says which kind of identity
 	settingAlertsTable     = "AlertsTable"
 	settingQuarantineTable = "QuarantineTable"
+	settingSuppressions    = "SuppressionsTable"
 	settingInferredAlerts  = "InferredAlerts"
 )
 
@@ -102,6 +103,13 @@ var Settings = []Setting{
 		Meaning: "table of what could not be judged",
 		Default: "quarantine",
 		Example: "quarantine",
+		Check:   table.CheckName,
+	},
+	{
+		Name:    settingSuppressions,
+		Meaning: "table of the rules about which alerts nobody is told of",
+		Default: "suppressions",
+		Example: "suppressions",
 		Check:   table.CheckName,
 	},
 	{
@@ -211,10 +219,11 @@ func checkBool(value string) error {
 
 // Config is what the settings say.
 type Config struct {
-	Storage         table.Settings
-	AlertsTable     string
-	QuarantineTable string
-	InferredAlerts  bool
+	Storage           table.Settings
+	AlertsTable       string
+	QuarantineTable   string
+	SuppressionsTable string
+	InferredAlerts    bool
 }
 
 // Read reads the settings that the handler uses. Its error says everything that
@@ -257,12 +266,15 @@ func Read(getenv func(string) string) (Config, error) {
 			ClientID:        values[settingClientID],
 			ResourceID:      values[settingResourceID],
 		},
-		AlertsTable:     values[settingAlertsTable],
-		QuarantineTable: values[settingQuarantineTable],
+		AlertsTable:       values[settingAlertsTable],
+		QuarantineTable:   values[settingQuarantineTable],
+		SuppressionsTable: values[settingSuppressions],
 	}
 	c.InferredAlerts, _ = strconv.ParseBool(values[settingInferredAlerts]) // checkBool has said what is wrong
-	if strings.EqualFold(c.AlertsTable, c.QuarantineTable) {
-		wrong("settings %s and %s: both are %q, want two tables", settingAlertsTable, settingQuarantineTable, secret.RedactString(c.AlertsTable))
+	for _, two := range [][2]string{{settingAlertsTable, settingQuarantineTable}, {settingAlertsTable, settingSuppressions}, {settingQuarantineTable, settingSuppressions}} {
+		if strings.EqualFold(values[two[0]], values[two[1]]) {
+			wrong("settings %s and %s: both are %q, want two tables", two[0], two[1], secret.RedactString(values[two[0]]))
+		}
 	}
 	errs = append(errs, c.identity(values, getenv)...)
 	return c, errors.Join(errs...)

@@ -37,7 +37,7 @@ func deliver(t *testing.T, a *App) (host.Outcome, error) {
 	if err := json.Unmarshal(data, &c); err != nil {
 		t.Fatal(err)
 	}
-	return a.Judge().Detect(detector.CertificateAdded)(t.Context(), host.Invocation{Function: "CertificateAdded", Data: c.Event})
+	return a.Judge(nil).Detect(detector.CertificateAdded)(t.Context(), host.Invocation{Function: "CertificateAdded", Data: c.Event})
 }
 
 // TestTransientPage puts something between the app and its tables that answers

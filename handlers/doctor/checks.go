@@ -40,6 +40,7 @@ func checks(ctx context.Context, d Deployment, a azure) []check {
 		{"functions", func(ctx context.Context) Result { return checkFunctions(ctx, d, a) }},
 		{"table " + alertsTable, func(ctx context.Context) Result { return checkTable(ctx, a, deployed, alertsTable) }},
 		{"table " + quarantineTable, func(ctx context.Context) Result { return checkTable(ctx, a, deployed, quarantineTable) }},
+		{"table " + suppressionsTable, func(ctx context.Context) Result { return checkTable(ctx, a, deployed, suppressionsTable) }},
 		{"system topic " + d.ControlPlaneTopic, func(ctx context.Context) Result { return checkChangesTopic(ctx, d, a, hubs) }},
 	}
 	list = append(list, checkSubscriptions(d, a, deployed)...)

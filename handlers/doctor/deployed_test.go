@@ -235,8 +235,9 @@ func TestWriters(t *testing.T) {
 		assignment *armauthorization.RoleAssignment
 		tables     []string
 	}{
-		"above, with a pattern": {assignedTo(stranger, "17d1049b-9a84-46fb-8f53-869881c3d3ab", "/subscriptions/"+contoso.Subscription), []string{alertsTable, quarantineTable}},
-		"on the account":        {assignedTo(stranger, tableContributor, contoso.storageID(account)), []string{alertsTable, quarantineTable}},
+		"above, with a pattern": {assignedTo(stranger, "17d1049b-9a84-46fb-8f53-869881c3d3ab", "/subscriptions/"+contoso.Subscription), []string{alertsTable, quarantineTable, suppressionsTable}},
+		"on the account":        {assignedTo(stranger, tableContributor, contoso.storageID(account)), []string{alertsTable, quarantineTable, suppressionsTable}},
+		"another role":          {assignedTo(stranger, tableContributor, contoso.tableID(account, suppressionsTable)), []string{suppressionsTable}},
 		"more than responders":  {assignedTo(stranger, tableContributor, contoso.tableID(account, alertsTable)), []string{alertsTable}},
 	} {
 		s := newSky(t)

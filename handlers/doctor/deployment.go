@@ -29,13 +29,14 @@ func (d Deployment) ownTopic() string { return d.App + "-control-plane" }
 
 // Names in main.bicep that do not begin with the name of the app.
 const (
-	alertsTable     = "alerts"
-	quarantineTable = "quarantine"
-	deadLetters     = "deadletter"
-	packages        = "app-package"
-	logsEventHub    = "connections"
-	sendRule        = "azure-monitor"
-	logsCategory    = "Connections" // the one that the relay reads
+	alertsTable       = "alerts"
+	quarantineTable   = "quarantine"
+	suppressionsTable = "suppressions"
+	deadLetters       = "deadletter"
+	packages          = "app-package"
+	logsEventHub      = "connections"
+	sendRule          = "azure-monitor"
+	logsCategory      = "Connections" // the one that the relay reads
 )
 
 // hubType is the resource type of an IoT hub.

@@ -34,11 +34,11 @@ func examine(t *testing.T, s *sky, d Deployment) (ill []string, all int) {
 	return ill, all
 }
 
-// inAll is how many results there are: sign-in, app, functions, two tables, the
+// inAll is how many results there are: sign-in, app, functions, three tables, the
 // system topic, an event subscription for each detector and others on two topics, the
 // expected hubs, two hubs, the resources and the alerts of Azure Monitor, the roles with
-// others of the app, who may write two tables, two stacks, and three arrivals.
-var inAll = 6 + len(detector.All) + 2 + 1 + 2 + len(Resources) + len(Failures) + len(appRoles) + 2 + 2 + 2 + 3
+// others of the app, who may write three tables, two stacks, and three arrivals.
+var inAll = 7 + len(detector.All) + 2 + 1 + 2 + len(Resources) + len(Failures) + len(appRoles) + 2 + 3 + 2 + 3
 
 func TestAllOK(t *testing.T) {
 	unnamed, named := contoso, contoso
@@ -83,20 +83,22 @@ func TestFaults(t *testing.T) {
 			"wrong    app hubwatch-contoso: it has 0 identities",
 			"unknown  resource hostAccount: the app does not tell which storage account it is",
 			"wrong    who may write the table quarantine: " + appPrincipal + " has the role hubwatch-contoso quarantine writer",
-		}, missingRoles(0, 1, 2, 3, 4, 5, 6)...)},
+		}, missingRoles(0, 1, 2, 3, 4, 5, 6, 7)...)},
 		{"the app has its package elsewhere", func(s *sky) {
 			s.site.Properties.FunctionAppConfig = nil
 		}, append([]string{
 			"wrong    app hubwatch-contoso: its package is in no storage account that can be told",
 			"unknown  table alerts: the app does not tell its storage account",
 			"unknown  table quarantine: the app does not tell its storage account",
+			"unknown  table suppressions: the app does not tell its storage account",
 			"wrong    other roles of the app: hubwatch-contoso alert writer on /subscriptions",
 			"wrong    role of the custom topic: Storage Blob Data Contributor on the container deadletter: it is missing",
 			"unknown  resource storage: the app does not tell which storage account it is",
 			"unknown  resource blobs: the app does not tell which storage account it is",
 			"unknown  who may write the table alerts: the app does not tell its storage account",
 			"unknown  who may write the table quarantine: the app does not tell its storage account",
-		}, missingRoles(1, 2, 3)...)},
+			"unknown  who may write the table suppressions: the app does not tell its storage account",
+		}, missingRoles(1, 2, 3, 7)...)},
 		{"a table is not to be read", func(s *sky) {
 			s.tables["alerts"] = fmt.Errorf(`table "alerts": list: %w`, &table.ServiceError{Status: 403, Code: "AuthorizationPermissionMismatch"})
 		}, []string{`wrong    table alerts: table "alerts": list: 403 AuthorizationPermissionMismatch; to look is enough with Storage Table Data Reader`}},
@@ -254,11 +256,13 @@ func TestFaults(t *testing.T) {
 			"unknown  app hubwatch-contoso: 403 AuthorizationFailed to GET " + contoso.appID() + "; you need the role Reader there",
 			"unknown  table alerts: the app does not tell its storage account: 403 AuthorizationFailed to GET",
 			"unknown  table quarantine: the app does not tell its storage account: 403 AuthorizationFailed to GET",
+			"unknown  table suppressions: the app does not tell its storage account: 403 AuthorizationFailed to GET",
 			"unknown  resource storage: the app does not tell which storage account it is: 403",
 			"unknown  resource blobs: the app does not tell which storage account it is: 403",
 			"unknown  resource hostAccount: the app does not tell which storage account it is: 403",
 			"unknown  who may write the table alerts: the app does not tell its storage account: 403",
 			"unknown  who may write the table quarantine: the app does not tell its storage account: 403",
+			"unknown  who may write the table suppressions: the app does not tell its storage account: 403",
 		}, unknownRoles("403 AuthorizationFailed to GET")...)},
 		{"the app is missing", func(s *sky) {
 			s.statuses["WebAppsClient.Get"], s.statuses["WebAppsClient.NewListFunctionsPager"] = http.StatusNotFound, http.StatusNotFound
@@ -267,11 +271,13 @@ func TestFaults(t *testing.T) {
 			"wrong    functions: deploy infra/main.bicep (404 ResourceNotFound to GET " + contoso.appID() + "/functions)",
 			"unknown  table alerts: the app does not tell its storage account: 404",
 			"unknown  table quarantine: the app does not tell its storage account: 404",
+			"unknown  table suppressions: the app does not tell its storage account: 404",
 			"unknown  resource storage: the app does not tell which storage account it is: 404",
 			"unknown  resource blobs: the app does not tell which storage account it is: 404",
 			"unknown  resource hostAccount: the app does not tell which storage account it is: 404",
 			"unknown  who may write the table alerts: the app does not tell its storage account: 404",
 			"unknown  who may write the table quarantine: the app does not tell its storage account: 404",
+			"unknown  who may write the table suppressions: the app does not tell its storage account: 404",
 		}, unknownRoles("404 ResourceNotFound to GET")...)},
 		{"the functions may not be read", func(s *sky) {
 			s.statuses["WebAppsClient.NewListFunctionsPager"] = http.StatusForbidden

@@ -149,6 +149,7 @@ func newSky(t *testing.T) *sky {
 	s.others = []*armauthorization.RoleAssignment{
 		assignedTo("00000000-0000-0000-0000-0000000000b1", ownID(appRoles[1]), contoso.tableID(account, alertsTable)),
 		assignedTo("00000000-0000-0000-0000-0000000000b1", tableContributor, contoso.tableID(account, quarantineTable)),
+		assignedTo("00000000-0000-0000-0000-0000000000b1", ownID(appRoles[1]), contoso.tableID(account, suppressionsTable)),
 		assignedTo("00000000-0000-0000-0000-0000000000b2", "76199698-9eea-4c19-bc75-cec21354c6b6", contoso.tableID(account, alertsTable)),
 		assignedTo("00000000-0000-0000-0000-0000000000b3", "8e3af657-a8ff-443c-a75c-2fe8c4bcb635", "/subscriptions/"+contoso.Subscription),
 	}

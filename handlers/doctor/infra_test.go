@@ -74,7 +74,8 @@ func TestNamesOfMain(t *testing.T) {
 		"app": contoso.appID(), "insights": contoso.insightsID(), "connections": contoso.connectionsID(), "controlPlane": contoso.changesID(),
 		"logsNamespace": contoso.namespaceID(), "logs": contoso.eventHubID(), "sendRule": contoso.sendRuleID(), "storage": contoso.storageID(account),
 		"alertsTable": contoso.tableID(account, alertsTable), "quarantineTable": contoso.tableID(account, quarantineTable),
-		"deadLetters": contoso.containerID(account, deadLetters), "packages": contoso.containerID(account, packages),
+		"suppressionsTable": contoso.tableID(account, suppressionsTable),
+		"deadLetters":       contoso.containerID(account, deadLetters), "packages": contoso.containerID(account, packages),
 	} {
 		if !sameID(ids[symbol], want) {
 			t.Errorf("%s is %s in main.bicep, %s here", symbol, ids[symbol], want)

@@ -49,6 +49,8 @@ var appRoles = []role{
 		scope: func(d Deployment, _ string) string { return d.eventHubID() }},
 	{name: "EventGrid Data Sender", id: "d5a91429-5739-47e2-a06b-3470a27159e7", on: "the custom topic",
 		scope: func(d Deployment, _ string) string { return d.connectionsID() }},
+	{name: "Storage Table Data Reader", id: "76199698-9eea-4c19-bc75-cec21354c6b6", on: "the table " + suppressionsTable,
+		scope: func(d Deployment, account string) string { return d.tableID(account, suppressionsTable) }},
 }
 
 // topicRole is that of the custom topic, which writes its dead letters.

@@ -20,7 +20,7 @@ var writing = []string{entities + "write", entities + "delete", entities + "add/
 // checkWriters returns a check for each table: who may write it besides the app, the
 // people in the parameter responders, and those who could give themselves the right.
 func checkWriters(d Deployment, a azure, deployed func(context.Context) (site, error)) (checks []check) {
-	for _, name := range []string{alertsTable, quarantineTable} {
+	for _, name := range []string{alertsTable, quarantineTable, suppressionsTable} {
 		checks = append(checks, check{"who may write the table " + name, func(ctx context.Context) Result {
 			s, err := deployed(ctx)
 			if err != nil {
@@ -62,7 +62,10 @@ func (a azure) writers(ctx context.Context, d Deployment, s site, name string) R
 			continue
 		}
 		own := strings.EqualFold(value(role.RoleName), d.App+" alert writer")
-		if sameID(value(p.Scope), scope) && (name == alertsTable && own || name == quarantineTable && strings.EqualFold(lastOf(value(p.RoleDefinitionID)), tableContributor)) {
+		if name == quarantineTable {
+			own = strings.EqualFold(lastOf(value(p.RoleDefinitionID)), tableContributor)
+		}
+		if sameID(value(p.Scope), scope) && own {
 			responders++
 			continue
 		}

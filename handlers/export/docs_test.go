@@ -33,6 +33,7 @@ func TestDocumentedNames(t *testing.T) {
 	}
 	members := map[string]reflect.Type{
 		"Alert": reflect.TypeFor[Alert](), "Evidence": reflect.TypeFor[Evidence](), "History": reflect.TypeFor[Change](), "Commands": reflect.TypeFor[Command](),
+		"Suppressions": reflect.TypeFor[Suppression](),
 	}
 	for title, want := range map[string][]string{
 		"Alert":                       paths(reflect.TypeFor[Alert](), ""),
@@ -40,6 +41,7 @@ func TestDocumentedNames(t *testing.T) {
 		"Evidence":                    paths(reflect.TypeFor[Evidence](), ""),
 		"History":                     paths(reflect.TypeFor[Change](), ""),
 		"Commands":                    paths(reflect.TypeFor[Command](), ""),
+		"Suppressions":                paths(reflect.TypeFor[Suppression](), ""),
 		"OCSF":                        paths(reflect.TypeFor[DetectionFinding](), ""),
 		"CloudEvents":                 paths(reflect.TypeFor[CloudEvent](), ""),
 		"SecurityAlert":               paths(reflect.TypeFor[SecurityAlert](), ""),

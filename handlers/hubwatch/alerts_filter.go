@@ -154,7 +154,7 @@ type addressFlag struct {
 
 // Set implements pflag.Value.
 func (f *addressFlag) Set(s string) error {
-	prefix, err := parseAddress(s)
+	prefix, err := alert.ParseAddresses(s)
 	if err != nil {
 		return err
 	}
@@ -167,20 +167,3 @@ func (f *addressFlag) String() string { return f.text }
 
 // Type implements pflag.Value.
 func (f *addressFlag) Type() string { return "address" }
-
-// parseAddress reads an IP address, which is a range of one, or a range. An IPv4
-// address that is written as an IPv6 address is the IPv4 address.
-func parseAddress(s string) (netip.Prefix, error) {
-	if ip, err := netip.ParseAddr(s); err == nil && ip.Zone() == "" {
-		ip = ip.Unmap()
-		return netip.PrefixFrom(ip, ip.BitLen()), nil
-	}
-	prefix, err := netip.ParsePrefix(s)
-	if err != nil {
-		return netip.Prefix{}, errors.New("want an IP address or a range: 203.0.113.7, 203.0.113.0/24, 2001:db8::/32")
-	}
-	if ip := prefix.Addr(); ip.Is4In6() && prefix.Bits() >= 96 {
-		prefix = netip.PrefixFrom(ip.Unmap(), prefix.Bits()-96)
-	}
-	return prefix.Masked(), nil
-}

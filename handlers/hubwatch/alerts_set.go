@@ -170,7 +170,7 @@ func (o *operator) set(command *cobra.Command, s setOptions) error {
 		fmt.Fprintf(w, "%s. Nothing was written.\n", t)
 		return t.err()
 	case len(alerts) > 1 && !s.yes:
-		if err := confirm(command, func(w io.Writer) { s.ask(w, alerts) }); err != nil {
+		if err := confirm(command, "several alerts, and no terminal to ask on: want --yes, or --dry-run to see them", func(w io.Writer) { s.ask(w, alerts) }); err != nil {
 			return err
 		}
 	}
@@ -354,10 +354,10 @@ func (s setOptions) ask(w io.Writer, alerts []alert.Alert) {
 }
 
 // confirm asks on the terminal. It returns nil if the answer is yes. Without a terminal
-// it refuses.
-func confirm(command *cobra.Command, ask func(io.Writer)) error {
+// it refuses, and refusal says what to do.
+func confirm(command *cobra.Command, refusal string, ask func(io.Writer)) error {
 	if !isTerminal(command.InOrStdin()) {
-		return &usageError{command, errors.New("several alerts, and no terminal to ask on: want --yes, or --dry-run to see them")}
+		return &usageError{command, errors.New(refusal)}
 	}
 	ask(command.ErrOrStderr())
 	answer := make(chan string, 1)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"iter"
@@ -8,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -42,6 +44,7 @@ wrong. It shows no keys, and ends with 1 if a setting is wrong.`,
 				}
 				wrong += checkRead(out, "table of alerts", a.Alerts.List(command.Context(), alert.Query{}))
 				wrong += checkRead(out, "table of the quarantine", a.Quarantine.List(command.Context(), table.QuarantineQuery{}))
+				wrong += checkSuppressions(command.Context(), out, a.Suppressions)
 			}
 			if wrong > 0 {
 				return errSaid
@@ -168,4 +171,21 @@ func checkRead[T any](w io.Writer, what string, rows iter.Seq2[T, error]) int {
 		return 1
 	}
 	return 0
+}
+
+// checkSuppressions reads the suppressions and writes the result, a line for each row
+// that is wrong. It returns how many lines are.
+func checkSuppressions(ctx context.Context, w io.Writer, store alert.Suppressions) int {
+	const what = "table of suppressions"
+	all, wrong, err := store.List(ctx, time.Time{})
+	if err != nil {
+		wrong = append(wrong, err)
+	}
+	for _, err := range wrong {
+		fmt.Fprintf(w, "%-8s %s: %s\n", "wrong", what, printable(err.Error()))
+	}
+	if len(wrong) == 0 {
+		fmt.Fprintf(w, "%-8s %s: %s\n", "ok", what, plural(len(all), "suppression"))
+	}
+	return len(wrong)
 }

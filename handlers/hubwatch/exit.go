@@ -16,7 +16,7 @@ import (
 const (
 	exitFailed      = 1   // something failed, or is wrong
 	exitUsage       = 2   // a mistake in the command line
-	exitNotFound    = 3   // there is no such alert
+	exitNotFound    = 3   // there is no such alert or suppression
 	exitSignIn      = 4   // nobody is signed in, or a role is missing
 	exitConflict    = 5   // somebody else changed the alert: nothing was saved
 	exitFound       = 10  // with --exit-code alone: something was found
@@ -33,7 +33,8 @@ func (s said) Error() string { return fmt.Sprintf("exit code %d", int(s)) }
 // errSaid is the usual one.
 var errSaid error = said(exitFailed)
 
-// ambiguousError is the error of a reference that several alerts have.
+// ambiguousError is the error of a reference that several alerts have, or of an id that
+// several suppressions have.
 type ambiguousError struct{ text string }
 
 // Error implements error.
@@ -56,7 +57,7 @@ func exitCode(err error) int {
 		return int(code)
 	case errors.As(err, &usage), errors.As(err, &ambiguous):
 		return exitUsage
-	case errors.Is(err, alert.ErrNotFound):
+	case errors.Is(err, alert.ErrNotFound), errors.Is(err, alert.ErrNoSuppression):
 		return exitNotFound
 	case errors.As(err, &signIn):
 		return exitSignIn

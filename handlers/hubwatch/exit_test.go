@@ -26,6 +26,7 @@ func TestExitCode(t *testing.T) {
 		{&ambiguousError{"x"}, 2},
 		{errors.Join(missing, &ambiguousError{"x"}), 2},
 		{missing, 3},
+		{fmt.Errorf("suppression x: %w", alert.ErrNoSuppression), 3},
 		{fmt.Errorf("read: %w", &table.SignInError{}), 4},
 		{fmt.Errorf("read: %w", &table.ServiceError{Status: 403, Code: "AuthorizationPermissionMismatch"}), 4},
 		{fmt.Errorf("read: %w", &table.ServiceError{Status: 401, Code: "InvalidAuthenticationInfo"}), 4},

@@ -179,7 +179,7 @@ Exit codes:
   0    done; an empty list, too
   1    something failed, or is wrong
   2    a mistake in the command line
-  3    there is no such alert
+  3    there is no such alert or suppression
   4    nobody is signed in, or a role is missing
   5    somebody else changed the alert meanwhile: nothing was saved
   10   with --exit-code alone: something was found
@@ -191,7 +191,7 @@ Exit codes:
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	group(root, newAlerts(o), newHubs(o), newDevices(o), newQuarantine(o), newDoctor(), newCheck(o))
+	group(root, newAlerts(o), newHubs(o), newDevices(o), newSuppressions(o), newQuarantine(o), newDoctor(), newCheck(o))
 	flags := root.PersistentFlags()
 	flags.Var(&accountFlag{&o.account}, "account", "storage account to read instead of the one in the settings: its `name` or its table endpoint")
 	flags.BoolVar(&o.local, "local", false, "read what make run has, which has to be running")

@@ -50,7 +50,13 @@ An id may be shortened as long as no other one begins the same way.`,
 			if err != nil {
 				return err
 			}
-			return redrive(command.Context(), command.OutOrStdout(), a, options)
+			j := judge.Judge{} // records nothing
+			if !options.dryRun {
+				j = a.Judge(judge.NewAllRules(a.Suppressions, func(what string, err error) {
+					complain(command.ErrOrStderr(), fmt.Errorf("%s: %w", what, err))
+				}))
+			}
+			return redrive(command.Context(), command.OutOrStdout(), a, j, options)
 		},
 	}
 	flags := command.Flags()
@@ -60,20 +66,16 @@ An id may be shortened as long as no other one begins the same way.`,
 	return command
 }
 
-// redrive has events judged again and writes what becomes of each. It returns an
+// redrive has events judged again by j and writes what becomes of each. It returns an
 // error if one of them still cannot be judged, and at the first event whose alert is
 // not stored.
-func redrive(ctx context.Context, w io.Writer, a *app.App, o redriveOptions) (err error) {
+func redrive(ctx context.Context, w io.Writer, a *app.App, j judge.Judge, o redriveOptions) (err error) {
 	events, err := toRedrive(ctx, a.Quarantine, o)
 	if err != nil {
 		return err
 	}
 	list := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	defer func() { err = errors.Join(err, list.Flush()) }()
-	j := a.Judge()
-	if o.dryRun {
-		j = judge.Judge{}
-	}
 	left := 0
 	for _, rows := range events {
 		held, err := a.Quarantine.Whole(ctx, rows[0])
@@ -102,7 +104,11 @@ func redrive(ctx context.Context, w io.Writer, a *app.App, o redriveOptions) (er
 		}
 		fmt.Fprintf(list, "%s\t%s\t%s\n", held.ID, cut(printable(held.Function), 40), cut(printable(outcome), 500))
 		for _, o := range redriven.Occurrences {
-			fmt.Fprintf(list, "\t\t%s alert %s: %s\n", o.Severity, o.ID, o.DisplayName)
+			under := ""
+			if o.SuppressedBy != "" {
+				under = ", under suppression " + printable(o.SuppressedBy)
+			}
+			fmt.Fprintf(list, "\t\t%s alert %s: %s%s\n", o.Severity, o.ID, o.DisplayName, under)
 		}
 	}
 	judged := len(events) - left

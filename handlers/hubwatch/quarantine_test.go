@@ -102,7 +102,7 @@ func (b bench) quarantine(t *testing.T, function, reason, body string) {
 // deliver invokes a function of the handler, as it is served.
 func (b bench) deliver(t *testing.T, function, data string) host.Outcome {
 	t.Helper()
-	for _, f := range app.Functions(b.Detectors, b.Judge()) {
+	for _, f := range app.Functions(b.Detectors, b.Judge(nil)) {
 		if f.Name != function {
 			continue
 		}

@@ -64,3 +64,28 @@ func matchesPage(page, text string) bool {
 	}
 	return regexp.MustCompile(`(?s)^` + pattern.String() + `$`).MatchString(text)
 }
+
+// TestReadmeSuppressions types the commands of README.md that suppress alerts.
+func TestReadmeSuppressions(t *testing.T) {
+	b := newBench(t, startAzurite(t, azurite.Options{}))
+	page, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "\n## Suppress what you expect\n")
+	_, block, _ := strings.Cut(rest, "```sh\n")
+	block, _, _ = strings.Cut(block, "```")
+	block = strings.NewReplacer("\\\n", " ", "$HUB", "contoso-hub", "$APP", "hubwatch-contoso").Replace(block)
+	n := 0
+	for line := range strings.Lines(block) {
+		command, ok := strings.CutPrefix(strings.TrimSpace(line), "hubwatch ")
+		var stdout, stderr strings.Builder
+		if code := run(t.Context(), append(readBash(t, command), "--yes"), b.getenv, nil, &stdout, &stderr); !ok || code != 0 || !strings.Contains(stdout.String(), "\nAdded suppression ") {
+			t.Errorf("%s: exit code %d, %s%s", command, code, stdout.String(), stderr.String())
+		}
+		n++
+	}
+	if n != 2 {
+		t.Errorf("%d commands: does this test still find them?", n)
+	}
+}

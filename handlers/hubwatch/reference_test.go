@@ -89,16 +89,3 @@ func TestResolve(t *testing.T) {
 		t.Errorf("many candidates: %v", err)
 	}
 }
-
-func TestParseAddress(t *testing.T) {
-	for text, want := range map[string]string{
-		"203.0.113.7": "203.0.113.7/32", "203.0.113.7/24": "203.0.113.0/24", "2001:db8::1": "2001:db8::1/128", "2001:db8::/32": "2001:db8::/32",
-		"::ffff:203.0.113.7": "203.0.113.7/32", "::ffff:203.0.113.7/120": "203.0.113.0/24", "0.0.0.0/0": "0.0.0.0/0",
-		"": "", "203.0.113": "", "203.0.113.XXX": "", "203.0.113.7/33": "", "fe80::1%eth0": "", "contoso.example": "", "203.0.113.7 ": "",
-	} {
-		got, err := parseAddress(text)
-		if (err == nil) != (want != "") || err == nil && got.String() != want {
-			t.Errorf("%q is %v, error %v, want %q", text, got, err, want)
-		}
-	}
-}

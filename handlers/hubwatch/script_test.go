@@ -17,10 +17,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/app"
+	"hubwatch/handlers/judge"
 	"hubwatch/handlers/local/azurite"
 )
 
@@ -33,6 +35,7 @@ func TestMain(m *testing.M) {
 		"hubwatch": main,
 		"deliver":  func() { seed(deliver) },
 		"hold":     func() { seed(hold) },
+		"enter":    func() { seed(enter) },
 		"az":       func() { os.Exit(azureCLI(os.Args[1:])) },
 	})
 }
@@ -71,7 +74,7 @@ func seed(write func(a *app.App, first, second string, body []byte) error) {
 // deliver judges an event, or a message of resource logs, as a function of the
 // handler would. If status is not "Active", it gives that status to the alerts.
 func deliver(a *app.App, function, status string, body []byte) error {
-	j := a.Judge()
+	j := a.Judge(judge.NewAllRules(a.Suppressions, func(what string, err error) { fmt.Fprintln(os.Stderr, what, err) }))
 	redriven, err := j.Redrive(context.Background(), a.Detectors, alert.Quarantined{Function: function, Body: body})
 	if err != nil {
 		return err
@@ -123,6 +126,16 @@ func hold(a *app.App, function, reason string, body []byte) error {
 	})
 }
 
+// enter adds a row to the table with this name, as a person would with another program.
+func enter(_ *app.App, name, connection string, row []byte) error {
+	service, err := aztables.NewServiceClientFromConnectionString(connection, nil)
+	if err != nil {
+		return err
+	}
+	_, err = service.NewClient(name).AddEntity(context.Background(), row, nil)
+	return err
+}
+
 // TestScripts runs the terminal sessions in testdata/script. Each has tables of its
 // own, on an Azurite that also takes tokens.
 func TestScripts(t *testing.T) {
@@ -138,10 +151,11 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
-			n := tables.Add(1)
+			n, now := tables.Add(1), time.Now().UTC()
 			bin, _, _ := strings.Cut(env.Getenv("PATH"), string(os.PathListSeparator))
 			env.Vars = append(env.Vars, "BIN="+bin, "SAMPLES="+samples, "SSL_CERT_FILE="+certificate, "ENDPOINT="+service.Endpoint(), "KEY="+accountKey(service),
-				"AlertsStorage="+service.ConnectionString(), fmt.Sprintf("AlertsTable=alerts%d", n), fmt.Sprintf("QuarantineTable=quarantine%d", n))
+				"AlertsStorage="+service.ConnectionString(), fmt.Sprintf("AlertsTable=alerts%d", n), fmt.Sprintf("QuarantineTable=quarantine%d", n), fmt.Sprintf("SuppressionsTable=suppressions%d", n),
+				"TODAY="+now.Format(time.DateOnly), "YESTERDAY="+now.AddDate(0, 0, -1).Format(time.DateOnly), "TOMORROW="+now.AddDate(0, 0, 1).Format(time.DateOnly))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

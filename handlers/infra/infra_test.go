@@ -181,13 +181,16 @@ var grants = map[string]grant{
 	"keepPackage":        {"packageKeeper", "packages", "identity.properties.principalId"},
 	"writeAlerts":        {"alertWriter", "alertsTable", "identity.properties.principalId"},
 	"writeQuarantine":    {"quarantineWriter", "quarantineTable", "identity.properties.principalId"},
+	"obeySuppressions":   {"Storage Table Data Reader", "suppressionsTable", "identity.properties.principalId"},
 	"writeTelemetry":     {"Monitoring Metrics Publisher", "insights", "identity.properties.principalId"},
 	"readLogs":           {"Azure Event Hubs Data Receiver", "logs", "identity.properties.principalId"},
 	"publishConnections": {"EventGrid Data Sender", "connections", "identity.properties.principalId"},
 	"writeDeadLetters":   {"Storage Blob Data Contributor", "deadLetters", "connections.identity.principalId"},
 	"readAlerts":         {"Storage Table Data Reader", "alertsTable", "reader"},
 	"readQuarantine":     {"Storage Table Data Reader", "quarantineTable", "reader"},
+	"readSuppressions":   {"Storage Table Data Reader", "suppressionsTable", "reader"},
 	"changeAlerts":       {"alertWriter", "alertsTable", "responder"},
+	"makeSuppressions":   {"alertWriter", "suppressionsTable", "responder"},
 	"clearQuarantine":    {"Storage Table Data Contributor", "quarantineTable", "responder"},
 }
 
@@ -489,6 +492,7 @@ func (s site) checkSettings(f *faults) {
 		"HubLogsEventHub":                     "logs.name",
 		"AlertsTable":                         "alertsTable.name",
 		"QuarantineTable":                     "quarantineTable.name",
+		"SuppressionsTable":                   "suppressionsTable.name",
 	} {
 		f.same("main.bicep: "+name, set[name], want)
 	}
@@ -514,7 +518,7 @@ func (s site) checkTables(f *faults) {
 		names[name] = true
 		f.same("main.bicep: parent of "+d.name, d.value.get("parent"), "tables")
 	}
-	for _, setting := range []string{"AlertsTable", "QuarantineTable"} {
+	for _, setting := range []string{"AlertsTable", "QuarantineTable", "SuppressionsTable"} {
 		value, ok := s.main.constant(s.settings()[setting])
 		if !ok || !names[value] {
 			f.add("main.bicep: %s is %q, and the tables are %q", setting, value, slices.Sorted(maps.Keys(names)))
@@ -750,6 +754,7 @@ var needs = []struct{ who, what, why string }{
 	{"app", "keepPackage", "an instance fetches the package first of all"},
 	{"app", "alertsTable", "a setting names it"},
 	{"app", "quarantineTable", "a setting names it"},
+	{"app", "suppressionsTable", "a setting names it"},
 	{"app", "logs", "a setting names it"},
 	{"app", "connections", "a setting names it"},
 	{"hubs", "logs", "a diagnostic setting names the event hub"},
@@ -827,8 +832,8 @@ var requests = map[string]string{
 	"GetEntity":                    "*",
 	"NewListEntitiesPager":         "*",
 	"SubmitTransaction":            "account.go", // of the two that follow
-	"TransactionTypeAdd":           "transaction.go edit.go summary.go",
-	"TransactionTypeUpdateMerge":   "transaction.go edit.go summary.go",
+	"TransactionTypeAdd":           "transaction.go edit.go summary.go heard.go suppressions.go",
+	"TransactionTypeUpdateMerge":   "transaction.go edit.go summary.go heard.go suppressions.go",
 	"AddEntity":                    "quarantine.go", // counts as InsertEntity
 	"UpdateEntity":                 "quarantine.go", // by people
 	"DeleteEntity":                 "quarantine.go", // by people
@@ -914,7 +919,7 @@ func TestLocalSettings(t *testing.T) {
 			t.Errorf("local.settings.sample.json sets %s, which nothing reads", name)
 		}
 	}
-	for _, name := range []string{"AlertsTable", "QuarantineTable"} {
+	for _, name := range []string{"AlertsTable", "QuarantineTable", "SuppressionsTable"} {
 		if want, _ := s.main.constant(s.settings()[name]); values[name] != want {
 			t.Errorf("local.settings.sample.json sets %s to %q, and main.bicep to %q", name, values[name], want)
 		}
@@ -934,6 +939,9 @@ func TestPlantedErrors(t *testing.T) {
 		{"the role Contributor", "infra/main.bicep", "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3", "b24988ac-6180-42a0-ab88-20f7382dd24c", `clearQuarantine gives the role "Contributor"`},
 		{"the app deletes rows", "infra/main.bicep", "roleDefinitions', alertWriter.name)\n    principalId: identity", "roleDefinitions', roles.storageTableDataContributor)\n    principalId: identity", `writeAlerts gives the role "Storage Table Data Contributor"`},
 		{"the app deletes what is quarantined", "infra/main.bicep", "roleDefinitions', quarantineWriter.name)", "roleDefinitions', roles.storageTableDataContributor)", `writeQuarantine gives the role "Storage Table Data Contributor"`},
+		{"the app suppresses alerts itself", "infra/main.bicep", "scope: suppressionsTable\n  name: guid(suppressionsTable.id, identity.id, roles.storageTableDataReader)\n  properties: {\n    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageTableDataReader)", "scope: suppressionsTable\n  name: guid(suppressionsTable.id, identity.id, roles.storageTableDataReader)\n  properties: {\n    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', alertWriter.name)", `obeySuppressions gives the role "alertWriter"`},
+		{"readers suppress alerts", "infra/main.bicep", "[for responder in responders: {\n  scope: suppressionsTable", "[for responder in readers: {\n  scope: suppressionsTable", "who is given makeSuppressions is readers"},
+		{"responders delete suppressions", "infra/main.bicep", "name: guid(suppressionsTable.id, responder, alertWriter.name)\n  properties: {\n    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', alertWriter.name)", "name: guid(suppressionsTable.id, responder, alertWriter.name)\n  properties: {\n    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageTableDataContributor)", `makeSuppressions gives the role "Storage Table Data Contributor"`},
 		{"the app deletes its package", "infra/main.bicep", "roleDefinitions', packageKeeper.name)", "roleDefinitions', roles.storageBlobDataContributor)", `keepPackage gives the role "Storage Blob Data Contributor"`},
 		{"the right to delete rows", "infra/main.bicep", "entities/update/action'\n", "entities/update/action'\n          'Microsoft.Storage/storageAccounts/tableServices/tables/entities/delete'\n", "the role alertWriter has the dataActions"},
 		{"the right to do anything with rows", "infra/main.bicep", "tables/entities/add/action'", "tables/entities/*'", "the role alertWriter has the dataActions"},

@@ -29,6 +29,7 @@ type Judge struct {
 	// what Alerts records; nil for Alerts. Redrive records all with Alerts.
 	Failures   alert.Recorder
 	Quarantine alert.Quarantine // for what can never be judged
+	Rules      *Rules           // of which alerts nobody is told; nil for none
 	Listener   alert.Listener   // hears of each hub; nil for nobody
 }
 
@@ -51,17 +52,19 @@ func (j Judge) hear(ctx context.Context, out *host.Outcome, source alert.Source,
 	}
 }
 
-// settle records what a detector found in an event, and returns the occurrences that
-// the store has. reason says why the event, or a part of it, belongs into the
-// quarantine: the detector could not judge it, or the store rejected an occurrence.
-// reason is nil if the event does not belong there. err means that the event has to
-// be judged again; err also says what reason would have said.
-func settle(ctx context.Context, alerts alert.Recorder, v detector.Verdict) (found []alert.Occurrence, reason, err error) {
+// settle records what a detector found in an event, with the suppression that each
+// occurrence falls under, and returns the occurrences that the store has. reason says
+// why the event, or a part of it, belongs into the quarantine: the detector could not
+// judge it, or the store rejected an occurrence. reason is nil if the event does not
+// belong there. err means that the event has to be judged again; err also says what
+// reason would have said.
+func (j Judge) settle(ctx context.Context, v detector.Verdict) (found []alert.Occurrence, reason, err error) {
 	reason = v.Err
 	if len(v.Occurrences) == 0 {
 		return nil, reason, nil
 	}
-	recorded, err := alerts.Record(ctx, v.Occurrences...)
+	j.Rules.suppress(ctx, v.Occurrences)
+	recorded, err := j.Alerts.Record(ctx, v.Occurrences...)
 	for i, r := range recorded {
 		if r.Outcome == alert.Rejected {
 			reason = errors.Join(reason, r.Err)
@@ -115,7 +118,7 @@ func (j Judge) event(ctx context.Context, out *host.Outcome, in host.Invocation,
 	if out.EventID == "" {
 		out.EventID = v.Event.ID
 	}
-	found, reason, err := settle(ctx, j.Alerts, v)
+	found, reason, err := j.settle(ctx, v)
 	if err != nil {
 		return err
 	}
@@ -125,7 +128,11 @@ func (j Judge) event(ctx context.Context, out *host.Outcome, in host.Invocation,
 		if o.Event.Time.After(heard[o.Hub.Name]) {
 			heard[o.Hub.Name] = o.Event.Time
 		}
-		out.Notes = append(out.Notes, fmt.Sprintf("%s alert %s: %s", o.Severity, o.ID, o.DisplayName))
+		note := fmt.Sprintf("%s alert %s: %s", o.Severity, o.ID, o.DisplayName)
+		if o.SuppressedBy != "" {
+			note += ", under suppression " + o.SuppressedBy
+		}
+		out.Notes = append(out.Notes, note)
 	}
 	j.hear(ctx, out, alert.Changes, heard)
 	switch {

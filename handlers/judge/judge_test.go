@@ -158,7 +158,13 @@ func TestRejectedIsNotFound(t *testing.T) {
 // certificateAdded returns the event of a case of CertificateAdded.
 func certificateAdded(t *testing.T, name string) jsontext.Value {
 	t.Helper()
-	data, err := os.ReadFile("../detector/testdata/CertificateAdded/" + name + ".json")
+	return caseOf(t, "CertificateAdded", name)
+}
+
+// caseOf returns the event of a case.
+func caseOf(t *testing.T, of, name string) jsontext.Value {
+	t.Helper()
+	data, err := os.ReadFile("../detector/testdata/" + of + "/" + name + ".json")
 	if err != nil {
 		t.Fatal(err)
 	}

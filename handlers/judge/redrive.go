@@ -81,7 +81,7 @@ func (j Judge) redrive(ctx context.Context, r *Redriven, v detector.Verdict) err
 	found, reason := v.Occurrences, v.Err
 	if j.Alerts != nil {
 		var err error
-		if found, reason, err = settle(ctx, j.Alerts, v); err != nil {
+		if found, reason, err = j.settle(ctx, v); err != nil {
 			return err
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
 	"github.com/google/go-cmp/cmp"
 
 	"hubwatch/handlers/judge"
@@ -28,6 +29,8 @@ type delivery struct {
 // scenario is one way of an event through the handler.
 type scenario struct {
 	noTables bool       // the tables do not exist
+	rule     string     // when a suppression of all alerts of the hub starts; none if empty
+	hidden   bool       // it hides the alert in the end
 	first    []delivery // what has been delivered before
 	crash    delivery   // the delivery that a crash interrupts
 }
@@ -64,20 +67,24 @@ func scenarios(t testing.TB) map[string]scenario {
 	broken := delivery{judge.RelayName, sample(t, "logs/night-shift.json",
 		`"time": "2026-02-01T09:00:00Z"`, `"time": "2026-02-01T09:00:00Z and a half"`)}
 	return map[string]scenario{
-		"a new alert":                         {crash: added},
-		"another occurrence":                  {first: []delivery{added}, crash: again},
-		"a redelivery":                        {first: []delivery{added, again}, crash: added},
-		"the first alert, without a table":    {noTables: true, crash: added},
-		"a quarantined event":                 {crash: unreadable},
-		"a quarantined event in several rows": {crash: large},
-		"a quarantined event, again":          {first: []delivery{large}, crash: large},
-		"an alert and a quarantined event":    {crash: nameless},
-		"both, without a table":               {noTables: true, crash: nameless},
-		"both, again":                         {first: []delivery{nameless}, crash: nameless},
-		"the first quarantine, no table":      {noTables: true, crash: unreadable},
-		"the relay":                           {crash: night},
-		"the relay with one broken record":    {crash: broken},
-		"the relay, again, with a broken one": {first: []delivery{broken}, crash: broken},
+		"a new alert":                          {crash: added},
+		"another occurrence":                   {first: []delivery{added}, crash: again},
+		"a redelivery":                         {first: []delivery{added, again}, crash: added},
+		"the first alert, without a table":     {noTables: true, crash: added},
+		"a suppressed alert":                   {rule: "2026-02-01", hidden: true, crash: added},
+		"another suppressed occurrence":        {rule: "2026-02-01", hidden: true, first: []delivery{added}, crash: again},
+		"an occurrence that is not suppressed": {rule: "2026-02-01T07:30:00Z", first: []delivery{added}, crash: again},
+		"only another one is suppressed":       {rule: "2026-02-01T07:30:00Z", first: []delivery{again}, crash: added},
+		"a quarantined event":                  {crash: unreadable},
+		"a quarantined event in several rows":  {crash: large},
+		"a quarantined event, again":           {first: []delivery{large}, crash: large},
+		"an alert and a quarantined event":     {crash: nameless},
+		"both, without a table":                {noTables: true, crash: nameless},
+		"both, again":                          {first: []delivery{nameless}, crash: nameless},
+		"the first quarantine, no table":       {noTables: true, crash: unreadable},
+		"the relay":                            {crash: night},
+		"the relay with one broken record":     {crash: broken},
+		"the relay, again, with a broken one":  {first: []delivery{broken}, crash: broken},
 	}
 }
 
@@ -147,6 +154,9 @@ func (p process) deliver(t testing.TB, d delivery) int {
 func (s scenario) run(t testing.TB, fault func(process, step) azurite.Fault) (rows map[string]map[string]any, steps, deliveries int) {
 	t.Helper()
 	p := startProcess(t, !s.noTables)
+	if s.rule != "" {
+		p.suppress(t, s.rule)
+	}
 	for _, d := range s.first {
 		p.deliver(t, d)
 	}
@@ -157,25 +167,56 @@ func (s scenario) run(t testing.TB, fault func(process, step) azurite.Fault) (ro
 	return p.rows(t), int(p.steps.Load()), deliveries
 }
 
+// suppress adds a suppression of all alerts of the hub. Its id is the same in all runs.
+// Its key has a day to come, since the handler reads no others, and the samples have a
+// day that is over.
+func (p process) suppress(t testing.TB, starts string) {
+	t.Helper()
+	service, err := aztables.NewServiceClientFromConnectionString(shared.azurite.ConnectionString(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules := service.NewClient(p.names[2])
+	if _, err := rules.CreateTable(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := rules.AddEntity(t.Context(), []byte(`{"PartitionKey": "rule", "RowKey": "99991231|rule-1", "HubName": "contoso-hub",
+		"Reason": "a test", "Owner": "team-pki", "CreatedUtc": "2026-02-01", "StartsUtc": "`+starts+`", "ExpiresUtc": "2026-03-01"}`), nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestFailureAtEveryStep makes every request to another service fail in turn, as
 // often as a client tries it. The handler answers the invocation with 500, and
-// the event comes again.
+// the event comes again. If the suppressions cannot be read, the event is judged as if
+// there were none.
 func TestFailureAtEveryStep(t *testing.T) {
 	const tries = 4 // of the client of the table
 	setUp(t)
 	for name, s := range scenarios(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			want, steps, _ := s.run(t, func(process, step) azurite.Fault { return azurite.Pass })
+			rows, steps, _ := s.run(t, func(process, step) azurite.Fault { return azurite.Pass })
+			raised := s
+			raised.rule = ""
+			told, _, _ := raised.run(t, func(process, step) azurite.Fault { return azurite.Pass })
 			for n := 1; n <= steps; n++ {
-				got, _, deliveries := s.run(t, func(_ process, s step) azurite.Fault {
+				var unread atomic.Bool // it is the suppressions that cannot be read
+				got, _, deliveries := s.run(t, func(p process, s step) azurite.Fault {
+					if s.n == n && strings.Contains(s.request.URL.Path, p.names[2]) {
+						unread.Store(true)
+					}
 					if s.n >= n && s.n < n+tries {
 						return azurite.Broken
 					}
 					return azurite.Pass
 				})
-				if s.crash.function != judge.RelayName && deliveries != 2 {
-					t.Errorf("step %d: done after %d deliveries, want 2: the one that failed and another", n, deliveries)
+				want, times := rows, 2
+				if unread.Load() {
+					want, times = told, 1
+				}
+				if s.crash.function != judge.RelayName && deliveries != times {
+					t.Errorf("step %d: done after %d deliveries, want %d", n, deliveries, times)
 				}
 				if diff := cmp.Diff(want, got); diff != "" {
 					t.Errorf("step %d: rows without and with the failure (-want +got):\n%s", n, diff)
@@ -199,6 +240,11 @@ func TestCrashAtEveryStep(t *testing.T) {
 				t.Fatalf("%d steps and %d rows without a crash: nothing to test", steps, len(want))
 			}
 			t.Logf("%d steps, so %d crashes", steps, 2*steps)
+			for key, row := range want {
+				if by, ok := row["SuppressedBy"]; ok && (by == "rule-1") != s.hidden {
+					t.Errorf("%s is suppressed by %q, want it hidden: %v", key, by, s.hidden)
+				}
+			}
 			for n := 1; n <= steps; n++ {
 				for _, after := range []bool{false, true} {
 					t.Run(fmt.Sprintf("%s step %d", map[bool]string{false: "before", true: "after"}[after], n), func(t *testing.T) {

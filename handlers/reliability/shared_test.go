@@ -178,12 +178,12 @@ func (s step) perform() error {
 	return err
 }
 
-// rig is one pair of tables behind proxies that make faults. Every request passes
+// rig is a set of tables behind proxies that make faults. Every request passes
 // one of the proxies.
 type rig struct {
 	connection         string // of the way that makes faults
 	alerts, quarantine *aztables.Client
-	names              [2]string // of the two tables
+	names              [3]string // of these two tables, and of the one of suppressions
 	topic              *sink
 	topicURL           string // of the way to the topic that makes faults
 
@@ -203,7 +203,7 @@ func newRig(t testing.TB, withTables bool) *rig {
 func newRigOn(t testing.TB, tables *azurite.Service, withTables bool) *rig {
 	t.Helper()
 	n := shared.tables.Add(1)
-	r := &rig{names: [2]string{fmt.Sprintf("alerts%d", n), fmt.Sprintf("quarantine%d", n)}, topic: startSink(t)}
+	r := &rig{names: [3]string{fmt.Sprintf("alerts%d", n), fmt.Sprintf("quarantine%d", n), fmt.Sprintf("suppressions%d", n)}, topic: startSink(t)}
 	service, err := aztables.NewServiceClientFromConnectionString(tables.ConnectionString(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -260,7 +260,7 @@ func aboutHearing(r *http.Request) bool {
 func (r *rig) options() functions.Options {
 	return functions.Options{
 		ScriptRoot: shared.app,
-		Env:        []string{"AlertsStorage=" + r.connection, "AlertsTable=" + r.names[0], "QuarantineTable=" + r.names[1], "HubLogsEventHub=logs"},
+		Env:        []string{"AlertsStorage=" + r.connection, "AlertsTable=" + r.names[0], "QuarantineTable=" + r.names[1], "SuppressionsTable=" + r.names[2], "HubLogsEventHub=logs"},
 		Topics:     map[string]string{"ConnectionEvents": r.topicURL + "/api/events"},
 	}
 }
@@ -289,6 +289,7 @@ func (r *rig) rows(t testing.TB) map[string]map[string]any {
 				maps.DeleteFunc(row, func(name string, _ any) bool {
 					return strings.HasPrefix(name, "odata.") || strings.HasPrefix(name, "Timestamp") ||
 						strings.HasPrefix(name, "TimeGeneratedUtc") || strings.HasPrefix(name, "QuarantinedUtc") ||
+						strings.HasPrefix(name, "TimeUtc") || strings.HasPrefix(name, "StatusTimeUtc") ||
 						strings.HasPrefix(name, "LastEventUtc") || strings.HasPrefix(name, "LastSeenUtc")
 				})
 				rows[fmt.Sprint(name, " ", row["PartitionKey"], " ", row["RowKey"])] = row

@@ -392,3 +392,24 @@ func TestSummaryVersion(t *testing.T) {
 		t.Errorf("the version of an incomplete summary is %q", v)
 	}
 }
+
+// TestSuppressedAndNotInOneBatch records occurrences of a new alert of which one is
+// suppressed and one is not, in one batch. The alert is told, and nobody has changed it,
+// whichever of the two comes first in the transaction.
+func TestSuppressedAndNotInOneBatch(t *testing.T) {
+	s := open(t, emulator(t).ConnectionString())
+	for n := range 8 {
+		hidden, told := certificate("contoso-hub", n, 0), certificate("contoso-hub", n, 1)
+		hidden.SuppressedBy = "rule-1"
+		batch := prepared(t, s, hidden, told)
+		outcomes, err := s.commit(t.Context(), batch)
+		if diff := cmp.Diff([]alert.Outcome{alert.Counted, alert.New}, outcomes); err != nil || diff != "" {
+			t.Errorf("alert %d: error %v; outcomes (-want +got):\n%s", n, err, diff)
+		}
+		a, _ := find(t, s, refOf(told))
+		if a.SuppressedBy != "" || a.Changes != 0 || a.StatusReason != "" || a.Status != alert.Active || a.Occurrences != 2 {
+			t.Errorf("alert %d, the suppressed one first: %v: suppressed by %q, %d changes, %q, %s, %d occurrences", n, batch[0].key < batch[1].key, a.SuppressedBy, a.Changes, a.StatusReason, a.Status, a.Occurrences)
+		}
+	}
+	summariesAreExact(t, s)
+}

@@ -54,13 +54,16 @@ func newCommit(a *Alerts, batch []occurrence) *commit {
 // keys returns the row keys of the evidence, in order.
 func (p *pending) keys() []string { return slices.Sorted(maps.Keys(p.occurrences)) }
 
-// sum returns the row of the occurrences of p alone.
+// sum returns the row of the occurrences of p alone. Nobody has changed it: occurrences
+// that come together do not reopen one another.
 func (p *pending) sum() Row {
 	keys := p.keys()
-	sum := p.occurrences[keys[0]].row
+	first := p.occurrences[keys[0]].row
+	sum := first
 	for _, k := range keys[1:] {
 		sum = sum.add(p.occurrences[k].row)
 	}
+	sum.change = first.change
 	return sum
 }
 
