@@ -76,7 +76,7 @@ func deviceAndModule(e alert.Entity) (device, module string) {
 	default:
 		return "", ""
 	}
-	var ids [2]strings.Builder
+	var ids [2][]byte
 	part, escaped := 0, false
 	for i := range len(e.Name) {
 		switch c := e.Name[i]; {
@@ -86,11 +86,11 @@ func deviceAndModule(e alert.Entity) (device, module string) {
 		case c == '/' && !escaped && part == 0:
 			part = 1
 		default:
-			ids[part].WriteByte(c)
+			ids[part] = append(ids[part], c)
 		}
 		escaped = false
 	}
-	return ids[0].String(), ids[1].String()
+	return string(ids[0]), string(ids[1])
 }
 
 // childPaths say where the resources below a hub stand, behind the id of the hub.
