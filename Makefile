@@ -90,6 +90,7 @@ lint:
 ## test: all tests, including end to end against Azurite
 test: app az $(AZURITE)
 	HUBWATCH_AZURITE=required go test -race -timeout 20m ./...
+	go test -run '^TestRequestsOfALargeTable$$' ./handlers/table
 
 ## az: the Azure CLI, which parses the commands that hubwatch shows
 #

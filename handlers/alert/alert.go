@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"maps"
+	"regexp"
 	"strings"
 	"time"
 
@@ -168,7 +169,7 @@ func (o *Occurrence) Redact() {
 	o.CorrelationID = secret.RedactString(o.CorrelationID)
 	var redacted map[string]string // a copy, since the detector may keep its map
 	for name, value := range o.Properties {
-		if nameProperties[name] {
+		if nameProperties[name] || roleProperties[name] && roleName.MatchString(value) {
 			continue
 		}
 		if r := secret.RedactString(value); r != value {
@@ -183,12 +184,17 @@ func (o *Occurrence) Redact() {
 	}
 }
 
-// nameProperties are the properties that hold names: of the caller, and of what gave
-// the caller the right.
-var nameProperties = map[string]bool{
-	"ActorObjectId": true, "ActorApplicationId": true, "ActorResourceId": true,
-	"RoleAssignmentId": true, "RoleAssignmentScope": true, "RoleDefinitionId": true, "RolePrincipalId": true,
-}
+// nameProperties are the properties that hold names of the caller.
+var nameProperties = map[string]bool{"ActorObjectId": true, "ActorApplicationId": true, "ActorResourceId": true}
+
+// roleProperties are the properties that name what gave the caller the right. The event
+// has them in a part that describes, so they are names only if they look like one.
+var roleProperties = map[string]bool{"RoleAssignmentId": true, "RoleAssignmentScope": true, "RoleDefinitionId": true, "RolePrincipalId": true}
+
+// roleName is the form of a resource id or of a GUID. The letters of its names are those
+// that a resource group may have
+// (https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules#microsoftresources).
+var roleName = regexp.MustCompile(`^(/[\pL\pN/_.()-]*|[0-9A-Fa-f-]{32,36})$`)
 
 // Day is the UTC day for which an occurrence counts: the day of its event. So a
 // late delivery joins the right alert.

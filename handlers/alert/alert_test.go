@@ -164,4 +164,12 @@ func TestRedactKeepsNames(t *testing.T) {
 	if strings.Contains(o.Properties["Outcome"], token) {
 		t.Error("a property that holds no name keeps a credential")
 	}
+	for _, name := range []string{"RoleAssignmentId", "RoleAssignmentScope", "RoleDefinitionId", "RolePrincipalId"} {
+		for _, value := range []string{token, "client_secret=c2VjcmV0c2VjcmV0", "/subscriptions/s?sig=c2VjcmV0c2VjcmV0", "00000000-0000-0000-0000-000000000001 " + token} {
+			o.Properties = map[string]string{name: value}
+			if o.Redact(); o.Properties[name] == value {
+				t.Errorf("%s keeps %q", name, value)
+			}
+		}
+	}
 }
