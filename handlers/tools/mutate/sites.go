@@ -81,10 +81,10 @@ func isFixed(n ast.Node) bool {
 	return false
 }
 
-// prose are the members that decide nothing, by their types: texts for people,
+// prose are the members that decide nothing, by their types: texts and commands for people,
 // and the name by which a detector's cases are found.
 var prose = map[string][]string{
-	"Detector": {"Name", "Title", "Description", "Remediation", "Limits"},
+	"Detector": {"Name", "Title", "Description", "Remediation", "Commands", "Limits"},
 	"target":   {"what"},
 }
 
