@@ -104,6 +104,10 @@ type Editor interface {
 // not there.
 var ErrNotFound = errors.New("there is no such alert")
 
+// ErrAbsent is wrapped by the errors of a store that has never kept anything, or that is
+// not there.
+var ErrAbsent = errors.New("there is none")
+
 // Query says which alerts to list. Each empty field stands for any.
 type Query struct {
 	Hub        string // name, in any case

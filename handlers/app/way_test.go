@@ -108,7 +108,7 @@ func TestTransientPage(t *testing.T) {
 func quarantined(t *testing.T, a *App) (ids []string) {
 	t.Helper()
 	for held, err := range a.Quarantine.List(t.Context(), table.QuarantineQuery{}) {
-		if errors.Is(err, table.ErrAbsent) {
+		if errors.Is(err, alert.ErrAbsent) {
 			return nil
 		}
 		if err != nil {

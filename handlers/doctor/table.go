@@ -36,7 +36,7 @@ func tableResult(err error) Result {
 	switch {
 	case err == nil:
 		return ok("it can be read with the identity of whoever runs this")
-	case errors.As(err, &answer), errors.Is(err, table.ErrAbsent):
+	case errors.As(err, &answer), errors.Is(err, alert.ErrAbsent):
 		return wrong("%s; to look is enough with Storage Table Data Reader, the parameter readers of infra/main.bicep", reason(err))
 	default:
 		return unknown("%s", reason(err))

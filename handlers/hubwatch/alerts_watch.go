@@ -15,7 +15,6 @@ import (
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/export"
-	"hubwatch/handlers/table"
 )
 
 // watchWindow is how old an event may be whose alert watch tells. Event Grid delivers an
@@ -117,7 +116,7 @@ type watched struct {
 // tells what is new. It returns the error of the first look and of tell. It calls
 // complain with the errors of later looks, each once as long as it stays the same.
 func (w *watcher) watch(ctx context.Context, ticks <-chan time.Time, ready func(), tell func([]news) error, complain func(error)) error {
-	if _, err := w.look(ctx); err != nil && !errors.Is(err, table.ErrAbsent) {
+	if _, err := w.look(ctx); err != nil && !errors.Is(err, alert.ErrAbsent) {
 		if interrupted(ctx) {
 			return nil
 		}
@@ -136,7 +135,7 @@ func (w *watcher) watch(ctx context.Context, ticks <-chan time.Time, ready func(
 			return err
 		}
 		switch {
-		case err == nil || errors.Is(err, table.ErrAbsent):
+		case err == nil || errors.Is(err, alert.ErrAbsent):
 			last = ""
 		case !interrupted(ctx) && err.Error() != last:
 			last = err.Error()

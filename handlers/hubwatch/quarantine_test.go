@@ -135,7 +135,7 @@ func (b bench) alerts(t *testing.T) []alert.Alert {
 	t.Helper()
 	var alerts []alert.Alert
 	for a, err := range b.Alerts.List(t.Context(), alert.Query{}) {
-		if errors.Is(err, table.ErrAbsent) {
+		if errors.Is(err, alert.ErrAbsent) {
 			return nil // nothing was ever written
 		}
 		if err != nil {

@@ -15,7 +15,6 @@ import (
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/detector"
-	"hubwatch/handlers/table"
 )
 
 // newSuppressions returns the verbs about suppressions.
@@ -125,7 +124,7 @@ func (h hiding) add(a alert.Alert) hiding { return hiding{h.alerts + 1, h.occurr
 func lately(ctx context.Context, reader alert.Reader, q alert.Query, now time.Time) ([]alert.Alert, error) {
 	q.Since = now.Add(-lookBack)
 	alerts, _, err := list(ctx, reader, q, 0)
-	if errors.Is(err, table.ErrAbsent) {
+	if errors.Is(err, alert.ErrAbsent) {
 		return nil, nil
 	}
 	return alerts, err

@@ -14,7 +14,6 @@ import (
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/local/azurite"
-	"hubwatch/handlers/table"
 )
 
 // shelf is a reader of alerts in memory. It counts what is listed.
@@ -79,7 +78,7 @@ func raised(n int, hub string, at time.Time) alert.Alert {
 // nothing that was there before.
 func TestWatch(t *testing.T) {
 	now := time.Date(2026, 2, 8, 12, 0, 0, 0, time.UTC)
-	store := &shelf{err: fmt.Errorf("x: %w", table.ErrAbsent)} // no alert was ever raised
+	store := &shelf{err: fmt.Errorf("x: %w", alert.ErrAbsent)} // no alert was ever raised
 	w := &watcher{reader: store, query: alert.Query{Severity: alert.Medium}, now: func() time.Time { return now }}
 	ticks, told, complaints := make(chan time.Time), make(chan []news), make(chan error, 1)
 	ctx, cancel := context.WithCancel(t.Context())

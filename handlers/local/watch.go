@@ -106,7 +106,7 @@ func (w *watcher) quarantined(id string, functions []string) ([]table.Held, erro
 	id = printable(id) // as the table has it
 	var found []table.Held
 	for held, err := range w.site.stores.Quarantine.List(ctx, table.QuarantineQuery{}) {
-		if errors.Is(err, table.ErrAbsent) {
+		if errors.Is(err, alert.ErrAbsent) {
 			break // nothing was quarantined so far
 		}
 		if err != nil {

@@ -12,7 +12,6 @@ package table
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"runtime/debug"
@@ -20,6 +19,8 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
+
+	"hubwatch/handlers/alert"
 )
 
 // Account is a storage account, or another service with the protocol of Table
@@ -115,10 +116,7 @@ func (t table) submit(ctx context.Context, actions ...aztables.TransactionAction
 	return err
 }
 
-// ErrAbsent is wrapped by the errors of reading a table that does not exist.
-var ErrAbsent = errors.New("there is none")
-
 // absent returns the error of reading a table that does not exist.
 func (t table) absent() error {
-	return fmt.Errorf("table %q: %w: %s, or the settings name another storage account or table than those of the app", t.name, ErrAbsent, t.absence)
+	return fmt.Errorf("table %q: %w: %s, or the settings name another storage account or table than those of the app", t.name, alert.ErrAbsent, t.absence)
 }

@@ -174,6 +174,25 @@ type Held struct {
 // Waits reports whether the event has neither been judged nor taken out.
 func (h Held) Waits() bool { return h.RedrivenAt.IsZero() && h.ResolvedAt.IsZero() }
 
+// Waiting returns how many events wait to be judged or taken out, and whether there are
+// more than most, which it does not count.
+func (q *Quarantine) Waiting(ctx context.Context, most int) (n int, more bool, err error) {
+	for held, err := range q.List(ctx, QuarantineQuery{}) {
+		switch {
+		case errors.Is(err, alert.ErrAbsent):
+			return 0, false, nil
+		case err != nil:
+			return 0, false, err
+		case !held.Waits():
+		case n == most:
+			return n, true, nil
+		default:
+			n++
+		}
+	}
+	return n, false, nil
+}
+
 // ErrChanged is wrapped by the errors of Redriven, Resolve and Delete for an event
 // that somebody else has marked or deleted since it was read.
 var ErrChanged = errors.New("changed by somebody else")

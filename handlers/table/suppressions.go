@@ -172,7 +172,7 @@ func (s *Suppressions) rows(ctx context.Context, since time.Time) (rows []stored
 	}
 	for entity, err := range s.table.entities(ctx, &aztables.ListEntitiesOptions{Filter: &filter}) {
 		switch {
-		case errors.Is(err, ErrAbsent):
+		case errors.Is(err, alert.ErrAbsent):
 			return nil, nil, nil
 		case err != nil:
 			return nil, nil, err
