@@ -48,6 +48,7 @@ type site struct {
 	topic     *eventgrid.Topic
 	hub       *functions.EventHub
 	server    *http.Server
+	console   *http.Server // nil unless startConsole was called
 	url       string
 	stores    *app.App
 	output    *os.File // gets what the handler and Azurite print
@@ -157,6 +158,9 @@ func (s *site) Close() {
 	}
 	if s.topic != nil {
 		s.topic.Close()
+	}
+	if s.console != nil {
+		_ = s.console.Close()
 	}
 	if s.server != nil {
 		_ = s.server.Close()

@@ -43,10 +43,18 @@ func tryOut(ctx context.Context, getenv func(string) string, stdout io.Writer, l
 	}
 	fmt.Fprint(stdout, "\nThe table alerts now has:\n\n")
 	show(stdout, alerts)
+	console, err := s.startConsole(ctx, log)
+	if err != nil {
+		return err
+	}
 	if err := w.begin(s); err != nil {
 		return err
 	}
 	fmt.Fprintf(stdout, `
+Look at the alerts in the browser:
+
+  %[5]s
+
 Send an event of your own, in the Event Grid or the CloudEvents schema, or a
 message of the Connections log. What becomes of it is shown here.
 
@@ -61,7 +69,7 @@ Read the alerts as an operator does, in another terminal:
   %[3]s --local quarantine list
 
 The log of the handler is in %[4]s. Ctrl-C ends it all.
-`, s.url, samplesFolder, hubwatchCommand, logFile)
+`, s.url, samplesFolder, hubwatchCommand, logFile, console)
 	select {
 	case <-ctx.Done():
 		return nil
