@@ -2,7 +2,8 @@
 # the others.
 
 # Everything is pinned: Go modules in go.mod, tools here, Azurite in
-# handlers/local/azurite/package-lock.json.
+# handlers/local/azurite/package-lock.json, and what drives the browser in
+# handlers/browser/package-lock.json.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 DEADCODE    := golang.org/x/tools/cmd/deadcode@v0.52.0
 ACTIONLINT  := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
@@ -27,6 +28,7 @@ HANDLER  = $(BUILD)/handler
 ZIP     := build/hubwatch.zip
 SBOM     = $(basename $(ZIP)).cdx.json
 AZURITE := build/azurite/node_modules/.package-lock.json
+BROWSER := build/browser/node_modules/.package-lock.json
 
 # The same sources and the same Go make the same bytes: in any folder, from a
 # clone or from an archive, whatever variables are set. So the binary does not
@@ -65,7 +67,7 @@ start: app $(AZURITE)
 	func start --script-root $(BUILD)
 
 ## Change it
-.PHONY: detector generate lint test az fuzz audit check
+.PHONY: detector generate lint test az browser screenshots fuzz audit check
 
 ## detector: files for a new detector: make detector NAME=CertificateRenamed
 detector:
@@ -88,7 +90,7 @@ lint:
 	go run $(ACTIONLINT) -shellcheck= -pyflakes= .github/workflows/*.yml
 
 ## test: all tests, including end to end against Azurite
-test: app az $(AZURITE)
+test: app az browser $(AZURITE)
 	HUBWATCH_AZURITE=required go test -race -timeout 20m ./...
 	go test -run '^TestRequestsOfALargeTable$$' ./handlers/table
 
@@ -102,6 +104,23 @@ az:
 	else \
 		echo "some tests are skipped without az, the Azure CLI: https://learn.microsoft.com/cli/azure/install-azure-cli"; \
 	fi
+
+## browser: Chromium, and what drives it in the tests of the console
+#
+# As root where there is apt-get, Debian's chromium is installed if there is none.
+# HUBWATCH_CHROMIUM names another one. Without one the tests that need it are skipped,
+# unless HUBWATCH_BROWSER is "required".
+browser: $(BROWSER)
+	@test -n "$$HUBWATCH_CHROMIUM" || command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+	if test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	else \
+		echo "some tests are skipped without Chromium: install it, or set HUBWATCH_CHROMIUM to its path"; \
+	fi
+
+## screenshots: the pictures of the README, from what the console is now
+screenshots: browser $(AZURITE)
+	HUBWATCH_AZURITE=required HUBWATCH_BROWSER=required HUBWATCH_SCREENSHOTS=docs/images go test -count 1 -run '^TestScreenshots$$' ./handlers/browser
 
 ## fuzz: each parser of what comes from outside, for FUZZTIME (30s)
 #
@@ -221,7 +240,7 @@ bench:
 
 ## help: this list
 help:
-	@awk '/^## [a-z]+: / { sub(":", "", $$2); printf "  %-9s", $$2; for (i = 3; i <= NF; i++) printf " %s", $$i; print ""; next } \
+	@awk '/^## [a-z]+: / { sub(":", "", $$2); printf "  %-11s", $$2; for (i = 3; i <= NF; i++) printf " %s", $$i; print ""; next } \
 		/^## / { sub("## ", ""); print "\n" $$0 }' Makefile
 
 ## clean: remove build, where all of the above is written
@@ -231,4 +250,9 @@ clean:
 $(AZURITE): handlers/local/azurite/package.json handlers/local/azurite/package-lock.json
 	@mkdir -p build/azurite && cp $^ build/azurite/
 	npm ci --prefix build/azurite --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(BROWSER): handlers/browser/package.json handlers/browser/package-lock.json
+	@mkdir -p build/browser && cp $^ build/browser/
+	npm ci --prefix build/browser --no-audit --no-fund --loglevel=error
 	@touch $@

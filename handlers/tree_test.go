@@ -31,7 +31,7 @@ const module = "hubwatch/handlers"
 // rank of its own. The stand-ins below local have one, because they know nothing
 // of the code that they test.
 var ranks = map[string]int{
-	".": 8, "hubwatch": 8, "local": 8, "tools": 8, "reliability": 8, "infra": 8,
+	".": 8, "hubwatch": 8, "local": 8, "tools": 8, "reliability": 8, "browser": 8, "infra": 8,
 	"doctor": 7,
 	"app":    6,
 	"judge":  5, "cases": 5, "fleet": 5, "console": 6,
