@@ -41,7 +41,7 @@ func (l *Local) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case l.admits(r.URL.Query().Get("token")):
 		// The token leaves the address, so that no history and no picture of the screen
 		// has it.
-		http.SetCookie(w, &http.Cookie{Name: l.cookie, Value: l.token, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode})
+		http.SetCookie(w, &http.Cookie{Name: l.cookie, Value: l.token, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode}) // #nosec G124 -- without Secure, because 127.0.0.1 is served without TLS
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("Referrer-Policy", "no-referrer")
 		query := r.URL.Query()
