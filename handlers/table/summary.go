@@ -2,6 +2,7 @@ package table
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -185,8 +186,9 @@ func parseIndexKey(key string) (partition, bool) {
 	return p, err == nil && hub != "" && p.indexKey() == key
 }
 
-// index writes a partition into the index of days, once for each process. It reports whether the partition is known to have no alerts: it was
-// not in the index, and the index is complete.
+// index writes a partition into the index of days, once for each process. It reports
+// whether the partition is known to have no alerts: it was not in the index, and the
+// index is complete.
 func (a *Alerts) index(ctx context.Context, partition string) (empty bool, err error) {
 	if a.indexes.has(partition) {
 		return false, nil
@@ -219,7 +221,7 @@ func (a *Alerts) complete(ctx context.Context) (bool, error) {
 	}
 	if err != nil {
 		first, err := a.table.first(ctx, "PartitionKey ge "+quoted(firstPartition))
-		if err != nil && !hasCode(err, aztables.TableNotFound) || first != "" {
+		if err != nil && !errors.Is(err, alert.ErrAbsent) || first != "" {
 			return false, err
 		}
 		if _, err := a.insert(ctx, key{indexPartition, indexComplete}); err != nil {

@@ -413,3 +413,12 @@ func TestSuppressedAndNotInOneBatch(t *testing.T) {
 	}
 	summariesAreExact(t, s)
 }
+
+// TestIndexOfATableThatIsNotThere writes into the index before anything else. Of several
+// writers that begin at once, one may find that nobody has made the table yet.
+func TestIndexOfATableThatIsNotThere(t *testing.T) {
+	s := open(t, emulator(t).ConnectionString())
+	if empty, err := s.index(t.Context(), partitionKey(certificate("contoso-hub", 1, 1))); err != nil || !empty {
+		t.Errorf("the partition is empty: %v, error %v", empty, err)
+	}
+}
