@@ -86,13 +86,17 @@ func TestPages(t *testing.T) {
 			}
 			p.opens(s.origin+v.path, want)
 			for _, l := range looks {
-				p.looks(l)
-				p.contained(l.String())
+				if !l.dark { // colours move nothing
+					p.looks(l)
+					p.contained(l.String())
+				}
 			}
 			runs[any](p, `document.querySelectorAll('details').forEach((d) => { d.open = true; })`)
 			for _, l := range looks {
 				p.looks(l)
-				p.contained(l.String() + ", unfolded")
+				if !l.dark {
+					p.contained(l.String() + ", unfolded")
+				}
 				// The colours alone tell a dark page from a light one.
 				p.accessible(l.String(), l.dark)
 			}

@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,11 +41,11 @@ type store struct {
 	waitingErr   error
 	changes      int             // how many were made
 	before       func(alert.Ref) // is called before each change
-	lists        int             // how often alerts were listed
+	lists        atomic.Int64    // how often alerts were listed
 }
 
 func (s *store) List(_ context.Context, q alert.Query) iter.Seq2[alert.Alert, error] {
-	s.lists++
+	s.lists.Add(1)
 	return func(yield func(alert.Alert, error) bool) {
 		if s.err != nil {
 			yield(alert.Alert{}, s.err)
