@@ -145,7 +145,9 @@ func TestUses(t *testing.T) {
 		type t struct{}
 		func (t) UnmarshalJSONFrom() { called() }
 		func (t) Other() {}
-		func called() {}
+		func called() { _ = Detector{Commands: unused, On: decides} }
+		type Detector struct{ Commands, On func() }
+		func decides() {}
 		func Root() { named(t{}) }
 		func named(t) bool { return list != nil }
 		var list = []func(){ listed }
@@ -157,7 +159,7 @@ func TestUses(t *testing.T) {
 		got = append(got, d.name)
 	}
 	slices.Sort(got)
-	if diff := cmp.Diff([]string{"Root", "called", "list", "listed", "named", "t", "t.UnmarshalJSONFrom"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"Detector", "Root", "called", "decides", "list", "listed", "named", "t", "t.UnmarshalJSONFrom"}, got); diff != "" {
 		t.Errorf("what Root uses differs (-want +got):\n%s", diff)
 	}
 }

@@ -167,7 +167,7 @@ func (p *program) declare(f *file, decl ast.Decl) {
 }
 
 // uses returns the declarations with the given names, and all declarations that
-// they use, directly or not.
+// they use, directly or not. Prose uses nothing.
 func (p *program) uses(names ...string) map[*declaration]bool {
 	byObject := map[types.Object]*declaration{}
 	var queue []*declaration
@@ -184,7 +184,10 @@ func (p *program) uses(names ...string) map[*declaration]bool {
 			continue
 		}
 		used[user] = true
-		ast.Inspect(user.node, func(n ast.Node) bool {
+		ast.PreorderStack(user.node, nil, func(n ast.Node, stack []ast.Node) bool {
+			if isProse(n, stack) {
+				return false
+			}
 			if ident, ok := n.(*ast.Ident); ok && byObject[p.info.Uses[ident]] != nil {
 				queue = append(queue, byObject[p.info.Uses[ident]])
 			}
