@@ -1,6 +1,7 @@
 package alert
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -104,6 +105,36 @@ func (c Change) Follows(from Status, verdict Verdict) error {
 		return &Illegal{from, c.Status, "want a verdict too: " + anyOf(Verdicts)}
 	}
 	return nil
+}
+
+// Choosing returns q with the statuses that the change can make into its own, if q names
+// none. So of the alerts that q asks for it chooses those that can be changed.
+func (c Change) Choosing(q Query) Query {
+	if len(q.Statuses) > 0 || c.Status == "" {
+		return q
+	}
+	for _, status := range Statuses {
+		// With a verdict, only the status itself can be in the way.
+		if status != c.Status && c.Follows(status, Benign) == nil {
+			q.Statuses = append(q.Statuses, status)
+		}
+	}
+	return q
+}
+
+// Foresee returns an alert as the change would leave it. Its error is the one that
+// Editor.Change would return: a *Conflict or an *Illegal.
+func (c Change) Foresee(a Alert) (Alert, error) {
+	if c.Seen != nil && *c.Seen != a.Changes {
+		return a, &Conflict{Ref: a.Ref(), Last: History{
+			Number: a.Changes, Time: a.StatusTime, To: a.Status, Reason: a.StatusReason, By: a.StatusBy,
+		}}
+	}
+	if err := c.Follows(a.Status, a.Verdict); err != nil {
+		return a, err
+	}
+	a.Status, a.Verdict = cmp.Or(c.Status, a.Status), cmp.Or(c.Verdict, a.Verdict)
+	return a, nil
 }
 
 // History is one change of an alert, by a person or by hubwatch. It stays for ever.

@@ -82,3 +82,45 @@ func TestConflict(t *testing.T) {
 		}
 	}
 }
+
+// TestChoosing checks which statuses a change chooses from.
+func TestChoosing(t *testing.T) {
+	for _, test := range []struct {
+		change Change
+		asked  []Status
+		want   string
+	}{
+		{Change{Status: Resolved}, nil, "[Active InProgress]"},
+		{Change{Status: Dismissed}, nil, "[Active InProgress]"},
+		{Change{Status: InProgress}, nil, "[Active]"},
+		{Change{Status: Active}, nil, "[InProgress Resolved Dismissed]"},
+		{Change{Status: Resolved}, []Status{Dismissed}, "[Dismissed]"},
+		{Change{Verdict: Benign}, nil, "[]"},
+	} {
+		if got := test.change.Choosing(Query{Hub: "h", Statuses: test.asked}); fmt.Sprint(got.Statuses) != test.want || got.Hub != "h" {
+			t.Errorf("%+v chooses %+v, want %s", test.change, got, test.want)
+		}
+	}
+}
+
+// TestForesee checks what a change would make of an alert.
+func TestForesee(t *testing.T) {
+	a := Alert{ID: someID, Finding: Finding{Hub: someHub}, Start: someDay, Status: Active, Verdict: Benign, Changes: 2, StatusReason: "asked", StatusBy: Person{Name: "bob"}}
+	zero, two := 0, 2
+	after, err := Change{Status: Resolved, Seen: &two}.Foresee(a)
+	if err != nil || after.Status != Resolved || after.Verdict != Benign || a.Status != Active {
+		t.Errorf("%s, %s, %v", after.Status, after.Verdict, err)
+	}
+	if after, err := (Change{Verdict: FalsePositive}).Foresee(a); err != nil || after.Status != Active || after.Verdict != FalsePositive {
+		t.Errorf("%s, %s, %v", after.Status, after.Verdict, err)
+	}
+	var conflict *Conflict
+	if after, err := (Change{Status: Resolved, Seen: &zero}).Foresee(a); !errors.As(err, &conflict) || conflict.Last.By.Name != "bob" || after.Status != Active {
+		t.Errorf("%s, %v", after.Status, err)
+	}
+	a.Status = Dismissed
+	var illegal *Illegal
+	if after, err := (Change{Status: Resolved}).Foresee(a); !errors.As(err, &illegal) || after.Status != Dismissed {
+		t.Errorf("%s, %v", after.Status, err)
+	}
+}

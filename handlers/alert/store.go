@@ -69,6 +69,11 @@ type Reader interface {
 	// error.
 	List(ctx context.Context, q Query) iter.Seq2[Alert, error]
 
+	// ListDays returns the same alerts as List, day by day. The days without an alert
+	// that q asks for are among them, so that a caller who stops early can say how far
+	// back it looked. It ends at the first error.
+	ListDays(ctx context.Context, q Query) iter.Seq2[DayList, error]
+
 	// Find returns the alert that ref names, and its evidence, in no particular
 	// order. The evidence is read while the caller draws. A reference without a
 	// hub is looked for in all hubs. A reference without a day is looked for in
@@ -86,6 +91,15 @@ type Reader interface {
 
 	// LastHeard returns when each hub was last heard of, by hub and source.
 	LastHeard(ctx context.Context) ([]Heard, error)
+}
+
+// DayList is the alerts of one day.
+type DayList struct {
+	Day    time.Time // UTC
+	Alerts []Alert   // the newest occurrence first
+	// Read is of how many hubs the alerts were read. Of the other hubs of that day the
+	// summaries say that they have none that were asked for.
+	Read int
 }
 
 // Editor changes what people may change of an alert.

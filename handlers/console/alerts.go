@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -25,6 +26,14 @@ const (
 	manyAlerts = 5000
 	// mostGroups is how many groups a page shows.
 	mostGroups = 12
+	// mostDaysRead is how many days with alerts a page reads, and mostDays how many it
+	// looks through, with those of which the summaries say that they have none that are
+	// asked for. Days are read one after another, so that a page is done as soon as it is
+	// full. Older days are a link away.
+	mostDaysRead, mostDays = 30, 100
+	// walkTime is how long a page begins to read further days. It ends before sectionTime,
+	// since a day that has begun takes its time.
+	walkTime = 3 * time.Second
 )
 
 // via is how the history of an alert names the console.
@@ -32,23 +41,29 @@ const via = "console"
 
 // listPage is a list of alerts.
 type listPage struct {
-	Filter   filter
-	Words    string // the filter in words
-	Choices  choices
-	Alerts   []alert.Alert
-	Counted  bool // Total is known
-	Total    int
-	Groups   []group
-	Storm    bool // there are too many to sort: groups only
-	AllHref  string
-	Page     int
-	Newer    string // addresses
-	Older    string
-	JSON     string
-	Suppress string // address of a new suppression with this filter
-	Results  []result
-	Form     change // what was asked for, after a mistake
-	Problem  string
+	Filter      filter
+	Words       string // the filter in words
+	Choices     choices
+	Alerts      []alert.Alert
+	Counted     bool // Total is known
+	Total       int
+	Groups      []group
+	rows        bool // alerts are shown, however many there are
+	Storm       bool // there are too many to sort: groups only
+	AllHref     string
+	Page        int
+	Newer       string // addresses
+	Older       string
+	Back        time.Time // the oldest day that was looked through, zero if that is all of them
+	Further     string    // address of the list of the days before Back
+	CountedBack time.Time // the oldest day that Total counts, zero if it counts all
+	Self        string    // address of this page
+	Whole       string    // where all alerts of the filter are changed, "" without a filter
+	JSON        string
+	Suppress    string // address of a new suppression with this filter
+	Results     []result
+	Form        change // what was asked for, after a mistake
+	Problem     string
 }
 
 // choices are what the fields of the filter offer.
@@ -84,25 +99,26 @@ func (s *server) listOf(r *http.Request) (p listPage, command string, err error)
 	if p.Page, err = pageOf(values); err != nil {
 		return p, "", err
 	}
+	p.rows = values.Get("rows") != ""
 	p.Filter, p.Words = f, f.words(s.Detectors)
 	p.Choices = choices{s.Detectors, severities, alert.StatusWords(), alert.EntityTypes}
 	command = s.commandLine("alerts list", f.flags())
 	if f.counted() {
-		sums, err := within(r.Context(), func(ctx context.Context) ([]alert.Summary, error) { return fleet.Summaries(ctx, s.Alerts, f.query) })
+		sums, back, err := s.newestSummaries(r.Context(), f.query)
 		if err != nil {
 			return p, "", err
 		}
-		p.Counted, p.Groups = true, f.groups(sums, s.Detectors)
+		p.Counted, p.CountedBack, p.Groups = true, back, f.groups(sums, s.Detectors)
 		for i := range p.Groups {
 			p.Total += p.Groups[i].Total
 		}
-		p.Storm = values.Get("rows") == "" && slices.ContainsFunc(sums, func(sum alert.Summary) bool {
+		p.Storm = !p.rows && slices.ContainsFunc(sums, func(sum alert.Summary) bool {
 			return total(fleet.Counts([]alert.Summary{sum}, f.query, fleet.ByHub)) > manyAlerts
 		})
 	}
 	more := false
 	if !p.Storm {
-		if p.Alerts, more, err = s.take(r.Context(), f.query, (p.Page-1)*perPage, perPage); err != nil {
+		if p.Alerts, more, p.Back, err = s.walk(r.Context(), f.query, (p.Page-1)*perPage, perPage); err != nil {
 			return p, "", err
 		}
 	}
@@ -112,8 +128,12 @@ func (s *server) listOf(r *http.Request) (p listPage, command string, err error)
 
 // link sets the addresses of the page.
 func (p *listPage) link(s *server, more bool) {
+	own := p.Filter.Values()
+	if p.rows {
+		own.Set("rows", "all")
+	}
 	to := func(name, value string) string {
-		values := p.Filter.Values()
+		values := maps.Clone(own)
 		values.Set(name, value)
 		return s.to("/alerts", values)
 	}
@@ -124,6 +144,13 @@ func (p *listPage) link(s *server, more bool) {
 		p.Older = to("page", strconv.Itoa(p.Page+1))
 	}
 	p.AllHref = to("rows", "all")
+	if !p.Back.IsZero() {
+		p.Further = to("until", dayBefore(p.Back))
+	}
+	if values := p.Filter.Values(); len(values) > 0 {
+		p.Whole = s.to("/alerts/all", values)
+	}
+	p.Self = to("page", strconv.Itoa(p.Page))
 	p.JSON = s.to("/api/alerts", p.Filter.Values())
 	if !p.Filter.Suppressed && (p.Filter.Hub != "" || p.Filter.Entity != "" || p.Filter.Actor != "" || p.Filter.Address != "") {
 		p.Suppress = s.to("/suppressions/new", p.Filter.conditions())
@@ -195,6 +222,76 @@ func (s *server) take(ctx context.Context, q alert.Query, skip, n int) (alerts [
 	}
 	return alerts, false, nil
 }
+
+// walk is take for a filter that may match few of many alerts. It looks through the newest
+// days first, and ends when it has n alerts, or has looked through enough days. back is
+// then the oldest of these days, and there may be more alerts before it. It is zero if
+// all days were looked through, or if there are more than n alerts.
+func (s *server) walk(ctx context.Context, q alert.Query, skip, n int) (alerts []alert.Alert, more bool, back time.Time, err error) {
+	begun := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, sectionTime)
+	defer cancel()
+	days, read := 0, 0
+	for day, err := range s.Alerts.ListDays(ctx, q) {
+		switch {
+		case err != nil && ctx.Err() != nil && days > 0:
+			return alerts, false, back, nil
+		case err != nil && ctx.Err() != nil:
+			return nil, false, back, ctx.Err()
+		case err != nil:
+			return nil, false, back, err
+		}
+		for _, a := range day.Alerts {
+			switch {
+			case skip > 0:
+				skip--
+			case len(alerts) == n:
+				return alerts, true, time.Time{}, nil
+			default:
+				alerts = append(alerts, a)
+			}
+		}
+		back = day.Day
+		if days++; day.Read > 0 {
+			read++
+		}
+		if !q.Since.IsZero() && !day.Day.After(alert.Day(q.Since)) {
+			continue // it is the last one
+		}
+		if days == mostDays || read == mostDaysRead || time.Since(begun) > walkTime {
+			return alerts, false, back, nil
+		}
+	}
+	return alerts, false, time.Time{}, nil
+}
+
+// newestSummaries reads the summaries that q asks for, of the newest days that a page
+// looks through. back is the oldest of these days if there are others, and zero
+// otherwise.
+func (s *server) newestSummaries(ctx context.Context, q alert.Query) (sums []alert.Summary, back time.Time, err error) {
+	ctx, cancel := context.WithTimeout(ctx, sectionTime)
+	defer cancel()
+	days := 0
+	for sum, err := range s.Alerts.Summaries(ctx, q) {
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return nil, back, ctx.Err()
+		case err != nil:
+			return nil, back, err
+		case !sum.Day.Equal(back):
+			if days == mostDays {
+				return sums, back, nil
+			}
+			days++
+			back = sum.Day
+		}
+		sums = append(sums, sum)
+	}
+	return sums, time.Time{}, nil
+}
+
+// dayBefore returns the day before a day, as addresses have it.
+func dayBefore(day time.Time) string { return day.AddDate(0, 0, -1).Format(time.DateOnly) }
 
 // alertPath returns the address of an alert.
 func (s *server) alertPath(ref alert.Ref) string {

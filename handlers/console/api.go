@@ -60,7 +60,7 @@ func answer(w http.ResponseWriter, r *http.Request, tag string, document any) er
 const mostLimit = 1000
 
 // apiList answers with alerts. limit and page choose which, and the header Link has the
-// next page.
+// next page. A page that is not full has a next one if older days were not looked through.
 func (s *server) apiList(w http.ResponseWriter, r *http.Request) error {
 	values := r.URL.Query()
 	f, err := newFilter(values, s.Detectors, s.Now())
@@ -77,14 +77,21 @@ func (s *server) apiList(w http.ResponseWriter, r *http.Request) error {
 			return mistake("limit %q: want a number from 1 to %d", text, mostLimit)
 		}
 	}
-	alerts, more, err := s.take(r.Context(), f.query, (n-1)*limit, limit)
+	alerts, more, back, err := s.walk(r.Context(), f.query, (n-1)*limit, limit)
 	if err != nil {
 		return err
 	}
-	if more && n < mostPages {
-		next := f.Values()
-		next.Set("limit", strconv.Itoa(limit))
+	next := f.Values()
+	next.Set("limit", strconv.Itoa(limit))
+	switch {
+	case more && n < mostPages:
 		next.Set("page", strconv.Itoa(n+1))
+	case !back.IsZero():
+		next.Set("until", dayBefore(back))
+	default:
+		next = nil
+	}
+	if next != nil {
 		w.Header().Set("Link", "<"+s.to("/api/alerts", next)+`>; rel="next"`)
 	}
 	return answer(w, r, "", export.Each(alerts, export.NewAlert))

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -74,13 +75,13 @@ func TestOthersRequests(t *testing.T) {
 	h := open(s)
 	path := "/alerts/contoso-hub/2026-02-08/" + s.alerts[0].ID
 	form := url.Values{"status": {"resolved"}, "verdict": {"Benign"}, "reason": {"x"}, "seen": {"0"}, "ref": {s.alerts[0].Ref().String() + "@0"},
-		"hub": {"contoso-hub"}, "owner": {"x"}, "days": {"7"}}
+		"at": {now.Format(time.RFC3339)}, "hub": {"contoso-hub"}, "owner": {"x"}, "days": {"7"}}
 	s.suppressions = []alert.Suppression{{ID: "rule-1"}}
 	for _, headers := range []map[string]string{
 		{"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Sec-Fetch-Site": "none-such"}, {"Origin": "https://evil.example"}, {"Origin": "null"},
 		{"Origin": "http://example.com:81"},
 	} {
-		for _, address := range []string{path, "/alerts", "/suppressions", "/suppressions/rule-1/remove"} {
+		for _, address := range []string{path, "/alerts", "/alerts/all?status=open", "/suppressions", "/suppressions/rule-1/remove"} {
 			r := httptest.NewRequest(http.MethodPost, address, strings.NewReader(form.Encode()))
 			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 			for name, value := range headers {
@@ -92,7 +93,7 @@ func TestOthersRequests(t *testing.T) {
 		}
 	}
 	// A link and a picture can make a GET, so a GET changes nothing.
-	for _, address := range []string{path, "/alerts", "/suppressions", "/suppressions/rule-1/remove", "/api" + path} {
+	for _, address := range []string{path, "/alerts", "/alerts/all", "/suppressions", "/suppressions/rule-1/remove", "/api" + path} {
 		get(t, h, address+"?"+form.Encode())
 	}
 	if s.changes > 0 || len(s.suppressions) != 1 || !s.suppressions[0].Ended.IsZero() {

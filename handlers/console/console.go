@@ -80,6 +80,8 @@ func New(o Options) http.Handler {
 		"GET /{$}":                           s.overview,
 		"GET /alerts":                        s.list,
 		"POST /alerts":                       s.setMany,
+		"GET /alerts/all":                    s.toList,
+		"POST /alerts/all":                   s.setWhole,
 		"GET /alerts/{hub}/{day}/{id}":       s.show,
 		"POST /alerts/{hub}/{day}/{id}":      s.set,
 		"GET /hubs":                          s.hubs,

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"hubwatch/handlers/alert"
@@ -14,7 +15,7 @@ func many(n int, oneDay bool) *store {
 	s := few()
 	s.alerts = nil
 	for i := range n {
-		at := now.Add(-time.Duration(i) * 30 * 24 * time.Hour / time.Duration(n))
+		at := now.Add(-time.Minute - time.Duration(i)*(29*24*time.Hour/time.Duration(n)))
 		if oneDay {
 			at = alert.Day(now).Add(time.Duration(i) * time.Millisecond)
 		}
@@ -54,6 +55,100 @@ func TestManyAlerts(t *testing.T) {
 		t.Error("the page of all alerts has none")
 	}
 	holds(t, visible(pageAt(t, h, "/alerts?type=CertificateAdded")), "1,000 alerts of the type New certificate added", "page 1")
+}
+
+// old returns a store with an alert a day for n days.
+func old(n int) *store {
+	s := few()
+	s.alerts = nil
+	for i := range n {
+		s.alerts = append(s.alerts, raised(i, 0, "contoso-hub", now.AddDate(0, 0, -i)))
+	}
+	return s
+}
+
+// TestLookingBack follows a list that ends before the oldest day, since it was looked
+// through for long enough, to its end.
+func TestLookingBack(t *testing.T) {
+	h := open(old(75))
+	found, pages := 0, 0
+	for address := "/alerts?entity=root-ca-70"; address != ""; pages++ {
+		page := pageAt(t, h, address)
+		found += strings.Count(page, "<tr data-row>")
+		_, rest, ok := strings.Cut(page, `were not looked through. <a href="`)
+		href, _, _ := strings.Cut(rest, `"`)
+		address = strings.ReplaceAll(href, "&amp;", "&")
+		switch pages {
+		case 0:
+			holds(t, visible(page), "There are none back to 2026-01-10. Older days were not looked through.")
+			if address != "/alerts?entity=root-ca-70&until=2026-01-09" || strings.Contains(page, "There are no ") {
+				t.Errorf("further back is %s", address)
+			}
+		case 2:
+			if ok {
+				t.Error("the last days have older ones")
+			}
+		}
+	}
+	if found != 1 || pages != 3 {
+		t.Errorf("%d alerts on %d pages", found, pages)
+	}
+	// The days of the filter are all there is. The API goes the same way.
+	if page := pageAt(t, h, "/alerts?entity=nothing&since=2026-01-10"); strings.Contains(page, "Look further back") {
+		t.Error("the page goes further back than the filter")
+	}
+	holds(t, visible(pageAt(t, h, "/alerts?entity=nothing&since=2026-01-09")), "Look further back")
+	for address, want := range map[string]string{
+		"/api/alerts?entity=nothing":                  `</api/alerts?entity=nothing&limit=100&until=2026-01-09>; rel="next"`,
+		"/api/alerts?entity=nothing&until=2025-12-10": "",
+		"/api/alerts?limit=20":                        `</api/alerts?limit=20&page=2>; rel="next"`,
+		"/api/alerts?limit=20&page=2":                 `</api/alerts?limit=20&until=2026-01-09>; rel="next"`,
+	} {
+		if have := get(t, h, address).Header().Get("Link"); have != want {
+			t.Errorf("%s: the next page is %s, want %s", address, have, want)
+		}
+	}
+
+	// Summaries alone are looked through for longer, and the page says how far the number
+	// goes.
+	s := old(120)
+	for i := range s.alerts {
+		s.alerts[i].Status = alert.Resolved
+	}
+	s.alerts[119].Status, s.alerts[99].Status = alert.Active, alert.Active
+	s.summarized = true
+	holds(t, visible(pageAt(t, open(s), "/alerts?status=open")), "1 alerts that are open, back to 2025-11-01", "root-ca-99", "These are all back to 2025-11-01.")
+
+	// A slow store: the page ends in time, with what it has, or says that it has nothing.
+	synctest.Test(t, func(t *testing.T) {
+		for day, test := range map[time.Duration]struct {
+			want string
+			most time.Duration
+		}{
+			2 * time.Second:           {"There are none back to 2026-02-07.", walkTime + 2*time.Second},
+			sectionTime - time.Second: {"There are none back to 2026-02-08.", sectionTime},
+		} {
+			s := old(75)
+			s.reading = func() { time.Sleep(day) }
+			begun := time.Now()
+			holds(t, visible(pageAt(t, open(s), "/alerts?entity=nothing")), test.want)
+			if took := time.Since(begun); took > test.most {
+				t.Errorf("the page takes %v", took)
+			}
+		}
+		s := old(75)
+		read := 0
+		s.reading = func() {
+			if read++; read == 2 {
+				time.Sleep(sectionTime + 1)
+			}
+		}
+		holds(t, visible(pageAt(t, open(s), "/alerts?entity=nothing")), "There are none back to 2026-02-08.")
+		s.reading = func() { time.Sleep(sectionTime + 1) }
+		if w := get(t, open(s), "/alerts?entity=nothing"); w.Code != http.StatusGatewayTimeout {
+			t.Errorf("a day that takes too long: %d", w.Code)
+		}
+	})
 }
 
 // mostBytes is how many bytes a page may have, with style and script.

@@ -65,6 +65,14 @@ func TestRequests(t *testing.T) {
 		Session: func(*http.Request) (Session, error) { return Session{Person: bob}, nil },
 		Command: "hubwatch", Now: func() time.Time { return now }, Log: slog.New(slog.DiscardHandler),
 	})
+	// A table of its own has more days than a page reads.
+	older := account.Alerts("older")
+	recordDays(t, older, "hub-0", mostDaysRead+5)
+	back := New(Options{
+		Alerts: older, Suppressions: account.Suppressions("suppressions"), Quarantine: quarantine, Detectors: detector.All,
+		Session: func(*http.Request) (Session, error) { return Session{Person: bob}, nil },
+		Command: "hubwatch", Now: func() time.Time { return now }, Log: slog.New(slog.DiscardHandler),
+	})
 	count := func(f func()) int {
 		before := proxy.Requests()
 		f()
@@ -107,6 +115,30 @@ func TestRequests(t *testing.T) {
 		})
 		if have != test.want {
 			t.Errorf("%s: %d requests, want %d", test.name, have, test.want)
+		}
+	}
+	for address, want := range map[string]int{
+		"/alerts?entity=nothing": index + 2*mostDaysRead,
+		"/alerts?entity=nothing&until=" + dayBefore(now.AddDate(0, 0, -mostDaysRead+1)): index + 2*5,
+		"/alerts?status=resolved": 2 * (index + mostDaysRead + 5),
+	} {
+		have := count(func() {
+			if w := get(t, back, address); w.Code != http.StatusOK {
+				t.Errorf("%s: %d\n%.500s", address, w.Code, visible(w.Body.String()))
+			}
+		})
+		if have != want {
+			t.Errorf("%s: %d requests, want %d", address, have, want)
+		}
+	}
+}
+
+// recordDays records an alert on a hub for each of some days.
+func recordDays(t *testing.T, alerts *table.Alerts, hub string, days int) {
+	t.Helper()
+	for day := range days {
+		if _, err := alerts.Record(t.Context(), occurred(hub, "root", now.AddDate(0, 0, -day))); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -39,9 +40,14 @@ type store struct {
 	waiting      int
 	err          error // of every read
 	waitingErr   error
-	changes      int             // how many were made
-	before       func(alert.Ref) // is called before each change
-	lists        atomic.Int64    // how often alerts were listed
+	changes      int               // how many were made
+	before       func(alert.Ref)   // is called before each change
+	summarized   bool              // days without what is asked for are not read
+	vanished     map[string]bool   // alerts that are listed, and then gone
+	changeErr    func(n int) error // of the change after n others
+	mu           sync.Mutex        // held while an alert is changed
+	reading      func()            // is called before each day is read
+	lists        atomic.Int64      // how often alerts were listed
 }
 
 func (s *store) List(_ context.Context, q alert.Query) iter.Seq2[alert.Alert, error] {
@@ -52,9 +58,56 @@ func (s *store) List(_ context.Context, q alert.Query) iter.Seq2[alert.Alert, er
 			return
 		}
 		list := slices.Clone(s.alerts)
-		slices.SortFunc(list, func(a, b alert.Alert) int { return cmp.Or(b.End.Compare(a.End), strings.Compare(a.ID, b.ID)) })
+		slices.SortFunc(list, newestFirst)
 		for _, a := range list {
 			if q.Matches(a) && !yield(a, nil) {
+				return
+			}
+		}
+	}
+}
+
+// newestFirst is the order of alerts in a list.
+func newestFirst(a, b alert.Alert) int {
+	return cmp.Or(b.End.Compare(a.End), strings.Compare(a.ID, b.ID))
+}
+
+// ListDays has one day after another, also those without an alert that q asks for.
+func (s *store) ListDays(ctx context.Context, q alert.Query) iter.Seq2[alert.DayList, error] {
+	return func(yield func(alert.DayList, error) bool) {
+		s.lists.Add(1)
+		if s.err != nil {
+			yield(alert.DayList{}, s.err)
+			return
+		}
+		byDay := map[time.Time][]alert.Alert{}
+		for _, a := range s.alerts {
+			if q.Hub == "" || strings.EqualFold(q.Hub, a.Hub.Name) {
+				byDay[a.Ref().Day] = append(byDay[a.Ref().Day], a)
+			}
+		}
+		for _, day := range slices.Backward(slices.SortedFunc(maps.Keys(byDay), time.Time.Compare)) {
+			if day.Before(alert.Day(q.Since)) || !q.Until.IsZero() && day.After(q.Until) {
+				continue
+			}
+			if s.reading != nil {
+				s.reading()
+			}
+			if err := ctx.Err(); err != nil {
+				yield(alert.DayList{}, err)
+				return
+			}
+			list := alert.DayList{Day: day, Read: 1}
+			for _, a := range byDay[day] {
+				if q.Matches(a) {
+					list.Alerts = append(list.Alerts, a)
+				}
+			}
+			slices.SortFunc(list.Alerts, newestFirst)
+			if s.summarized && len(list.Alerts) == 0 {
+				list.Read = 0
+			}
+			if !yield(list, nil) {
 				return
 			}
 		}
@@ -126,6 +179,16 @@ func (s *store) LastHeard(context.Context) ([]alert.Heard, error) {
 func (s *store) Change(_ context.Context, ref alert.Ref, c alert.Change) (alert.Alert, error) {
 	if s.before != nil {
 		s.before(ref)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.changeErr != nil {
+		if err := s.changeErr(s.changes); err != nil {
+			return alert.Alert{}, err
+		}
+	}
+	if s.vanished[ref.ID] {
+		return alert.Alert{}, alert.ErrNotFound
 	}
 	for i := range s.alerts {
 		a := &s.alerts[i]

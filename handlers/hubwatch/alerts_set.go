@@ -126,21 +126,6 @@ func (s setOptions) check(filters []string) error {
 	return cmp.Or(s.change.Check(), s.filter.check())
 }
 
-// query returns which alerts a filter chooses. Without --having these are the alerts
-// whose status lets them become what the change says.
-func (s setOptions) query(q alert.Query) alert.Query {
-	if len(q.Statuses) > 0 || s.change.Status == "" {
-		return q
-	}
-	for _, status := range alert.Statuses {
-		// With a verdict, only the status itself can be in the way.
-		if status != s.change.Status && s.change.Follows(status, alert.Benign) == nil {
-			q.Statuses = append(q.Statuses, status)
-		}
-	}
-	return q
-}
-
 // set changes alerts, and writes a line for each.
 func (o *operator) set(command *cobra.Command, s setOptions) error {
 	ctx, w, progress := command.Context(), command.OutOrStdout(), command.ErrOrStderr()
@@ -153,7 +138,7 @@ func (o *operator) set(command *cobra.Command, s setOptions) error {
 	if len(s.refs) > 0 {
 		alerts, err = findAll(ctx, a.Alerts, s.refs)
 	} else {
-		alerts, _, err = list(ctx, a.Alerts, s.query(s.filter.query(a.Detectors)), 0)
+		alerts, _, err = list(ctx, a.Alerts, s.change.Choosing(s.filter.query(a.Detectors)), 0)
 	}
 	switch {
 	case err != nil:
@@ -212,18 +197,11 @@ const unchanged = "already "
 
 // foresee says what would become of an alert, as apply would say it.
 func (s setOptions) foresee(a alert.Alert) (string, error) {
-	c := s.change
-	if c.Seen != nil && *c.Seen != a.Changes {
-		return "", &alert.Conflict{Ref: a.Ref(), Last: alert.History{
-			Number: a.Changes, Time: a.StatusTime, To: a.Status, Reason: a.StatusReason, By: a.StatusBy,
-		}}
-	}
-	if err := c.Follows(a.Status, a.Verdict); err != nil {
+	after, err := s.change.Foresee(a)
+	switch {
+	case err != nil:
 		return "", err
-	}
-	after := a
-	after.Status, after.Verdict = cmp.Or(c.Status, a.Status), cmp.Or(c.Verdict, a.Verdict)
-	if after.Status == a.Status && after.Verdict == a.Verdict {
+	case after.Status == a.Status && after.Verdict == a.Verdict:
 		return unchanged + statusLine(a), nil
 	}
 	return "would change " + difference(a, after), nil

@@ -40,21 +40,36 @@ const mostInOneRange = 1000
 // List implements alert.Reader. The alerts of one day are held in memory.
 func (a *Alerts) List(ctx context.Context, q alert.Query) iter.Seq2[alert.Alert, error] {
 	return func(yield func(alert.Alert, error) bool) {
-		hub, within := hubKey(q.Hub), spanOf(q.Since, q.Until)
-		q.Hub = "" // the partitions say
-		for day, err := range a.days(ctx, hub, within) {
-			var alerts []alert.Alert
-			if err == nil {
-				alerts, err = a.alertsOf(ctx, day, q)
-			}
+		for day, err := range a.ListDays(ctx, q) {
 			if err != nil {
 				yield(alert.Alert{}, err)
 				return
 			}
-			for _, found := range alerts {
+			for _, found := range day.Alerts {
 				if !yield(found, nil) {
 					return
 				}
+			}
+		}
+	}
+}
+
+// ListDays implements alert.Reader.
+func (a *Alerts) ListDays(ctx context.Context, q alert.Query) iter.Seq2[alert.DayList, error] {
+	return func(yield func(alert.DayList, error) bool) {
+		hub, within := hubKey(q.Hub), spanOf(q.Since, q.Until)
+		q.Hub = "" // the partitions say
+		for day, err := range a.days(ctx, hub, within) {
+			var list alert.DayList
+			if err == nil {
+				list, err = a.alertsOf(ctx, day, q)
+			}
+			if err != nil {
+				yield(alert.DayList{}, err)
+				return
+			}
+			if !yield(list, nil) {
+				return
 			}
 		}
 	}
@@ -147,31 +162,37 @@ func (a *Alerts) evidence(ctx context.Context, p partition, id string) iter.Seq2
 	}
 }
 
-// alertsOf returns the alerts that q asks for from the partitions of one day, the
-// newest occurrence first.
-func (a *Alerts) alertsOf(ctx context.Context, day []partition, q alert.Query) ([]alert.Alert, error) {
+// alertsOf returns the alerts that q asks for from the partitions of one day.
+func (a *Alerts) alertsOf(ctx context.Context, day []partition, q alert.Query) (alert.DayList, error) {
 	filtered := q.Type != "" || len(q.Statuses) > 0 || q.Suppressed
-	hubs, err := each(ctx, day, func(ctx context.Context, p partition) ([]alert.Alert, error) {
+	type part struct {
+		alerts []alert.Alert
+		read   bool
+	}
+	hubs, err := each(ctx, day, func(ctx context.Context, p partition) (part, error) {
 		s, err := a.summary(ctx, p.String())
-		if err != nil {
-			return nil, err
+		if err != nil || filtered && s.exact() && s.matching(q) == 0 {
+			return part{}, err
 		}
-		var alerts []alert.Alert
-		if filtered && s.exact() && s.matching(q) == 0 {
-			return nil, nil
-		}
-		err = a.scan(ctx, p, s.total() > mostInOneRange, func(found *stored) {
-			if q.Matches(found.Alert) {
-				alerts = append(alerts, found.Alert)
+		found := part{read: true}
+		err = a.scan(ctx, p, s.total() > mostInOneRange, func(row *stored) {
+			if q.Matches(row.Alert) {
+				found.alerts = append(found.alerts, row.Alert)
 			}
 		})
-		return alerts, err
+		return found, err
 	})
-	alerts := slices.Concat(hubs...)
-	slices.SortFunc(alerts, func(a, b alert.Alert) int {
+	list := alert.DayList{Day: day[0].date()}
+	for _, h := range hubs {
+		list.Alerts = append(list.Alerts, h.alerts...)
+		if h.read {
+			list.Read++
+		}
+	}
+	slices.SortFunc(list.Alerts, func(a, b alert.Alert) int {
 		return cmp.Or(b.End.Compare(a.End), strings.Compare(a.ID, b.ID))
 	})
-	return alerts, err
+	return list, err
 }
 
 // scan calls visit for each alert of a partition, in no particular order, and not at

@@ -179,6 +179,43 @@ func TestListIsAsQueried(t *testing.T) {
 	}
 }
 
+// TestListDays has all days, also those without an alert that is asked for, and says of
+// how many hubs the alerts were read.
+func TestListDays(t *testing.T) {
+	s := open(t, emulator(t).ConnectionString())
+	day := func(back int) time.Time { return noon.AddDate(0, 0, -back) }
+	put(t, s, occurred("hub-1", "a", day(0)), occurred("hub-2", "b", day(0)), occurred("hub-1", "c", day(1)), occurred("hub-1", "d", day(3)))
+	change := alert.Change{Status: alert.Resolved, Reason: "rotated"}
+	o := occurred("hub-2", "b", day(0))
+	if _, err := s.Change(t.Context(), alert.Ref{Hub: "hub-2", Day: alert.Day(noon), ID: o.ID}, change); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		query alert.Query
+		want  string
+	}{
+		{alert.Query{}, "0:2/2 1:1/1 3:1/1 "},
+		{alert.Query{Entity: "nothing"}, "0:0/2 1:0/1 3:0/1 "},
+		{alert.Query{Statuses: []alert.Status{alert.Resolved}}, "0:1/1 1:0/0 3:0/0 "},
+		{alert.Query{Statuses: []alert.Status{alert.Active}, Hub: "HUB-2"}, "0:0/0 "},
+		{alert.Query{Since: day(1), Until: day(1)}, "1:1/1 "},
+	} {
+		have := ""
+		for list, err := range s.ListDays(t.Context(), test.query) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			have += fmt.Sprintf("%d:%d/%d ", int(alert.Day(noon).Sub(list.Day).Hours()/24), len(list.Alerts), list.Read)
+		}
+		if have != test.want {
+			t.Errorf("%+v: the days have %s, want %s", test.query, have, test.want)
+		}
+	}
+	for range s.ListDays(t.Context(), alert.Query{}) {
+		break // a caller who stops is asked no more
+	}
+}
+
 // TestRequestsOfReading counts the requests of reading. Their number depends on
 // hubs and days, and not on the amount of evidence.
 func TestRequestsOfReading(t *testing.T) {

@@ -46,6 +46,10 @@ if (all && boxes.length) {
   count();
 }
 
+// The change of many alerts goes on by itself, as its person has said. Whoever follows
+// "Stop here" leaves before the next step.
+document.querySelector('form[data-next]')?.requestSubmit();
+
 // Keys. They do nothing while somebody types, and can be turned off.
 const keys = document.querySelector('dialog.keys');
 const off = document.querySelector('[data-keys-off]');
@@ -83,7 +87,12 @@ document.addEventListener('keydown', (event) => {
       count();
       break;
     }
-    case '/': document.querySelector('.filter input, .filter select')?.focus(); break;
+    case '/': {
+      const field = document.querySelector('.filter input, .filter select');
+      field?.closest('details')?.setAttribute('open', '');
+      field?.focus();
+      break;
+    }
     case '?': keys.showModal(); break;
     default: return;
   }
