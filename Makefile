@@ -236,7 +236,10 @@ mutate:
 	go run ./handlers/tools/mutate
 
 ## bench: benchmarks, each with something to compare it with
-bench:
+#
+# That of the console is the time until Chromium shows the overview of ten thousand
+# alerts, beside that of a plain page.
+bench: browser $(AZURITE)
 	go test -run '^$$' -bench . -benchmem ./...
 
 ## Rest
