@@ -119,6 +119,10 @@ func TestLookingBack(t *testing.T) {
 	s.summarized = true
 	holds(t, visible(pageAt(t, open(s), "/alerts?status=open")), "1 alerts that are open, back to 2025-11-01", "root-ca-99", "These are all back to 2025-11-01.")
 
+	// The story of an actor ends too.
+	holds(t, visible(pageAt(t, open(old(75)), "/actor?actor=nobody")), "0 alerts back to 2026-01-10, 0 open", "No alerts back to 2026-01-10.", "Days before 2026-01-10 were not looked through.")
+	holds(t, visible(pageAt(t, open(old(20)), "/actor?actor=nobody")), "0 alerts in 90 days, 0 open", "No alerts in 90 days.")
+
 	// A slow store: the page ends in time, with what it has, or says that it has nothing.
 	synctest.Test(t, func(t *testing.T) {
 		for day, test := range map[time.Duration]struct {

@@ -185,6 +185,7 @@ type storyPage struct {
 	Kind, Name string
 	Hub        string
 	Days       int
+	Back       time.Time // the oldest day that was looked through, zero if that is all of Days
 	Alerts     []alert.Alert
 	More       bool
 	Open       int
@@ -229,7 +230,7 @@ func (s *server) entity(w http.ResponseWriter, r *http.Request) error {
 		}
 		p.Alerts, p.More = d.Alerts[:min(len(d.Alerts), mostStory)], len(d.Alerts) > mostStory
 		p.Address, p.AddressAt = d.Address()
-	} else if p.Alerts, p.More, err = s.story(r.Context(), alert.Query{Hub: hub, Entity: name, EntityType: kind, Since: since}); err != nil {
+	} else if p.Alerts, p.More, p.Back, err = s.story(r.Context(), alert.Query{Hub: hub, Entity: name, EntityType: kind, Since: since}); err != nil {
 		return err
 	}
 	p.Suppress = s.to("/suppressions/new", url.Values{"hub": {hub}, "entity-type": {string(kind)}, "entity": {name}})
@@ -246,7 +247,7 @@ func (s *server) actor(w http.ResponseWriter, r *http.Request) error {
 	}
 	p := storyPage{Kind: "Actor", Name: name, Days: storyDays}
 	var err error
-	p.Alerts, p.More, err = s.story(r.Context(), alert.Query{Actor: name, Since: alert.Day(s.Now()).AddDate(0, 0, 1-storyDays)})
+	p.Alerts, p.More, p.Back, err = s.story(r.Context(), alert.Query{Actor: name, Since: alert.Day(s.Now()).AddDate(0, 0, 1-storyDays)})
 	if err != nil {
 		return err
 	}
@@ -258,17 +259,29 @@ func (s *server) actor(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// story reads the alerts that q asks for, suppressed ones too.
-func (s *server) story(ctx context.Context, q alert.Query) (alerts []alert.Alert, more bool, err error) {
-	for _, q.Suppressed = range []bool{false, true} {
-		found, longer, err := s.take(ctx, q, 0, mostStory)
-		if err != nil {
-			return nil, false, err
-		}
-		alerts, more = append(alerts, found...), more || longer
+// story reads the alerts that q asks for, suppressed ones too. back is the oldest day that
+// was looked through if that is not all of them, as walk has it.
+func (s *server) story(ctx context.Context, q alert.Query) (alerts []alert.Alert, more bool, back time.Time, err error) {
+	var parts [2]struct {
+		alerts []alert.Alert
+		more   bool
+		back   time.Time
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for i := range parts {
+		q, p := q, &parts[i]
+		q.Suppressed = i == 1
+		group.Go(func() (err error) {
+			p.alerts, p.more, p.back, err = s.walk(ctx, q, 0, mostStory)
+			return err
+		})
+	}
+	err = group.Wait()
+	for _, p := range parts {
+		alerts, more, back = append(alerts, p.alerts...), more || p.more, latest(back, p.back)
 	}
 	slices.SortStableFunc(alerts, func(a, b alert.Alert) int { return b.End.Compare(a.End) })
-	return alerts, more, nil
+	return alerts, more, back, err
 }
 
 // count counts the alerts of a story.
