@@ -226,16 +226,27 @@ func open(ctx context.Context, name string, occurrences []alert.Occurrence) (*si
 	if err != nil {
 		return nil, err
 	}
+	s.serve(stores.Alerts)
+	return s, nil
+}
+
+// store reads and changes alerts.
+type store interface {
+	alert.Reader
+	alert.Editor
+}
+
+// serve starts the console of the site over a store of alerts.
+func (s *site) serve(alerts store) {
 	s.server = httptest.NewUnstartedServer(nil) // it listens on 127.0.0.1
 	door := console.NewLocal(console.New(console.Options{
-		Alerts: stores.Alerts, Suppressions: stores.Suppressions, Quarantine: stores.Quarantine, Detectors: stores.Detectors,
+		Alerts: alerts, Suppressions: s.stores.Suppressions, Quarantine: s.stores.Quarantine, Detectors: s.stores.Detectors,
 		Session: func(*http.Request) (console.Session, error) { return console.Session{Person: bob}, nil },
 		Account: "contosostorage", Command: "hubwatch --account=contosostorage", Now: time.Now, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	}), s.server.Listener.Addr())
 	s.server.Config.Handler = door
 	s.server.Start()
 	s.url, s.origin = door.URL(), s.server.URL
-	return s, nil
 }
 
 // refOf returns the reference of the alert that an occurrence makes.

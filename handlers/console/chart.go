@@ -122,7 +122,7 @@ func (c *chart) draw(most int) {
 	for i := range c.Bars {
 		b := &c.Bars[i]
 		left, right := chartLeft+i*width/len(c.Bars), chartLeft+(i+1)*width/len(c.Bars)
-		b.X, b.W = left+1, max(right-left-2, 1)
+		b.X, b.W = left+1, right-left-2
 		y := chartTop + height
 		for j := range b.Segments {
 			seg := &b.Segments[j]

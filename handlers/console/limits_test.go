@@ -196,6 +196,16 @@ func TestChartOfLittle(t *testing.T) {
 	if c := s.newChart([]alert.Summary{{Day: day, Counts: counts}}, "type", day, day); len(c.Series) != mostSeries || c.Series[mostSeries-1].Class != "c-4" {
 		t.Errorf("%d series", len(c.Series))
 	}
+	// Small parts that are drawn larger than they are do not leave the drawing.
+	for i, d := range detector.All[:mostSeries+1] {
+		counts[d.AlertType] = map[alert.Status]int{alert.Active: map[bool]int{true: 995, false: 1}[i == 0]}
+	}
+	full := s.newChart([]alert.Summary{{Day: day, Counts: counts}}, "type", day, day)
+	for _, seg := range full.Bars[0].Segments {
+		if seg.Y < 0 || seg.H < 2 || full.Bars[0].Total != 1000 {
+			t.Errorf("the segment %+v of %d alerts leaves the drawing", seg, full.Bars[0].Total)
+		}
+	}
 	// 30 days have a date below every fifth.
 	if c := s.newChart(nil, "type", day.AddDate(0, 0, -29), day); len(c.Days) != 6 || c.Days[1].Text != "15 Jan" {
 		t.Errorf("the dates are %+v", c.Days)
