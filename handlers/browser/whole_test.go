@@ -75,7 +75,10 @@ func TestWhole(t *testing.T) {
 				}
 			}
 			p.follows(`[aria-label="Change them"] button`, http.StatusOK)
-			p.waits("h1", step.after)
+			p.waits(".button", "Back to the list")
+			if h1 := p.text("h1"); h1 != step.after {
+				t.Errorf("the page says %q, want %q", h1, step.after)
+			}
 			if have := statuses(); have != step.left {
 				t.Errorf("the alerts are %s, want %s", have, step.left)
 			}
@@ -152,7 +155,10 @@ func TestWholeGoesOn(t *testing.T) {
 			p.contained("a step")
 			p.follows(`button:text("Go on")`, http.StatusOK)
 		}
-		p.waits("h1", "150 alerts changed")
+		p.waits(".button", "Back to the list")
+		if h1 := p.text("h1"); h1 != "150 alerts changed" {
+			t.Errorf("the page says %q", h1)
+		}
 		for a, err := range s.stores.Alerts.List(t.Context(), alert.Query{Hub: "plant-hub"}) {
 			if err != nil || a.StatusReason != reason {
 				t.Fatalf("%s is %s, %q (%v)", a.Ref(), a.Status, a.StatusReason, err)
