@@ -33,7 +33,7 @@ const (
 	mostDaysRead, mostDays = 30, 100
 	// walkTime is how long a page begins to read further days. It ends before sectionTime,
 	// since a day that has begun takes its time.
-	walkTime = 3 * time.Second
+	walkTime = 5 * time.Second
 )
 
 // via is how the history of an alert names the console.

@@ -129,7 +129,7 @@ func TestLookingBack(t *testing.T) {
 			want string
 			most time.Duration
 		}{
-			2 * time.Second:           {"There are none back to 2026-02-07.", walkTime + 2*time.Second},
+			2 * time.Second:           {"There are none back to 2026-02-06.", walkTime + 2*time.Second},
 			sectionTime - time.Second: {"There are none back to 2026-02-08.", sectionTime},
 		} {
 			s := old(75)

@@ -173,6 +173,17 @@ func TestWholeMeanwhile(t *testing.T) {
 	}
 	holds(t, visible(w.Body.String()), "7 alerts changed", "1 changed by somebody else", "1 gone", "carol@contoso.example set it to InProgress", "There is no such alert.")
 
+	// Somebody else says the same meanwhile: that is no conflict.
+	s = few()
+	h = open(s)
+	w = post(t, h, "/alerts/all?hub=contoso-hub", url.Values{"verdict": {"Benign"}, "reason": {"x"}})
+	same := &s.alerts[3]
+	same.Verdict, same.StatusTime, same.Changes = alert.Benign, now.Add(time.Minute), 1
+	if w, _ = goOn(t, h, w); w.Code != http.StatusOK || s.changes != 9 {
+		t.Errorf("%d, %d changes", w.Code, s.changes)
+	}
+	holds(t, visible(w.Body.String()), "9 alerts changed", "1 already so")
+
 	// The store fails in the middle. What was done is counted, and the rest can go on.
 	s = few()
 	h = open(s)
