@@ -123,6 +123,15 @@ func TestLookingBack(t *testing.T) {
 	holds(t, visible(pageAt(t, open(old(75)), "/actor?actor=nobody")), "0 alerts back to 2026-01-10, 0 open", "No alerts back to 2026-01-10.", "Days before 2026-01-10 were not looked through.")
 	holds(t, visible(pageAt(t, open(old(20)), "/actor?actor=nobody")), "0 alerts in 90 days, 0 open", "No alerts in 90 days.")
 
+	// It has the suppressed alerts, each once, in their order.
+	hidden := old(3)
+	hidden.alerts[1].SuppressedBy = "rule-1"
+	story := visible(pageAt(t, open(hidden), "/actor?actor=alice@contoso.example"))
+	holds(t, story, "3 alerts in 90 days, 2 open", "root-ca-0", "root-ca-1", "Suppressed", "root-ca-2")
+	if n := strings.Count(story, "root-ca-"); n != 3 {
+		t.Errorf("the story has %d alerts", n)
+	}
+
 	// A slow store: the page ends in time, with what it has, or says that it has nothing.
 	synctest.Test(t, func(t *testing.T) {
 		for day, test := range map[time.Duration]struct {
