@@ -23,9 +23,23 @@ override APP  := $(value APP)
 override NAME := $(value NAME)
 export APP NAME
 
+# PART says which function app is built, packed and published: the one of the
+# detectors, or, with PART=console, the one of the console.
+PART :=
+ifeq ($(PART),console)
+SITE    := handlers/consoleapp
+PROGRAM := ./handlers/consoleapp
+BUILD   := build/console
+ZIP     := build/hubwatch-console.zip
+else ifneq ($(PART),)
+$(error PART is console, or is left out)
+else
+SITE    := .
+PROGRAM := ./handlers
 BUILD   := build/app
-HANDLER  = $(BUILD)/handler
 ZIP     := build/hubwatch.zip
+endif
+HANDLER  = $(BUILD)/handler
 SBOM     = $(basename $(ZIP)).cdx.json
 AZURITE := build/azurite/node_modules/.package-lock.json
 BROWSER := build/browser/node_modules/.package-lock.json
@@ -183,13 +197,14 @@ check: lint
 ## app: what is deployed, and what the Functions host runs: build/app
 app:
 	@rm -rf $(BUILD) && mkdir -p $(BUILD)
-	$(SETTINGS) go build $(FLAGS) -o $(HANDLER) ./handlers
-	@cp host.json $(BUILD)/ && cp -R functions/. $(BUILD)/
+	$(SETTINGS) go build $(FLAGS) -o $(HANDLER) $(PROGRAM)
+	@cp $(SITE)/host.json $(BUILD)/ && cp -R $(SITE)/functions/. $(BUILD)/
 
 ## package: the app for Azure (Linux, amd64), and the list of what is in it
 #
 # It leaves build/app as func publishes it, build/hubwatch.zip, and the bill of
-# materials build/hubwatch.cdx.json.
+# materials build/hubwatch.cdx.json. With PART=console these are build/console,
+# build/hubwatch-console.zip and build/hubwatch-console.cdx.json.
 #
 # It says so if the Go that built the app is older than go.mod asks for. With
 # OLD_GO=refuse that is an error.
@@ -200,6 +215,8 @@ package:
 	@go run ./handlers/tools/sbom -old-go $(OLD_GO) $(HANDLER) $(SBOM)
 
 ## publish: package, then put it into a function app: make publish APP=name
+#
+# With PART=console it publishes the console.
 #
 # The names of function apps: 2 to 60 letters, digits and hyphens, and no hyphen
 # at the ends (https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules#microsoftweb).
