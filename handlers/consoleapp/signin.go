@@ -22,7 +22,7 @@ import (
 // store, and the latter only while it is on
 // (https://learn.microsoft.com/azure/app-service/configure-authentication-oauth-tokens).
 // So the door believes no header, and reads the token itself.
-const tokenHeader = "X-Ms-Token-Aad-Id-Token"
+const tokenHeader = "X-Ms-Token-Aad-Id-Token" // #nosec G101 -- the name of a header
 
 // Roles of the app registration.
 const (
