@@ -110,9 +110,9 @@ test: app az browser $(AZURITE)
 	HUBWATCH_AZURITE=required go test -timeout 20m $$(go list ./... | grep -v '/handlers/browser$$')
 	HUBWATCH_AZURITE=required go test -timeout 20m ./handlers/browser
 
-## race: the tests again with the race detector, which makes them three times slower
+## race: the tests again, with the race detector
 #
-# It sees nothing in the browser, or in the programs that infra builds.
+# They take three times as long. The detector sees nothing in the browser, or in the programs that infra builds.
 race: app $(AZURITE)
 	HUBWATCH_AZURITE=required go test -race -timeout 20m $$(go list ./... | grep -v -e '/handlers/browser$$' -e '/handlers/infra$$')
 
@@ -144,7 +144,7 @@ browser: $(BROWSER)
 screenshots: browser $(AZURITE)
 	HUBWATCH_AZURITE=required HUBWATCH_BROWSER=required HUBWATCH_SCREENSHOTS=docs/images go test -count 1 -run '^TestScreenshots$$' ./handlers/browser
 
-## fuzz: each parser of what comes from outside, with FUZZTIME inputs (30000x)
+## fuzz: each parser of what comes from outside, FUZZTIME inputs (30000x)
 #
 # FUZZTIME may be a time, for example 10m. But then Go now and then takes the end of the
 # time for a failure, "context deadline exceeded" (golang/go#75804, mended in Go 1.27).
