@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/pem"
 	"fmt"
+	"html"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -227,6 +228,47 @@ func TestConsoleApp(t *testing.T) {
 			t.Error("the log has a token")
 		}
 	}
+}
+
+// TestEveryLinkLeadsSomewhere follows all links of the console from its first page, below
+// the path of the app. A link that forgot the path would leave the console.
+func TestEveryLinkLeadsSomewhere(t *testing.T) {
+	s := start(t, ".", ".", "ConsoleChanges=true")
+	for _, d := range detector.All {
+		found, _ := occurrence(t, d)
+		if recorded, err := s.stores.Alerts.Record(t.Context(), found); err != nil || recorded[0].Err != nil {
+			t.Fatal(err, recorded)
+		}
+	}
+	token := s.token(t, map[string]any{"roles": []string{roleRespond}})
+	address := regexp.MustCompile(`(?:href|src|action|data-news)="([^"]*)"`)
+	queue, seen := []string{"/api/console/"}, map[string]bool{"/api/console/": true}
+	for ; len(queue) > 0 && len(seen) < 300; queue = queue[1:] {
+		page := queue[0]
+		response, body := s.ask(t, http.MethodGet, page, token, "")
+		if response.StatusCode != http.StatusOK {
+			t.Errorf("%s: %s", page, response.Status)
+		}
+		if !strings.HasPrefix(response.Header.Get("Content-Type"), "text/html") {
+			continue
+		}
+		for _, match := range address.FindAllStringSubmatch(body, -1) {
+			link, _, _ := strings.Cut(html.UnescapeString(match[1]), "#")
+			switch {
+			case link == "" || strings.HasPrefix(link, "?") || seen[link]:
+			case !strings.HasPrefix(link, "/api/console/"):
+				t.Errorf("%s has a link to %s", page, link)
+			case strings.HasSuffix(link, "/remove"): // takes a POST alone
+			default:
+				seen[link] = true
+				queue = append(queue, link)
+			}
+		}
+	}
+	if len(seen) < 30 {
+		t.Errorf("only %d addresses were found: %v", len(seen), seen)
+	}
+	t.Logf("%d addresses", len(seen))
 }
 
 // stylesheet returns the address of the style.
