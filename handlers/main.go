@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -15,15 +14,6 @@ import (
 	"hubwatch/handlers/app"
 	"hubwatch/handlers/host"
 	"hubwatch/handlers/judge"
-)
-
-// Exit codes. The Functions host starts a handler again after any code other than
-// 0. It counts every code other than 200 as a failure, and stops at the third
-// failure (Azure/azure-functions-host, WorkerProcess.OnProcessExited).
-const (
-	exitFailed  = 1
-	exitUsage   = 2
-	exitRestart = 200
 )
 
 // memoryLimit is where the Go runtime begins to collect garbage more often. Without a
@@ -42,19 +32,9 @@ func main() {
 
 // run is main without the process: it returns the exit code.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
-	port := getenv(host.PortVariable)
-	if len(args) > 0 || port == "" {
-		fmt.Fprintf(stderr, usage, host.PortVariable)
-		return exitUsage
-	}
-	log := host.NewLogger(stdout)
-	err := serve(ctx, port, getenv, log)
-	if ctx.Err() != nil {
-		log.Info("stopped by a signal")
-		return exitRestart
-	}
-	fmt.Fprintln(stderr, "hubwatch:", err)
-	return exitFailed
+	return host.Run(ctx, args, getenv, stdout, stderr, usage, func(ctx context.Context, port string, log *slog.Logger) error {
+		return serve(ctx, port, getenv, log)
+	})
 }
 
 const usage = `This is the custom handler of hubwatch, a function app. The Functions host starts it without

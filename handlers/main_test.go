@@ -51,11 +51,11 @@ func beParent() {
 	handler.Stdout = os.Stdout // which stays open until both are gone
 	if err := handler.Start(); err != nil {
 		fmt.Println(err)
-		os.Exit(exitFailed)
+		os.Exit(host.ExitFailed)
 	}
 	fmt.Println(handler.Process.Pid)
 	_ = handler.Wait() // the test kills this process before
-	os.Exit(exitFailed)
+	os.Exit(host.ExitFailed)
 }
 
 // patience bounds how long a test waits for a condition. No test waits that long

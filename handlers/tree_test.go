@@ -31,7 +31,7 @@ const module = "hubwatch/handlers"
 // rank of its own. The stand-ins below local have one, because they know nothing
 // of the code that they test.
 var ranks = map[string]int{
-	".": 8, "hubwatch": 8, "local": 8, "tools": 8, "reliability": 8, "browser": 8, "infra": 8,
+	".": 8, "hubwatch": 8, "consoleapp": 8, "local": 8, "tools": 8, "reliability": 8, "browser": 8, "infra": 8,
 	"doctor": 7,
 	"app":    6,
 	"judge":  5, "cases": 5, "fleet": 5, "console": 6,
@@ -155,6 +155,8 @@ func TestHandlerLinksOnlyWhatItNeeds(t *testing.T) {
 		module + "/local":              "a stand-in has no place in production",
 		module + "/cases":              "cases are for tests",
 		module + "/hubwatch":           "the command is a program of its own",
+		module + "/console":            "pages are served where no event is judged",
+		"github.com/coreos/go-oidc":    "nobody signs in to the handler",
 		module + "/doctor":             "the doctor is a part of the command",
 		module + "/tools":              "tools are for make",
 		"net/http/httptest":            "it is for tests",

@@ -49,6 +49,12 @@ param logPartitions int = 4
 @maxValue(1000)
 param maximumInstances int = 40
 
+@description('Application (client) id of the app registration by which people sign in to the console. Empty for no console in Azure; hubwatch console serves it on a computer in any case.')
+param consoleClientId string = ''
+
+@description('People with the role Alerts.Respond may change alerts and suppressions in the console in Azure.')
+param consoleChanges bool = false
+
 // The names of storage accounts may not have a dash, and must be unique in all of Azure. subscriptions.bicep computes the
 // first one, too.
 var storageName = 'hubwatch${uniqueString(resourceGroup().id, name)}'
@@ -690,8 +696,25 @@ resource failureAlerts 'Microsoft.Insights/metricAlerts@2018-03-01' = [for failu
   dependsOn: [controlPlane]
 }]
 
+// The console, if it is wanted.
+module console 'console.bicep' = if (!empty(consoleClientId)) {
+  name: 'hubwatch-console'
+  params: {
+    name: name
+    location: location
+    clientId: consoleClientId
+    changes: consoleChanges
+    storageName: storage.name
+    workspaceId: workspace.id
+    alertWriterName: alertWriter.name
+  }
+  // Their names are written out there.
+  dependsOn: [alertsTable, quarantineTable, suppressionsTable]
+}
+
 output functionAppName string = app.name
 output storageAccountName string = storage.name
 output alertsTableName string = alertsTable.name
 output controlPlaneTopicName string = controlPlaneName
 output connectionsTopicName string = connections.name
+output consoleAppName string = empty(consoleClientId) ? '' : '${name}-console'

@@ -231,26 +231,8 @@ type Config struct {
 // has a key or a signature. Read accepts settings without a storage account;
 // Missing says whether there is one.
 func Read(getenv func(string) string) (Config, error) {
-	var errs []error
+	values, errs := values(Settings, getenv)
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	values := map[string]string{}
-	for _, s := range Settings {
-		if s.HostOnly {
-			continue
-		}
-		// People copy values with blanks and line ends, and echo writes a line
-		// end into a secret.
-		value := cmp.Or(strings.TrimSpace(getenv(s.Name)), s.Default)
-		values[s.Name] = value
-		if err := s.check(value); err != nil {
-			wrong("setting %s: %s; for example %s=%s", s.Name, secret.RedactString(err.Error()), s.Name, s.Example)
-		}
-		for _, name := range misspelled(s.Name) {
-			if getenv(name) != "" {
-				wrong("setting %s: is spelled %s", name, s.Name)
-			}
-		}
-	}
 	for _, r := range refused {
 		if name := settingStorage + "__" + r.name; strings.TrimSpace(getenv(name)) != "" {
 			wrong("setting %s: is not supported: %s", name, r.instead)
@@ -278,6 +260,31 @@ func Read(getenv func(string) string) (Config, error) {
 	}
 	errs = append(errs, c.identity(values, getenv)...)
 	return c, errors.Join(errs...)
+}
+
+// values returns the values of settings that the handler reads, by their names, and what
+// is wrong with them.
+func values(settings []Setting, getenv func(string) string) (values map[string]string, errs []error) {
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	values = map[string]string{}
+	for _, s := range settings {
+		if s.HostOnly {
+			continue
+		}
+		// People copy values with blanks and line ends, and echo writes a line
+		// end into a secret.
+		value := cmp.Or(strings.TrimSpace(getenv(s.Name)), s.Default)
+		values[s.Name] = value
+		if err := s.check(value); err != nil {
+			wrong("setting %s: %s; for example %s=%s", s.Name, secret.RedactString(err.Error()), s.Name, s.Example)
+		}
+		for _, name := range misspelled(s.Name) {
+			if getenv(name) != "" {
+				wrong("setting %s: is spelled %s", name, s.Name)
+			}
+		}
+	}
+	return values, errs
 }
 
 // identity completes the identity of c. It returns which settings of an identity

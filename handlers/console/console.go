@@ -37,7 +37,8 @@ type Options struct {
 		Waiting(ctx context.Context, most int) (n int, more bool, err error)
 	}
 	Detectors []detector.Detector
-	// Session says who asks. Its error is shown, with the status 403.
+	// Session says who asks. Its error is shown, with the status 403, or 401 if it is a
+	// SignIn.
 	Session func(*http.Request) (Session, error)
 	// Base is the path that the console is served below, without a slash at its end. It
 	// is "" for the root.
@@ -56,6 +57,15 @@ type Session struct {
 	Person   alert.Person
 	ReadOnly bool // the person may not change anything
 }
+
+// SignIn is an error about somebody who has to sign in, or sign in again.
+type SignIn struct {
+	Detail string // a sentence for the person
+	URL    string // the page where they do that, "" for none
+}
+
+// Error implements error.
+func (s *SignIn) Error() string { return s.Detail }
 
 // sectionTime is how long one part of a page may take to read. A part that takes longer
 // says so, and the others are shown.
@@ -153,7 +163,11 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	session, err := s.Session(r)
 	if err != nil {
-		s.fail(w, r, &problem{http.StatusForbidden, "You may not see this", err.Error()})
+		var signIn *SignIn
+		if !errors.As(err, &signIn) {
+			err = &problem{http.StatusForbidden, "You may not see this", err.Error()}
+		}
+		s.fail(w, r, err)
 		return
 	}
 	if session.ReadOnly && r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -192,9 +206,12 @@ func problemOf(err error) *problem {
 	var conflict *alert.Conflict
 	var illegal *alert.Illegal
 	var tooLarge *http.MaxBytesError
+	var signIn *SignIn
 	switch {
 	case errors.As(err, &p):
 		return p
+	case errors.As(err, &signIn):
+		return &problem{http.StatusUnauthorized, "Sign in", signIn.Detail}
 	case errors.Is(err, alert.ErrNotFound):
 		return &problem{http.StatusNotFound, "There is no such alert", "It may have been deleted from the table, or the address may be cut."}
 	case errors.Is(err, alert.ErrAbsent):
@@ -227,7 +244,14 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		writeProblem(w, p)
 		return
 	}
-	if err := s.render(w, r, p.Status, "problem", page{Title: p.Title, Body: p}); err != nil {
+	body := struct {
+		*problem
+		SignIn string
+	}{problem: p}
+	if signIn := new(SignIn); errors.As(err, &signIn) {
+		body.SignIn = signIn.URL
+	}
+	if err := s.render(w, r, p.Status, "problem", page{Title: p.Title, Body: body}); err != nil {
 		s.Log.Error("console", "error", err)
 		http.Error(w, p.Error(), http.StatusInternalServerError)
 	}

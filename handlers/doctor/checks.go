@@ -50,6 +50,7 @@ func checks(ctx context.Context, d Deployment, a azure) []check {
 	list = append(list, checkRoles(d, a, deployed)...)
 	list = append(list, checkWriters(d, a, deployed)...)
 	list = append(list, checkStacks(d, a)...)
+	list = append(list, checkConsole(d, a))
 	return append(list, checkArrivals(d, a)...)
 }
 

@@ -37,8 +37,9 @@ func examine(t *testing.T, s *sky, d Deployment) (ill []string, all int) {
 // inAll is how many results there are: sign-in, app, functions, three tables, the
 // system topic, an event subscription for each detector and others on two topics, the
 // expected hubs, two hubs, the resources and the alerts of Azure Monitor, the roles with
-// others of the app, who may write three tables, two stacks, and three arrivals.
-var inAll = 7 + len(detector.All) + 2 + 1 + 2 + len(Resources) + len(Failures) + len(appRoles) + 2 + 3 + 2 + 3
+// others of the app, who may write three tables, two stacks, the console,
+// and three arrivals.
+var inAll = 7 + len(detector.All) + 2 + 1 + 2 + len(Resources) + len(Failures) + len(appRoles) + 2 + 3 + 2 + 1 + 3
 
 func TestAllOK(t *testing.T) {
 	unnamed, named := contoso, contoso
@@ -99,6 +100,13 @@ func TestFaults(t *testing.T) {
 			"unknown  who may write the table quarantine: the app does not tell its storage account",
 			"unknown  who may write the table suppressions: the app does not tell its storage account",
 		}, missingRoles(1, 2, 3, 7)...)},
+		{"the console sends strangers to sign in", func(s *sky) { s.console = http.StatusFound }, nil},
+		{"the console refuses strangers", func(s *sky) { s.console = http.StatusUnauthorized }, nil},
+		{"the console is open to everybody", func(s *sky) { s.console = http.StatusOK },
+			[]string{"wrong    console: https://hubwatch-contoso-console.azurewebsites.net shows its pages to everybody: stop it with az functionapp stop, then deploy infra/main.bicep"}},
+		{"the console was never published", func(s *sky) { s.console = http.StatusNotFound },
+			[]string{"unknown  console: https://hubwatch-contoso-console.azurewebsites.net answers a stranger with 404, want 302 or 401: make publish PART=console"}},
+		{"the console is not to be reached", func(s *sky) { s.console = -1 }, []string{"unknown  console: no such host"}},
 		{"a table is not to be read", func(s *sky) {
 			s.tables["alerts"] = fmt.Errorf(`table "alerts": list: %w`, &table.ServiceError{Status: 403, Code: "AuthorizationPermissionMismatch"})
 		}, []string{`wrong    table alerts: table "alerts": list: 403 AuthorizationPermissionMismatch; to look is enough with Storage Table Data Reader`}},
@@ -253,6 +261,7 @@ func TestFaults(t *testing.T) {
 		{"the app may not be read", func(s *sky) {
 			s.statuses["WebAppsClient.Get"] = http.StatusForbidden
 		}, append([]string{
+			"unknown  console: 403 AuthorizationFailed to GET",
 			"unknown  app hubwatch-contoso: 403 AuthorizationFailed to GET " + contoso.appID() + "; you need the role Reader there",
 			"unknown  table alerts: the app does not tell its storage account: 403 AuthorizationFailed to GET",
 			"unknown  table quarantine: the app does not tell its storage account: 403 AuthorizationFailed to GET",

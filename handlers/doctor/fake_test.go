@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -75,6 +76,7 @@ type sky struct {
 	statuses    map[string]int                                      // of what is answered with an error, by method of the client
 	raw         map[string]map[string]any                           // what is read by id, by id in lower case
 	others      []*armauthorization.RoleAssignment                  // on the tables, besides those of the app
+	console     int                                                 // what the console in Azure answers a stranger with, 0 if there is none
 	down        bool                                                // the network
 	signedOut   bool
 }
@@ -398,6 +400,15 @@ func (s *sky) world() (world, error) {
 			}
 			return s.tables[name]
 		},
+		visit: func(_ context.Context, address string) (int, error) {
+			if want := "https://hubwatch-contoso-console.azurewebsites.net/api/console/"; address != want {
+				s.t.Errorf("a stranger asks for %s, want %s", address, want)
+			}
+			if s.console < 0 {
+				return 0, errors.New("no such host")
+			}
+			return s.console, nil
+		},
 	}, nil
 }
 
@@ -481,7 +492,15 @@ func one[R any](r R) (answer azfake.Responder[R], _ azfake.ErrorResponder) {
 // servers returns the fake servers, by the name of the client.
 func (s *sky) servers() map[string]policy.Transporter {
 	apps := appfake.NewWebAppsServerTransport(&appfake.WebAppsServer{
-		Get: func(context.Context, string, string, *armappservice.WebAppsClientGetOptions) (azfake.Responder[armappservice.WebAppsClientGetResponse], azfake.ErrorResponder) {
+		Get: func(_ context.Context, _, name string, _ *armappservice.WebAppsClientGetOptions) (answer azfake.Responder[armappservice.WebAppsClientGetResponse], fault azfake.ErrorResponder) {
+			if name == contoso.consoleApp() {
+				if s.console == 0 {
+					fault.SetResponseError(http.StatusNotFound, "ResourceNotFound")
+					return answer, fault
+				}
+				host := to.Ptr("hubwatch-contoso-console.azurewebsites.net")
+				return one(armappservice.WebAppsClientGetResponse{Site: armappservice.Site{Properties: &armappservice.SiteProperties{DefaultHostName: host}}})
+			}
 			return one(armappservice.WebAppsClientGetResponse{Site: s.site})
 		},
 		NewListFunctionsPager: func(string, string, *armappservice.WebAppsClientListFunctionsOptions) azfake.PagerResponder[armappservice.WebAppsClientListFunctionsResponse] {

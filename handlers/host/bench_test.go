@@ -14,13 +14,17 @@ import (
 	"hubwatch/handlers/judge"
 )
 
-// noStore takes everything and keeps nothing.
-type noStore struct{}
+// noStore takes everything, keeps nothing, and counts.
+type noStore struct{ recorded, quarantined int }
 
-func (noStore) Record(_ context.Context, occurrences ...alert.Occurrence) ([]alert.Recorded, error) {
+func (s *noStore) Record(_ context.Context, occurrences ...alert.Occurrence) ([]alert.Recorded, error) {
+	s.recorded += len(occurrences)
 	return make([]alert.Recorded, len(occurrences)), nil
 }
-func (noStore) Quarantine(context.Context, alert.Quarantined) error { return nil }
+func (s *noStore) Quarantine(context.Context, alert.Quarantined) error {
+	s.quarantined++
+	return nil
+}
 
 // writer is the least that an http.ResponseWriter can be.
 type writer struct {
@@ -33,11 +37,12 @@ func (w *writer) Write(p []byte) (int, error) { return len(p), nil }
 func (w *writer) WriteHeader(status int)      { w.status = status }
 
 // BenchmarkHandler takes requests through ServeHTTP with a store that costs
-// nothing. The bare handler reads the same body and answers a constant, which is
+// nothing. Each answer has to be the right one. The bare handler reads the same body and answers a constant, which is
 // what no handler can do without.
 func BenchmarkHandler(b *testing.B) {
 	var functions []host.Function
-	j := judge.Judge{Alerts: noStore{}, Quarantine: noStore{}}
+	store := &noStore{}
+	j := judge.Judge{Alerts: store, Quarantine: store}
 	for _, d := range detector.All {
 		functions = append(functions, function(d.Name, j.Detect(d)))
 	}
@@ -57,26 +62,30 @@ func BenchmarkHandler(b *testing.B) {
 		name    string
 		handler http.Handler
 		file    string
+		alerts  int // of each request
 	}{
-		{"bare", bare, "sample-01.http"},
-		{"benign", handler, "sample-02.http"},
-		{"firing", handler, "sample-01.http"},
+		{"bare", bare, "sample-01.http", 0},
+		{"benign", handler, "sample-02.http", 0},
+		{"firing", handler, "sample-01.http", 1},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			body := goldenBody(b, bench.file)
 			request := httptest.NewRequest(http.MethodPost, "/CertificateAdded", nil)
 			request.Header.Set("X-Azure-Functions-InvocationId", "00000000-0000-4000-8000-000000000001")
 			reader := bytes.NewReader(nil)
-			request.Body = io.NopCloser(reader)
+			request.Body, request.ContentLength = io.NopCloser(reader), int64(len(body))
+			*store = noStore{}
+			n := 0
 			w := &writer{header: http.Header{}}
 			b.SetBytes(int64(len(body)))
 			b.ReportAllocs()
 			for b.Loop() {
 				reader.Reset(body)
 				bench.handler.ServeHTTP(w, request)
+				n++
 			}
-			if w.status != http.StatusOK {
-				b.Errorf("status %d", w.status)
+			if w.status != http.StatusOK || store.quarantined > 0 || store.recorded != n*bench.alerts {
+				b.Errorf("status %d, %d alerts of %d requests, %d quarantined", w.status, store.recorded, n, store.quarantined)
 			}
 		})
 	}

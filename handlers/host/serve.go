@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -13,6 +15,36 @@ import (
 // PortVariable is the environment variable in which the Functions host says on
 // which port it will look for the handler.
 const PortVariable = "FUNCTIONS_CUSTOMHANDLER_PORT"
+
+// Exit codes of a handler. The Functions host starts a handler again after any code
+// other than 0. It counts every code other than 200 as a failure, and stops at the third
+// failure (Azure/azure-functions-host, WorkerProcess.OnProcessExited).
+const (
+	ExitFailed  = 1
+	ExitUsage   = 2
+	ExitRestart = 200
+)
+
+// Run is the process of a handler: it calls serve with the port of the Functions host,
+// and returns the exit code. serve returns when ctx is done, and always an error. The
+// host starts a handler without arguments. Whoever starts it by hand is told usage,
+// which has a %s for the name of the variable that is missing.
+func Run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer, usage string,
+	serve func(ctx context.Context, port string, log *slog.Logger) error) int {
+	port := getenv(PortVariable)
+	if len(args) > 0 || port == "" {
+		fmt.Fprintf(stderr, usage, PortVariable)
+		return ExitUsage
+	}
+	log := NewLogger(stdout)
+	err := serve(ctx, port, log)
+	if ctx.Err() != nil {
+		log.Info("stopped by a signal")
+		return ExitRestart
+	}
+	fmt.Fprintln(stderr, "hubwatch:", err)
+	return ExitFailed
+}
 
 // How often Serve looks whether its parent is there, and how long it lets
 // running invocations finish.

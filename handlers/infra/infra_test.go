@@ -26,11 +26,11 @@ const root = "../.."
 
 // site is what the tests compare: templates, generated files and settings.
 type site struct {
-	main, hub, subscriptions template
-	text                     string // of all templates
-	catalogue                []catalogueEntry
-	code                     map[string]bool     // settings that the handler reads
-	functions                map[string][]string // settings that function.json files refer to, and who does
+	main, hub, subscriptions, console template
+	text                              string // of all templates
+	catalogue                         []catalogueEntry
+	code                              map[string]bool     // settings that the handler reads
+	functions                         map[string][]string // settings that function.json files refer to, and who does
 }
 
 // catalogueEntry is an entry of subscriptions.json.
@@ -45,7 +45,7 @@ func read(root string) (s site, err error) {
 	if err != nil {
 		return s, err
 	}
-	s.main, s.hub, s.subscriptions = templates["main.bicep"], templates["hub.bicep"], templates["subscriptions.bicep"]
+	s.main, s.hub, s.subscriptions, s.console = templates["main.bicep"], templates["hub.bicep"], templates["subscriptions.bicep"], templates["console.bicep"]
 	for _, name := range slices.Sorted(maps.Keys(templates)) {
 		text, err := os.ReadFile(filepath.Join(root, "infra", name))
 		if err != nil {
@@ -166,6 +166,7 @@ func check(s site) []string {
 	s.checkApp(&f)
 	s.checkNeeds(&f)
 	s.checkAlerts(&f)
+	s.checkConsole(&f)
 	return f
 }
 
@@ -398,7 +399,7 @@ var hostName = regexp.MustCompile(`(?i)[a-z0-9]\.(net|com|org|io|us|cn|de)\b`)
 // Azure has its own host names
 // (https://learn.microsoft.com/azure/azure-government/compare-azure-government-global-azure#guidance-for-developers).
 func (s site) checkClouds(f *faults) {
-	for _, t := range []template{s.main, s.hub, s.subscriptions} {
+	for _, t := range []template{s.main, s.hub, s.subscriptions, s.console} {
 		for _, d := range t.declarations {
 			d.value.within(func(e *expression) {
 				if e.kind == constant && hostName.MatchString(e.text) {
@@ -701,18 +702,18 @@ func (s site) checkDiagnostics(f *faults) {
 			f.add("hub.bicep: the category %s is sent: %t, read by the relay: %t", category, enabled[category], read)
 		}
 	}
-	modules := s.main.of("module")
-	if len(modules) != 1 || modules[0].is != "hub.bicep" {
-		f.add("main.bicep has %d modules, want hub.bicep", len(modules))
+	hubs := s.main.named("hubs")
+	if hubs == nil || hubs.is != "hub.bicep" {
+		f.add("main.bicep does not use hub.bicep")
 		return
 	}
-	given := modules[0].value.get("params")
+	given := hubs.value.get("params")
 	for _, parameter := range s.hub.of("param") {
 		if given.get(parameter.name) == nil {
 			f.add("main.bicep does not give %s to hub.bicep", parameter.name)
 		}
 	}
-	f.same("main.bicep: what each hub is", modules[0].value.parts[0], "iotHubs")
+	f.same("main.bicep: what each hub is", hubs.value.parts[0], "iotHubs")
 	f.same("main.bicep: eventHubName", given.get("eventHubName"), "logs.name")
 	f.same("main.bicep: authorizationRuleId", given.get("authorizationRuleId"), "sendRule.id")
 	f.same("hub.bicep: eventHubName", d.value.get("properties", "eventHubName"), "eventHubName")
@@ -1008,6 +1009,23 @@ func TestPlantedErrors(t *testing.T) {
 		{"the container in words", "infra/main.bicep", "blob}${packages.name}'", "blob}app-package'", "app does not depend on packages"},
 		{"the event hub in words", "infra/main.bicep", "eventHubName: logs.name", "eventHubName: 'connections'", "hubs does not depend on logs"},
 		{"another runtime", "infra/main.bicep", "name: 'custom'", "name: 'go'", "runtime is 'go'"},
+		{"a console that nobody wants", "infra/main.bicep", "param consoleClientId string = ''", "param consoleClientId string = 'x'", "without being asked is 'x'"},
+		{"a console that may change alerts unasked", "infra/main.bicep", "param consoleChanges bool = false", "param consoleChanges bool = true", "who may change alerts there without being asked is true"},
+		{"a console without a sign-in", "infra/console.bicep", "requireAuthentication: true", "requireAuthentication: false", "requireAuthentication is false"},
+		{"a console that lets strangers pass", "infra/console.bicep", "'RedirectToLoginPage'", "'AllowAnonymous'", "unauthenticatedClientAction is 'AllowAnonymous'"},
+		{"a console with a back door", "infra/console.bicep", "      redirectToProvider", "      excludedPaths: ['/api/console']\n      redirectToProvider", "excludedPaths is"},
+		{"a console for every tenant", "infra/console.bicep", "${tenant().tenantId}", "common", "issuer is"},
+		{"tokens for other applications", "infra/console.bicep", "allowedAudiences: [clientId]", "allowedAudiences: []", "allowedAudiences is []"},
+		{"a console with a secret", "infra/console.bicep", "clientSecretSettingName: 'OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID'", "clientSecretSettingName: 'Secret'", "clientSecretSettingName is 'Secret'"},
+		{"a console that sees no token", "infra/console.bicep", "tokenStore: {\n        enabled: true", "tokenStore: {\n        enabled: false", "login.tokenStore.enabled is false"},
+		{"a console that always changes alerts", "infra/console.bicep", "resource changeAlerts 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (changes) {", "resource changeAlerts 'Microsoft.Authorization/roleAssignments@2022-04-01' = {", "changeAlerts is given if"},
+		{"a console that clears the quarantine", "infra/console.bicep", "scope: quarantineTable\n  name: guid(quarantineTable.id, identity.id, roles.storageTableDataReader)\n  properties: {\n    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageTableDataReader)", "scope: quarantineTable\n  name: guid(quarantineTable.id, identity.id, roles.storageTableDataReader)\n  properties: {\n    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', alertWriterName)", "readQuarantine gives the role alertWriterName"},
+		{"a console with the identity of the detectors", "infra/console.bicep", "name: 'AlertsStorage__clientId', value: identity.properties.clientId", "name: 'AlertsStorage__clientId', value: other.properties.clientId", "AlertsStorage__clientId is other"},
+		{"a console with the host's storage of the detectors", "infra/console.bicep", "  scope: account\n", "  scope: storage\n", "scope of hostStorage is storage"},
+		{"a console with a password", "infra/console.bicep", "    allow: false", "    allow: true", "allow of publishingPassword is true"},
+		{"a console without TLS", "infra/console.bicep", "httpsOnly: true", "httpsOnly: false", "console.bicep: httpsOnly is false"},
+		{"a console of other tables", "infra/console.bicep", "name: 'alerts'", "name: 'alert'", "alertsTable is \"alert\""},
+		{"a console with a host name", "infra/console.bicep", "environment().authentication.loginEndpoint}", "'login.microsoftonline.com'}", "host name"},
 		{"an alert gone", "infra/main.bicep", "metric: 'DeadLetteredCount'", "metric: 'PublishFailCount'", "no alert for Microsoft.EventGrid/topics DeadLetteredCount"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

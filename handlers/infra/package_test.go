@@ -41,13 +41,15 @@ import (
 // disturb each other. It returns the output.
 func makePackage(t *testing.T, folder string) string {
 	t.Helper()
-	return makePackageOf(t, root, folder)
+	return makePackageOf(t, root, folder, nil)
 }
 
-// makePackageOf runs make package of a copy of the sources, with variables.
-func makePackageOf(t *testing.T, sources, folder string, variables ...string) string {
+// makePackageOf runs make package of a copy of the sources, with variables of the
+// environment, and with arguments.
+func makePackageOf(t *testing.T, sources, folder string, variables []string, arguments ...string) string {
 	t.Helper()
-	command := exec.CommandContext(t.Context(), "make", "--no-print-directory", "package", "BUILD="+filepath.Join(folder, "app"), "ZIP="+filepath.Join(folder, "hubwatch.zip"))
+	arguments = append([]string{"--no-print-directory", "package", "BUILD=" + filepath.Join(folder, "app"), "ZIP=" + filepath.Join(folder, "hubwatch.zip")}, arguments...)
+	command := exec.CommandContext(t.Context(), "make", arguments...)
 	command.Dir, command.Env = sources, append(os.Environ(), variables...)
 	out, err := command.CombinedOutput()
 	if err != nil {
@@ -100,8 +102,15 @@ func TestSecretsAreFound(t *testing.T) {
 // nothing else. Only the handler may be executed, and it has the name that
 // host.json says.
 func TestPackage(t *testing.T) {
+	t.Run("detectors", func(t *testing.T) { checkPackage(t, ".", len(detector.All)+1) })
+	t.Run("console", func(t *testing.T) { checkPackage(t, "handlers/consoleapp", 1, "PART=console") })
+}
+
+// checkPackage checks the package of the function app whose host.json and functions are in
+// site.
+func checkPackage(t *testing.T, site string, count int, arguments ...string) {
 	folder := t.TempDir()
-	printed := makePackage(t, folder)
+	printed := makePackageOf(t, root, folder, nil, arguments...)
 	packed, err := os.ReadFile(filepath.Join(folder, "hubwatch.zip"))
 	if err != nil {
 		t.Fatal(err)
@@ -114,13 +123,13 @@ func TestPackage(t *testing.T) {
 			Description struct{ DefaultExecutablePath string }
 		}
 	}
-	if err := readJSON(filepath.Join(root, "host.json"), &host); err != nil {
+	if err := readJSON(filepath.Join(root, site, "host.json"), &host); err != nil {
 		t.Fatal(err)
 	}
 	executable := host.CustomHandler.Description.DefaultExecutablePath
 	want := map[string]bool{"host.json": true, executable: true}
-	functions, err := filepath.Glob(filepath.Join(root, "functions/*/function.json"))
-	if err != nil || len(functions) <= len(detector.All) {
+	functions, err := filepath.Glob(filepath.Join(root, site, "functions/*/function.json"))
+	if err != nil || len(functions) != count {
 		t.Fatalf("%d functions: %v", len(functions), err)
 	}
 	for _, file := range functions {
@@ -162,7 +171,7 @@ func TestPackage(t *testing.T) {
 // is left to Go's own tests.
 func TestPackageReproducible(t *testing.T) {
 	first, second, sources := t.TempDir(), t.TempDir(), copySources(t)
-	makePackageOf(t, root, first, "GOFLAGS=-buildvcs=auto", "GOAMD64=v1", "CGO_ENABLED=1", "TZ=UTC")
+	makePackageOf(t, root, first, []string{"GOFLAGS=-buildvcs=auto", "GOAMD64=v1", "CGO_ENABLED=1", "TZ=UTC"})
 	old := time.Date(2001, 2, 3, 4, 5, 6, 7, time.UTC)
 	err := filepath.WalkDir(sources, func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
@@ -173,7 +182,7 @@ func TestPackageReproducible(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	makePackageOf(t, sources, second, "GOFLAGS=-buildvcs=false -tags=other -ldflags=-X=main.version=1", "GOFIPS140=latest", "TZ=Asia/Tokyo", "LC_ALL=C")
+	makePackageOf(t, sources, second, []string{"GOFLAGS=-buildvcs=false -tags=other -ldflags=-X=main.version=1", "GOFIPS140=latest", "TZ=Asia/Tokyo", "LC_ALL=C"})
 	for _, name := range []string{"hubwatch.zip", "hubwatch.cdx.json"} {
 		one, err := os.ReadFile(filepath.Join(first, name))
 		if err != nil {

@@ -75,6 +75,11 @@ func derive(root string) (files map[string][]byte, err error) {
 			return nil, err
 		}
 	}
+	// The console is an app of its own, so its function does not stand with the others.
+	console := app.Console(nil)
+	if files["handlers/consoleapp/"+functionFile(console.Name)], err = console.JSON(); err != nil {
+		return nil, err
+	}
 	files["infra/subscriptions.json"], err = subscriptionsJSON()
 	if err != nil {
 		return nil, err
@@ -95,9 +100,13 @@ func functionFile(name string) string { return "functions/" + name + "/function.
 // strays returns the function.json files of functions that do not exist. The host
 // would offer these functions, and the handler would not know them.
 func strays(root string, files map[string][]byte) ([]string, error) {
-	found, err := filepath.Glob(filepath.Join(root, "functions", "*", "function.json"))
-	if err != nil {
-		return nil, err
+	var found []string
+	for _, folder := range []string{"functions", "handlers/consoleapp/functions"} {
+		files, err := filepath.Glob(filepath.Join(root, folder, "*", "function.json"))
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, files...)
 	}
 	var stray []string
 	for _, full := range found {
