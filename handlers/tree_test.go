@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
@@ -349,5 +350,26 @@ func TestPackageComments(t *testing.T) {
 			slices.Sort(with)
 			t.Errorf("handlers/%s has package comments in %v: go doc joins them in no order that reads well; keep one", p.folder, with)
 		}
+	}
+}
+
+// TestSourcesAreText looks for files that are no sources, for example a program that go
+// build has left in the folder of its package.
+func TestSourcesAreText(t *testing.T) {
+	err := filepath.WalkDir(".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		content, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		if bytes.IndexByte(content, 0) >= 0 {
+			t.Errorf("handlers/%s is not text: take it out", filepath.ToSlash(name))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
