@@ -13,6 +13,7 @@ import (
 	"io"
 	"iter"
 	"slices"
+	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -77,11 +78,19 @@ func (f Fact) compare(g Fact) int {
 		cmp.Compare(f.Address, g.Address), cmp.Compare(f.Cause, g.Cause), cmp.Compare(f.Record, g.Record))
 }
 
+// deflaters are writers to use again, since each has more than half a megabyte.
+var deflaters = sync.Pool{New: func() any {
+	w, _ := flate.NewWriter(nil, flate.BestSpeed) // an error would say that there is no such level
+	return w
+}}
+
 // pack returns a row of entries in order, which fit.
 func pack(place Place, entries []Entry) Staged {
 	row := Staged{Place: place}
 	var records bytes.Buffer
-	deflate, _ := flate.NewWriter(&records, flate.BestSpeed) // an error would say that there is no such level
+	deflate := deflaters.Get().(*flate.Writer)
+	defer deflaters.Put(deflate)
+	deflate.Reset(&records)
 	for _, e := range entries {
 		b := append([]byte(nil), e.Device[:]...)
 		b = binary.BigEndian.AppendUint16(b, uint16(e.Second-place.Bucket.first())) // #nosec G115 -- below 600

@@ -221,6 +221,7 @@ func distinct(facts []Fact) map[identity]Fact {
 // derived is the verdict on a bucket.
 type derived struct {
 	items   map[Item]int // for a device how many records, for a storm how many devices
+	single  map[Item]int // items as they would be without storms
 	renewed int          // expiries that are silent
 	// missing are the devices with an expiry after which the facts have no sign of another
 	// session.
@@ -231,7 +232,7 @@ type derived struct {
 // count as signs of sessions alone. At level Settled they have to be those of all buckets
 // up to far; below it what is missing is not said, so those up to near are enough.
 func (s Settings) derive(b Bucket, facts []Fact, level Level) derived {
-	d := derived{items: map[Item]int{}, missing: map[connection.DeviceKey]bool{}}
+	d := derived{single: map[Item]int{}, missing: map[connection.DeviceKey]bool{}}
 	known := distinct(facts)
 	signs := map[connection.DeviceKey][]Fact{} // of devices with an expiry in b, in order
 	for _, f := range known {
@@ -253,7 +254,7 @@ func (s Settings) derive(b Bucket, facts []Fact, level Level) derived {
 		}
 		switch f.Sign {
 		case connection.Refused:
-			d.items[itemOf(f)]++
+			d.single[itemOf(f)]++
 		case connection.Expiry:
 			cause, found := s.judge(f, signs[f.Device])
 			if !found {
@@ -263,11 +264,11 @@ func (s Settings) derive(b Bucket, facts []Fact, level Level) derived {
 			case cause == "":
 				d.renewed++
 			case cause == Foreign && level >= Graced, cause == Missing && level >= Settled:
-				d.items[Item{f.Device, cause}]++
+				d.single[Item{f.Device, cause}]++
 			}
 		}
 	}
-	s.gather(d.items)
+	d.items = s.gather(d.single)
 	return d
 }
 
@@ -308,24 +309,23 @@ func (s Settings) judge(x Fact, signs []Fact) (cause Cause, found bool) {
 // harm orders the verdicts on an expiry.
 func harm(c Cause) int { return slices.Index([]Cause{"", Foreign, Missing}, c) }
 
-// gather replaces the items of a cause that has very many devices by one item of the hub.
-// Causes are counted apart, so one device whose session was taken up from elsewhere does
-// not disappear in an outage.
-func (s Settings) gather(items map[Item]int) {
+// gather returns items in which those of a cause that has very many devices are one
+// item of the hub. Causes are counted apart, so one device whose session was taken up from
+// elsewhere does not disappear in an outage.
+func (s Settings) gather(single map[Item]int) map[Item]int {
 	devices := map[Cause]int{}
-	for i := range items {
+	for i := range single {
 		devices[i.Cause]++
 	}
-	for i := range items {
+	items := map[Item]int{}
+	for i, n := range single {
 		if devices[i.Cause] >= s.Storm {
-			delete(items, i)
+			items[Item{Cause: i.Cause}] = devices[i.Cause]
+		} else {
+			items[i] = n
 		}
 	}
-	for cause, n := range devices {
-		if n >= s.Storm {
-			items[Item{Cause: cause}] = n
-		}
-	}
+	return items
 }
 
 // Mark says that a verdict has to be derived: a record arrived that may change it at
