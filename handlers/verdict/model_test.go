@@ -308,8 +308,9 @@ func (k *worker) Put(_ context.Context, row Row, etag ETag) (made ETag, err erro
 			return ErrConflict
 		}
 		made = k.w.version()
+		row.Items, err = UnpackItems(PackItems(row.Items))
 		k.w.rows[row.Place] = stored{row, made}
-		return nil
+		return err
 	})
 	return made, err
 }
@@ -546,7 +547,12 @@ func trial(seed uint64) (string, *world, int) {
 	most, repeat := 4, 3
 	w.now = b.Start().Add(time.Duration(w.r.Int64N(int64(3 * time.Hour))))
 	w.speed = []time.Duration{time.Second, 20 * time.Second, 2 * time.Minute}[w.r.IntN(3)]
-	if w.r.IntN(2) == 0 { // few records, each once: nothing repairs what a race breaks
+	if w.r.IntN(3) == 0 { // the clocks of the instances come to a level one after the other
+		w.now = s.Due(b, []Level{Graced, Settled}[w.r.IntN(2)]).Add(-time.Duration(w.r.Int64N(int64(2 * skew))))
+		w.speed = 2 * time.Second
+	}
+	switch w.r.IntN(4) {
+	case 0, 1: // few records, each once: nothing repairs what a race breaks
 		few := map[identity]bool{}
 		facts = slices.DeleteFunc(facts, func(f Fact) bool {
 			i := identity{f.Device, f.Second, f.Address, f.Record, f.Sign == connection.Connect}
@@ -557,9 +563,16 @@ func trial(seed uint64) (string, *world, int) {
 			return false
 		})
 		most, repeat = 1, 1
-		if w.r.IntN(2) == 0 { // all is judged from the beginning
-			w.now = w.now.Add(10 * time.Hour)
+	case 2: // the verdict goes to and fro: each connection is from another network, and earlier
+		s.SameNetwork = true
+		facts = []Fact{{Device: device(1), Second: b.first() + 300, Address: 1, Sign: connection.Expiry, Record: 1}}
+		for n := range 1 + w.r.Int64N(4) {
+			facts = append(facts, Fact{Device: device(1), Second: b.first() + 299 - n + s.grace()/2, Address: connection.AddressKey(1 + n%2), Sign: connection.Connect})
 		}
+		most, repeat = 1, 1
+	}
+	if most == 1 && w.r.IntN(2) == 0 { // all is judged from the beginning
+		w.now = b.Start().Add(10 * time.Hour)
 	}
 	if w.r.IntN(2) == 0 {
 		slices.SortStableFunc(facts, func(a, b Fact) int { return int(a.Second - b.Second) })

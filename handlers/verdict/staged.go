@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"slices"
 	"sync"
 
@@ -191,4 +192,35 @@ func (s Staged) Failures() iter.Seq2[Entry, error] {
 
 func (s Staged) wrong(err error) error {
 	return fmt.Errorf("staged row %s of %s, %s: %w", s.Key, s.Hub, s.Bucket.Start().Format("2006-01-02T15:04Z"), err)
+}
+
+// itemSize is the length of a packed item: device, number of the cause, N, Seq.
+const itemSize = 16 + 1 + 4 + 4
+
+// PackItems returns the items of a verdict row as bytes, in the order of the items.
+func PackItems(items map[Item]Version) []byte {
+	b := make([]byte, 0, len(items)*itemSize)
+	for _, i := range slices.SortedFunc(maps.Keys(items), Item.compare) {
+		v := items[i]
+		b = append(append(b, i.Device[:]...), i.Cause.number())
+		b = binary.BigEndian.AppendUint32(b, uint32(v.N))   // #nosec G115 -- the records of ten minutes
+		b = binary.BigEndian.AppendUint32(b, uint32(v.Seq)) // #nosec G115 -- one for each derivation
+	}
+	return b
+}
+
+// UnpackItems returns what PackItems packed. Its error says that b is something else.
+func UnpackItems(b []byte) (map[Item]Version, error) {
+	if len(b)%itemSize != 0 {
+		return nil, fmt.Errorf("%d bytes, want %d for each item", len(b), itemSize)
+	}
+	items := map[Item]Version{}
+	for b := range slices.Chunk(b, itemSize) {
+		n := int(b[16])
+		if n >= len(causes) {
+			return nil, fmt.Errorf("cause %d is not known to this version", n)
+		}
+		items[Item{connection.DeviceKey(b), causes[n]}] = Version{int(binary.BigEndian.Uint32(b[17:])), int(binary.BigEndian.Uint32(b[21:]))}
+	}
+	return items, nil
 }

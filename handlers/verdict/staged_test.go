@@ -119,3 +119,14 @@ func TestWrongRows(t *testing.T) {
 		}
 	}
 }
+
+func TestWrongItems(t *testing.T) {
+	for want, b := range map[string][]byte{
+		"24 bytes":             make([]byte, itemSize-1),
+		"cause 7 is not known": append(make([]byte, 16), 7, 0, 0, 0, 1, 0, 0, 0, 1),
+	} {
+		if items, err := UnpackItems(b); items != nil || err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q, have %v and %v", want, err, items)
+		}
+	}
+}
