@@ -683,3 +683,75 @@ func TestAnyCrash(t *testing.T) {
 		t.Errorf("%d runs: too few requests to say anything", runs)
 	}
 }
+
+// finish lets the task of k go on to its end, alone.
+func (k *worker) finish() error {
+	for more := true; more; {
+		_, more = k.next()
+	}
+	k.next = nil
+	return k.err
+}
+
+// TestAnyStall stalls an instance at each request of its pass, while a record arrives after
+// which the verdict is what it was before the pass, and another instance judges it. In the
+// end the verdict is the one on all records. This is what rule R3 is for.
+func TestAnyStall(t *testing.T) {
+	s := Defaults()
+	s.SameNetwork = true
+	facts := []Fact{
+		{Device: device(1), Second: 300, Address: 1, Sign: connection.Expiry, Record: 1},
+		{Device: device(1), Second: 309, Address: 1, Sign: connection.Connect}, // renewed
+		{Device: device(1), Second: 306, Address: 2, Sign: connection.Connect}, // foreign
+		{Device: device(1), Second: 303, Address: 1, Sign: connection.Connect}, // renewed again
+	}
+	stalls := 0
+	for seed := range uint64(8) {
+		for at, ended := 0, false; !ended; at++ {
+			stalls++
+			w := newWorld(seed)
+			w.faults = 0
+			w.now = Bucket(100).Start()
+			w.addWorker(s)
+			w.addWorker(s)
+			a, b := w.workers[0], w.workers[1]
+			do := func(k *worker, task func() error) {
+				t.Helper()
+				k.start(task, nil)
+				if err := k.finish(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			message := func(facts ...Fact) (d delivery) {
+				for _, f := range facts {
+					d.entries = append(d.entries, entry(f))
+				}
+				return d
+			}
+			do(a, func() error { return a.stage(s, message(facts[:2]...)) })
+			do(a, a.pass)
+			do(a, func() error { return a.stage(s, message(facts[2])) })
+			a.start(a.pass, nil)
+			for range at {
+				if _, more := a.next(); !more {
+					ended, a.next = true, nil
+					break
+				}
+			}
+			do(b, func() error { return b.stage(s, message(facts[3])) })
+			do(b, b.pass)
+			if !ended {
+				if err := a.finish(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w.flow(s, nil, 0)
+			if diff := w.differs(s, facts); diff != "" {
+				t.Fatalf("stalled at request %d: %s", at, diff)
+			}
+		}
+	}
+	if stalls < 100 {
+		t.Errorf("%d stalls: too few to say anything", stalls)
+	}
+}
