@@ -49,6 +49,7 @@ func Stage(messages [][]byte, settings verdict.Settings, now time.Time) Staging 
 	w := newWorker()
 	s := Staging{Refused: map[connection.Cause]int{}}
 	marks := map[verdict.Mark]bool{}
+	marked := map[moment]bool{} // many records of a message are of one second
 	for i, message := range messages {
 		places := map[verdict.Place][]verdict.Entry{}
 		clear(w.seen) // so that a row does not depend on the other messages of the batch
@@ -66,7 +67,10 @@ func Stage(messages [][]byte, settings verdict.Settings, now time.Time) Staging 
 			}
 			place := verdict.Place{Hub: strings.ToLower(f.hub), Bucket: verdict.BucketOf(time.Unix(e.Second, 0))}
 			places[place] = append(places[place], e)
-			settings.Marks(marks, place.Hub, e.Fact)
+			if at := (moment{place.Hub, e.Second, e.Sign}); !marked[at] {
+				marked[at] = true
+				settings.Marks(marks, place.Hub, e.Fact)
+			}
 			return nil
 		})...)
 		for _, place := range slices.SortedFunc(maps.Keys(places), comparePlaces) {
@@ -78,6 +82,13 @@ func Stage(messages [][]byte, settings verdict.Settings, now time.Time) Staging 
 	})
 	s.Read = w.Read
 	return s
+}
+
+// moment is what decides which verdicts a record of a hub may change.
+type moment struct {
+	hub    string
+	second int64
+	sign   connection.Sign
 }
 
 func comparePlaces(a, b verdict.Place) int {

@@ -92,8 +92,9 @@ func pack(place Place, entries []Entry) Staged {
 	deflate := deflaters.Get().(*flate.Writer)
 	defer deflaters.Put(deflate)
 	deflate.Reset(&records)
+	var b []byte
 	for _, e := range entries {
-		b := append([]byte(nil), e.Device[:]...)
+		b = append(b[:0], e.Device[:]...)
 		b = binary.BigEndian.AppendUint16(b, uint16(e.Second-place.Bucket.first())) // #nosec G115 -- below 600
 		b = binary.BigEndian.AppendUint32(b, uint32(e.Address))
 		if e.Sign == connection.Connect {
