@@ -7,6 +7,7 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
@@ -376,4 +377,35 @@ func (s *State) Put(ctx context.Context, row verdict.Row, etag verdict.ETag) (ve
 		response, err = t.client.AddEntity(ctx, entity, nil)
 	}
 	return verdict.ETag(response.ETag), t.conditional(err)
+}
+
+// keptDays is for how many days a table of records is kept after its day. Records that come
+// later are not staged (relay.Stage).
+const keptDays = 3
+
+// Expire drops the tables of records whose day has been over for three days, and returns
+// how many it dropped. Verdict rows stay.
+func (s *State) Expire(ctx context.Context, now time.Time) (dropped int, err error) {
+	first := s.prefix + "staged"
+	last := first + alert.Day(now).AddDate(0, 0, -keptDays).Format("20060102") // the first that stays
+	pages := s.account.service.NewListTablesPager(&aztables.ListTablesOptions{
+		Filter: to.Ptr(fmt.Sprintf("TableName ge %s and TableName lt %s", quoted(first), quoted(first+":"))), // behind all digits
+	})
+	for pages.More() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return dropped, s.account.table(first, nothing).explain("list", err)
+		}
+		for _, found := range page.Tables {
+			day, ok := strings.CutPrefix(*found.Name, first)
+			if _, err := time.Parse("20060102", day); !ok || err != nil || *found.Name >= last {
+				continue // another table that begins in the same way
+			}
+			if _, err := s.account.service.DeleteTable(ctx, *found.Name, nil); err != nil && !hasCode(err, aztables.ResourceNotFound) {
+				return dropped, s.account.table(*found.Name, nothing).explain("drop", err)
+			}
+			dropped++
+		}
+	}
+	return dropped, nil
 }

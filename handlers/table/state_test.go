@@ -286,3 +286,61 @@ func TestVerdictsInTables(t *testing.T) {
 		t.Errorf("%d requests went through the proxy", n)
 	}
 }
+
+// TestExpire checks that records are kept for three days after their day, and that nothing
+// else is dropped.
+func TestExpire(t *testing.T) {
+	s := openState(t, emulator(t).ConnectionString())
+	day := func(n int) time.Time { return time.Date(2026, 2, n, 0, 0, 0, 0, time.UTC) }
+	stage := func(at time.Time) verdict.Place {
+		place := verdict.Place{Hub: "contoso-hub", Bucket: verdict.BucketOf(at)}
+		if err := s.Stage(t.Context(), verdict.Pack(place, refusals(place, 1, 1))); err != nil {
+			t.Fatal(err)
+		}
+		return place
+	}
+	var places []verdict.Place
+	for n := 1; n <= 6; n++ {
+		places = append(places, stage(day(n).Add(12*time.Hour)))
+	}
+	row := verdict.Row{Place: places[0], Seq: 1}
+	if _, err := s.Put(t.Context(), row, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Mark(t.Context(), []verdict.Mark{{Place: places[0]}}); err != nil {
+		t.Fatal(err)
+	}
+	other := s.account.table(s.prefix+"staged2026020", nothing)
+	if _, err := other.client.CreateTable(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		now     time.Time
+		dropped int
+		first   int // the place that is the first to be there
+	}{
+		{day(4), 0, 0}, {day(5).Add(-1), 0, 0}, {day(5), 1, 1}, {day(5), 0, 1}, {day(6).Add(time.Hour), 1, 2},
+	} {
+		dropped, err := s.Expire(t.Context(), c.now)
+		if err != nil || dropped != c.dropped {
+			t.Errorf("%s: %d dropped, want %d, %v", c.now, dropped, c.dropped, err)
+		}
+		for n, place := range places {
+			if have := len(stagedRows(t, s, place, false)) == 1; have != (n >= c.first) {
+				t.Errorf("%s: rows of day %d: %t", c.now, n+1, have)
+			}
+			if oldest := c.now.Add(-71 * time.Hour); place.Bucket.Start().After(oldest) && n < c.first {
+				t.Errorf("%s: dropped what may still be staged", c.now)
+			}
+		}
+	}
+	if got, _, err := s.Row(t.Context(), places[0]); err != nil || got.Seq != 1 {
+		t.Errorf("the verdict row: %+v, %v", got, err)
+	}
+	if marks, err := s.Marked(t.Context(), places[0], verdict.Open); err != nil || len(marks) != 1 {
+		t.Errorf("the mark: %v, %v", marks, err)
+	}
+	if _, err := other.client.CreateTable(t.Context(), nil); !hasCode(err, "TableAlreadyExists") {
+		t.Errorf("another table: %v", err)
+	}
+}
