@@ -148,6 +148,15 @@ type Occurrence struct {
 	// SuppressedBy is the id of the suppression that the occurrence falls under, "" for
 	// none.
 	SuppressedBy string
+	Tally        Tally
+}
+
+// Tally makes an occurrence one version of a count that may change, also to less. The
+// zero value is no tally: an occurrence that counts once.
+type Tally struct {
+	Item string // what is counted, within Event.Source: the same for all versions; "" for no tally
+	N    int    // how often it happened, by this version; 0 takes it back
+	Seq  int    // of two versions the one with the higher number counts; from 1 on
 }
 
 // Event is the event that an occurrence was seen in.
@@ -223,7 +232,7 @@ type Alert struct {
 	MoreActorIPAddresses bool
 	Generated            time.Time // when the alert was raised, UTC
 	Status               Status
-	Occurrences          int // distinct events
+	Occurrences          int // distinct events; 0 if late records took all of them back
 	Changes              int // how often people changed it, or an occurrence reopened it
 	// StatusReason, StatusBy and StatusTime are those of the newest change, zero if
 	// there was none.
@@ -247,6 +256,7 @@ type Evidence struct {
 	Properties     map[string]string
 	RawEvent       string // without secrets, and cut where it is very long
 	RawEventSHA256 string // of the event as it was delivered, in hexadecimal
+	Tally          Tally  // without Item; zero for an ordinary event
 }
 
 // ID derives the SystemAlertId of an alert from its type, the hub's resource id,

@@ -1,6 +1,7 @@
 // Package relay turns resource logs into events: records of Azure Monitor come
-// in, and one CloudEvent per failed connection goes out. It is pure: the host
-// gives it the messages of an Event Hub and publishes what it returns.
+// in, and one CloudEvent per failed connection goes out. It also packs records into
+// rows from which verdicts are derived. It is pure: the host gives it the messages of an
+// Event Hub and publishes what it returns.
 package relay
 
 import (
@@ -33,12 +34,17 @@ const mostPieces = 8
 // Result is what became of a batch of messages. Each record counts once: in
 // Relayed, in PassedOver, in Repeated or in Unreadable.
 type Result struct {
-	Events     []jsontext.Value          // CloudEvents 1.0 in JSON, in the order of their records
-	Relayed    map[connection.Cause]int  // events, by the cause that their record tells
+	Events  []jsontext.Value         // CloudEvents 1.0 in JSON, in the order of their records
+	Relayed map[connection.Cause]int // events, by the cause that their record tells
+	Read
+}
+
+// Read is what is told of a batch of messages, whatever becomes of its records.
+type Read struct {
 	PassedOver map[connection.Reason]int // records of no failed connection
 	Repeated   int                       // records that are in the batch a second time
 	Unreadable []Unreadable              // records of which nothing can be made, now or later
-	// Unknown counts the sentences of the service in the relayed records that
+	// Unknown counts the sentences of the service in the failed connections that
 	// connection.Rules does not know, so that somebody can add them: without secrets,
 	// printable, and of bounded length. All beyond mostSentences different ones count
 	// as OtherSentences.
@@ -48,7 +54,7 @@ type Result struct {
 	Heard map[string]time.Time
 }
 
-// OtherSentences is the name in Result.Unknown of those that are too many.
+// OtherSentences is the name in Read.Unknown of those that are too many.
 const OtherSentences = "(other sentences)"
 
 const (
@@ -73,30 +79,49 @@ type Unreadable struct {
 // whatever message, batch or order it comes. Records have no id and their time is in
 // whole seconds: two failures within a second that differ in nothing are one.
 func Relay(messages [][]byte) Result {
-	w := worker{seen: map[[sha256.Size]byte]bool{}, Result: Result{
-		Relayed: map[connection.Cause]int{}, PassedOver: map[connection.Reason]int{}, Unknown: map[string]int{}, Heard: map[string]time.Time{},
-	}}
+	w := newWorker()
+	r := Result{Relayed: map[connection.Cause]int{}}
 	for i, message := range messages {
-		w.Unreadable = append(w.Unreadable, w.message(i, message)...)
+		w.Unreadable = append(w.Unreadable, lost(i, message, func(raw jsontext.Value) error {
+			f, ok, err := w.failure(raw)
+			if !ok {
+				return err
+			}
+			e := cloudEvent(f.id, f.Record, f.Subject(), f.raw)
+			if len(e) > mostBytes {
+				return fmt.Errorf("record: its event has %d bytes, and Event Grid takes %d", len(e), mostBytes)
+			}
+			w.take(f)
+			r.Events = append(r.Events, e)
+			r.Relayed[f.Cause]++
+			return nil
+		})...)
 	}
-	return w.Result
+	r.Read = w.Read
+	return r
 }
 
+// worker reads a batch of messages.
 type worker struct {
-	Result
-	seen      map[[sha256.Size]byte]bool // records, by the hash of their content
+	Read
+	seen      map[[sha256.Size]byte]bool // records that were taken, by the hash of their content
 	id        string                     // the last resource id that turned out to be a hub's
 	hub       string                     // the name of that hub
 	canonical []byte                     // the last record in canonical form
 }
 
-// message makes events of the records in message i, and returns what it cannot read.
-func (w *worker) message(i int, message []byte) []Unreadable {
+func newWorker() *worker {
+	return &worker{seen: map[[sha256.Size]byte]bool{}, Read: Read{PassedOver: map[connection.Reason]int{}, Unknown: map[string]int{}, Heard: map[string]time.Time{}}}
+}
+
+// lost returns the parts of message i that are no records, or that the function
+// refuses.
+func lost(i int, message []byte, record func(jsontext.Value) error) []Unreadable {
 	var pieces []Unreadable
 	n := 0
 	for raw, err := range connection.Records(message) {
 		if err == nil {
-			err = w.relay(raw)
+			err = record(raw)
 		}
 		if err == nil {
 			continue
@@ -111,55 +136,65 @@ func (w *worker) message(i int, message []byte) []Unreadable {
 	return []Unreadable{{i, message, n, fmt.Errorf("%d records of a message cannot be read, the first: %w", n, pieces[0].Err)}}
 }
 
-// relay makes an event of a record if it is of a failed connection. Its error
-// means that it never will.
-func (w *worker) relay(raw jsontext.Value) error {
+// failed is a record of a failed connection.
+type failed struct {
+	connection.Record
+	connection.Classification
+	hub string            // the name of its hub; "" if it names none
+	id  [sha256.Size]byte // the hash of its content
+	raw jsontext.Value    // the record; characters that are not Unicode are replaced
+}
+
+// failure reads a record. ok is false if it is not of a failed connection, or was taken
+// before; then id and raw say nothing. The error means that nothing will ever be made of the record.
+func (w *worker) failure(raw jsontext.Value) (f failed, ok bool, err error) {
 	r, err := connection.DecodeRecord(raw)
 	if err != nil {
-		return err
+		return f, false, err
 	}
-	c := connection.Classify(r)
-	err = w.hear(r)
-	if c.PassedOver != "" {
-		w.PassedOver[c.PassedOver]++
-		return nil
+	f = failed{Record: r, Classification: connection.Classify(r), raw: raw}
+	if err = w.hear(r); err == nil {
+		f.hub = w.hub
+	}
+	if f.PassedOver != "" {
+		w.PassedOver[f.PassedOver]++
+		return f, false, nil
 	}
 	if err != nil {
-		return err
+		return f, false, err
 	}
 	if n := depth(raw); n > mostDepth {
-		return fmt.Errorf("record: %d objects and arrays inside each other, and at most %d are taken", n, mostDepth)
+		return f, false, fmt.Errorf("record: %d objects and arrays inside each other, and at most %d are taken", n, mostDepth)
 	}
 	if w.canonical, err = canonical(w.canonical, raw); err != nil {
 		// Some characters are not Unicode, which JSON has to be. They are replaced, as
 		// every reader does.
-		if raw, err = jsontext.AppendFormat(nil, raw, jsontext.AllowInvalidUTF8(true)); err == nil {
-			w.canonical, err = canonical(w.canonical, raw)
+		if f.raw, err = jsontext.AppendFormat(nil, raw, jsontext.AllowInvalidUTF8(true)); err == nil {
+			w.canonical, err = canonical(w.canonical, f.raw)
 		}
 		if err != nil {
-			return fmt.Errorf("record: %w", err)
+			return f, false, fmt.Errorf("record: %w", err)
 		}
 	}
-	id := sha256.Sum256(w.canonical)
-	if w.seen[id] {
+	f.id = sha256.Sum256(w.canonical)
+	if w.seen[f.id] {
 		w.Repeated++
-		return nil
+		return f, false, nil
 	}
-	e := cloudEvent(id, r, r.Subject(), raw)
-	if len(e) > mostBytes {
-		return fmt.Errorf("record: its event has %d bytes, and Event Grid takes %d", len(e), mostBytes)
+	return f, true, nil
+}
+
+// take notes that something was made of f.
+func (w *worker) take(f failed) {
+	w.seen[f.id] = true
+	if f.Unknown == "" {
+		return
 	}
-	w.seen[id] = true
-	w.Events = append(w.Events, e)
-	w.Relayed[c.Cause]++
-	if c.Unknown != "" {
-		s := unknownSentence(r)
-		if _, known := w.Unknown[s]; !known && len(w.Unknown) >= mostSentences {
-			s = OtherSentences
-		}
-		w.Unknown[s]++
+	s := unknownSentence(f.Record)
+	if _, known := w.Unknown[s]; !known && len(w.Unknown) >= mostSentences {
+		s = OtherSentences
 	}
-	return nil
+	w.Unknown[s]++
 }
 
 // hear notes the hub of a record. Its error says that there is none.

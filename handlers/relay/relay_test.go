@@ -21,6 +21,7 @@ import (
 
 	"hubwatch/handlers/connection"
 	"hubwatch/handlers/event"
+	"hubwatch/handlers/verdict"
 )
 
 var update = flag.Bool("update", false, "rewrite what the cases want")
@@ -484,6 +485,12 @@ func BenchmarkRelay(b *testing.B) {
 		run("relay", func() error {
 			if n := len(Relay(batch).Events); n != mix.failed {
 				return fmt.Errorf("%d events", n)
+			}
+			return nil
+		})
+		run("stage", func() error {
+			if s := Stage(batch, verdict.Defaults(), stageTime); s.Expiries != mix.failed {
+				return fmt.Errorf("%d expiries", s.Expiries)
 			}
 			return nil
 		})

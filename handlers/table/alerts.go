@@ -60,6 +60,10 @@ func (a *Alerts) Record(ctx context.Context, occurrences ...alert.Occurrence) ([
 			continue
 		}
 		prepared.tell = func(r alert.Recorded, err error) { done <- told{i, r, err} }
+		if prepared.tally != nil {
+			go a.settleTally(prepared)
+			continue
+		}
 		a.enqueue(prepared)
 	}
 	recorded := make([]alert.Recorded, len(occurrences))

@@ -36,17 +36,25 @@ type occurrence struct {
 	key      string // row key of the evidence
 	event    string // id of the event
 	evidence []byte // the entity of the evidence
+	tally    *tally // nil for an occurrence that counts once
 	tell     func(alert.Recorded, error)
 }
 
 // prepare makes the rows of o. Its error means that o cannot have rows.
 func (a *Alerts) prepare(o alert.Occurrence) (occurrence, error) {
+	if t := o.Tally; t.Item != "" && (t.Seq < 1 || t.N < 0) {
+		return occurrence{}, fmt.Errorf("alert %s: %w: version %d with %d of a tally", o.ID, errRejected, t.Seq, t.N)
+	}
 	e := newEvidence(o)
 	entity, err := json.Marshal(e)
 	if err != nil {
 		return occurrence{}, fmt.Errorf("evidence of alert %s: %w", o.ID, err)
 	}
-	return occurrence{id: o.ID, row: newRow(o, a.now()), key: e.RowKey, event: e.EventId, evidence: entity}, nil
+	prepared := occurrence{id: o.ID, row: newRow(o, a.now()), key: e.RowKey, event: e.EventId, evidence: entity}
+	if o.Tally.Item != "" {
+		prepared.tally = &e.tally
+	}
+	return prepared, nil
 }
 
 // queue holds the occurrences of one partition that wait while a batch of the same

@@ -116,8 +116,11 @@ func evidenceOf(id string) string { return evidenceRange + separator + id }
 // evidenceKey returns the row key of an occurrence. An event is known by its
 // source and id together (CloudEvents 1.0, section 3.1.1). Both are names, which
 // the quarantine keeps. So an event that comes back from the quarantine has the
-// same key as at first.
+// same key as at first. A tally is known by its item: its versions have one key.
 func evidenceKey(a alert.Occurrence) string {
+	if a.Tally.Item != "" {
+		return evidenceOf(a.ID) + separator + hash(strings.ToLower(a.Event.Source), a.Tally.Item, "tally")
+	}
 	return evidenceOf(a.ID) + separator + hash(strings.ToLower(a.Event.Source), a.Event.ID)
 }
 

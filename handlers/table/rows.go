@@ -40,6 +40,7 @@ type Row struct {
 	addresses
 	TimeGeneratedUtc string `json:",omitzero"` // when the row was made
 	Occurrences      int32  // distinct events
+	Corrected        bool   `json:",omitzero"` // late records took some of them back, so Occurrences can be 0
 	change
 	SuppressedBy string // id of the suppression that all occurrences fall under
 }
@@ -183,7 +184,7 @@ func (r Row) alert() (alert.Alert, error) {
 		{"Severity", alert.Severity(r.Severity).Valid()},
 		{"HubName", r.HubName != ""},
 		{"Status", r.Status != ""},
-		{"Occurrences", r.Occurrences > 0},
+		{"Occurrences", r.Occurrences > 0 || r.Occurrences == 0 && r.Corrected},
 	} {
 		if !column.ok {
 			return alert.Alert{}, r.wrong(column.name, errors.New("missing, or not what it was"))
@@ -261,6 +262,7 @@ func (r Row) reopens(more Row) bool {
 func (r Row) add(more Row) Row {
 	sum := more
 	sum.Occurrences += r.Occurrences
+	sum.Corrected = r.Corrected
 	if last := strings.Compare(r.EndTimeUtc, more.EndTimeUtc); last > 0 || last == 0 && r.LastActorIpAddress > more.LastActorIpAddress {
 		sum.EndTimeUtc, sum.LastActorIpAddress = r.EndTimeUtc, r.LastActorIpAddress
 	}
@@ -319,6 +321,14 @@ type evidence struct {
 	Properties     string // a JSON object of strings
 	RawEvent       string // JSON, without secrets, its longest strings cut if it is very long
 	RawEventSha256 string // of the event as it was delivered, in hexadecimal
+	tally
+}
+
+// tally are the columns of evidence that is a tally, see alert.Tally. Other rows have none of
+// them.
+type tally struct {
+	Seq   int32 `json:",omitzero"`
+	Count int32 `json:",omitzero"`
 }
 
 func newEvidence(a alert.Occurrence) evidence {
@@ -334,6 +344,7 @@ func newEvidence(a alert.Occurrence) evidence {
 		Properties:     properties(a.Properties),
 		RawEvent:       jsonColumn(secret.Document(a.Event.Raw, event.Named)),
 		RawEventSha256: sha256Hex(a.Event.Raw),
+		tally:          tally{int32(a.Tally.Seq), int32(a.Tally.N)}, // #nosec G115 -- the records of ten minutes, and their derivations
 	}
 }
 
@@ -356,6 +367,7 @@ func decodeEvidence(entity []byte) (alert.Evidence, error) {
 		Properties:     parseProperties("Properties", e.Properties),
 		RawEvent:       e.RawEvent,
 		RawEventSHA256: e.RawEventSha256,
+		Tally:          alert.Tally{N: int(e.Count), Seq: int(e.Seq)},
 	}, nil
 }
 

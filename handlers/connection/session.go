@@ -1,0 +1,76 @@
+package connection
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"strings"
+)
+
+// Sign is what a record tells of the sessions of its device or module.
+type Sign int
+
+// The signs. Their numbers are not kept anywhere.
+const (
+	// NoSign is every record that is none of the others.
+	NoSign Sign = iota
+	// Connect is the beginning of a session: a connection without an error.
+	Connect
+	// Expiry is the end of a session whose token has expired. A healthy device then
+	// begins another one with a new token. So Expiry alone is not a reason for an alert.
+	Expiry
+	// Refused is every other failed connection. The cause is that of the
+	// classification, which may be Unclassified. A session whose certificate has
+	// expired is here too, because no client renews a certificate in that way.
+	Refused
+)
+
+// Sign returns what r, whose classification is c, tells of the sessions of its device.
+// A record that names no device cannot be told to belong to a session: its connection
+// is no sign, and the end of its session is Refused, so that it stays visible.
+func (r Record) Sign(c Classification) Sign {
+	switch {
+	case c.PassedOver == Connected && r.DeviceID != "":
+		return Connect
+	case c.PassedOver != "":
+		return NoSign
+	case c.Cause == TokenExpired && strings.EqualFold(r.OperationName, deviceDisconnect) && r.DeviceID != "":
+		return Expiry
+	}
+	return Refused
+}
+
+// DeviceKey stands for a device, or for a module of a device, of one hub. The zero
+// value stands for none.
+type DeviceKey [16]byte
+
+// DeviceKey returns the key of the device or module that the record names: 128 bits of a
+// hash of its ids, whose letter case counts. Records of one hub that name no device have
+// one key in common.
+func (r Record) DeviceKey() DeviceKey {
+	h := sha256.New()
+	for _, id := range []string{r.DeviceID, r.ModuleID} {
+		// The length keeps ("ab", "c") apart from ("a", "bc").
+		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(id))))
+		h.Write([]byte(id))
+	}
+	return DeviceKey(h.Sum(nil))
+}
+
+// AddressKey stands for a masked address. The zero value stands for an address that is
+// not known.
+type AddressKey uint32
+
+// AddressKey returns the key of the address that the record has: 32 bits of a hash of
+// the address as logged, without its case.
+func (r Record) AddressKey() AddressKey {
+	address := strings.ToLower(strings.TrimSpace(r.MaskedIPAddress))
+	if address == "" {
+		return 0
+	}
+	sum := sha256.Sum256([]byte(address))
+	return AddressKey(max(1, binary.BigEndian.Uint32(sum[:])))
+}
+
+// Compatible reports whether two sessions can have come from the same network: the
+// addresses are the same, or one of them is not known.
+func (a AddressKey) Compatible(b AddressKey) bool { return a == 0 || b == 0 || a == b }

@@ -1,0 +1,136 @@
+package relay
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"hubwatch/handlers/connection"
+	"hubwatch/handlers/event"
+	"hubwatch/handlers/secret"
+	"hubwatch/handlers/verdict"
+)
+
+// The times of the records that are staged. Rows are kept for three days after the day
+// of their records, so an older record would have no row to stand in. A record of the
+// future would have rows that nobody drops.
+const (
+	oldest = 71 * time.Hour
+	newest = 24 * time.Hour
+)
+
+// Staging is what verdicts are derived from, of a batch of messages. Each record counts
+// once: in Expiries, in Refused, in PassedOver, in Repeated or in Unreadable. Records of
+// connections are staged, and count as passed over.
+type Staging struct {
+	Rows     []verdict.Staged         // without credentials
+	Marks    []verdict.Mark           // the verdicts that the rows may change, to be written after the rows
+	Expiries int                      // sessions that ended because their token had expired
+	Refused  map[connection.Cause]int // all other failed connections, by their cause
+	// Untimely counts the connections that are not staged, since they are older than three
+	// days or more than a day ahead of now. Failed ones of such a time are unreadable.
+	Untimely int
+	Read
+}
+
+// Stage packs the records in a batch of messages, each as Azure Monitor writes them to
+// an Event Hub: one row for each message, hub and ten minutes, or several if they are
+// large. The same message gives the same rows, in whatever batch it comes and
+// whenever. now bounds the times of records.
+func Stage(messages [][]byte, settings verdict.Settings, now time.Time) Staging {
+	w := newWorker()
+	s := Staging{Refused: map[connection.Cause]int{}}
+	marks := map[verdict.Mark]bool{}
+	marked := map[moment]bool{} // many records of a message are of one second
+	for i, message := range messages {
+		places := map[verdict.Place][]verdict.Entry{}
+		clear(w.seen) // so that a row does not depend on the other messages of the batch
+		w.Unreadable = append(w.Unreadable, lost(i, message, func(raw jsontext.Value) error {
+			f, ok, err := w.failure(raw)
+			if err != nil || !ok && (f.PassedOver != connection.Connected || f.hub == "") {
+				return err
+			}
+			e, staged, err := s.entry(f, now)
+			if err != nil || !staged {
+				return err
+			}
+			if ok {
+				w.take(f)
+			}
+			place := verdict.Place{Hub: strings.ToLower(f.hub), Bucket: verdict.BucketOf(time.Unix(e.Second, 0))}
+			places[place] = append(places[place], e)
+			if at := (moment{place.Hub, e.Second, e.Sign}); !marked[at] {
+				marked[at] = true
+				settings.Marks(marks, place.Hub, e.Fact)
+			}
+			return nil
+		})...)
+		for _, place := range slices.SortedFunc(maps.Keys(places), comparePlaces) {
+			s.Rows = append(s.Rows, verdict.Pack(place, places[place])...)
+		}
+	}
+	s.Marks = slices.SortedFunc(maps.Keys(marks), func(a, b verdict.Mark) int {
+		return cmp.Or(comparePlaces(a.Place, b.Place), cmp.Compare(a.Level, b.Level))
+	})
+	s.Read = w.Read
+	return s
+}
+
+// moment is what decides which verdicts a record of a hub may change.
+type moment struct {
+	hub    string
+	second int64
+	sign   connection.Sign
+}
+
+func comparePlaces(a, b verdict.Place) int {
+	return cmp.Or(strings.Compare(a.Hub, b.Hub), cmp.Compare(a.Bucket, b.Bucket))
+}
+
+// entry returns what is staged of a connection, or of a failed one. staged is false if that
+// is nothing. The error means that nothing will ever be made of the record.
+func (s *Staging) entry(f failed, now time.Time) (e verdict.Entry, staged bool, err error) {
+	e.Fact = verdict.Fact{Device: f.DeviceKey(), Second: f.Time.Unix(), Address: f.AddressKey(), Sign: f.Sign(f.Classification)}
+	untimely := f.Time.Before(now.Add(-oldest)) || f.Time.After(now.Add(newest))
+	switch {
+	case e.Sign == connection.NoSign: // a connection of no device
+		return e, false, nil
+	case e.Sign == connection.Connect && untimely:
+		s.Untimely++
+		return e, false, nil
+	case e.Sign == connection.Connect:
+		return e, true, nil
+	case untimely:
+		return e, false, fmt.Errorf("record: time %s: want one of the last three days, or of the next day", f.Time.Format(time.RFC3339))
+	}
+	e.Record = binary.BigEndian.Uint64(f.id[:])
+	e.Raw = secret.Document(f.raw, event.Named)
+	if len(e.Raw) > verdict.MostRecord {
+		return e, false, fmt.Errorf("record: %d bytes, and at most %d are taken", len(e.Raw), verdict.MostRecord)
+	}
+	if !bytes.Equal(e.Raw, f.raw) {
+		// Whoever reads the record later sees what is kept, so that decides.
+		if f.Record, err = connection.DecodeRecord(e.Raw); err != nil {
+			return e, false, err
+		}
+		if f.Classification = connection.Classify(f.Record); f.PassedOver != "" {
+			return e, false, errors.New("record: it tells of a failed connection only together with its credentials, which are not kept")
+		}
+		e.Sign = f.Sign(f.Classification)
+	}
+	if e.Sign == connection.Expiry {
+		s.Expiries++
+		return e, true, nil
+	}
+	e.Cause = f.Cause
+	s.Refused[f.Cause]++
+	return e, true, nil
+}

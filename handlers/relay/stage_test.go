@@ -1,0 +1,278 @@
+package relay
+
+import (
+	"encoding/hex"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hubwatch/handlers/connection"
+	"hubwatch/handlers/verdict"
+)
+
+// stageTime is an hour after the records of this package's tests.
+var stageTime = time.Date(2026, 2, 1, 11, 0, 0, 0, time.UTC)
+
+// unpack returns what the rows hold, and checks that each fits into an entity and has a
+// key of its own.
+func unpack(t testing.TB, rows []verdict.Staged) (facts map[verdict.Fact]int, raw map[uint64]string) {
+	t.Helper()
+	facts, raw = map[verdict.Fact]int{}, map[uint64]string{}
+	keys := map[string]bool{}
+	for _, row := range rows {
+		key := fmt.Sprint(row.Place, row.Key)
+		if size := len(row.Connects) + len(row.Expiries) + len(row.Refusals) + len(row.Records); size > 1<<20-1<<12 || len(row.Key) != 32 || keys[key] {
+			t.Errorf("row %s has %d bytes, or is there twice", key, size)
+		}
+		keys[key] = true
+		of, err := row.Facts()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range of {
+			facts[f]++
+		}
+		for e, err := range row.Failures() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			raw[e.Record] = string(e.Raw)
+			facts[e.Fact]--
+			if verdict.BucketOf(time.Unix(e.Second, 0)) != row.Bucket {
+				t.Errorf("row %s holds %+v", key, e.Fact)
+			}
+		}
+	}
+	for f, n := range facts {
+		if want := f.Sign == connection.Connect; (n > 0) != want {
+			t.Errorf("%+v: the facts and the records of its rows differ by %d", f, n)
+		}
+	}
+	return facts, raw
+}
+
+func TestStage(t *testing.T) {
+	const token = "SharedAccessSignature sr=contoso&sig=U0VDUkVUU0VDUkVUU0VDUkVUU0VDUkVUU0VDUkVU&se=1"
+	refused := record("deviceConnect", `"level":"Error","resultType":"401003","resultDescription":"token is expired: `+token+`"`, `{"deviceId":"dev-3","moduleId":"mod-1"}`)
+	later := strings.Replace(success(4), "10:00:00", "10:10:00.75", 1)
+	m := message(failure(1), success(1), success(1), refused, failure(1), later, success(2),
+		record("deviceDisconnect", `"resultType":"404104"`, `{"deviceId":"dev-1"}`), `{"metricName":"x"}`, `7`, record("deviceConnect", `"level":"x"`, `{}`),
+		strings.Replace(success(5), "IOTHUBS", "PROVISIONINGSERVICES", 1))
+	got := Stage([][]byte{m}, verdict.Defaults(), stageTime)
+	if got.Expiries != 1 || got.Refused[connection.TokenExpired] != 1 || len(got.Refused) != 1 || got.Repeated != 1 || got.Untimely != 0 || len(got.Unreadable) != 1 {
+		t.Errorf("counts: %+v", got)
+	}
+	if diff := cmp.Diff(map[connection.Reason]int{connection.Connected: 6, connection.ClosedRemotely: 1, connection.IsMetric: 1}, got.PassedOver); diff != "" {
+		t.Errorf("passed over (-want +got):\n%s", diff)
+	}
+	facts, raw := unpack(t, got.Rows)
+	device := func(id, module string) connection.DeviceKey {
+		return connection.Record{DeviceID: id, ModuleID: module}.DeviceKey()
+	}
+	second := time.Date(2026, 2, 1, 10, 0, 0, 0, time.UTC).Unix()
+	address := connection.Record{MaskedIPAddress: "203.0.113.XXX"}.AddressKey()
+	want := map[verdict.Fact]int{
+		{Device: device("dev-1", ""), Second: second, Address: address, Sign: connection.Connect}:       1,
+		{Device: device("dev-2", ""), Second: second, Address: address, Sign: connection.Connect}:       1,
+		{Device: device("dev-4", ""), Second: second + 600, Address: address, Sign: connection.Connect}: 1,
+	}
+	var records []string
+	for f := range facts {
+		if f.Sign != connection.Connect {
+			records = append(records, raw[f.Record])
+			f.Record = 0
+		}
+		if f.Sign == connection.Connect && want[f] == 0 || f.Sign == connection.Expiry && f != (verdict.Fact{Device: device("dev-1", ""), Second: second, Address: address, Sign: connection.Expiry}) ||
+			f.Sign == connection.Refused && f != (verdict.Fact{Device: device("dev-3", "mod-1"), Second: second, Sign: connection.Refused, Cause: connection.TokenExpired}) {
+			t.Errorf("staged %+v", f)
+		}
+	}
+	if len(facts) != 5 || len(records) != 2 {
+		t.Errorf("%d facts and %d records", len(facts), len(records))
+	}
+	for _, r := range records {
+		if r != failure(1) && (!strings.Contains(r, "dev-3") || !strings.Contains(r, "token is expired: SharedAccessSignature") || strings.Contains(r, "U0VDUkVU")) {
+			t.Errorf("kept as it should not be: %s", r)
+		}
+	}
+	for _, row := range got.Rows {
+		if row.Hub != "contoso-hub" {
+			t.Errorf("a row of hub %q", row.Hub)
+		}
+	}
+	b := verdict.BucketOf(time.Unix(second, 0))
+	marked := map[verdict.Mark]bool{}
+	for _, mark := range got.Marks {
+		marked[mark] = true
+	}
+	for _, want := range []verdict.Mark{{Place: verdict.Place{Hub: "contoso-hub", Bucket: b}, Level: verdict.Open}, {Place: verdict.Place{Hub: "contoso-hub", Bucket: b}, Level: verdict.Graced}, {Place: verdict.Place{Hub: "contoso-hub", Bucket: b - 9}, Level: verdict.Settled}} {
+		if !marked[want] {
+			t.Errorf("mark %+v is missing: %v", want, got.Marks)
+		}
+	}
+}
+
+// TestStageTimes checks that what has no table to stand in is not staged, and that failed
+// connections of such a time do not disappear.
+func TestStageTimes(t *testing.T) {
+	at := time.Date(2026, 2, 1, 10, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		now    time.Time
+		staged bool
+	}{
+		{at.Add(71 * time.Hour), true}, {at.Add(71*time.Hour + 1), false},
+		{at.Add(-24 * time.Hour), true}, {at.Add(-24*time.Hour - 1), false},
+	} {
+		got := Stage([][]byte{message(failure(1), success(1))}, verdict.Defaults(), c.now)
+		facts, _ := unpack(t, got.Rows)
+		if c.staged && (len(facts) != 2 || got.Untimely != 0 || len(got.Unreadable) != 0) || !c.staged && (len(got.Rows)+len(got.Marks) != 0 || got.Untimely != 1 || len(got.Unreadable) != 1 || got.Unreadable[0].Records != 1) {
+			t.Errorf("at %s: %+v", c.now, got)
+		}
+	}
+}
+
+// TestStageNeedsWhatIsKept checks that a record whose meaning is in a credential is not
+// staged with a cause that what is kept does not show.
+func TestStageNeedsWhatIsKept(t *testing.T) {
+	for text, staged := range map[string]bool{"the token is expired": true, "password: token is expired": false} {
+		r := record("deviceUpdate", fmt.Sprintf(`"resultDescription":%q`, text), `{"deviceId":"dev-1"}`)
+		got := Stage([][]byte{message(r)}, verdict.Defaults(), stageTime)
+		if len(got.Refused) != len(got.Rows) || len(got.Rows)+len(got.Unreadable) != 1 || (len(got.Rows) == 1) != staged {
+			t.Errorf("%s: %+v", text, got)
+		}
+	}
+}
+
+// TestStageBounds checks that rows fit into an entity, whatever a message of a megabyte
+// holds, and that no record is lost.
+func TestStageBounds(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 1))
+	noise := func(n int) string { // that cannot be deflated
+		b := make([]byte, n/2)
+		for i := range b {
+			b[i] = byte(r.Uint32())
+		}
+		return hex.EncodeToString(b)
+	}
+	large := func(i, n int) string {
+		return strings.Replace(failure(i), `"level"`, `"x":"`+noise(n)+`","level"`, 1)
+	}
+	for name, records := range map[string][]string{
+		"two of 400 KB":    {large(1, 400_000), large(2, 400_000)},
+		"one of 500 KB":    {large(1, 500_000)},
+		"fifty of 60 KB":   largeRecords(large),
+		"many connections": manyConnections(),
+	} {
+		got := Stage([][]byte{message(records...)}, verdict.Defaults(), stageTime)
+		if facts, _ := unpack(t, got.Rows); len(facts) != len(records) || len(got.Unreadable) != 0 {
+			t.Errorf("%s: %d of %d records in %d rows, unreadable %d", name, len(facts), len(records), len(got.Rows), len(got.Unreadable))
+		}
+	}
+	tooLarge := large(1, 600_000)
+	got := Stage([][]byte{message(tooLarge, failure(2))}, verdict.Defaults(), stageTime)
+	if facts, _ := unpack(t, got.Rows); len(facts) != 1 || len(got.Unreadable) != 1 || string(got.Unreadable[0].Raw) != tooLarge {
+		t.Errorf("a record of 600 KB: %d staged, %d unreadable", len(facts), len(got.Unreadable))
+	}
+}
+
+// largeRecords are more records than a row has room for.
+func largeRecords(large func(i, n int) string) (records []string) {
+	for i := range 50 {
+		records = append(records, large(i, 60_000))
+	}
+	return records
+}
+
+// manyConnections are more connections than a message has room for.
+func manyConnections() (records []string) {
+	for i := range 20_000 {
+		records = append(records, success(i))
+	}
+	return records
+}
+
+// TestStageAnySplit checks that the same records give the same facts, however they are
+// put into messages, and that a message gives the same rows in any batch.
+func TestStageAnySplit(t *testing.T) {
+	r := rand.New(rand.NewPCG(2, 2))
+	var records []string
+	for i := range 60 {
+		one := []string{failure(i % 20), success(i % 30), record("deviceConnect", `"resultType":"401003"`, fmt.Sprintf(`{"deviceId":"dev-%d","authType":"sas"}`, i))}[i%3]
+		records = append(records, strings.Replace(one, "10:00:00", fmt.Sprintf("10:%02d:00", r.IntN(40)), 1))
+	}
+	want, _ := unpack(t, Stage([][]byte{message(records...)}, verdict.Defaults(), stageTime).Rows)
+	for range 50 {
+		r.Shuffle(len(records), func(i, j int) { records[i], records[j] = records[j], records[i] })
+		var messages [][]byte
+		alone := map[string]bool{}
+		for rest := records; len(rest) > 0; {
+			n := 1 + r.IntN(len(rest))
+			m := message(rest[:n]...)
+			messages = append(messages, m, m)
+			rest = rest[n:]
+			for _, row := range Stage([][]byte{m}, verdict.Defaults(), stageTime).Rows {
+				alone[fmt.Sprint(row.Place, row.Key)] = true
+			}
+		}
+		facts := map[verdict.Fact]bool{}
+		for _, row := range Stage(messages, verdict.Defaults(), stageTime.Add(time.Hour)).Rows {
+			if !alone[fmt.Sprint(row.Place, row.Key)] {
+				t.Errorf("row %s of %v is not one of its message", row.Key, row.Place)
+			}
+			of, err := row.Facts()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range of {
+				facts[f] = true
+			}
+		}
+		if len(facts) != len(want) {
+			t.Fatalf("%d facts, want %d", len(facts), len(want))
+		}
+		for f := range want {
+			if !facts[f] {
+				t.Fatalf("%+v is missing", f)
+			}
+		}
+	}
+}
+
+// FuzzStage checks that each record of any message is staged, counted or unreadable, and
+// that rows can be read again.
+func FuzzStage(f *testing.F) {
+	for _, name := range caseFiles(f) {
+		_, messages := readCase(f, name)
+		for _, m := range messages {
+			f.Add(m)
+		}
+	}
+	f.Add(message(failure(1), success(2)))
+	f.Fuzz(func(t *testing.T, m []byte) {
+		got := Stage([][]byte{m, m}, verdict.Defaults(), stageTime)
+		_, raw := unpack(t, got.Rows[:len(got.Rows)/2])
+		if got.Expiries+len(got.Refused) > 0 && len(raw) == 0 || len(got.Rows) > 0 && len(got.Marks) == 0 {
+			t.Errorf("%d records, %d marks of %+v", len(raw), len(got.Marks), got)
+		}
+		events := Relay([][]byte{m})
+		staged, unreadable := 2*len(events.Events), 0
+		for _, u := range got.Unreadable {
+			unreadable += u.Records
+		}
+		n := got.Expiries
+		for _, of := range got.Refused {
+			n += of
+		}
+		before := 0
+		for _, u := range events.Unreadable {
+			before += 2 * u.Records
+		}
+		if have, want := n+unreadable+got.Repeated, staged+before+2*events.Repeated; have != want {
+			t.Errorf("%d records of failed connections are accounted for, and %d by the relay", have, want)
+		}
+	})
+}

@@ -1,0 +1,160 @@
+package table
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
+	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
+	"github.com/go-json-experiment/json"
+
+	"hubwatch/handlers/alert"
+)
+
+// correctedReason is the reason for closing an alert of which nothing is left.
+const correctedReason = "corrected by late records"
+
+// settleTally records an occurrence that is a version of a tally, and tells its outcome.
+func (a *Alerts) settleTally(o occurrence) {
+	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
+	defer cancel()
+	outcome, err := a.tally(ctx, o)
+	if errors.Is(err, errRejected) {
+		o.tell(alert.Recorded{Outcome: alert.Rejected, Err: err}, nil)
+		return
+	}
+	o.tell(alert.Recorded{Outcome: outcome}, err)
+}
+
+// tally records one version of a tally. The row of evidence says which version counts. It
+// and the alert's row change in one transaction, on condition that both are as they were
+// read. So the alert counts the newest version of each tally once, in whatever order and
+// however often the versions come. A tally of nothing leaves its evidence, so that an older
+// version that comes later does not count.
+func (a *Alerts) tally(ctx context.Context, o occurrence) (alert.Outcome, error) {
+	partition := o.row.PartitionKey
+	taken := 0
+	for attempt := 0; ; attempt++ {
+		old, evidenceTag, err := a.readTally(ctx, partition, o.key)
+		if err != nil {
+			return 0, err
+		}
+		if evidenceTag != "" && old.Seq >= o.tally.Seq {
+			return alert.Known, nil
+		}
+		row, tag, err := a.read(ctx, partition, o.id)
+		if err != nil {
+			return 0, err
+		}
+		t, outcome, err := a.tallied(ctx, o, old.Count, row, tag, taken)
+		if err != nil {
+			return 0, err
+		}
+		evidence := aztables.TransactionAction{ActionType: aztables.TransactionTypeAdd, Entity: o.evidence}
+		if evidenceTag != "" {
+			evidence.ActionType, evidence.IfMatch = aztables.TransactionTypeUpdateReplace, &evidenceTag
+		}
+		t.add(place{nil, evidenceRange}, evidence)
+		if err := a.limiter.wait(ctx, partition, len(t.actions)); err != nil {
+			return 0, fmt.Errorf("table %q: more than a partition takes: %w", a.table.name, err)
+		}
+		if err = a.table.submit(ctx, t.actions...); err == nil {
+			a.seen.add(o.id)
+			return outcome, nil
+		}
+		index, conflict := a.table.conflict(err)
+		if !conflict && !a.table.missing(ctx, err) {
+			return 0, a.table.explain("write", err)
+		}
+		if conflict && index < len(t.about) && t.about[index].of == historyRange {
+			taken++
+			continue
+		}
+		if err := pause(ctx, attempt); err != nil {
+			return 0, fmt.Errorf("table %q: %s is being written by others: %w", a.table.name, partition, err)
+		}
+	}
+}
+
+// readTally reads the row of evidence of a tally. It has no ETag if there is none.
+func (a *Alerts) readTally(ctx context.Context, partition, row string) (evidence, azcore.ETag, error) {
+	response, err := a.table.client.GetEntity(ctx, partition, row, nil)
+	switch {
+	case hasCode(err, aztables.ResourceNotFound), a.table.missing(ctx, err):
+		return evidence{}, "", nil
+	case err != nil:
+		return evidence{}, "", a.table.explain("read", err)
+	}
+	var e evidence
+	if err := decode(response.Value, &e); err != nil {
+		return evidence{}, "", fmt.Errorf("table %q: read: %w", a.table.name, err)
+	}
+	return e, response.ETag, nil
+}
+
+// tallied returns what a transaction does to the alert of a tally whose number was before
+// and is that of o: to its row, which is as it was read, to the summary and to the history.
+func (a *Alerts) tallied(ctx context.Context, o occurrence, before int32, row Row, tag azcore.ETag, taken int) (t transaction, outcome alert.Outcome, err error) {
+	delta := o.tally.Count - before
+	after, outcome := row, alert.Counted
+	head := aztables.TransactionAction{ActionType: aztables.TransactionTypeUpdateMerge, IfMatch: to.Ptr(tag)}
+	var was *Row
+	changed := false // by hubwatch, which is a row of history
+	switch {
+	case tag == "" && o.tally.Count == 0, tag != "" && delta == 0:
+		return t, alert.Known, nil
+	case tag == "":
+		after, outcome = o.row, alert.New
+		after.Occurrences = o.tally.Count
+		head = aztables.TransactionAction{ActionType: aztables.TransactionTypeAdd}
+	case delta > 0:
+		was = &row
+		if changed = row.reopens(o.row); changed {
+			outcome = alert.Reopened
+		}
+		after = row.add(o.row)
+		after.Occurrences = row.Occurrences + delta
+	default:
+		was = &row
+		after.Occurrences, after.Corrected = max(row.Occurrences+delta, 0), true
+		// What a person has decided stays.
+		if changed = after.Occurrences == 0 && row.status() == alert.Active && (row.Changes == 0 || row.StatusBy == byHandler); changed {
+			after.Status, after.Changes = string(alert.Resolved), after.Changes+1
+			after.StatusBy, after.StatusByObjectId, after.StatusReason = byHandler, "", correctedReason
+		}
+	}
+	var entry []byte
+	if changed {
+		after.Changes += int32(taken) // #nosec G115 -- few
+		after.StatusTimeUtc = edmTime(a.now())
+		if entry, err = json.Marshal(history{
+			key: key{row.PartitionKey, historyKey(o.id, int(after.Changes))}, SystemAlertId: o.id, TimeUtc: after.StatusTimeUtc, TimeType: edmDateTime,
+			FromStatus: string(row.status()), ToStatus: string(after.status()), Reason: after.StatusReason, By: after.StatusBy,
+			Via: viaHandler, EventId: o.event,
+		}); err != nil {
+			return t, 0, fmt.Errorf("alert %s: %w: %w", o.id, errRejected, err)
+		}
+	}
+	if head.Entity, err = after.entity(); err != nil {
+		return t, 0, fmt.Errorf("alert %s: %w: %w", o.id, errRejected, err)
+	}
+	t.add(place{nil, alertRange}, head)
+	if was == nil || changed {
+		c := commit{Alerts: a, partition: o.row.PartitionKey}
+		if err := c.readSummary(ctx); err != nil {
+			return t, 0, err
+		}
+		c.summary.move(was, &after)
+		action, err := c.summary.action()
+		if err != nil {
+			return t, 0, fmt.Errorf("summary of %s: %w", c.partition, err)
+		}
+		t.add(place{nil, summaryKey}, action)
+	}
+	if changed {
+		t.add(place{nil, historyRange}, aztables.TransactionAction{ActionType: aztables.TransactionTypeAdd, Entity: entry})
+	}
+	return t, outcome, nil
+}

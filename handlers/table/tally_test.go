@@ -1,0 +1,245 @@
+package table
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hubwatch/handlers/alert"
+	"hubwatch/handlers/local/azurite"
+)
+
+// versioned returns one version of a tally of the alert of these tests. Each version comes in
+// an event of its own.
+func versioned(item string, seq, n int) alert.Occurrence {
+	o := occurred("contoso-hub", fmt.Sprint(item, "-", seq), noon)
+	o.Tally = alert.Tally{Item: item, N: n, Seq: seq}
+	return o
+}
+
+// TestTally records versions step by step, and checks what each does to the alert.
+func TestTally(t *testing.T) {
+	type state struct {
+		occurrences int
+		status      alert.Status
+		changes     int
+	}
+	person := func(status alert.Status) func(*testing.T, *Alerts) {
+		return func(t *testing.T, s *Alerts) {
+			t.Helper()
+			c := alert.Change{Status: status, Reason: "seen", By: alert.Person{Name: "alice@contoso.example"}}
+			if _, err := s.Change(t.Context(), refOf(versioned("a", 1, 1)), c); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	typed := func(t *testing.T, s *Alerts) {
+		merge(t, s, versioned("a", 1, 1), map[string]any{"Status": "under review"})
+	}
+	deleted := func(t *testing.T, s *Alerts) {
+		t.Helper()
+		o := versioned("a", 1, 1)
+		if _, err := s.table.client.DeleteEntity(t.Context(), partitionKey(o), alertKey(o.ID), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	type step struct {
+		before func(*testing.T, *Alerts)
+		record alert.Occurrence
+		want   alert.Outcome
+		then   state // zero if there is no alert
+	}
+	for name, steps := range map[string][]step{
+		"to and fro": {
+			{nil, versioned("a", 1, 3), alert.New, state{3, alert.Active, 0}},
+			{nil, versioned("a", 1, 3), alert.Known, state{3, alert.Active, 0}},
+			{nil, versioned("a", 3, 5), alert.Counted, state{5, alert.Active, 0}},
+			{nil, versioned("a", 2, 4), alert.Known, state{5, alert.Active, 0}},
+			{nil, versioned("b", 1, 1), alert.Counted, state{6, alert.Active, 0}},
+			{nil, versioned("a", 4, 1), alert.Counted, state{2, alert.Active, 0}},
+			{nil, versioned("a", 5, 1), alert.Known, state{2, alert.Active, 0}},
+			{nil, versioned("a", 4, 7), alert.Known, state{2, alert.Active, 0}},
+			{nil, versioned("b", 2, 0), alert.Counted, state{1, alert.Active, 0}},
+			{nil, versioned("a", 6, 0), alert.Counted, state{0, alert.Resolved, 1}},
+			{nil, versioned("b", 3, 2), alert.Reopened, state{2, alert.Active, 2}},
+			{nil, versioned("b", 4, 0), alert.Counted, state{0, alert.Resolved, 3}},
+		},
+		"taken back before it came": {
+			{nil, versioned("a", 2, 0), alert.Known, state{}},
+			{nil, versioned("a", 1, 3), alert.Known, state{}},
+			{nil, versioned("a", 3, 2), alert.New, state{2, alert.Active, 0}},
+		},
+		"what a person decided stays": {
+			{nil, versioned("a", 1, 1), alert.New, state{1, alert.Active, 0}},
+			{person(alert.InProgress), versioned("a", 2, 0), alert.Counted, state{0, alert.InProgress, 1}},
+			{nil, versioned("a", 3, 1), alert.Counted, state{1, alert.InProgress, 1}},
+			{person(alert.Active), versioned("a", 4, 0), alert.Counted, state{0, alert.Active, 2}},
+			{person(alert.Resolved), versioned("a", 5, 0), alert.Known, state{0, alert.Resolved, 3}},
+			{nil, versioned("a", 6, 4), alert.Reopened, state{4, alert.Active, 4}},
+		},
+		"by hand: a typed status stays": {
+			{nil, versioned("a", 1, 1), alert.New, state{1, alert.Active, 0}},
+			{typed, versioned("a", 2, 0), alert.Counted, state{0, "under review", 0}},
+		},
+		"by hand: the alert was deleted": {
+			{nil, versioned("a", 1, 1), alert.New, state{1, alert.Active, 0}},
+			{nil, versioned("a", 2, 0), alert.Counted, state{0, alert.Resolved, 1}},
+			{deleted, versioned("b", 1, 1), alert.New, state{1, alert.Active, 0}},
+			{nil, versioned("b", 2, 0), alert.Counted, state{0, alert.Resolved, 2}},
+		},
+		"less of a closed alert does not open it": {
+			{nil, versioned("a", 1, 4), alert.New, state{4, alert.Active, 0}},
+			{person(alert.Resolved), versioned("a", 2, 1), alert.Counted, state{1, alert.Resolved, 1}},
+			{nil, versioned("a", 3, 0), alert.Counted, state{0, alert.Resolved, 1}},
+		},
+		"beside an event that counts once": {
+			{nil, occurred("contoso-hub", "plain", noon), alert.New, state{1, alert.Active, 0}},
+			{nil, versioned("plain", 1, 2), alert.Counted, state{3, alert.Active, 0}},
+			{nil, versioned("plain", 2, 0), alert.Counted, state{1, alert.Active, 0}},
+			{nil, occurred("contoso-hub", "plain-2", noon), alert.Counted, state{2, alert.Active, 0}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			byHand := strings.HasPrefix(name, "by hand")
+			s := open(t, emulator(t).ConnectionString())
+			for i, step := range steps {
+				if step.before != nil {
+					step.before(t, s)
+				}
+				got := put(t, s, step.record)[0]
+				all := list(t, s, alert.Query{})
+				var then state
+				if len(all) > 0 {
+					then = state{all[0].Occurrences, all[0].Status, all[0].Changes}
+				}
+				if got != step.want || then != step.then {
+					t.Errorf("step %d: %s and %+v, want %s and %+v", i, got, then, step.want, step.then)
+				}
+				if len(all) > 0 && all[0].Status == alert.Resolved && all[0].Occurrences == 0 && all[0].StatusBy.Name == byHandler && all[0].StatusReason != correctedReason {
+					t.Errorf("step %d: resolved since %q", i, all[0].StatusReason)
+				}
+				history, err := s.History(t.Context(), refOf(step.record))
+				if err != nil || len(history) != then.changes && !byHand {
+					t.Errorf("step %d: %d rows of history, want %d, %v", i, len(history), then.changes, err)
+				}
+			}
+			if !byHand { // the summary does not know what people do in the table itself
+				summariesAreExact(t, s)
+			}
+		})
+	}
+}
+
+// TestTallyIsRefused checks that what is not a version is rejected.
+func TestTallyIsRefused(t *testing.T) {
+	s := open(t, emulator(t).ConnectionString())
+	recorded, err := s.Record(t.Context(), versioned("a", 0, 1), versioned("a", 1, -1))
+	if err != nil || recorded[0].Outcome != alert.Rejected || recorded[1].Outcome != alert.Rejected || !errors.Is(recorded[1].Err, errRejected) {
+		t.Errorf("%v, %v", recorded, err)
+	}
+}
+
+// TestTalliesInAnyOrder records versions of several tallies, beside events that count once,
+// in any order and repeatedly, in two instances whose requests and answers get lost. In the
+// end the alert counts the newest version of each.
+func TestTalliesInAnyOrder(t *testing.T) {
+	for seed := range uint64(4) {
+		r := rand.New(rand.NewPCG(seed, 6))
+		want, newest := 0, map[string]alert.Tally{}
+		var all []alert.Occurrence
+		for i := range 5 {
+			item := fmt.Sprint("item-", i)
+			for seq := 1; seq <= 1+r.IntN(5); seq++ {
+				o := versioned(item, seq, r.IntN(4))
+				newest[item] = alert.Tally{N: o.Tally.N, Seq: seq}
+				all = append(all, o, o)
+			}
+			want += newest[item].N
+		}
+		if seed%2 == 0 {
+			for i := range 5 {
+				all = append(all, occurred("contoso-hub", fmt.Sprint("plain-", i), noon), occurred("contoso-hub", fmt.Sprint("plain-", i), noon))
+				want++
+			}
+		}
+		r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+		uri, _ := through(t, func(n int, _ *http.Request) azurite.Fault {
+			switch {
+			case n%9 == 0:
+				return azurite.Lose
+			case n%13 == 0:
+				return azurite.LoseBroken
+			}
+			return azurite.Pass
+		})
+		s := open(t, uri)
+		instances := []*Alerts{s, again(t, s, uri)}
+		var wait sync.WaitGroup
+		for i, part := range [][]alert.Occurrence{all[:len(all)/2], all[len(all)/2:]} {
+			wait.Go(func() {
+				for len(part) > 0 {
+					n := 1 + len(part)/3
+					for {
+						if _, err := instances[i].Record(t.Context(), part[:n]...); err == nil || t.Context().Err() != nil {
+							break
+						}
+					}
+					part = part[n:]
+				}
+			})
+		}
+		wait.Wait()
+		got := list(t, s, alert.Query{})
+		if len(got) > 1 || len(got) == 1 && got[0].Occurrences != want || len(got) == 0 && want != 0 {
+			t.Errorf("seed %d: %d alerts, want one with %d occurrences: %+v", seed, len(got), want, got)
+		}
+		summariesAreExact(t, s)
+		if len(got) == 0 {
+			continue
+		}
+		_, evidence := find(t, s, got[0].Ref())
+		have := map[string]alert.Tally{}
+		for _, e := range evidence {
+			for item := range newest {
+				if e.Tally.Seq > 0 && e.EventID == fmt.Sprint(item, "-", e.Tally.Seq) {
+					have[item] = e.Tally
+				}
+			}
+		}
+		if diff := cmp.Diff(newest, have); diff != "" {
+			t.Errorf("seed %d: evidence (-newest +have):\n%s", seed, diff)
+		}
+	}
+}
+
+// TestTallyStalls stalls an instance before it writes, while another one records a newer
+// version. The newer one stays, also where there is no alert whose row would tell.
+func TestTallyStalls(t *testing.T) {
+	for name, c := range map[string]struct{ first, stalled, newer alert.Occurrence }{
+		"without an alert": {versioned("a", 1, 0), versioned("a", 2, 0), versioned("a", 3, 0)},
+		"the same number":  {versioned("a", 1, 2), versioned("a", 2, 2), versioned("a", 3, 2)},
+		"with an alert":    {versioned("a", 1, 2), versioned("a", 2, 5), versioned("a", 3, 1)},
+	} {
+		direct := open(t, emulator(t).ConnectionString())
+		put(t, direct, c.first)
+		once := false
+		uri, _ := through(t, func(_ int, r *http.Request) azurite.Fault {
+			if strings.HasSuffix(r.URL.Path, "$batch") && !once {
+				once = true
+				put(t, direct, c.newer)
+			}
+			return azurite.Pass
+		})
+		got := put(t, again(t, direct, uri), c.stalled)[0]
+		e, _, err := direct.readTally(t.Context(), partitionKey(c.newer), evidenceKey(c.newer))
+		if got != alert.Known || err != nil || !once || int(e.Seq) != c.newer.Tally.Seq || int(e.Count) != c.newer.Tally.N {
+			t.Errorf("%s: %s, and the evidence has version %d with %d, %v", name, got, e.Seq, e.Count, err)
+		}
+	}
+}

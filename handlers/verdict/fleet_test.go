@@ -1,0 +1,323 @@
+package verdict
+
+import (
+	"cmp"
+	"context"
+	"iter"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"hubwatch/handlers/connection"
+)
+
+// memory is a store that counts what a table service would bill: a request for each
+// transaction, for each page of a thousand rows, and for each row that is read or written
+// alone.
+type memory struct {
+	requests int
+	etag     int
+	staged   map[Place]map[string]Staged
+	marks    map[Mark]ETag
+	rows     map[Place]stored
+	told     map[alerted]Version
+	notices  int
+}
+
+func newMemory() *memory {
+	return &memory{staged: map[Place]map[string]Staged{}, marks: map[Mark]ETag{}, rows: map[Place]stored{}, told: map[alerted]Version{}}
+}
+
+func (m *memory) version() ETag {
+	m.etag++
+	return ETag(strconv.Itoa(m.etag))
+}
+
+func (m *memory) Stage(_ context.Context, rows []Staged) error {
+	places := map[Place]int{}
+	for _, row := range rows {
+		if m.staged[row.Place] == nil {
+			m.staged[row.Place] = map[string]Staged{}
+		}
+		m.staged[row.Place][row.Key] = row
+		places[row.Place]++
+	}
+	for _, n := range places {
+		m.requests += 1 + n/100
+	}
+	return nil
+}
+
+func (m *memory) Mark(_ context.Context, marks []Mark) error {
+	m.requests += (len(marks) + 99) / 100
+	for _, mark := range marks {
+		m.marks[mark] = m.version()
+	}
+	return nil
+}
+
+func (m *memory) Open(context.Context) iter.Seq2[Mark, error] {
+	m.requests += 1 + len(m.marks)/1000
+	all := slices.SortedFunc(maps.Keys(m.marks), compareMarks)
+	return func(yield func(Mark, error) bool) {
+		for _, mark := range all {
+			if !yield(mark, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (m *memory) Marked(_ context.Context, place Place, level Level) (marked []Marked, err error) {
+	m.requests++
+	for l := Open; l <= level; l++ {
+		mark := Mark{place, l}
+		if etag, ok := m.marks[mark]; ok {
+			marked = append(marked, Marked{mark, etag})
+		}
+	}
+	return marked, nil
+}
+
+func (m *memory) Row(_ context.Context, place Place) (Row, ETag, error) {
+	m.requests++
+	return m.rows[place].Row, m.rows[place].etag, nil
+}
+
+func (m *memory) Staged(_ context.Context, place Place, _ bool) iter.Seq2[Staged, error] {
+	m.requests += 1 + len(m.staged[place])/1000
+	return func(yield func(Staged, error) bool) {
+		for _, row := range m.staged[place] {
+			if !yield(row, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (m *memory) Put(_ context.Context, row Row, etag ETag) (ETag, error) {
+	m.requests++
+	if m.rows[row.Place].etag != etag {
+		return "", ErrConflict
+	}
+	m.rows[row.Place] = stored{row, m.version()}
+	return m.rows[row.Place].etag, nil
+}
+
+func (m *memory) Unmark(_ context.Context, mark Marked) error {
+	m.requests++
+	if m.marks[mark.Mark] != mark.ETag {
+		return ErrConflict
+	}
+	delete(m.marks, mark.Mark)
+	return nil
+}
+
+func (m *memory) Publish(_ context.Context, notices []Notice) error {
+	for _, n := range notices {
+		m.notices++
+		if at := (alerted{n.Place, n.Item}); n.Seq > m.told[at].Seq {
+			m.told[at] = n.Version
+		}
+	}
+	return nil
+}
+
+// day is the seconds of a day.
+const day = 86_400
+
+// logged is a record and where and when it was logged.
+type logged struct {
+	hub string
+	Fact
+}
+
+// aDay returns the log of a day of healthy devices, and their renewals. Half of them use an
+// SDK that lets the token expire and connects again (.NET, Java: an hour and the ten minutes
+// of the hub), the others one that connects again before (Node.js, Python). The log goes on
+// for three hours, since the end of a session can tell that there was one.
+func aDay(r *rand.Rand, devices int) (log []logged, renewals int) {
+	const end = day + 3*3600
+	for d := range devices {
+		hub, key := "contoso-hub-"+strconv.Itoa(d%2), connection.DeviceKey{0: 1, 12: byte(d >> 16), 13: byte(d >> 8), 14: byte(d)}
+		address := connection.AddressKey(1 + d)
+		lets := d%4 < 2
+		life := int64(3600)
+		if lets {
+			life = 4200
+		}
+		for at := r.Int64N(life); at < end; at += life + r.Int64N(60) {
+			if lets {
+				log = append(log, logged{hub, Fact{Device: key, Second: at, Address: address, Sign: connection.Expiry, Record: r.Uint64()}})
+			}
+			log = append(log, logged{hub, Fact{Device: key, Second: at + 1 + r.Int64N(8), Address: address, Sign: connection.Connect}})
+			renewals++
+		}
+	}
+	return log, renewals
+}
+
+// attacks returns what happens to twenty other devices.
+func attacks(r *rand.Rand) (log []logged) {
+	for i := range 20 {
+		at := r.Int64N(day - 7200)
+		f := Fact{Device: connection.DeviceKey{0: 2, 15: byte(i)}, Second: at, Address: 1, Sign: connection.Expiry, Record: r.Uint64()}
+		hub := "contoso-hub-" + strconv.Itoa(i%2)
+		switch i % 4 {
+		case 0: // nobody comes back
+		case 1: // somebody else comes back first
+			log = append(log, logged{hub, Fact{Device: f.Device, Second: at + 5, Address: 2, Sign: connection.Connect}}, logged{hub, Fact{Device: f.Device, Second: at + 60, Address: 1, Sign: connection.Connect}})
+		case 2: // an old token is offered
+			f.Sign, f.Cause = connection.Refused, connection.TokenExpired
+		case 3: // a wrong one
+			f.Sign, f.Cause = connection.Refused, connection.TokenInvalid
+		}
+		log = append(log, logged{hub, f})
+	}
+	return log
+}
+
+// arrival is a message and when it comes.
+type arrival struct {
+	at   int64
+	hub  string
+	rows []Entry
+}
+
+// messages puts a log into messages of up to a hundred records of a hub, which come 30
+// seconds to five minutes late, one in two hundred up to an hour, and one in a hundred twice.
+// Records are lost with a probability.
+func messages(r *rand.Rand, log []logged, lost float64) (all []arrival) {
+	slices.SortStableFunc(log, func(a, b logged) int { return cmp.Compare(a.Second, b.Second) })
+	filling := map[string]*arrival{}
+	flush := func(m *arrival, now int64) {
+		m.at = now + 30 + r.Int64N(270)
+		if r.IntN(200) == 0 {
+			m.at += 1800 + r.Int64N(1800)
+		}
+		all = append(all, *m)
+		if r.IntN(100) == 0 {
+			again := *m
+			again.at += r.Int64N(600)
+			all = append(all, again)
+		}
+		delete(filling, m.hub)
+	}
+	for _, l := range log {
+		if r.Float64() < lost {
+			continue
+		}
+		m := filling[l.hub]
+		if m != nil && l.Second-m.at > 60 {
+			flush(m, l.Second)
+			m = nil
+		}
+		if m == nil {
+			m = &arrival{at: l.Second, hub: l.hub}
+			filling[l.hub] = m
+		}
+		if m.rows = append(m.rows, entry(l.Fact)); len(m.rows) == 100 {
+			flush(m, l.Second)
+		}
+	}
+	for _, m := range filling {
+		flush(m, m.at+60)
+	}
+	slices.SortStableFunc(all, func(a, b arrival) int { return cmp.Compare(a.at, b.at) })
+	return all
+}
+
+// watch stages messages, eight at once at most, and judges each minute until nothing is
+// marked.
+func watch(t *testing.T, s Settings, all []arrival) *memory {
+	t.Helper()
+	m := newMemory()
+	var now time.Time
+	stager := Stager{Settings: s, Store: m, Now: func() time.Time { return now }}
+	judge := Judge{Settings: s, Store: m, Publisher: m}
+	for at := int64(0); len(all) > 0 || len(m.marks) > 0; at += 60 {
+		now = time.Unix(at, 0).UTC()
+		for len(all) > 0 && all[0].at <= at {
+			var rows []Staged
+			marks := map[Mark]bool{}
+			n := 0
+			for n < 8 && n < len(all) && all[n].at <= at {
+				places := map[Place][]Entry{}
+				for _, e := range all[n].rows {
+					place := Place{all[n].hub, bucketOf(e.Second)}
+					places[place] = append(places[place], e)
+					s.Marks(marks, place.Hub, e.Fact)
+				}
+				for place, entries := range places {
+					rows = append(rows, Pack(place, entries)...)
+				}
+				n++
+			}
+			all = all[n:]
+			if err := stager.Stage(t.Context(), rows, slices.SortedFunc(maps.Keys(marks), compareMarks)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := judge.Run(t.Context(), now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return m
+}
+
+// TestHealthyFleetIsSilent lets ten thousand healthy devices renew their tokens for a day,
+// with twenty attacks among them: twenty alerts and no others, also in the end of
+// those that were told too early. If one record in a thousand is lost, there are two
+// others at most.
+func TestHealthyFleetIsSilent(t *testing.T) {
+	s := Defaults()
+	s.SameNetwork = true
+	for _, lost := range []float64{0, 0.001} {
+		r := rand.New(rand.NewPCG(1, 7))
+		log, renewals := aDay(r, 10_000/slowdown)
+		m := watch(t, s, append(messages(r, log, lost), messages(r, attacks(r), 0)...))
+		attacked, others := map[connection.DeviceKey]bool{}, 0
+		for at, v := range m.told {
+			switch {
+			case v.N == 0 || at.Bucket > bucketOf(day-1): // the log ends before the verdict on later ones
+			case at.Device[0] == 2:
+				attacked[at.Device] = true
+			default:
+				others++
+			}
+		}
+		each := float64(m.requests) / float64(renewals)
+		t.Logf("%.1f %% lost: %d renewals, %d attacked, %d others, %d notices, %.4f requests a renewal", 100*lost, renewals, len(attacked), others, m.notices, each)
+		if most := map[bool]int{true: 2}[lost > 0]; len(attacked) != 20 || others > most {
+			t.Errorf("%.1f %% lost: alerts of %d attacked devices and %d others, want 20 and at most %d", 100*lost, len(attacked), others, most)
+		}
+		if slowdown == 1 && each > 0.1 {
+			t.Errorf("%.4f requests a renewal, want at most 0.1", each)
+		}
+	}
+}
+
+// TestStormIsOneItem lets five thousand devices be refused at once: one item of the hub and
+// no others, whatever was told while the records came. One device with another cause is
+// told by itself.
+func TestStormIsOneItem(t *testing.T) {
+	r := rand.New(rand.NewPCG(2, 7))
+	var log []logged
+	for d := range 5000 {
+		log = append(log, logged{"contoso-hub", Fact{Device: connection.DeviceKey{0: 1, 13: byte(d >> 8), 14: byte(d)}, Second: 6000 + r.Int64N(60), Sign: connection.Refused, Cause: connection.CertificateExpired, Record: uint64(d)}})
+	}
+	other := Fact{Device: device(1), Second: 6030, Sign: connection.Refused, Cause: connection.TokenInvalid, Record: 9999}
+	m := watch(t, Defaults(), messages(r, append(log, logged{"contoso-hub", other}), 0))
+	have := map[Item]int{}
+	for at, v := range m.told {
+		if v.N > 0 {
+			have[at.Item] = v.N
+		}
+	}
+	if want := map[Item]int{{Cause: Cause(connection.CertificateExpired)}: 5000, itemOf(other): 1}; !maps.Equal(have, want) {
+		t.Errorf("have %d items, want one storm of 5000 and one device: %.500v", len(have), have)
+	}
+}

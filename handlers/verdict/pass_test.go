@@ -1,0 +1,191 @@
+package verdict
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"hubwatch/handlers/connection"
+)
+
+// quiet returns a world without faults and its only worker, whose clock is right.
+func quiet(s Settings) (*world, *worker) {
+	w := newWorld(1)
+	w.faults = 0
+	w.addWorker(s)
+	w.workers[0].ahead = 0
+	return w, w.workers[0]
+}
+
+// do runs one task to its end.
+func (w *world) do(t testing.TB, task func(*worker) error) error {
+	t.Helper()
+	var result error
+	once := true
+	w.run(func(k *worker) (func() error, func(error)) {
+		if !once {
+			return nil, nil
+		}
+		once = false
+		return func() error { return task(k) }, func(err error) { result = err }
+	})
+	return result
+}
+
+// TestPass follows one bucket through its levels: what is derived, published and left.
+func TestPass(t *testing.T) {
+	s := Defaults()
+	s.SameNetwork = true
+	w, _ := quiet(s)
+	facts := []Fact{
+		{Device: device(1), Second: 60, Sign: connection.Refused, Cause: connection.TokenInvalid, Record: 1},
+		{Device: device(1), Second: 50, Sign: connection.Refused, Cause: connection.TokenInvalid, Record: 2},
+		{Device: device(2), Second: 60, Sign: connection.Expiry, Address: 1, Record: 3},
+		{Device: device(2), Second: 70, Sign: connection.Connect, Address: 2},
+		{Device: device(3), Second: 60, Sign: connection.Expiry, Record: 4},
+		{Device: device(4), Second: 60, Sign: connection.Expiry, Record: 5},
+		{Device: device(4), Second: 61, Sign: connection.Connect},
+	}
+	var d delivery
+	for _, f := range facts {
+		d.entries = append(d.entries, entry(f))
+	}
+	at := func(clock string) {
+		now, err := time.Parse(time.DateTime, "1970-01-01 "+clock)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.now = now
+	}
+	pass := func() (p Pass, err error) {
+		err = w.do(t, func(k *worker) (err error) {
+			p, err = k.judge.Run(context.Background(), k.clock())
+			return err
+		})
+		return p, err
+	}
+	at("00:01:30")
+	if err := w.do(t, func(k *worker) error { return k.stage(s, d) }); err != nil {
+		t.Fatal(err)
+	}
+	told := func() (all []string) {
+		for _, n := range w.topic {
+			if text := fmt.Sprintf("%d %s %d", n.Device[15], n.Cause, n.N); !slices.Contains(all, text) {
+				all = append(all, text)
+			}
+		}
+		w.topic = nil
+		return all
+	}
+	for _, c := range []struct {
+		clock string
+		want  []string
+	}{
+		{"00:02:00", []string{"1 token invalid 2"}}, // the other places of the marks have their time later
+		{"00:24:59", nil},
+		{"00:25:00", []string{"2 taken up from elsewhere 1"}},
+		{"01:44:59", nil},
+		{"01:45:00", []string{"3 did not come back 1"}},
+	} {
+		at(c.clock)
+		// The places before the first bucket have been settled for long, and have no items.
+		p, err := pass()
+		if err != nil || !p.Oldest.IsZero() {
+			t.Errorf("%s: %+v, %v", c.clock, p, err)
+		}
+		if diff := gocmp.Diff(c.want, told()); diff != "" || p.Published != len(c.want) {
+			t.Errorf("%s: published %d (-want +got):\n%s", c.clock, p.Published, diff)
+		}
+		if row := w.rows[Place{"contoso-hub", 0}]; row.Published != row.Seq {
+			t.Errorf("%s: row %+v", c.clock, row)
+		}
+	}
+	if row := w.rows[Place{"contoso-hub", 0}]; row.Renewed != 1 || row.Seq != 3 || len(w.marks) != 0 {
+		t.Errorf("in the end: %+v, marks %v", row, w.marks)
+	}
+}
+
+// TestPassKeepsMarks checks that what could not be published keeps its mark, and that the
+// pass says since when.
+func TestPassKeepsMarks(t *testing.T) {
+	s := Defaults()
+	w, k := quiet(s)
+	w.now = Bucket(3).Start()
+	d := delivery{[]Entry{entry(Fact{Device: device(1), Second: 60, Sign: connection.Refused, Cause: connection.TokenInvalid, Record: 1})}}
+	if err := w.do(t, func(k *worker) error { return k.stage(s, d) }); err != nil {
+		t.Fatal(err)
+	}
+	refuse := errors.New("no topic")
+	k.judge.Publisher = publisher(func([]Notice) error { return refuse })
+	var p Pass
+	err := w.do(t, func(k *worker) (err error) {
+		p, err = k.judge.Run(context.Background(), k.clock())
+		return err
+	})
+	want := Pass{Derived: 1, Oldest: Bucket(0).Start()}
+	if !errors.Is(err, refuse) || p != want || len(w.marks) != 1 {
+		t.Errorf("%+v, %v, marks %v", p, err, w.marks)
+	}
+	k.judge.Publisher = k
+	if err := w.do(t, (*worker).pass); err != nil || len(w.topic) == 0 || len(w.marks) != 0 {
+		t.Errorf("afterwards: %v, %d notices, marks %v", err, len(w.topic), w.marks)
+	}
+}
+
+type publisher func([]Notice) error
+
+func (p publisher) Publish(_ context.Context, n []Notice) error { return p(n) }
+
+// TestNotice checks what a notice carries: the earliest five records of its item, and of
+// a storm the devices, cut where they are very many bytes.
+func TestNotice(t *testing.T) {
+	s := Defaults()
+	s.Storm = 300
+	long := func(n int) string { return fmt.Sprintf("dev-%01000d", n) }
+	var entries []Entry
+	for n := range 300 {
+		f := Fact{Device: connection.DeviceKey{14: byte(n >> 8), 15: byte(n), 0: 1}, Second: int64(599 - n), Sign: connection.Refused, Cause: connection.TokenExpired, Record: uint64(n)}
+		entries = append(entries, Entry{f, []byte(fmt.Sprintf(`{"time":"1970-01-01T00:00:00Z","category":"Connections","properties":{"deviceId":%q}}`, long(n)))})
+	}
+	for n := range 7 {
+		f := Fact{Device: device(1), Second: int64(n), Sign: connection.Refused, Cause: connection.TokenInvalid, Record: uint64(1000 - n)}
+		entries = append(entries, entry(f))
+	}
+	w, k := quiet(s)
+	w.now = Bucket(0).Start()
+	var got []Notice
+	k.judge.Publisher = publisher(func(n []Notice) error { got = n; return nil })
+	if err := w.do(t, func(k *worker) error { return k.stage(s, delivery{entries}) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.do(t, (*worker).pass); err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 2 || !got[0].Storm() || got[0].Cause != Cause(connection.TokenExpired) || got[0].N != 300 || got[1].N != 7 || got[1].Device != device(1) {
+		t.Fatalf("%d notices: %+v", len(got), got)
+	}
+	size := 0
+	for _, d := range got[0].Devices {
+		size += len(d)
+	}
+	if n := len(got[0].Devices); n < 200 || n > 299 || size > mostDevices || got[0].Devices[0] != "devices/"+long(0) {
+		t.Errorf("%d devices of %d bytes", n, size)
+	}
+	var records []string
+	for _, e := range entries[300:305] {
+		records = append(records, string(e.Raw))
+	}
+	for n, raw := range got[1].Records {
+		if string(raw) != records[n] {
+			t.Errorf("record %d is %s, want %s", n, raw, records[n])
+		}
+	}
+	if len(got[1].Records) != 5 || len(got[0].Records) != 5 || string(got[0].Records[0]) != string(entries[299].Raw) {
+		t.Errorf("%d and %d records", len(got[0].Records), len(got[1].Records))
+	}
+}

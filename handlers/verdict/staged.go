@@ -1,0 +1,227 @@
+package verdict
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"compress/flate"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"hubwatch/handlers/connection"
+)
+
+// Entry is a record that is staged.
+type Entry struct {
+	Fact
+	// Raw is the record itself without credentials, as JSON. It is nil for Connect, of
+	// which the facts are all that is kept.
+	Raw jsontext.Value
+}
+
+// Staged is a row that holds records of one place, packed. It is only ever inserted. Its
+// key is a hash of what it holds, so a row that is staged again is the same row.
+type Staged struct {
+	Place
+	Key      string // 32 hexadecimal digits
+	Connects []byte // the facts of connections, 22 bytes each
+	Expiries []byte // the facts of expiries, 31 bytes each
+	Refusals []byte // the facts of refused connections, 31 bytes each
+	Records  []byte // the records of Expiries and then of Refusals, deflated; nil if they were not read
+}
+
+const (
+	connectSize = 16 + 2 + 4          // device, second of the bucket, address
+	failureSize = connectSize + 1 + 8 // and the number of the cause, and the beginning of the record's hash
+	// mostPacked is how many bytes a row holds before it is full. An entity has 1 MiB
+	// (https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model).
+	mostPacked = 640 << 10
+)
+
+// MostRecord is how many bytes a record has at most that Pack takes.
+const MostRecord = 512 << 10
+
+// Pack returns the rows that hold entries of one place, in any order. The same
+// entries give the same rows. Raw of each entry has MostRecord bytes at most.
+func Pack(place Place, entries []Entry) []Staged {
+	entries = slices.Clone(entries)
+	slices.SortFunc(entries, func(a, b Entry) int { return a.compare(b.Fact) })
+	entries = slices.CompactFunc(entries, func(a, b Entry) bool { return a.Fact == b.Fact })
+	var rows []Staged
+	for len(entries) > 0 {
+		n, size := 0, 0
+		for n < len(entries) {
+			size += failureSize + binary.MaxVarintLen32 + len(entries[n].Raw)
+			if n > 0 && size > mostPacked {
+				break
+			}
+			n++
+		}
+		rows = append(rows, pack(place, entries[:n]))
+		entries = entries[n:]
+	}
+	return rows
+}
+
+// compare orders facts as rows have them.
+func (f Fact) compare(g Fact) int {
+	return cmp.Or(cmp.Compare(f.Sign, g.Sign), cmp.Compare(f.Second, g.Second), slices.Compare(f.Device[:], g.Device[:]),
+		cmp.Compare(f.Address, g.Address), cmp.Compare(f.Cause, g.Cause), cmp.Compare(f.Record, g.Record))
+}
+
+// deflaters are writers to use again, since each has more than half a megabyte.
+var deflaters = sync.Pool{New: func() any {
+	w, _ := flate.NewWriter(nil, flate.BestSpeed) // an error would say that there is no such level
+	return w
+}}
+
+// pack returns a row of entries in order, which fit.
+func pack(place Place, entries []Entry) Staged {
+	row := Staged{Place: place}
+	var records bytes.Buffer
+	deflate := deflaters.Get().(*flate.Writer)
+	defer deflaters.Put(deflate)
+	deflate.Reset(&records)
+	var b []byte
+	for _, e := range entries {
+		b = append(b[:0], e.Device[:]...)
+		b = binary.BigEndian.AppendUint16(b, uint16(e.Second-place.Bucket.first())) // #nosec G115 -- below 600
+		b = binary.BigEndian.AppendUint32(b, uint32(e.Address))
+		if e.Sign == connection.Connect {
+			row.Connects = append(row.Connects, b...)
+			continue
+		}
+		b = append(b, Cause(e.Cause).number())
+		b = binary.BigEndian.AppendUint64(b, e.Record)
+		if e.Sign == connection.Expiry {
+			row.Expiries = append(row.Expiries, b...)
+		} else {
+			row.Refusals = append(row.Refusals, b...)
+		}
+		// Writes into memory do not fail.
+		_, _ = deflate.Write(binary.AppendUvarint(nil, uint64(len(e.Raw))))
+		_, _ = deflate.Write(e.Raw)
+	}
+	if len(row.Expiries)+len(row.Refusals) > 0 {
+		_ = deflate.Close()
+		row.Records = records.Bytes()
+	}
+	h := sha256.New()
+	for _, part := range [][]byte{row.Connects, row.Expiries, row.Refusals} {
+		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
+		h.Write(part)
+	}
+	row.Key = hex.EncodeToString(h.Sum(nil)[:16])
+	return row
+}
+
+// Facts returns the facts of the row. Its error says that the row is not one that Pack
+// made.
+func (s Staged) Facts() ([]Fact, error) {
+	facts := make([]Fact, 0, len(s.Connects)/connectSize+(len(s.Expiries)+len(s.Refusals))/failureSize)
+	for _, part := range []struct {
+		name string
+		sign connection.Sign
+		b    []byte
+		size int
+	}{{"connects", connection.Connect, s.Connects, connectSize}, {"expiries", connection.Expiry, s.Expiries, failureSize}, {"refusals", connection.Refused, s.Refusals, failureSize}} {
+		if len(part.b)%part.size != 0 {
+			return nil, s.wrong(fmt.Errorf("%s: %d bytes, want %d each", part.name, len(part.b), part.size))
+		}
+		for b := range slices.Chunk(part.b, part.size) {
+			second := binary.BigEndian.Uint16(b[16:])
+			f := Fact{Device: connection.DeviceKey(b), Second: s.Bucket.first() + int64(second), Address: connection.AddressKey(binary.BigEndian.Uint32(b[18:])), Sign: part.sign}
+			if second >= bucketSeconds {
+				return nil, s.wrong(fmt.Errorf("%s: second %d of %d", part.name, second, bucketSeconds))
+			}
+			if part.size == failureSize {
+				f.Record = binary.BigEndian.Uint64(b[connectSize+1:])
+			}
+			if part.sign == connection.Refused {
+				n := int(b[connectSize])
+				if n >= len(causes) {
+					return nil, s.wrong(fmt.Errorf("%s: cause %d is not known to this version", part.name, n))
+				}
+				f.Cause = connection.Cause(causes[n])
+			}
+			facts = append(facts, f)
+		}
+	}
+	return facts, nil
+}
+
+// Failures returns the expiries and the refused connections of the row with their
+// records. It ends at the first error, which says that the row is not one that Pack made.
+func (s Staged) Failures() iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		facts, err := s.Facts()
+		if err != nil {
+			yield(Entry{}, err)
+			return
+		}
+		records := bufio.NewReader(flate.NewReader(bytes.NewReader(s.Records)))
+		for _, f := range facts[len(s.Connects)/connectSize:] {
+			n, err := binary.ReadUvarint(records)
+			if err == nil && n > MostRecord {
+				err = errors.New("a record that is too long")
+			}
+			var raw []byte
+			if err == nil {
+				raw = make([]byte, n)
+				_, err = io.ReadFull(records, raw)
+			}
+			if err != nil {
+				yield(Entry{}, s.wrong(fmt.Errorf("records: %w", err)))
+				return
+			}
+			if !yield(Entry{f, raw}, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (s Staged) wrong(err error) error {
+	return fmt.Errorf("staged row %s of %s, %s: %w", s.Key, s.Hub, s.Bucket.Start().Format("2006-01-02T15:04Z"), err)
+}
+
+// itemSize is the length of a packed item: device, number of the cause, N, Seq.
+const itemSize = 16 + 1 + 4 + 4
+
+// PackItems returns the items of a verdict row as bytes, in the order of the items.
+func PackItems(items map[Item]Version) []byte {
+	b := make([]byte, 0, len(items)*itemSize)
+	for _, i := range slices.SortedFunc(maps.Keys(items), Item.compare) {
+		v := items[i]
+		b = append(append(b, i.Device[:]...), i.Cause.number())
+		b = binary.BigEndian.AppendUint32(b, uint32(v.N))   // #nosec G115 -- the records of ten minutes
+		b = binary.BigEndian.AppendUint32(b, uint32(v.Seq)) // #nosec G115 -- one for each derivation
+	}
+	return b
+}
+
+// UnpackItems returns what PackItems packed. Its error says that b is something else.
+func UnpackItems(b []byte) (map[Item]Version, error) {
+	if len(b)%itemSize != 0 {
+		return nil, fmt.Errorf("%d bytes, want %d for each item", len(b), itemSize)
+	}
+	items := map[Item]Version{}
+	for b := range slices.Chunk(b, itemSize) {
+		n := int(b[16])
+		if n >= len(causes) {
+			return nil, fmt.Errorf("cause %d is not known to this version", n)
+		}
+		items[Item{connection.DeviceKey(b), causes[n]}] = Version{int(binary.BigEndian.Uint32(b[17:])), int(binary.BigEndian.Uint32(b[21:]))}
+	}
+	return items, nil
+}

@@ -1,0 +1,89 @@
+package verdict
+
+import (
+	"context"
+	"errors"
+	"iter"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Store keeps what verdicts are derived from, and verdicts. Its methods may be called at
+// the same time, also by several processes. A write whose answer was lost may have been
+// made.
+type Store interface {
+	// Stage keeps rows. A row that is there already stays as it is, and is not an
+	// error. After an error some rows may be there.
+	Stage(ctx context.Context, rows []Staged) error
+	// Mark writes marks, also those that are there already. Each gets another ETag.
+	Mark(ctx context.Context, marks []Mark) error
+
+	// Open returns all marks, in no particular order. It ends at the first error.
+	Open(ctx context.Context) iter.Seq2[Mark, error]
+	// Marked returns the marks of a place, of a level or a lower one.
+	Marked(ctx context.Context, place Place, level Level) ([]Marked, error)
+	// Row returns the verdict row of a place and its ETag. It returns an empty row and no
+	// ETag if there is none.
+	Row(ctx context.Context, place Place) (Row, ETag, error)
+	// Staged returns the rows of a place, without their Records unless they are asked
+	// for. A row that is staged meanwhile may be among them. It ends at the first error.
+	Staged(ctx context.Context, place Place, records bool) iter.Seq2[Staged, error]
+	// Put writes a verdict row on condition that its ETag is still etag, or that there is
+	// none if etag is empty. It returns the new ETag. The error wraps ErrConflict if
+	// somebody else wrote the row.
+	Put(ctx context.Context, row Row, etag ETag) (ETag, error)
+	// Unmark deletes a mark on condition that its ETag is still the same. The error wraps
+	// ErrConflict if it is not, or if there is no such mark.
+	Unmark(ctx context.Context, mark Marked) error
+}
+
+// ErrConflict is wrapped by the error of a write whose condition does not hold.
+var ErrConflict = errors.New("somebody else wrote the row meanwhile")
+
+// ETag is the version of a row. Each write of the row gives it another one.
+type ETag string
+
+// Marked is a mark as it was read.
+type Marked struct {
+	Mark
+	ETag ETag
+}
+
+// Row is the verdict on a place, as it was derived last.
+type Row struct {
+	Place
+	// Seq is the number of the newest version of the row's items. Published is the
+	// number of the newest version all of whose items are published.
+	Seq, Published int
+	Level          Level // of the derivation; it never becomes lower
+	Renewed        int   // expiries that are silent
+	// Items have all items that there ever were. What is no longer there has N = 0.
+	Items map[Item]Version
+}
+
+// Version says how often something happened, and in which version of the row that came.
+type Version struct {
+	N   int // records of a device, or devices of a storm
+	Seq int
+}
+
+// Publisher takes what is to be told of items.
+type Publisher interface {
+	// Publish makes notices durable. After an error some may be durable, and the caller
+	// gives all of them again.
+	Publish(ctx context.Context, notices []Notice) error
+}
+
+// Notice is a version of an item. Notices come in any order and more than once: of one
+// place and item the highest Seq counts.
+type Notice struct {
+	Place
+	Item
+	Version
+	// Records are the earliest of the item, five at most, as they were staged. If N is 0,
+	// they are those that the item once was about.
+	Records []jsontext.Value
+	// Devices are the subjects of a storm's records in order, see
+	// connection.Record.Subject. N says how many there are; a very long list is cut.
+	Devices []string
+}

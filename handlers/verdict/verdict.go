@@ -1,0 +1,357 @@
+// Package verdict says which records of the Connections log are worth an alert. A
+// session that ends because its token has expired is silent if its device begins
+// another one in time. All other failed connections of one device, with one cause, in
+// ten minutes, are one item. The items of very many devices are one item of their hub.
+//
+// The verdict is a function of the set of records. Their order, their repetition, the
+// time at which somebody looks and the number of instances do not matter. Records come
+// late and are repeated, so the verdict on a bucket of ten minutes is a derived row: it
+// is derived again whenever a record arrives that may change it.
+//
+// The package is pure: tables, the clock and the topic are those of the caller.
+package verdict
+
+import (
+	"slices"
+	"time"
+
+	"hubwatch/handlers/connection"
+)
+
+// Bucket is a period of ten minutes: the number of such periods since the Unix epoch.
+type Bucket int64
+
+// bucketSeconds is the length of a bucket. Staged rows and verdict rows are kept by
+// bucket, so a change of it would need other tables.
+const bucketSeconds = 600
+
+// BucketOf returns the bucket of a time.
+func BucketOf(t time.Time) Bucket { return bucketOf(t.Unix()) }
+
+// bucketOf returns the bucket of a second of Unix time, also of one before 1970.
+func bucketOf(second int64) Bucket {
+	b := second / bucketSeconds
+	if second%bucketSeconds < 0 {
+		b--
+	}
+	return Bucket(b)
+}
+
+func (b Bucket) first() int64 { return int64(b) * bucketSeconds }
+func (b Bucket) last() int64  { return b.first() + bucketSeconds - 1 }
+
+// Start returns the time at which the bucket begins, in UTC.
+func (b Bucket) Start() time.Time { return time.Unix(b.first(), 0).UTC() }
+
+// end returns the time at which the next bucket begins.
+func (b Bucket) end() time.Time { return (b + 1).Start() }
+
+// Place is a bucket of one hub.
+type Place struct {
+	Hub    string // the name of the hub in lower case
+	Bucket Bucket
+}
+
+// Level says how far the clock is for a bucket. What is too early to be said at a level
+// is left out at that level.
+type Level int
+
+// The levels.
+const (
+	Open    Level = iota // refusals are said at once
+	Graced               // sessions that were taken up from elsewhere are said
+	Settled              // devices that did not come back are said: the verdict no longer depends on the clock
+)
+
+// Cause is why there is an item: Foreign or Missing, or the cause of the connections that
+// were refused.
+type Cause string
+
+// The causes of items that are about the end of a session.
+const (
+	// Foreign is the end of a session that was taken up from another network.
+	Foreign Cause = "taken up from elsewhere"
+	// Missing is the end of a session after which the device did not come back in time.
+	Missing Cause = "did not come back"
+)
+
+// causes are all causes of items. The index of a cause is its number in staged rows and
+// in verdict rows: append to the list, and change nothing.
+var causes = []Cause{
+	Foreign, Missing,
+	Cause(connection.Unclassified), Cause(connection.TokenExpired), Cause(connection.TokenInvalid),
+	Cause(connection.CertificateExpired), Cause(connection.ThumbprintMismatch),
+}
+
+// number returns the number of a cause, and 0xff for one that is not in the list.
+func (c Cause) number() byte { return byte(slices.Index(causes, c)) } // #nosec G115 -- the list is short, and -1 becomes 0xff
+
+// Settings are what the owner of a fleet decides.
+type Settings struct {
+	// RenewalGrace is how long a device may take to come back after its token expired.
+	// Clients reconnect within seconds and back off to minutes.
+	RenewalGrace time.Duration
+	// MissingAfter is how long after an expiry it is said that a device did not come
+	// back. If the record of its new connection is lost, only the end of the next session
+	// shows that there was one, so waiting for that avoids false alerts. Zero says it as
+	// soon as the grace is over. Above the longest session, 90 minutes, it also becomes
+	// the time in which such an end counts.
+	MissingAfter time.Duration
+	// SameNetwork is for fleets that stand still: a session that is taken up from another
+	// network is worth an alert. Without it addresses do not count.
+	SameNetwork bool
+	// Storm is from how many devices of a hub on, in one bucket and with one cause,
+	// their items become one item of the hub.
+	Storm int
+	// Lateness is how late records of the log usually are. Later ones correct the verdict.
+	Lateness time.Duration
+}
+
+// Defaults returns the settings of an app that sets none.
+func Defaults() Settings {
+	return Settings{RenewalGrace: 10 * time.Minute, MissingAfter: session, Storm: 100, Lateness: 5 * time.Minute}
+}
+
+const (
+	// session is longer than the sessions of clients that renew their token by connecting
+	// again: an hour and ten minutes.
+	session = 90 * time.Minute
+	// slack is by how much the clocks of a hub's gateways differ. A connection may be
+	// logged earlier than the end of the session that it replaces.
+	slack = 2 * time.Second
+)
+
+// grace returns the grace in whole seconds, which records have.
+func (s Settings) grace() int64 { return int64(s.RenewalGrace / time.Second) }
+
+// window returns for how many seconds after an expiry a sign of another session counts.
+func (s Settings) window() int64 {
+	return int64(max(session, s.MissingAfter, s.RenewalGrace) / time.Second)
+}
+
+// Due returns when the clock reaches a level of a bucket. It is the zero time for Open.
+func (s Settings) Due(b Bucket, level Level) time.Time {
+	switch level {
+	case Graced:
+		return b.end().Add(s.RenewalGrace + s.Lateness)
+	case Settled:
+		return b.end().Add(max(s.RenewalGrace, s.MissingAfter) + s.Lateness)
+	}
+	return time.Time{}
+}
+
+// level returns the level of a bucket at a time.
+func (s Settings) level(b Bucket, now time.Time) Level {
+	level := Open
+	for _, l := range []Level{Graced, Settled} {
+		if !now.Before(s.Due(b, l)) {
+			level = l
+		}
+	}
+	return level
+}
+
+// near returns the buckets that can hold a sign of a session within the grace period of
+// an expiry in b.
+func (s Settings) near(b Bucket) (from, to Bucket) {
+	return bucketOf(b.first() - int64(slack/time.Second)), bucketOf(b.last() + s.grace())
+}
+
+// far returns the last bucket that can hold a sign of a session after an expiry in b.
+func (s Settings) far(b Bucket) Bucket { return bucketOf(b.last() + s.window()) }
+
+// Fact is what a verdict needs to know of a record.
+type Fact struct {
+	Device  connection.DeviceKey
+	Second  int64 // of Unix time; a fraction of a second does not count
+	Address connection.AddressKey
+	Sign    connection.Sign  // not NoSign
+	Cause   connection.Cause // if Refused
+	// Record is the beginning of a hash of the record, so that a record that was staged
+	// twice counts once. It is 0 for Connect: how often a device connects in one
+	// second from one address does not matter.
+	Record uint64
+}
+
+// Item is what the occurrences of an alert are counted by, in one bucket: a device and a
+// cause. It is a storm, an item of the hub, if Device is zero.
+type Item struct {
+	Device connection.DeviceKey
+	Cause  Cause
+}
+
+// Storm reports whether the item is of the hub.
+func (i Item) Storm() bool { return i.Device == connection.DeviceKey{} }
+
+// compare orders items as verdict rows and notices have them.
+func (i Item) compare(j Item) int {
+	if c := int(i.Cause.number()) - int(j.Cause.number()); c != 0 {
+		return c
+	}
+	return slices.Compare(i.Device[:], j.Device[:])
+}
+
+// itemOf returns the item of a refused connection.
+func itemOf(f Fact) Item { return Item{f.Device, Cause(f.Cause)} }
+
+// identity is what records have in common that are one.
+type identity struct {
+	device  connection.DeviceKey
+	second  int64
+	address connection.AddressKey
+	record  uint64
+	connect bool
+}
+
+// distinct returns the facts of different records. Of one record that was staged with
+// different causes, because the rules changed meanwhile, the cause with the highest number
+// counts.
+func distinct(facts []Fact) map[identity]Fact {
+	rank := func(f Fact) int { return int(f.Sign)<<8 | int(Cause(f.Cause).number()) }
+	known := make(map[identity]Fact, len(facts))
+	for _, f := range facts {
+		i := identity{f.Device, f.Second, f.Address, f.Record, f.Sign == connection.Connect}
+		if old, ok := known[i]; !ok || rank(old) < rank(f) {
+			known[i] = f
+		}
+	}
+	return known
+}
+
+// derived is the verdict on a bucket.
+type derived struct {
+	items   map[Item]int // for a device how many records, for a storm how many devices
+	single  map[Item]int // items as they would be without storms
+	renewed int          // expiries that are silent
+	// missing are the devices with an expiry after which the facts have no sign of another
+	// session.
+	missing map[connection.DeviceKey]bool
+}
+
+// derive returns the verdict on bucket b that the facts give. Facts of other buckets
+// count as signs of sessions alone. At level Settled they have to be those of all buckets
+// up to far; below it what is missing is not said, so those up to near are enough.
+func (s Settings) derive(b Bucket, facts []Fact, level Level) derived {
+	d := derived{single: map[Item]int{}, missing: map[connection.DeviceKey]bool{}}
+	known := distinct(facts)
+	signs := map[connection.DeviceKey][]Fact{} // of devices with an expiry in b, in order
+	for _, f := range known {
+		if f.Sign == connection.Expiry && bucketOf(f.Second) == b {
+			signs[f.Device] = nil
+		}
+	}
+	for _, f := range known {
+		if of, ok := signs[f.Device]; ok && f.Sign != connection.Refused {
+			signs[f.Device] = append(of, f)
+		}
+	}
+	for _, of := range signs {
+		slices.SortFunc(of, func(a, b Fact) int { return int(a.Second - b.Second) })
+	}
+	for _, f := range known {
+		if bucketOf(f.Second) != b {
+			continue
+		}
+		switch f.Sign {
+		case connection.Refused:
+			d.single[itemOf(f)]++
+		case connection.Expiry:
+			cause, found := s.judge(f, signs[f.Device])
+			if !found {
+				d.missing[f.Device] = true
+			}
+			switch {
+			case cause == "":
+				d.renewed++
+			case cause == Foreign && level >= Graced, cause == Missing && level >= Settled:
+				d.single[Item{f.Device, cause}]++
+			}
+		}
+	}
+	d.items = s.gather(d.single)
+	return d
+}
+
+// judge returns the verdict on the expiry x: "" if its session was renewed, Foreign or
+// Missing. It is decided by the first sign of another session among signs, which are
+// the connections and expiries of the device in order of time. found is whether there is one.
+//
+// A sign is a connection, or another expiry: a session ended whose beginning must have
+// been lost. Of several in one second the most harmless counts, since no record says
+// which was first.
+func (s Settings) judge(x Fact, signs []Fact) (cause Cause, found bool) {
+	begin := x.Second - int64(slack/time.Second)
+	i, _ := slices.BinarySearchFunc(signs, begin, func(f Fact, t int64) int { return int(f.Second - t) })
+	cause = Missing
+	last := x.Second + s.window()
+	for _, f := range signs[i:] {
+		if f.Second > last {
+			break
+		}
+		if f.Sign == connection.Expiry && f.Second <= x.Second {
+			continue
+		}
+		of := Cause("")
+		switch {
+		case f.Sign == connection.Connect && f.Second > x.Second+s.grace():
+			of = Missing
+		case s.SameNetwork && !f.Address.Compatible(x.Address):
+			of = Foreign
+		}
+		if harm(of) < harm(cause) {
+			cause = of
+		}
+		found, last = true, f.Second // others count only if they are of the same second
+	}
+	return cause, found
+}
+
+// harm orders the verdicts on an expiry.
+func harm(c Cause) int { return slices.Index([]Cause{"", Foreign, Missing}, c) }
+
+// gather returns items in which those of a cause that has very many devices are one
+// item of the hub. Causes are counted apart, so one device whose session was taken up from
+// elsewhere does not disappear in an outage.
+func (s Settings) gather(single map[Item]int) map[Item]int {
+	devices := map[Cause]int{}
+	for i := range single {
+		devices[i.Cause]++
+	}
+	items := map[Item]int{}
+	for i, n := range single {
+		if devices[i.Cause] >= s.Storm {
+			items[Item{Cause: i.Cause}] = devices[i.Cause]
+		} else {
+			items[i] = n
+		}
+	}
+	return items
+}
+
+// Mark says that a verdict has to be derived: a record arrived that may change it at
+// this level.
+type Mark struct {
+	Place
+	Level Level
+}
+
+// Marks adds to marks what a record of a hub may change: the bucket of a refused
+// connection at once, and the buckets of the expiries that it may be a sign for.
+func (s Settings) Marks(marks map[Mark]bool, hub string, f Fact) {
+	touch := func(level Level, from, to int64) {
+		for b := bucketOf(from); b <= bucketOf(to); b++ {
+			marks[Mark{Place{hub, b}, level}] = true
+		}
+	}
+	late := f.Second + int64(slack/time.Second)
+	switch f.Sign {
+	case connection.Refused:
+		touch(Open, f.Second, f.Second)
+	case connection.Expiry:
+		touch(Graced, f.Second, f.Second)
+		touch(Settled, f.Second-s.window(), f.Second)
+	case connection.Connect:
+		touch(Graced, f.Second-s.grace(), late)
+		touch(Settled, f.Second-s.window(), late)
+	}
+}
