@@ -207,9 +207,11 @@ func (j Judge) read(ctx context.Context, place Place, level Level) (derived, err
 	return j.Settings.derive(place.Bucket, facts, level), nil
 }
 
+// What a notice carries has to fit into an event, which has 1 MiB at most.
 const (
-	mostRecords = 5         // records of a notice
-	mostDevices = 256 << 10 // bytes of the devices of a notice; an event has 1 MiB
+	mostRecords     = 5          // of a notice
+	mostRecordBytes = MostRecord // of these records together, so one always fits
+	mostDeviceBytes = 256 << 10  // of the devices of a notice, as JSON
 )
 
 // notices returns the versions of a row that are not published, in the order of their
@@ -267,12 +269,17 @@ func (j Judge) notices(ctx context.Context, row Row, d derived) ([]Notice, error
 	notices := make([]Notice, len(items))
 	for n, i := range items {
 		notice := Notice{Place: row.Place, Item: i, Version: row.Items[i]}
-		for _, e := range records[i] {
-			notice.Records = append(notice.Records, jsontext.Value(e.Raw))
-		}
 		size := 0
+		for _, e := range records[i] {
+			if size += len(e.Raw); size > mostRecordBytes {
+				break
+			}
+			notice.Records = append(notice.Records, e.Raw)
+		}
+		size = 0
 		for _, device := range slices.Sorted(maps.Keys(devices[i])) {
-			if size += len(device); size > mostDevices {
+			quoted, _ := jsontext.AppendQuote(nil, device) // an error would say that characters were replaced
+			if size += len(quoted) + 1; size > mostDeviceBytes {
 				break
 			}
 			notice.Devices = append(notice.Devices, device)

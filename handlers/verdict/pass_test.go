@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"hubwatch/handlers/connection"
@@ -173,7 +176,7 @@ func TestNotice(t *testing.T) {
 	for _, d := range got[0].Devices {
 		size += len(d)
 	}
-	if n := len(got[0].Devices); n < 200 || n > 299 || size > mostDevices || got[0].Devices[0] != "devices/"+long(0) {
+	if n := len(got[0].Devices); n < 200 || n > 299 || size > mostDeviceBytes || got[0].Devices[0] != "devices/"+long(0) {
 		t.Errorf("%d devices of %d bytes", n, size)
 	}
 	var records []string
@@ -187,5 +190,44 @@ func TestNotice(t *testing.T) {
 	}
 	if len(got[1].Records) != 5 || len(got[0].Records) != 5 || string(got[0].Records[0]) != string(entries[299].Raw) {
 		t.Errorf("%d and %d records", len(got[0].Records), len(got[1].Records))
+	}
+}
+
+// TestNoticeFits checks that the records and devices of a notice fit into an event, also if
+// they are long, and if JSON makes them longer.
+func TestNoticeFits(t *testing.T) {
+	s := Defaults()
+	s.Storm = 20
+	record := func(id string, size int) []byte {
+		quoted, err := jsontext.AppendQuote(nil, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Appendf(nil, `{"time":"1970-01-01T00:00:00Z","category":"Connections","properties":{"deviceId":%s},"x":%q}`, quoted, strings.Repeat("x", size))
+	}
+	for _, c := range []struct{ devices, id, size, records, told int }{
+		{1, 10, 100_000, 5, 0}, {1, 10, 200_000, 2, 0}, {1, 10, MostRecord - 200, 1, 0},
+		{20, 1000, 1000, 5, 20}, {40, 3000, 1000, 5, 14}, {40, 2, 300_000, 1, 40},
+	} {
+		var entries []Entry
+		for n := range max(c.devices, 6) {
+			d := n % c.devices
+			f := Fact{Device: device(1 + d), Second: int64(n), Sign: connection.Refused, Cause: connection.TokenExpired, Record: uint64(n)}
+			entries = append(entries, Entry{f, record(fmt.Sprintf("%02d", d)+strings.Repeat("\x01", c.id), c.size)})
+		}
+		w, k := quiet(s)
+		w.now = Bucket(0).Start()
+		var got []Notice
+		k.judge.Publisher = publisher(func(n []Notice) error { got = n; return nil })
+		if err := w.do(t, func(k *worker) error { return k.stage(s, delivery{entries}) }); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.do(t, (*worker).pass); err != nil {
+			t.Fatal(err)
+		}
+		event, err := json.Marshal(got)
+		if err != nil || len(got) != 1 || len(event) > 1<<20-1<<14 || len(got[0].Records) != c.records || len(got[0].Devices) != c.told {
+			t.Errorf("%+v: %d notices of %d bytes, %d records, %d devices, %v", c, len(got), len(event), len(got[0].Records), len(got[0].Devices), err)
+		}
 	}
 }

@@ -80,8 +80,8 @@ type Notice struct {
 	Place
 	Item
 	Version
-	// Records are the earliest of the item, five at most, as they were staged. If N is 0,
-	// they are those that the item once was about.
+	// Records are the earliest of the item, five at most, as they were staged. There are
+	// fewer if they are long. If N is 0, they are those that the item once was about.
 	Records []jsontext.Value
 	// Devices are the subjects of a storm's records in order, see
 	// connection.Record.Subject. N says how many there are; a very long list is cut.
