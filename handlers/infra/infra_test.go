@@ -828,26 +828,27 @@ func (s site) checkAlerts(f *faults) {
 // requests are the methods and constants of the SDK that make requests to Table
 // Storage, with the files that may use them. main.bicep gives rights for these
 // requests only. Only the quarantine inserts single rows, so that an alert of
-// Azure Monitor can count them.
+// Azure Monitor can count them. state.go is not deployed yet. It needs a storage account
+// of its own, where it may write and delete whatever it wants and where nobody counts.
 var requests = map[string]string{
 	"GetEntity":                    "*",
 	"NewListEntitiesPager":         "*",
 	"SubmitTransaction":            "account.go", // of the two that follow
-	"TransactionTypeAdd":           "transaction.go edit.go summary.go heard.go suppressions.go",
-	"TransactionTypeUpdateMerge":   "transaction.go edit.go summary.go heard.go suppressions.go",
-	"AddEntity":                    "quarantine.go", // counts as InsertEntity
-	"UpdateEntity":                 "quarantine.go", // by people
-	"DeleteEntity":                 "quarantine.go", // by people
+	"TransactionTypeAdd":           "transaction.go edit.go summary.go heard.go suppressions.go tally.go",
+	"TransactionTypeUpdateMerge":   "transaction.go edit.go summary.go heard.go suppressions.go tally.go",
+	"TransactionTypeUpdateReplace": "tally.go",               // the right to update is also the one to replace
+	"AddEntity":                    "quarantine.go state.go", // counts as InsertEntity
+	"UpdateEntity":                 "quarantine.go state.go", // by people
+	"DeleteEntity":                 "quarantine.go state.go", // by people
+	"TransactionTypeInsertReplace": "state.go",
 	"UpsertEntity":                 "",
 	"TransactionTypeDelete":        "",
 	"TransactionTypeInsertMerge":   "",
-	"TransactionTypeInsertReplace": "",
-	"TransactionTypeUpdateReplace": "",
 }
 
 // TestRequestsFitTheRights checks that handlers/table makes no other requests
-// than the roles in main.bicep allow, that only the quarantine deletes, and that
-// only the quarantine inserts single rows. The alert about the quarantine counts
+// than the roles in main.bicep allow, and that in the account of the alerts only the
+// quarantine deletes and inserts single rows. The alert about the quarantine counts
 // these insertions.
 func TestRequestsFitTheRights(t *testing.T) {
 	made := map[string]bool{}
