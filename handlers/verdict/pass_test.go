@@ -111,6 +111,19 @@ func TestPass(t *testing.T) {
 	if row := w.rows[Place{"contoso-hub", 0}]; row.Renewed != 1 || row.Seq != 3 || len(w.marks) != 0 {
 		t.Errorf("in the end: %+v, marks %v", row, w.marks)
 	}
+
+	// An instance whose clock is far behind takes back nothing of what was told.
+	at("00:03:00")
+	late := delivery{entries: []Entry{entry(Fact{Device: device(5), Second: 30, Sign: connection.Refused, Cause: connection.TokenInvalid, Record: 6})}}
+	if err := w.do(t, func(k *worker) error { return k.stage(s, late) }); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pass(); err != nil {
+		t.Error(err)
+	}
+	if diff := gocmp.Diff([]string{"5 token invalid 1"}, told()); diff != "" {
+		t.Errorf("after a late record (-want +got):\n%s", diff)
+	}
 }
 
 // TestPassKeepsMarks checks that what could not be published keeps its mark, and that the
