@@ -193,6 +193,11 @@ func TestKeys(t *testing.T) {
 	p.press("?")
 	p.waits("dialog.keys[open]", "Turn these keys off")
 	p.press("Escape")
+	// The browser closes the list of keys, and gives the focus back, after it has taken the key.
+	runs[any](p, `new Promise((done) => {
+		const look = () => document.querySelector('dialog.keys').open || document.activeElement !== document.body ? requestAnimationFrame(look) : done();
+		look();
+	})`)
 	want := runs[string](p, `document.querySelectorAll('tr[data-row] .c-title a')[1].href`)
 	p.press("Enter")
 	p.arrives(want)
