@@ -227,7 +227,8 @@ func (s *server) foresee(ctx context.Context, p *wholePage, q alert.Query, made 
 	counts := map[outcome]int{}
 	for day, err := range s.Alerts.ListDays(ctx, q) {
 		if err != nil && ctx.Err() != nil && !p.Back.IsZero() {
-			return p.foreseen(counts)
+			p.foreseen(counts)
+			return nil
 		}
 		if err != nil {
 			return cmp.Or(ctx.Err(), err)
@@ -249,12 +250,13 @@ func (s *server) foresee(ctx context.Context, p *wholePage, q alert.Query, made 
 		}
 	}
 	p.Back = time.Time{}
-	return p.foreseen(counts)
+	p.foreseen(counts)
+	return nil
 }
 
 // foreseen puts outcomes into the page, those of most alerts first, and those that are
-// refused last. It returns nil.
-func (p *wholePage) foreseen(counts map[outcome]int) error {
+// refused last.
+func (p *wholePage) foreseen(counts map[outcome]int) {
 	for o, n := range counts {
 		o.N = n
 		p.Outcomes = append(p.Outcomes, o)
@@ -265,7 +267,6 @@ func (p *wholePage) foreseen(counts map[outcome]int) error {
 		}
 		return cmp.Or(b.N-a.N, strings.Compare(a.Text, b.Text))
 	})
-	return nil
 }
 
 // step changes alerts until its time is over, or until no alert is left. Its error is

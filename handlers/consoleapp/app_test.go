@@ -15,7 +15,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -35,25 +34,17 @@ type site struct {
 	host   *functions.Host
 	public *httptest.Server // the door of the host
 	client *http.Client     // does not follow redirects
-	output *buffer
+	output string           // the file with what the handler prints
 }
 
-// buffer is a bytes.Buffer for several goroutines.
-type buffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
+// log returns what the handler has printed.
+func (s *site) log(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(s.output)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // start builds program, and runs it with host.json and the functions in folder.
@@ -86,7 +77,12 @@ func start(t *testing.T, program, folder string, more ...string) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{issuer: newIssuer(t), output: &buffer{}}
+	s := &site{issuer: newIssuer(t), output: filepath.Join(root, "output")}
+	output, err := os.Create(s.output)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { output.Close() })
 	certificate := filepath.Join(root, "issuer.pem")
 	if err := os.WriteFile(certificate, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o600); err != nil {
 		t.Fatal(err)
@@ -104,7 +100,7 @@ func start(t *testing.T, program, folder string, more ...string) *site {
 		t.Fatal(err)
 	}
 	if s.host, err = functions.Start(t.Context(), functions.Options{
-		ScriptRoot: root, Env: environment, Output: s.output, Key: "the key of the app",
+		ScriptRoot: root, Env: environment, Output: output, Key: "the key of the app",
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +108,7 @@ func start(t *testing.T, program, folder string, more ...string) *site {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := s.host.Ready(ctx); err != nil {
-		t.Fatalf("%v\n%s", err, s.output)
+		t.Fatalf("%v\n%s", err, s.log(t))
 	}
 	s.public = httptest.NewServer(s.host)
 	t.Cleanup(s.public.Close)
@@ -224,7 +220,7 @@ func TestConsoleApp(t *testing.T) {
 		t.Errorf("the alert is %s by %v, want Resolved by %v", a.Status, a.StatusBy, want)
 	}
 	for _, secret := range []string{reader, responder, strings.Split(reader, ".")[2]} {
-		if strings.Contains(s.output.String(), secret) {
+		if strings.Contains(s.log(t), secret) {
 			t.Error("the log has a token")
 		}
 	}
@@ -340,7 +336,7 @@ func TestDetectorsHaveNoPublicDoor(t *testing.T) {
 			if asked < 1000 {
 				t.Errorf("only %d requests were sent", asked)
 			}
-			if log := s.output.String(); strings.Contains(log, `"findings"`) && test.folder == "../.." {
+			if log := s.log(t); strings.Contains(log, `"findings"`) && test.folder == "../.." {
 				t.Errorf("the handler was invoked:\n%s", log)
 			}
 		})

@@ -29,8 +29,8 @@ type Entry struct {
 	Raw jsontext.Value
 }
 
-// Staged is a row that holds records of one place, packed. It is only ever inserted. Its
-// key is a hash of what it holds, so a row that is staged again is the same row.
+// Staged is a row that holds records of one place, packed. Its facts never change: its key
+// is a hash of them, so a row that is staged again is the same row.
 type Staged struct {
 	Place
 	Key      string // 32 hexadecimal digits

@@ -12,8 +12,8 @@ import (
 // the same time, also by several processes. A write whose answer was lost may have been
 // made.
 type Store interface {
-	// Stage keeps rows. A row that is there already stays as it is, and is not an
-	// error. After an error some rows may be there.
+	// Stage keeps rows. That a row with the same facts is there already is not an error.
+	// After an error some rows may be there.
 	Stage(ctx context.Context, rows []Staged) error
 	// Mark writes marks, also those that are there already. Each gets another ETag.
 	Mark(ctx context.Context, marks []Mark) error
