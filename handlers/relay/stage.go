@@ -19,13 +19,9 @@ import (
 	"hubwatch/handlers/verdict"
 )
 
-// The times of the records that are staged. Rows are kept for three days after the day
-// of their records, so an older record would have no row to stand in. A record of the
-// future would have rows that nobody drops.
-const (
-	oldest = 71 * time.Hour
-	newest = 24 * time.Hour
-)
+// newest is how far ahead of now the time of a record may be. A record of the far future
+// would have rows that nobody drops.
+const newest = 24 * time.Hour
 
 // Staging is what verdicts are derived from, of a batch of messages. Each record counts
 // once: in Expiries, in Refused, in PassedOver, in Repeated or in Unreadable. Records of
@@ -35,8 +31,8 @@ type Staging struct {
 	Marks    []verdict.Mark           // the verdicts that the rows may change, to be written after the rows
 	Expiries int                      // sessions that ended because their token had expired
 	Refused  map[connection.Cause]int // all other failed connections, by their cause
-	// Untimely counts the connections that are not staged, since they are older than three
-	// days or more than a day ahead of now. Failed ones of such a time are unreadable.
+	// Untimely counts the connections that are not staged, since they are more than a day
+	// ahead of now, or before 1970. Failed ones of such a time are unreadable.
 	Untimely int
 	Read
 }
@@ -99,7 +95,7 @@ func comparePlaces(a, b verdict.Place) int {
 // is nothing. The error means that nothing will ever be made of the record.
 func (s *Staging) entry(f failed, now time.Time) (e verdict.Entry, staged bool, err error) {
 	e.Fact = verdict.Fact{Device: f.DeviceKey(), Second: f.Time.Unix(), Address: f.AddressKey(), Sign: f.Sign(f.Classification)}
-	untimely := f.Time.Before(now.Add(-oldest)) || f.Time.After(now.Add(newest))
+	untimely := f.Time.Before(time.Unix(0, 0)) || f.Time.After(now.Add(newest))
 	switch {
 	case e.Sign == connection.NoSign: // a connection of no device
 		return e, false, nil
@@ -109,7 +105,7 @@ func (s *Staging) entry(f failed, now time.Time) (e verdict.Entry, staged bool, 
 	case e.Sign == connection.Connect:
 		return e, true, nil
 	case untimely:
-		return e, false, fmt.Errorf("record: time %s: want one of the last three days, or of the next day", f.Time.Format(time.RFC3339))
+		return e, false, fmt.Errorf("record: time %s: want one of the past, or of the next day", f.Time.Format(time.RFC3339))
 	}
 	e.Record = binary.BigEndian.Uint64(f.id[:])
 	e.Raw = secret.Document(f.raw, event.Named)

@@ -24,6 +24,7 @@ import (
 //
 //	staged20260201   contoso-hub|02949180    <key>                    records of one message and bucket, packed
 //	state            open                    02949180|contoso-hub|1   a mark: the verdict at this level has to be derived
+//	state            dropped                 20260201                 records of this day were dropped
 //	verdicts202602   contoso-hub|79739798    02949180                 the verdict on a bucket
 //
 // 02949180 is the number of a bucket, and the table has the date of the bucket.
@@ -46,7 +47,7 @@ const (
 )
 
 func (s *State) staged(b verdict.Bucket) table {
-	return s.account.table(s.prefix+"staged"+b.Start().Format("20060102"), nothing)
+	return s.account.table(s.prefix+"staged"+b.Start().Format(dayFormat), nothing)
 }
 
 func (s *State) marks() table { return s.account.table(s.prefix+"state", nothing) }
@@ -379,15 +380,42 @@ func (s *State) Put(ctx context.Context, row verdict.Row, etag verdict.ETag) (ve
 	return verdict.ETag(response.ETag), t.conditional(err)
 }
 
-// keptDays is for how many days a table of records is kept after its day. Records that come
-// later are not staged (relay.Stage).
-const keptDays = 3
+// droppedPartition has a row for each day whose records were dropped.
+const droppedPartition = "dropped"
 
-// Expire drops the tables of records whose day has been over for three days, and returns
-// how many it dropped. Verdict rows stay.
+// Dropped implements verdict.Store.
+func (s *State) Dropped(ctx context.Context, b verdict.Bucket) (bool, error) {
+	t := s.marks()
+	_, err := t.client.GetEntity(ctx, droppedPartition, b.Start().Format(dayFormat), nil)
+	switch {
+	case hasCode(err, aztables.ResourceNotFound), hasCode(err, aztables.TableNotFound):
+		return false, nil
+	case err != nil:
+		return false, t.explain("read", err)
+	}
+	return true, nil
+}
+
+// dayFormat is a day as names of tables have it.
+const dayFormat = "20060102"
+
+// Expire drops the tables of records whose day has been over for three days
+// (verdict.Droppable), and returns how many it dropped. Verdict rows stay. A table whose
+// records still have marks stays until the next time. First it writes down that records of
+// the day are dropped, because a verdict that is derived afterwards from a record that came
+// very late must not take anything back.
+//
+// A record that is staged in the moment between the look at the marks and the drop is lost.
+// That can only be a record that comes three days late.
 func (s *State) Expire(ctx context.Context, now time.Time) (dropped int, err error) {
+	marked := map[string]bool{}
+	for m, err := range s.Open(ctx) {
+		if err != nil {
+			return 0, err
+		}
+		marked[m.Bucket.Start().Format(dayFormat)] = true
+	}
 	first := s.prefix + "staged"
-	last := first + alert.Day(now).AddDate(0, 0, -keptDays).Format("20060102") // the first that stays
 	pages := s.account.service.NewListTablesPager(&aztables.ListTablesOptions{
 		Filter: to.Ptr(fmt.Sprintf("TableName ge %s and TableName lt %s", quoted(first), quoted(first+":"))), // behind all digits
 	})
@@ -397,9 +425,17 @@ func (s *State) Expire(ctx context.Context, now time.Time) (dropped int, err err
 			return dropped, s.account.table(first, nothing).explain("list", err)
 		}
 		for _, found := range page.Tables {
-			day, ok := strings.CutPrefix(*found.Name, first)
-			if _, err := time.Parse("20060102", day); !ok || err != nil || *found.Name >= last {
-				continue // another table that begins in the same way
+			name, ok := strings.CutPrefix(*found.Name, first)
+			day, err := time.Parse(dayFormat, name)
+			if !ok || err != nil || marked[name] || !verdict.Droppable(verdict.BucketOf(day), now) {
+				continue // another table that begins in the same way, or a day that stays
+			}
+			entity, err := json.Marshal(key{droppedPartition, name})
+			if err != nil {
+				return dropped, err
+			}
+			if err := s.marks().write(ctx, []aztables.TransactionAction{{ActionType: aztables.TransactionTypeInsertReplace, Entity: entity}}); err != nil {
+				return dropped, err
 			}
 			if _, err := s.account.service.DeleteTable(ctx, *found.Name, nil); err != nil && !hasCode(err, aztables.ResourceNotFound) {
 				return dropped, s.account.table(*found.Name, nothing).explain("drop", err)

@@ -307,9 +307,6 @@ func TestExpire(t *testing.T) {
 	if _, err := s.Put(t.Context(), row, ""); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Mark(t.Context(), []verdict.Mark{{Place: places[0]}}); err != nil {
-		t.Fatal(err)
-	}
 	other := s.account.table(s.prefix+"staged2026020", nothing)
 	if _, err := other.client.CreateTable(t.Context(), nil); err != nil {
 		t.Fatal(err)
@@ -329,16 +326,29 @@ func TestExpire(t *testing.T) {
 			if have := len(stagedRows(t, s, place, false)) == 1; have != (n >= c.first) {
 				t.Errorf("%s: rows of day %d: %t", c.now, n+1, have)
 			}
-			if oldest := c.now.Add(-71 * time.Hour); place.Bucket.Start().After(oldest) && n < c.first {
-				t.Errorf("%s: dropped what may still be staged", c.now)
-			}
 		}
 	}
 	if got, _, err := s.Row(t.Context(), places[0]); err != nil || got.Seq != 1 {
 		t.Errorf("the verdict row: %+v, %v", got, err)
 	}
-	if marks, err := s.Marked(t.Context(), places[0], verdict.Open); err != nil || len(marks) != 1 {
-		t.Errorf("the mark: %v, %v", marks, err)
+	// What has marks is not judged yet.
+	if err := s.Mark(t.Context(), []verdict.Mark{{Place: places[2]}}); err != nil {
+		t.Fatal(err)
+	}
+	if dropped, err := s.Expire(t.Context(), day(8)); err != nil || dropped != 1 || len(stagedRows(t, s, places[2], false)) != 1 {
+		t.Errorf("with a mark: %d dropped, want the other one, %v", dropped, err)
+	}
+	for n, want := range []bool{true, true, false, true, false} {
+		if have, err := s.Dropped(t.Context(), places[n].Bucket); err != nil || have != want {
+			t.Errorf("dropped, day %d: %t, want %t, %v", n+1, have, want, err)
+		}
+	}
+	marks, err := s.Marked(t.Context(), places[2], verdict.Open)
+	if err != nil || len(marks) != 1 || s.Unmark(t.Context(), marks[0]) != nil {
+		t.Fatalf("the mark: %v, %v", marks, err)
+	}
+	if dropped, err := s.Expire(t.Context(), day(8)); err != nil || dropped != 1 {
+		t.Errorf("without the mark: %d dropped, %v", dropped, err)
 	}
 	if _, err := other.client.CreateTable(t.Context(), nil); !hasCode(err, "TableAlreadyExists") {
 		t.Errorf("another table: %v", err)

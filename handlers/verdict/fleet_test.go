@@ -87,6 +87,8 @@ func (m *memory) Row(_ context.Context, place Place) (Row, ETag, error) {
 	return m.rows[place].Row, m.rows[place].etag, nil
 }
 
+func (m *memory) Dropped(context.Context, Bucket) (bool, error) { return false, nil }
+
 func (m *memory) Staged(_ context.Context, place Place, _ bool) iter.Seq2[Staged, error] {
 	m.requests += 1 + len(m.staged[place])/1000
 	return func(yield func(Staged, error) bool) {

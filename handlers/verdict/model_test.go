@@ -37,6 +37,7 @@ type world struct {
 	alerts   map[alerted]Version
 	edits    int // writes of alerts, which are their common ETag
 	wrong    []string
+	dropped  bool // records of every day were dropped
 
 	workers []*worker
 	prefer  []int // the order in which workers go on; nil is by chance
@@ -280,6 +281,8 @@ func (k *worker) Row(_ context.Context, place Place) (row Row, etag ETag, err er
 }
 
 // Staged implements Store.
+func (k *worker) Dropped(context.Context, Bucket) (bool, error) { return k.w.dropped, nil }
+
 func (k *worker) Staged(_ context.Context, place Place, records bool) iter.Seq2[Staged, error] {
 	return func(yield func(Staged, error) bool) {
 		var rows []Staged

@@ -94,7 +94,7 @@ func (j Judge) place(ctx context.Context, place Place, now time.Time, p *Pass) e
 		if marks, err = j.Store.Marked(ctx, place, level); err != nil || len(marks) == 0 {
 			return err
 		}
-		if err = j.derive(ctx, place, level, p); errors.Is(err, ErrConflict) {
+		if err = j.derive(ctx, place, level, now, p); errors.Is(err, ErrConflict) {
 			continue
 		}
 		if err != nil {
@@ -113,7 +113,7 @@ func (j Judge) place(ctx context.Context, place Place, now time.Time, p *Pass) e
 
 // derive writes the verdict row of a place anew, and publishes its versions that are not
 // published. Its error wraps ErrConflict if somebody else wrote the row.
-func (j Judge) derive(ctx context.Context, place Place, level Level, p *Pass) error {
+func (j Judge) derive(ctx context.Context, place Place, level Level, now time.Time, p *Pass) error {
 	old, etag, err := j.Store.Row(ctx, place) // R3: first the row
 	if err != nil {
 		return err
@@ -124,7 +124,13 @@ func (j Judge) derive(ctx context.Context, place Place, level Level, p *Pass) er
 	if err != nil {
 		return err
 	}
-	row := old.next(d)
+	// This is asked after the sources were read: what was read before the records were
+	// dropped is all of it.
+	partial, err := j.partial(ctx, place.Bucket, now)
+	if err != nil {
+		return err
+	}
+	row := old.next(d, partial)
 	row.Place, row.Level = place, level
 	if etag, err = j.Store.Put(ctx, row, etag); err != nil { // R3: always
 		return err
@@ -146,16 +152,35 @@ func (j Judge) derive(ctx context.Context, place Place, level Level, p *Pass) er
 	return err
 }
 
+// partial reports whether some of the records that a verdict on b depends on were dropped.
+func (j Judge) partial(ctx context.Context, b Bucket, now time.Time) (bool, error) {
+	from, _ := j.Settings.near(b)
+	if !Droppable(from, now) {
+		return false, nil
+	}
+	for _, each := range []Bucket{from, b, j.Settings.far(b)} {
+		if dropped, err := j.Store.Dropped(ctx, each); err != nil || dropped {
+			return dropped, err
+		}
+	}
+	return false, nil
+}
+
 // next returns the row with the items of a verdict. An item whose number is another one
 // gets a new version. An item that is gone stays with the number 0, so that it can be
-// taken back where it was told.
-func (r Row) next(d derived) Row {
+// taken back where it was told. If the verdict is of some of the records alone, because
+// the others were dropped, nothing is taken back, and numbers only grow: a record that
+// came very late says nothing about those that were there before.
+func (r Row) next(d derived, partial bool) Row {
 	items := maps.Clone(r.Items)
 	if items == nil {
 		items = map[Item]Version{}
 	}
 	seq := r.Seq
 	put := func(i Item, n int) {
+		if partial {
+			n = max(n, items[i].N)
+		}
 		if items[i].N != n {
 			items[i], seq = Version{n, r.Seq + 1}, r.Seq+1
 		}
@@ -165,6 +190,9 @@ func (r Row) next(d derived) Row {
 	}
 	for i, n := range d.items {
 		put(i, n)
+	}
+	if partial {
+		d.renewed = max(d.renewed, r.Renewed)
 	}
 	r.Items, r.Seq, r.Renewed = items, seq, d.renewed
 	return r

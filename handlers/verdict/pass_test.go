@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -241,6 +242,59 @@ func TestNoticeFits(t *testing.T) {
 		event, err := json.Marshal(got)
 		if err != nil || len(got) != 1 || len(event) > 1<<20-1<<14 || len(got[0].Records) != c.records || len(got[0].Devices) != c.told {
 			t.Errorf("%+v: %d notices of %d bytes, %d records, %d devices, %v", c, len(got), len(event), len(got[0].Records), len(got[0].Devices), err)
+		}
+	}
+}
+
+// TestVeryLateRecords checks what a record does that comes after the others of its bucket
+// were dropped: numbers grow, and nothing is taken back. As long as they are there, it counts
+// as any other, however old it is.
+func TestVeryLateRecords(t *testing.T) {
+	s := Defaults()
+	for _, dropped := range []bool{false, true} {
+		w, _ := quiet(s)
+		w.now = time.Unix(0, 0).AddDate(0, 0, 10)
+		pass := func(facts ...Fact) Row {
+			t.Helper()
+			var d delivery
+			for _, f := range facts {
+				d.entries = append(d.entries, entry(f))
+			}
+			place := Place{"contoso-hub", 0}
+			if err := w.do(t, func(k *worker) error {
+				marks := map[Mark]bool{}
+				for _, f := range facts {
+					s.Marks(marks, "contoso-hub", f)
+				}
+				if err := k.stager.Stage(t.Context(), Pack(place, d.entries), slices.Collect(maps.Keys(marks))); err != nil {
+					return err
+				}
+				_, err := k.judge.Run(t.Context(), w.now)
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+			return w.rows[place].Row
+		}
+		expiry := func(d int, record uint64) Fact {
+			return Fact{Device: device(d), Second: 60, Sign: connection.Expiry, Record: record}
+		}
+		row := pass(expiry(1, 1), expiry(2, 2), Fact{Device: device(2), Second: 61, Sign: connection.Connect}, Fact{Device: device(3), Second: 50, Sign: connection.Refused, Cause: connection.TokenInvalid, Record: 4})
+		if row.Items[Item{device(1), Missing}].N != 1 || row.Renewed != 1 || len(row.Items) != 2 {
+			t.Fatalf("at first: %+v", row)
+		}
+		w.dropped = dropped
+		if dropped {
+			clear(w.staged)
+		}
+		row = pass(Fact{Device: device(1), Second: 62, Sign: connection.Connect}, Fact{Device: device(3), Second: 51, Sign: connection.Refused, Cause: connection.TokenInvalid, Record: 5}, Fact{Device: device(4), Second: 51, Sign: connection.Refused, Cause: connection.TokenInvalid, Record: 6})
+		missing, refused, renewed := 0, 2, 2
+		if dropped {
+			missing, refused, renewed = 1, 1, 1
+		}
+		if row.Items[Item{device(1), Missing}].N != missing || row.Items[Item{device(3), Cause(connection.TokenInvalid)}].N != refused ||
+			row.Items[Item{device(4), Cause(connection.TokenInvalid)}].N != 1 || row.Renewed != renewed {
+			t.Errorf("dropped %t: %+v", dropped, row)
 		}
 	}
 }

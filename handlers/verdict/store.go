@@ -28,6 +28,8 @@ type Store interface {
 	// Staged returns the rows of a place, without their Records unless they are asked
 	// for. A row that is staged meanwhile may be among them. It ends at the first error.
 	Staged(ctx context.Context, place Place, records bool) iter.Seq2[Staged, error]
+	// Dropped reports whether records of the day of a bucket were dropped, some time.
+	Dropped(ctx context.Context, b Bucket) (bool, error)
 	// Put writes a verdict row on condition that its ETag is still etag, or that there is
 	// none if etag is empty. It returns the new ETag. The error wraps ErrConflict if
 	// somebody else wrote the row.

@@ -43,6 +43,17 @@ func (b Bucket) last() int64  { return b.first() + bucketSeconds - 1 }
 // Start returns the time at which the bucket begins, in UTC.
 func (b Bucket) Start() time.Time { return time.Unix(b.first(), 0).UTC() }
 
+// keptDays is for how many days records are kept after their day.
+const keptDays = 3
+
+// Droppable reports whether the records of the day of a bucket may be dropped: it has been
+// over for three days. Event Grid tries for one day, and people redrive what is in
+// quarantine within days.
+func Droppable(b Bucket, now time.Time) bool {
+	day := b.Start().Truncate(24 * time.Hour)
+	return !now.Before(day.AddDate(0, 0, keptDays+1))
+}
+
 // end returns the time at which the next bucket begins.
 func (b Bucket) end() time.Time { return (b + 1).Start() }
 

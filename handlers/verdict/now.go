@@ -1,0 +1,20 @@
+package verdict
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Now derives the verdicts on places whose mark is due.
+func (j Judge) Now(ctx context.Context, now time.Time, places []Place) (Pass, error) {
+	var p Pass
+	var errs []error
+	for _, place := range places {
+		if err := j.place(ctx, place, now, &p); err != nil {
+			errs = append(errs, fmt.Errorf("verdict on %s, %s: %w", place.Hub, place.Bucket.Start().Format(time.RFC3339), err))
+		}
+	}
+	return p, errors.Join(errs...)
+}
