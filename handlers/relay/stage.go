@@ -23,6 +23,10 @@ import (
 // would have rows that nobody drops.
 const newest = 24 * time.Hour
 
+// mostID is how many bytes the resource id of a hub has at most that is kept. Those of Azure
+// have some 200.
+const mostID = 4 << 10
+
 // Staging is what verdicts are derived from, of a batch of messages. Each record counts
 // once: in Expiries, in Refused, in PassedOver, in Repeated or in Unreadable. Records of
 // connections are staged, and count as passed over.
@@ -48,7 +52,8 @@ func Stage(messages [][]byte, settings verdict.Settings, now time.Time) Staging 
 	marked := map[moment]bool{} // many records of a message are of one second
 	for i, message := range messages {
 		places := map[verdict.Place][]verdict.Entry{}
-		clear(w.seen) // so that a row does not depend on the other messages of the batch
+		ids := map[string]string{} // resource ids of hubs
+		clear(w.seen)              // so that a row does not depend on the other messages of the batch
 		w.Unreadable = append(w.Unreadable, lost(i, message, func(raw jsontext.Value) error {
 			f, ok, err := w.failure(raw)
 			if err != nil || !ok && (f.PassedOver != connection.Connected || f.hub == "") {
@@ -63,6 +68,9 @@ func Stage(messages [][]byte, settings verdict.Settings, now time.Time) Staging 
 			}
 			place := verdict.Place{Hub: strings.ToLower(f.hub), Bucket: verdict.BucketOf(time.Unix(e.Second, 0))}
 			places[place] = append(places[place], e)
+			if ids[place.Hub] == "" && len(f.ResourceID) <= mostID {
+				ids[place.Hub] = secret.RedactString(f.ResourceID)
+			}
 			if at := (moment{place.Hub, e.Second, e.Sign}); !marked[at] {
 				marked[at] = true
 				settings.Marks(marks, place.Hub, e.Fact)
@@ -70,7 +78,10 @@ func Stage(messages [][]byte, settings verdict.Settings, now time.Time) Staging 
 			return nil
 		})...)
 		for _, place := range slices.SortedFunc(maps.Keys(places), comparePlaces) {
-			s.Rows = append(s.Rows, verdict.Pack(place, places[place])...)
+			for _, row := range verdict.Pack(place, places[place]) {
+				row.HubID = ids[place.Hub]
+				s.Rows = append(s.Rows, row)
+			}
 		}
 	}
 	s.Marks = slices.SortedFunc(maps.Keys(marks), func(a, b verdict.Mark) int {

@@ -100,8 +100,8 @@ func TestStage(t *testing.T) {
 		}
 	}
 	for _, row := range got.Rows {
-		if row.Hub != "contoso-hub" {
-			t.Errorf("a row of hub %q", row.Hub)
+		if row.Hub != "contoso-hub" || !strings.HasSuffix(row.HubID, "/PROVIDERS/MICROSOFT.DEVICES/IOTHUBS/CONTOSO-HUB") {
+			t.Errorf("a row of hub %q, %q", row.Hub, row.HubID)
 		}
 	}
 	b := verdict.BucketOf(time.Unix(second, 0))

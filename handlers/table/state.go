@@ -156,7 +156,7 @@ const (
 )
 
 func stagedEntity(row verdict.Staged) ([]byte, error) {
-	columns := map[string]any{"PartitionKey": stagedPartition(row.Place), "RowKey": row.Key}
+	columns := map[string]any{"PartitionKey": stagedPartition(row.Place), "RowKey": row.Key, "Hub": row.HubID}
 	chunks(columns, connectsColumn, row.Connects)
 	chunks(columns, expiriesColumn, row.Expiries)
 	chunks(columns, refusalsColumn, row.Refusals)
@@ -195,7 +195,7 @@ func (s *State) Staged(ctx context.Context, place verdict.Place, records bool) i
 	return func(yield func(verdict.Staged, error) bool) {
 		t := s.staged(place.Bucket)
 		for entity, err := range t.entities(ctx, &aztables.ListEntitiesOptions{
-			Filter: to.Ptr("PartitionKey eq " + quoted(stagedPartition(place))), Select: to.Ptr("PartitionKey,RowKey," + strings.Join(names, ",")),
+			Filter: to.Ptr("PartitionKey eq " + quoted(stagedPartition(place))), Select: to.Ptr("PartitionKey,RowKey,Hub," + strings.Join(names, ",")),
 		}) {
 			if errors.Is(err, alert.ErrAbsent) {
 				return
@@ -204,14 +204,17 @@ func (s *State) Staged(ctx context.Context, place verdict.Place, records bool) i
 				yield(verdict.Staged{}, err)
 				return
 			}
-			var k key
-			columns, err := decodeBinary(entity, &k, names)
+			var row struct {
+				key
+				Hub string
+			}
+			columns, err := decodeBinary(entity, &row, names)
 			if err != nil {
 				yield(verdict.Staged{}, fmt.Errorf("table %q: %w", t.name, err))
 				return
 			}
 			if !yield(verdict.Staged{
-				Place: place, Key: k.RowKey, Connects: columns.join(connectsColumn), Expiries: columns.join(expiriesColumn),
+				Place: place, Key: row.RowKey, HubID: row.Hub, Connects: columns.join(connectsColumn), Expiries: columns.join(expiriesColumn),
 				Refusals: columns.join(refusalsColumn), Records: columns.join(recordsColumn),
 			}, nil) {
 				return

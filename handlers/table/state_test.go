@@ -83,6 +83,7 @@ func TestStagedRows(t *testing.T) {
 	var rows []verdict.Staged
 	add := func(place verdict.Place, more ...verdict.Staged) {
 		for _, row := range more {
+			row.HubID = "/hubs/" + place.Hub
 			rows = append(rows, row)
 			want[place][row.Key] = row
 		}

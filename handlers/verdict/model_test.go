@@ -348,7 +348,7 @@ func (k *worker) Publish(_ context.Context, notices []Notice) error {
 
 // check notes what is wrong with a notice by itself.
 func (w *world) check(n Notice) {
-	if len(n.Records) == 0 || len(n.Records) > mostRecords || n.Seq == 0 {
+	if (len(n.Records) == 0) != (n.Cause == Reconnected) || len(n.Records) > mostRecords || n.Seq == 0 || !w.dropped && n.HubID != hubID {
 		w.wrong = append(w.wrong, fmt.Sprintf("notice of %d records: %+v", len(n.Records), n.Item))
 	}
 	for _, raw := range n.Records {
@@ -357,7 +357,7 @@ func (w *world) check(n Notice) {
 			w.wrong = append(w.wrong, fmt.Sprintf("a record of %s: %+v", r.DeviceID, n.Item))
 		}
 	}
-	if want := map[bool]int{true: n.N}[n.Storm()]; len(n.Devices) != want || !slices.IsSorted(n.Devices) {
+	if want := map[bool]int{true: n.N}[n.Storm() && n.Cause != Reconnected]; len(n.Devices) != want || !slices.IsSorted(n.Devices) {
 		w.wrong = append(w.wrong, fmt.Sprintf("devices %v of a notice with %d", n.Devices, n.N))
 	}
 }
@@ -392,6 +392,9 @@ func (k *worker) detect(n Notice) error {
 // delivery is a message of the event hub, which comes again until it is acknowledged.
 type delivery struct{ entries []Entry }
 
+// hubID is the resource id of the hub.
+const hubID = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-iot/providers/Microsoft.Devices/IotHubs/contoso-hub"
+
 // stage is what the relay does with a message.
 func (k *worker) stage(s Settings, d delivery) error {
 	places := map[Place][]Entry{}
@@ -403,7 +406,10 @@ func (k *worker) stage(s Settings, d delivery) error {
 	}
 	var rows []Staged
 	for _, place := range slices.SortedFunc(maps.Keys(places), Place.compare) {
-		rows = append(rows, Pack(place, places[place])...)
+		for _, row := range Pack(place, places[place]) {
+			row.HubID = hubID
+			rows = append(rows, row)
+		}
 	}
 	return k.stager.Stage(context.Background(), rows, slices.SortedFunc(maps.Keys(marks), compareMarks))
 }
@@ -615,7 +621,7 @@ func TestAnyInterleaving(t *testing.T) {
 // to three times.
 func TestEveryOrderOfDeliveries(t *testing.T) {
 	s := Defaults()
-	s.SameNetwork = true
+	s.SameNetwork, s.Surge = true, 1
 	n, differ := uint64(0), 0
 	outcomes := map[string]int{}
 	permute(sixRecords(), func(order []Fact) {
@@ -650,7 +656,7 @@ func TestEveryOrderOfDeliveries(t *testing.T) {
 // faults is made, and with it all.
 func TestAnyCrash(t *testing.T) {
 	s := Defaults()
-	s.SameNetwork, s.Storm = true, 3
+	s.SameNetwork, s.Storm, s.Surge = true, 3, 2
 	facts := sixRecords()
 	for d := range 4 {
 		f := Fact{Device: device(2 + d), Second: 65, Sign: connection.Refused, Cause: connection.TokenInvalid, Record: uint64(10 + d)}

@@ -275,9 +275,13 @@ func (j Judge) notices(ctx context.Context, row Row, d derived) ([]Notice, error
 		devices[i][r.Subject()] = true
 		return nil
 	}
+	hub := ""
 	for staged, err := range j.Store.Staged(ctx, row.Place, true) {
 		if err != nil {
 			return nil, err
+		}
+		if hub == "" || staged.HubID != "" && staged.HubID < hub { // in whatever order rows come
+			hub = staged.HubID
 		}
 		for e, err := range staged.Failures() {
 			if err != nil {
@@ -296,7 +300,7 @@ func (j Judge) notices(ctx context.Context, row Row, d derived) ([]Notice, error
 	}
 	notices := make([]Notice, len(items))
 	for n, i := range items {
-		notice := Notice{Place: row.Place, Item: i, Version: row.Items[i]}
+		notice := Notice{Place: row.Place, Item: i, Version: row.Items[i], HubID: hub}
 		size := 0
 		for _, e := range records[i] {
 			if size += len(e.Raw); size > mostRecordBytes {

@@ -33,7 +33,10 @@ type Entry struct {
 // is a hash of them, so a row that is staged again is the same row.
 type Staged struct {
 	Place
-	Key      string // 32 hexadecimal digits
+	Key string // 32 hexadecimal digits
+	// HubID is the resource id of the hub as a record of the place has it. It is not a fact:
+	// the key is the same in whatever letter case the id was logged. Pack leaves it empty.
+	HubID    string
 	Connects []byte // the facts of connections, 22 bytes each
 	Expiries []byte // the facts of expiries, 31 bytes each
 	Refusals []byte // the facts of refused connections, 31 bytes each

@@ -98,7 +98,7 @@ func TestWrongRows(t *testing.T) {
 		"connects: 23 bytes":               {Connects: make([]byte, 23)},
 		"expiries: 30 bytes":               {Expiries: make([]byte, 30)},
 		"second 600 of 600":                {Refusals: with(0, 1)},
-		"cause 7 is not known":             {Refusals: with(connectSize, 7)},
+		"cause 8 is not known":             {Refusals: with(connectSize, 8)},
 		"records: EOF":                     {Expiries: with(0, 1), Records: deflated(nil)},
 		"records: unexpected EOF":          {Expiries: with(0, 1), Records: deflated([]byte{5, 'a'})},
 		"a record that is too long":        {Expiries: with(0, 1), Records: deflated(binary.AppendUvarint(nil, MostRecord+1))},
@@ -123,7 +123,7 @@ func TestWrongRows(t *testing.T) {
 func TestWrongItems(t *testing.T) {
 	for want, b := range map[string][]byte{
 		"24 bytes":             make([]byte, itemSize-1),
-		"cause 7 is not known": append(make([]byte, 16), 7, 0, 0, 0, 1, 0, 0, 0, 1),
+		"cause 8 is not known": append(make([]byte, 16), 8, 0, 0, 0, 1, 0, 0, 0, 1),
 	} {
 		if items, err := UnpackItems(b); items != nil || err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q, have %v and %v", want, err, items)

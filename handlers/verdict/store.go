@@ -82,8 +82,10 @@ type Notice struct {
 	Place
 	Item
 	Version
+	HubID string // the resource id of the hub as it was staged; empty if nothing is staged any more
 	// Records are the earliest of the item, five at most, as they were staged. There are
 	// fewer if they are long. If N is 0, they are those that the item once was about.
+	// A surge has none, since of connections the facts are all that is kept.
 	Records []jsontext.Value
 	// Devices are the subjects of a storm's records in order, see
 	// connection.Record.Subject. N says how many there are; a very long list is cut.

@@ -74,16 +74,19 @@ const (
 	Settled              // devices that did not come back are said: the verdict no longer depends on the clock
 )
 
-// Cause is why there is an item: Foreign or Missing, or the cause of the connections that
-// were refused.
+// Cause is why there is an item: Foreign, Missing or Reconnected, or the cause of the
+// connections that were refused.
 type Cause string
 
-// The causes of items that are about the end of a session.
+// The causes of items that are about sessions.
 const (
 	// Foreign is the end of a session that was taken up from another network.
 	Foreign Cause = "taken up from elsewhere"
 	// Missing is the end of a session after which the device did not come back in time.
 	Missing Cause = "did not come back"
+	// Reconnected is the beginning of sessions that renew none. One is nothing: only very
+	// many devices of a hub are an item.
+	Reconnected Cause = "reconnected"
 )
 
 // causes are all causes of items. The index of a cause is its number in staged rows and
@@ -92,6 +95,7 @@ var causes = []Cause{
 	Foreign, Missing,
 	Cause(connection.Unclassified), Cause(connection.TokenExpired), Cause(connection.TokenInvalid),
 	Cause(connection.CertificateExpired), Cause(connection.ThumbprintMismatch),
+	Reconnected,
 }
 
 // number returns the number of a cause, and 0xff for one that is not in the list.
@@ -114,13 +118,16 @@ type Settings struct {
 	// Storm is from how many devices of a hub on, in one bucket and with one cause,
 	// their items become one item of the hub.
 	Storm int
+	// Surge is from how many devices of a hub on that begin sessions in one bucket and
+	// renew none by that, they are one item of the hub. 0 is never.
+	Surge int
 	// Lateness is how late records of the log usually are. Later ones correct the verdict.
 	Lateness time.Duration
 }
 
 // Defaults returns the settings of an app that sets none.
 func Defaults() Settings {
-	return Settings{RenewalGrace: 10 * time.Minute, MissingAfter: session, Storm: 100, Lateness: 5 * time.Minute}
+	return Settings{RenewalGrace: 10 * time.Minute, MissingAfter: session, Storm: 100, Surge: 1000, Lateness: 5 * time.Minute}
 }
 
 const (
@@ -163,9 +170,14 @@ func (s Settings) level(b Bucket, now time.Time) Level {
 }
 
 // near returns the buckets that can hold a sign of a session within the grace period of
-// an expiry in b.
+// an expiry in b, and those that can hold an expiry that a connection in b renews.
 func (s Settings) near(b Bucket) (from, to Bucket) {
-	return bucketOf(b.first() - int64(slack/time.Second)), bucketOf(b.last() + s.grace())
+	const early = int64(slack / time.Second)
+	if s.Surge == 0 {
+		return bucketOf(b.first() - early), bucketOf(b.last() + s.grace())
+	}
+	reach := max(early, s.grace())
+	return bucketOf(b.first() - reach), bucketOf(b.last() + reach)
 }
 
 // far returns the last bucket that can hold a sign of a session after an expiry in b.
@@ -185,7 +197,8 @@ type Fact struct {
 }
 
 // Item is what the occurrences of an alert are counted by, in one bucket: a device and a
-// cause. It is a storm, an item of the hub, if Device is zero.
+// cause. It is an item of the hub if Device is zero: a storm, or a surge if the cause is
+// Reconnected.
 type Item struct {
 	Device connection.DeviceKey
 	Cause  Cause
@@ -280,7 +293,32 @@ func (s Settings) derive(b Bucket, facts []Fact, level Level) derived {
 		}
 	}
 	d.items = s.gather(d.single)
+	if s.Surge > 0 && level >= Graced {
+		if n := s.reconnected(b, known); n >= s.Surge {
+			d.items[Item{Cause: Reconnected}] = n
+		}
+	}
 	return d
+}
+
+// reconnected returns how many devices have a connection in b that renews nothing. One at
+// a time t renews if the device has an expiry from t - RenewalGrace to t + slack.
+func (s Settings) reconnected(b Bucket, known map[identity]Fact) int {
+	expiries := map[connection.DeviceKey][]int64{}
+	for _, f := range known {
+		if f.Sign == connection.Expiry {
+			expiries[f.Device] = append(expiries[f.Device], f.Second)
+		}
+	}
+	devices := map[connection.DeviceKey]bool{}
+	for _, f := range known {
+		if f.Sign == connection.Connect && bucketOf(f.Second) == b && !slices.ContainsFunc(expiries[f.Device], func(x int64) bool {
+			return f.Second-s.grace() <= x && x <= f.Second+int64(slack/time.Second)
+		}) {
+			devices[f.Device] = true
+		}
+	}
+	return len(devices)
 }
 
 // judge returns the verdict on the expiry x: "" if its session was renewed, Foreign or
@@ -347,7 +385,8 @@ type Mark struct {
 }
 
 // Marks adds to marks what a record of a hub may change: the bucket of a refused
-// connection at once, and the buckets of the expiries that it may be a sign for.
+// connection at once, the buckets of the expiries that it may be a sign for, and those
+// of the connections that it may make renewals.
 func (s Settings) Marks(marks map[Mark]bool, hub string, f Fact) {
 	touch := func(level Level, from, to int64) {
 		for b := bucketOf(from); b <= bucketOf(to); b++ {
@@ -361,6 +400,9 @@ func (s Settings) Marks(marks map[Mark]bool, hub string, f Fact) {
 	case connection.Expiry:
 		touch(Graced, f.Second, f.Second)
 		touch(Settled, f.Second-s.window(), f.Second)
+		if s.Surge > 0 {
+			touch(Graced, f.Second-int64(slack/time.Second), f.Second+s.grace())
+		}
 	case connection.Connect:
 		touch(Graced, f.Second-s.grace(), late)
 		touch(Settled, f.Second-s.window(), late)

@@ -81,6 +81,25 @@ func oracle(s Settings, b Bucket, records []Fact, level Level) (items map[Item]i
 			items[Item{Cause: cause}] = len(of)
 		}
 	}
+	reconnected := map[connection.DeviceKey]bool{}
+	for c := range set {
+		start := time.Unix(int64(b)*600, 0)
+		if c.Sign != connection.Connect || at(c).Before(start) || !at(c).Before(start.Add(10*time.Minute)) {
+			continue
+		}
+		renews := false
+		for x := range set {
+			if since := at(c).Sub(at(x)); x.Sign == connection.Expiry && x.Device == c.Device && since <= s.RenewalGrace && since >= -2*time.Second {
+				renews = true
+			}
+		}
+		if !renews {
+			reconnected[c.Device] = true
+		}
+	}
+	if s.Surge > 0 && len(reconnected) >= s.Surge && level >= Graced {
+		items[Item{Cause: Reconnected}] = len(reconnected)
+	}
 	return items, renewed
 }
 
@@ -99,7 +118,7 @@ func randomFacts(r *rand.Rand, s Settings, b Bucket) []Fact {
 		case 0:
 			x.Second = []int64{b.first(), b.last(), b.first() - 1, b.last() + 1}[r.IntN(4)]
 		case 1:
-			n := 2 + r.IntN(len(causes)-2)
+			n := 2 + r.IntN(len(causes)-3) // without Reconnected, which comes last
 			x.Sign, x.Cause = connection.Refused, connection.Cause(causes[n])
 			x.Record += uint64(n) << 8 // a record has one cause, but see TestRulesThatChange
 		}
@@ -122,7 +141,7 @@ func randomFacts(r *rand.Rand, s Settings, b Bucket) []Fact {
 
 func randomSettings(r *rand.Rand) Settings {
 	minutes := func(choices ...time.Duration) time.Duration { return choices[r.IntN(len(choices))] * time.Minute }
-	return Settings{RenewalGrace: minutes(0, 3, 10, 25), MissingAfter: minutes(0, 90, 130), SameNetwork: r.IntN(4) > 0, Storm: 2 + r.IntN(4), Lateness: minutes(0, 5)}
+	return Settings{RenewalGrace: minutes(0, 3, 10, 25), MissingAfter: minutes(0, 90, 130), SameNetwork: r.IntN(4) > 0, Storm: 2 + r.IntN(4), Surge: r.IntN(4), Lateness: minutes(0, 5)}
 }
 
 // between returns the facts of the buckets from one to another.
@@ -216,11 +235,11 @@ func TestMarks(t *testing.T) {
 		rest := slices.DeleteFunc(slices.Clone(facts), func(other Fact) bool { return other == f })
 		for of := b - 20; of <= b+20; of++ {
 			for level := Open; level <= Settled; level++ {
-				_, to := s.near(of)
+				from, to := s.near(of)
 				if level == Settled {
 					to = s.far(of)
 				}
-				before, after := s.derive(of, between(rest, of-1, to), level), s.derive(of, between(append(rest, f), of-1, to), level)
+				before, after := s.derive(of, between(rest, from, to), level), s.derive(of, between(append(rest, f), from, to), level)
 				marked := false
 				for l := Open; l <= Settled; l++ {
 					// What a later expiry tells of earlier buckets is said again at Settled.
@@ -268,7 +287,7 @@ func permute(facts []Fact, f func([]Fact)) {
 // record one to three times.
 func TestEveryOrder(t *testing.T) {
 	s := Defaults()
-	s.SameNetwork = true
+	s.SameNetwork, s.Surge = true, 1
 	n, outcomes := 0, map[string]int{}
 	permute(sixRecords(), func(order []Fact) {
 		var facts []Fact
@@ -286,7 +305,7 @@ func TestEveryOrder(t *testing.T) {
 		}
 		outcomes[said]++
 	})
-	want := "1 0 0 0 0 [4 taken up from elsewhere 1] 0 0 0 [7 did not come back 1] 0 0 0 0 "
+	want := "1 0 0 0 0 [4 taken up from elsewhere 1] 0 [5 reconnected 1] 0 0 [7 did not come back 1] 0 0 0 0 "
 	if n != 720 || len(outcomes) != 1 || outcomes[want] != 720 {
 		t.Errorf("%d orders give %v, want always %q", n, outcomes, want)
 	}
