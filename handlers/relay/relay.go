@@ -13,7 +13,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"hubwatch/handlers/connection"
-	"hubwatch/handlers/secret"
+	"hubwatch/handlers/verdict"
 )
 
 // mostBytes is the largest event that Event Grid takes
@@ -46,21 +46,13 @@ type Read struct {
 	Unreadable []Unreadable              // records of which nothing can be made, now or later
 	// Unknown counts the sentences of the service in the failed connections that
 	// connection.Rules does not know, so that somebody can add them: without secrets,
-	// printable, and of bounded length. All beyond mostSentences different ones count
-	// as OtherSentences.
+	// printable, and of bounded length. All beyond verdict.MostSentences different
+	// ones count as verdict.OtherSentences.
 	Unknown map[string]int
 	// Heard is the time of the newest record of each hub, by the name of the hub in the
 	// record, also of connections that succeeded.
 	Heard map[string]time.Time
 }
-
-// OtherSentences is the name in Read.Unknown of those that are too many.
-const OtherSentences = "(other sentences)"
-
-const (
-	mostSentences = 8   // different ones of a batch
-	mostSentence  = 200 // characters of each
-)
 
 // Unreadable is a part of a message of which no event can be made: a record, or
 // something in whose place there may have been one. If a message has too many of them,
@@ -190,9 +182,9 @@ func (w *worker) take(f failed) {
 	if f.Unknown == "" {
 		return
 	}
-	s := unknownSentence(f.Record)
-	if _, known := w.Unknown[s]; !known && len(w.Unknown) >= mostSentences {
-		s = OtherSentences
+	s := verdict.Sentence(f.Record)
+	if _, known := w.Unknown[s]; !known && len(w.Unknown) >= verdict.MostSentences {
+		s = verdict.OtherSentences
 	}
 	w.Unknown[s]++
 }
@@ -210,23 +202,6 @@ func (w *worker) hear(r connection.Record) error {
 		w.Heard[w.hub] = r.Time
 	}
 	return nil
-}
-
-// unknownSentence returns the sentence of r that no rule knows, fit for a log: one line
-// without credentials and invisible characters, cut where it is long. Credentials are
-// taken out of the record's own texts, before they become lower case: some are known
-// by their capital letters.
-func unknownSentence(r connection.Record) string {
-	texts := make([]string, len(r.Texts))
-	for i, text := range r.Texts {
-		texts[i] = secret.RedactString(text)
-	}
-	r.Texts = texts
-	visible := secret.Visible(connection.Classify(r).Unknown)
-	if runes := []rune(visible); len(runes) > mostSentence {
-		return string(runes[:mostSentence-1]) + "…"
-	}
-	return visible
 }
 
 // depth returns how many objects and arrays stand inside each other in raw, which

@@ -571,12 +571,12 @@ func TestUnknownSentences(t *testing.T) {
 	sum := 0
 	for sentence, n := range got.Unknown {
 		sum += n
-		if strings.ContainsAny(sentence, "\n\u202e") || strings.Contains(strings.ToLower(sentence), "u0vdukvu") || len([]rune(sentence)) > mostSentence {
+		if strings.ContainsAny(sentence, "\n\u202e") || strings.Contains(strings.ToLower(sentence), "u0vdukvu") || len([]rune(sentence)) > verdict.MostSentence {
 			t.Errorf("the log gets %q", sentence)
 		}
 	}
-	if len(got.Unknown) != mostSentences+1 || sum != len(records)-2 || got.Unknown[OtherSentences] != 20-5 {
-		t.Errorf("%d sentences of %d records, want %d and others, of %d: %v", len(got.Unknown), sum, mostSentences, len(records)-2, got.Unknown)
+	if len(got.Unknown) != verdict.MostSentences+1 || sum != len(records)-2 || got.Unknown[verdict.OtherSentences] != 20-5 {
+		t.Errorf("%d sentences of %d records, want %d and others, of %d: %v", len(got.Unknown), sum, verdict.MostSentences, len(records)-2, got.Unknown)
 	}
 }
 

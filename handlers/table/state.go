@@ -327,7 +327,17 @@ type verdictRow struct {
 	key
 	Hub                            string
 	Seq, Published, Level, Renewed int32
+	Unknown                        counts `json:",omitzero"`
 }
+
+// counts are numbers by name, in a column as JSON.
+type counts map[string]int
+
+func (c counts) MarshalText() ([]byte, error) {
+	return json.Marshal(map[string]int(c), json.Deterministic(true))
+}
+
+func (c *counts) UnmarshalText(b []byte) error { return json.Unmarshal(b, (*map[string]int)(c)) }
 
 // itemsColumn is the name of the columns with the items of a verdict row.
 const itemsColumn = "Items"
@@ -352,7 +362,7 @@ func (s *State) Row(ctx context.Context, place verdict.Place) (verdict.Row, verd
 		return verdict.Row{}, "", fmt.Errorf("table %q: %w", t.name, k.wrong(itemsColumn, err))
 	}
 	return verdict.Row{
-		Place: place, Seq: int(row.Seq), Published: int(row.Published), Level: verdict.Level(row.Level), Renewed: int(row.Renewed), Items: items,
+		Place: place, Seq: int(row.Seq), Published: int(row.Published), Level: verdict.Level(row.Level), Renewed: int(row.Renewed), Unknown: row.Unknown, Items: items,
 	}, verdict.ETag(response.ETag), nil
 }
 
@@ -366,6 +376,9 @@ func (s *State) Put(ctx context.Context, row verdict.Row, etag verdict.ETag) (ve
 	columns := map[string]any{
 		"PartitionKey": k.PartitionKey, "RowKey": k.RowKey, "Hub": row.Hub,
 		"Seq": row.Seq, "Published": row.Published, "Level": int(row.Level), "Renewed": row.Renewed,
+	}
+	if len(row.Unknown) > 0 {
+		columns["Unknown"] = counts(row.Unknown)
 	}
 	chunks(columns, itemsColumn, items)
 	entity, err := json.Marshal(columns, json.Deterministic(true))

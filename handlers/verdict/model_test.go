@@ -440,7 +440,7 @@ func (k *worker) glance() error {
 func entry(f Fact) Entry {
 	e := Entry{Fact: f}
 	if f.Sign != connection.Connect {
-		e.Raw = []byte(fmt.Sprintf(`{"time":%q,"category":"Connections","properties":{"deviceId":"dev-%d"},"n":%d}`, time.Unix(f.Second, 0).UTC().Format(time.RFC3339), f.Device[15], f.Record))
+		e.Raw = []byte(fmt.Sprintf(`{"time":%q,"category":"Connections","operationName":"deviceConnect","level":"Error","resultType":"401003","resultDescription":"The moon %d is in the way","properties":{"deviceId":"dev-%d","authType":"sas"},"n":%d}`, time.Unix(f.Second, 0).UTC().Format(time.RFC3339), f.Record%3, f.Device[15], f.Record))
 	}
 	return e
 }
@@ -520,6 +520,16 @@ func (w *world) differs(s Settings, records []Fact) string {
 		}
 		if got := w.rows[place].Renewed; got != renewed {
 			return fmt.Sprintf("bucket %d: %d renewed, want %d", b, got, renewed)
+		}
+		sentences, counted := map[string]int{}, map[Fact]bool{}
+		for _, f := range records {
+			if f.Cause == connection.Unclassified && bucketOf(f.Second) == b && !counted[f] {
+				counted[f] = true
+				sentences[fmt.Sprintf("the moon %d is in the way", f.Record%3)]++
+			}
+		}
+		if got := w.rows[place].Unknown; !maps.Equal(got, sentences) {
+			return fmt.Sprintf("bucket %d: sentences %v, want %v", b, got, sentences)
 		}
 	}
 	for item, v := range w.alerts {

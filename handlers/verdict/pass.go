@@ -193,8 +193,11 @@ func (r Row) next(d derived, partial bool) Row {
 	}
 	if partial {
 		d.renewed = max(d.renewed, r.Renewed)
+		if sum(d.unknown) < sum(r.Unknown) {
+			d.unknown = r.Unknown
+		}
 	}
-	r.Items, r.Seq, r.Renewed = items, seq, d.renewed
+	r.Items, r.Seq, r.Renewed, r.Unknown = items, seq, d.renewed, d.unknown
 	return r
 }
 
@@ -226,13 +229,38 @@ func (j Judge) read(ctx context.Context, place Place, level Level) (derived, err
 		return derived{}, err
 	}
 	d := j.Settings.derive(place.Bucket, facts, level)
-	if level < Settled || len(d.missing) == 0 {
-		return d, nil
+	if level == Settled && len(d.missing) > 0 {
+		if err := collect(to+1, j.Settings.far(place.Bucket), d.missing); err != nil {
+			return derived{}, err
+		}
+		d = j.Settings.derive(place.Bucket, facts, level)
 	}
-	if err := collect(to+1, j.Settings.far(place.Bucket), d.missing); err != nil {
-		return derived{}, err
+	for i := range d.single {
+		if i.Cause == Cause(connection.Unclassified) {
+			var err error
+			d.unknown, err = j.unknown(ctx, place)
+			return d, err
+		}
 	}
-	return j.Settings.derive(place.Bucket, facts, level), nil
+	return d, nil
+}
+
+// unknown returns the sentences of a place that no rule knows. It reads the records, which
+// read does not.
+func (j Judge) unknown(ctx context.Context, place Place) (map[string]int, error) {
+	var entries []Entry
+	for row, err := range j.Store.Staged(ctx, place, true) {
+		if err != nil {
+			return nil, err
+		}
+		for e, err := range row.Failures() {
+			if err != nil {
+				return nil, err
+			}
+			entries = append(entries, e)
+		}
+	}
+	return unknown(entries)
 }
 
 // What a notice carries has to fit into an event, which has 1 MiB at most.

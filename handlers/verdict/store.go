@@ -59,6 +59,9 @@ type Row struct {
 	Seq, Published int
 	Level          Level // of the derivation; it never becomes lower
 	Renewed        int   // expiries that are silent
+	// Unknown counts the sentences of the service in refusals that connection.Rules does not
+	// know: see Sentence. All beyond MostSentences different ones count as OtherSentences.
+	Unknown map[string]int
 	// Items have all items that there ever were. What is no longer there has N = 0.
 	Items map[Item]Version
 }

@@ -227,6 +227,10 @@ type identity struct {
 	connect bool
 }
 
+func (f Fact) identity() identity {
+	return identity{f.Device, f.Second, f.Address, f.Record, f.Sign == connection.Connect}
+}
+
 // distinct returns the facts of different records. Of one record that was staged with
 // different causes, because the rules changed meanwhile, the cause with the highest number
 // counts.
@@ -234,7 +238,7 @@ func distinct(facts []Fact) map[identity]Fact {
 	rank := func(f Fact) int { return int(f.Sign)<<8 | int(Cause(f.Cause).number()) }
 	known := make(map[identity]Fact, len(facts))
 	for _, f := range facts {
-		i := identity{f.Device, f.Second, f.Address, f.Record, f.Sign == connection.Connect}
+		i := f.identity()
 		if old, ok := known[i]; !ok || rank(old) < rank(f) {
 			known[i] = f
 		}
@@ -250,6 +254,7 @@ type derived struct {
 	// missing are the devices with an expiry after which the facts have no sign of another
 	// session.
 	missing map[connection.DeviceKey]bool
+	unknown map[string]int // see Row.Unknown
 }
 
 // derive returns the verdict on bucket b that the facts give. Facts of other buckets
