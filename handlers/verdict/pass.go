@@ -56,13 +56,10 @@ func (j Judge) Run(ctx context.Context, now time.Time) (Pass, error) {
 		if err != nil {
 			return p, fmt.Errorf("marks: %w", err)
 		}
-		due := mark.Bucket.Start()
-		if mark.Level > Open {
-			due = j.Settings.Due(mark.Bucket, mark.Level)
-		}
 		if mark.Level > j.Settings.level(mark.Bucket, now) {
 			continue
 		}
+		due := j.Settings.since(mark)
 		if first, ok := places[mark.Place]; !ok || due.Before(first) {
 			places[mark.Place] = due
 		}

@@ -66,11 +66,10 @@ func bounded(sentences map[string]int) map[string]int {
 	order := slices.SortedFunc(maps.Keys(sentences), func(a, b string) int {
 		return cmp.Or(cmp.Compare(sentences[b], sentences[a]), cmp.Compare(a, b))
 	})
-	for n, s := range order {
-		if n >= MostSentences {
-			sentences[OtherSentences] += sentences[s]
-			delete(sentences, s)
-		}
+	order = slices.DeleteFunc(order, func(s string) bool { return s == OtherSentences })
+	for _, s := range order[min(len(order), MostSentences):] {
+		sentences[OtherSentences] += sentences[s]
+		delete(sentences, s)
 	}
 	return sentences
 }

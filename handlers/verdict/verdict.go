@@ -158,6 +158,15 @@ func (s Settings) Due(b Bucket, level Level) time.Time {
 	return time.Time{}
 }
 
+// since returns when a mark was due. Open is due at any time, so that is the beginning of
+// its bucket.
+func (s Settings) since(m Mark) time.Time {
+	if m.Level == Open {
+		return m.Bucket.Start()
+	}
+	return s.Due(m.Bucket, m.Level)
+}
+
 // level returns the level of a bucket at a time.
 func (s Settings) level(b Bucket, now time.Time) Level {
 	level := Open

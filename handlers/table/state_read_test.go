@@ -1,0 +1,72 @@
+package table
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hubwatch/handlers/verdict"
+)
+
+var _ verdict.Reader = (*State)(nil)
+
+// TestDays sums the figures of a hub over days of two months, and not those of others.
+func TestDays(t *testing.T) {
+	s := openState(t, emulator(t).ConnectionString())
+	at := func(month time.Month, day, hour int) time.Time {
+		return time.Date(2026, month, day, hour, 0, 0, 0, time.UTC)
+	}
+	if all, err := s.Days(t.Context(), "contoso-hub", at(1, 1, 0), at(3, 1, 0)); err != nil || len(all) != 0 {
+		t.Errorf("before the first: %v, %v", all, err)
+	}
+	put := func(hub string, when time.Time, renewed int, unknown map[string]int) {
+		t.Helper()
+		row := verdict.Row{Place: verdict.Place{Hub: hub, Bucket: verdict.BucketOf(when)}, Renewed: renewed, Unknown: unknown}
+		if _, err := s.Put(t.Context(), row, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("contoso-hub", at(1, 30, 23), 1, nil)
+	put("contoso-hub", at(1, 31, 0), 2, nil)
+	put("contoso-hub", at(1, 31, 23), 3, map[string]int{"a": 1})
+	put("contoso-hub", at(2, 1, 0), 4, map[string]int{"a": 2, verdict.OtherSentences: 1})
+	put("contoso-hub", at(2, 1, 1), 5, map[string]int{"a": 1, "b": 1})
+	put("contoso-hub", at(2, 3, 1), 6, nil)
+	put("contoso-hub", at(2, 4, 0), 7, nil)
+	put("contoso-hub-2", at(2, 1, 0), 50, nil)
+	all, err := s.Days(t.Context(), "Contoso-Hub", at(1, 31, 12), at(2, 3, 0))
+	want := []verdict.Figures{
+		{Hub: "contoso-hub", Day: at(1, 31, 0), Renewed: 5, Unknown: map[string]int{"a": 1}},
+		{Hub: "contoso-hub", Day: at(2, 1, 0), Renewed: 9, Unknown: map[string]int{"a": 3, "b": 1, verdict.OtherSentences: 1}},
+		{Hub: "contoso-hub", Day: at(2, 3, 0), Renewed: 6},
+	}
+	if diff := cmp.Diff(want, all); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+}
+
+// TestOldest checks that only marks whose time has come count.
+func TestOldest(t *testing.T) {
+	s := openState(t, emulator(t).ConnectionString())
+	settings, b := verdict.Defaults(), verdict.Bucket(1000)
+	check := func(now, want time.Time) {
+		t.Helper()
+		if got, err := s.Oldest(t.Context(), settings, now); err != nil || !got.Equal(want) {
+			t.Errorf("at %s: %s, want %s, %v", now, got, want, err)
+		}
+	}
+	check(b.Start(), time.Time{})
+	place := verdict.Place{Hub: "contoso-hub", Bucket: b}
+	if err := s.Mark(t.Context(), []verdict.Mark{{Place: place, Level: verdict.Graced}, {Place: place, Level: verdict.Settled}}); err != nil {
+		t.Fatal(err)
+	}
+	due := settings.Due(b, verdict.Graced)
+	check(due.Add(-1), time.Time{})
+	check(due, due)
+	check(due.Add(10*time.Hour), due)
+	if err := s.Mark(t.Context(), []verdict.Mark{{Place: place}}); err != nil {
+		t.Fatal(err)
+	}
+	check(b.Start(), b.Start())
+}
