@@ -24,6 +24,7 @@ import (
 //
 //	staged20260201   contoso-hub|02949180    <key>                    records of one message and bucket, packed
 //	state            open                    02949180|contoso-hub|1   a mark: the verdict at this level has to be derived
+//	state            clock                   partition 0              how far this partition of the log is staged
 //	state            dropped                 20260201                 records of this day were dropped
 //	verdicts202602   contoso-hub|79739798    02949180                 the verdict on a bucket
 //

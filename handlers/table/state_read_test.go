@@ -9,7 +9,10 @@ import (
 	"hubwatch/handlers/verdict"
 )
 
-var _ verdict.Reader = (*State)(nil)
+var (
+	_ verdict.Reader     = (*State)(nil)
+	_ verdict.Progresses = (*State)(nil)
+)
 
 // TestDays sums the figures of a hub over days of two months, and not those of others.
 func TestDays(t *testing.T) {
@@ -69,4 +72,25 @@ func TestOldest(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(b.Start(), b.Start())
+}
+
+// TestProgress checks that the progress of each partition is kept, the last of each.
+func TestProgress(t *testing.T) {
+	s := openState(t, emulator(t).ConnectionString())
+	if all, err := s.Progress(t.Context()); err != nil || len(all) != 0 {
+		t.Errorf("before the first: %v, %v", all, err)
+	}
+	at := time.Date(2026, 2, 1, 10, 0, 0, 500, time.UTC)
+	want := map[string]verdict.Progress{"partition 0": {At: at, To: at.Add(-time.Hour)}, "timer": {At: at, To: at, Until: at.Add(time.Hour)}}
+	for range 2 {
+		for name, p := range want {
+			if err := s.SetProgress(t.Context(), name, p); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	all, err := s.Progress(t.Context())
+	if diff := cmp.Diff(want, all); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
 }

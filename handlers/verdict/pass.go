@@ -33,6 +33,17 @@ type Judge struct {
 	Settings  Settings
 	Store     Store
 	Publisher Publisher
+	// Clock is the clock of the log if it is behind, see Clock.Tick: what waits for its time
+	// waits for that. Zero is the clock of the caller.
+	Clock time.Time
+}
+
+// level returns the level of a bucket at a time by the clock of the caller.
+func (j Judge) level(b Bucket, now time.Time) Level {
+	if !j.Clock.IsZero() && j.Clock.Before(now) {
+		now = j.Clock
+	}
+	return j.Settings.level(b, now)
 }
 
 // Pass is what became of one pass.
@@ -56,7 +67,7 @@ func (j Judge) Run(ctx context.Context, now time.Time) (Pass, error) {
 		if err != nil {
 			return p, fmt.Errorf("marks: %w", err)
 		}
-		if mark.Level > j.Settings.level(mark.Bucket, now) {
+		if mark.Level > j.level(mark.Bucket, now) {
 			continue
 		}
 		due := j.Settings.since(mark)
@@ -84,7 +95,7 @@ func (p Place) compare(q Place) int {
 // place derives the verdict on a place, publishes what is new in it, and removes its
 // marks.
 func (j Judge) place(ctx context.Context, place Place, now time.Time, p *Pass) error {
-	level := j.Settings.level(place.Bucket, now)
+	level := j.level(place.Bucket, now)
 	var err error
 	for range mostAttempts {
 		var marks []Marked
