@@ -3,6 +3,7 @@ package verdict
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"iter"
 	"maps"
 	"math/rand/v2"
@@ -25,6 +26,30 @@ type memory struct {
 	rows     map[Place]stored
 	told     map[alerted]Version
 	notices  int
+	progresses
+	entities map[string]int // that were read or written in this minute, by partition
+	busiest  int            // the most of these of a partition and minute
+}
+
+// touch counts entities of a partition.
+func (m *memory) touch(partition string, n int) {
+	if m.entities == nil {
+		m.entities = map[string]int{}
+	}
+	m.entities[partition] += n
+	m.busiest = max(m.busiest, m.entities[partition])
+}
+
+func (m *memory) Progress(ctx context.Context) (map[string]Progress, error) {
+	m.requests++
+	m.touch("clock", len(m.all))
+	return m.progresses.Progress(ctx)
+}
+
+func (m *memory) SetProgress(ctx context.Context, name string, p Progress) error {
+	m.requests++
+	m.touch("clock", 1)
+	return m.progresses.SetProgress(ctx, name, p)
 }
 
 func newMemory() *memory {
@@ -43,6 +68,7 @@ func (m *memory) Stage(_ context.Context, rows []Staged) error {
 			m.staged[row.Place] = map[string]Staged{}
 		}
 		m.staged[row.Place][row.Key] = row
+		m.touch(fmt.Sprint(row.Place), 1)
 		places[row.Place]++
 	}
 	for _, n := range places {
@@ -53,6 +79,7 @@ func (m *memory) Stage(_ context.Context, rows []Staged) error {
 
 func (m *memory) Mark(_ context.Context, marks []Mark) error {
 	m.requests += (len(marks) + 99) / 100
+	m.touch("open", len(marks))
 	for _, mark := range marks {
 		m.marks[mark] = m.version()
 	}
@@ -61,6 +88,7 @@ func (m *memory) Mark(_ context.Context, marks []Mark) error {
 
 func (m *memory) Open(context.Context) iter.Seq2[Mark, error] {
 	m.requests += 1 + len(m.marks)/1000
+	m.touch("open", len(m.marks))
 	all := slices.SortedFunc(maps.Keys(m.marks), compareMarks)
 	return func(yield func(Mark, error) bool) {
 		for _, mark := range all {
@@ -91,6 +119,7 @@ func (m *memory) Dropped(context.Context, Bucket) (bool, error) { return false, 
 
 func (m *memory) Staged(_ context.Context, place Place, _ bool) iter.Seq2[Staged, error] {
 	m.requests += 1 + len(m.staged[place])/1000
+	m.touch(fmt.Sprint(place), len(m.staged[place]))
 	return func(yield func(Staged, error) bool) {
 		for _, row := range m.staged[place] {
 			if !yield(row, nil) {
@@ -102,6 +131,7 @@ func (m *memory) Staged(_ context.Context, place Place, _ bool) iter.Seq2[Staged
 
 func (m *memory) Put(_ context.Context, row Row, etag ETag) (ETag, error) {
 	m.requests++
+	m.touch("verdicts of "+row.Hub, 1)
 	if m.rows[row.Place].etag != etag {
 		return "", ErrConflict
 	}
@@ -111,6 +141,7 @@ func (m *memory) Put(_ context.Context, row Row, etag ETag) (ETag, error) {
 
 func (m *memory) Unmark(_ context.Context, mark Marked) error {
 	m.requests++
+	m.touch("open", 1)
 	if m.marks[mark.Mark] != mark.ETag {
 		return ErrConflict
 	}
@@ -240,12 +271,14 @@ func watch(t *testing.T, s Settings, all []arrival) *memory {
 	var now time.Time
 	stager := Stager{Settings: s, Store: m, Now: func() time.Time { return now }}
 	judge := Judge{Settings: s, Store: m, Publisher: m}
+	noter := Noter{Store: m, Now: stager.Now}
 	for at := int64(0); len(all) > 0 || len(m.marks) > 0; at += 60 {
 		now = time.Unix(at, 0).UTC()
+		clear(m.entities)
 		for len(all) > 0 && all[0].at <= at {
 			var rows []Staged
 			marks := map[Mark]bool{}
-			n := 0
+			n, partition := 0, fmt.Sprint("of ", all[0].hub)
 			for n < 8 && n < len(all) && all[n].at <= at {
 				places := map[Place][]Entry{}
 				for _, e := range all[n].rows {
@@ -262,6 +295,13 @@ func watch(t *testing.T, s Settings, all []arrival) *memory {
 			if err := stager.Stage(t.Context(), rows, slices.SortedFunc(maps.Keys(marks), compareMarks)); err != nil {
 				t.Fatal(err)
 			}
+			if err := noter.Note(t.Context(), partition, now); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var err error
+		if judge.Clock, err = (Clock{m}).Tick(t.Context(), now); err != nil {
+			t.Fatal(err)
 		}
 		if _, err := judge.Run(t.Context(), now); err != nil {
 			t.Fatal(err)
@@ -311,8 +351,14 @@ func TestStormIsOneItem(t *testing.T) {
 	for d := range 5000 {
 		log = append(log, logged{"contoso-hub", Fact{Device: connection.DeviceKey{0: 1, 13: byte(d >> 8), 14: byte(d)}, Second: 6000 + r.Int64N(60), Sign: connection.Refused, Cause: connection.CertificateExpired, Record: uint64(d)}})
 	}
+	// That is the limit of a partition for one second, and here a minute keeps to it
+	// (https://learn.microsoft.com/azure/storage/tables/scalability-targets).
+	const mostEntities = 2000
 	other := Fact{Device: device(1), Second: 6030, Sign: connection.Refused, Cause: connection.TokenInvalid, Record: 9999}
 	m := watch(t, Defaults(), messages(r, append(log, logged{"contoso-hub", other}), 0))
+	if t.Logf("%d entities of a partition in a minute", m.busiest); m.busiest < 50 || m.busiest > mostEntities {
+		t.Errorf("%d entities of one partition were read or written in a minute, want at most %d", m.busiest, mostEntities)
+	}
 	have := map[Item]int{}
 	for at, v := range m.told {
 		if v.N > 0 {
