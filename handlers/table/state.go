@@ -397,6 +397,25 @@ func (s *State) Put(ctx context.Context, row verdict.Row, etag verdict.ETag) (ve
 	return verdict.ETag(response.ETag), t.conditional(err)
 }
 
+// clockPartition has a row for each progress of the log.
+const clockPartition = "clock"
+
+// progressRow is a verdict.Progress.
+type progressRow struct {
+	key
+	Name          string
+	At, To, Until time.Time `json:",omitzero"`
+}
+
+// SetProgress implements verdict.Progresses.
+func (s *State) SetProgress(ctx context.Context, name string, p verdict.Progress) error {
+	entity, err := json.Marshal(progressRow{key{clockPartition, escape(name)}, name, p.At.UTC(), p.To.UTC(), p.Until.UTC()})
+	if err != nil {
+		return fmt.Errorf("progress: %w", err)
+	}
+	return s.marks().write(ctx, []aztables.TransactionAction{{ActionType: aztables.TransactionTypeInsertReplace, Entity: entity}})
+}
+
 // droppedPartition has a row for each day whose records were dropped.
 const droppedPartition = "dropped"
 

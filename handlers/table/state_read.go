@@ -9,7 +9,6 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
-	"github.com/go-json-experiment/json"
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/verdict"
@@ -68,25 +67,6 @@ func (s *State) month(ctx context.Context, hub string, month, from, until time.T
 // Oldest implements verdict.Reader.
 func (s *State) Oldest(ctx context.Context, settings verdict.Settings, now time.Time) (time.Time, error) {
 	return settings.Oldest(s.Open(ctx), now)
-}
-
-// clockPartition has a row for each progress of the log.
-const clockPartition = "clock"
-
-// progressRow is a verdict.Progress.
-type progressRow struct {
-	key
-	Name          string
-	At, To, Until time.Time `json:",omitzero"`
-}
-
-// SetProgress implements verdict.Progresses.
-func (s *State) SetProgress(ctx context.Context, name string, p verdict.Progress) error {
-	entity, err := json.Marshal(progressRow{key{clockPartition, escape(name)}, name, p.At.UTC(), p.To.UTC(), p.Until.UTC()})
-	if err != nil {
-		return fmt.Errorf("progress: %w", err)
-	}
-	return s.marks().write(ctx, []aztables.TransactionAction{{ActionType: aztables.TransactionTypeInsertReplace, Entity: entity}})
 }
 
 // Progress implements verdict.Progresses.
