@@ -26,7 +26,7 @@ param controlPlaneTopicName string = ''
 @description('Object ids of the users, groups and applications that may read the alerts, the suppressions and what is in quarantine.')
 param readers array = []
 
-@description('Object ids of the users, groups and applications that may change the status of alerts, make and end suppressions, and judge again or take out what is in quarantine. Nobody can delete alerts or suppressions. The app itself can delete nothing.')
+@description('Object ids of the users, groups and applications that may change the status of alerts, make and end suppressions, and judge again or take out what is in quarantine. Nobody can delete alerts or suppressions. The app itself can delete nothing but its state.')
 param responders array = []
 
 @description('Resource ids of the action groups that hear of failures of hubwatch itself. Without any, they show in the portal only.')
@@ -34,6 +34,25 @@ param actionGroups array = []
 
 @description('Raise alerts of which the cause is inferred, too.')
 param inferredAlerts bool = true
+
+@description('How long a device may take to connect again after its SAS token expired, before that is an alert (ISO 8601).')
+param renewalGrace string = 'PT10M'
+
+@description('After which time it is said that a device did not come back (ISO 8601, PT26H at most). A lost log record shows by the end of the next session only: a shorter time makes false alerts, which are taken back later.')
+param missingAfter string = 'PT90M'
+
+@description('Whether a session that is taken up from another network is an alert: network for fleets that stand still, any for devices that move.')
+@allowed(['any', 'network'])
+param renewalAddress string = 'any'
+
+@description('From how many devices of a hub on, within ten minutes and for one cause, their failures are one alert about the hub.')
+@minValue(2)
+@maxValue(1000)
+param stormDevices int = 100
+
+@description('From how many devices of a hub on, within ten minutes, connections that renew no session are an alert about the hub. 0: never.')
+@minValue(0)
+param surgeDevices int = 1000
 
 @description('Memory of an instance in MB.')
 @allowed([512, 2048, 4096])
@@ -58,6 +77,7 @@ param consoleChanges bool = false
 // The names of storage accounts may not have a dash, and must be unique in all of Azure. subscriptions.bicep computes the
 // first one, too.
 var storageName = 'hubwatch${uniqueString(resourceGroup().id, name)}'
+var stateStorageName = 'hubwatch${uniqueString(resourceGroup().id, name, 'state')}'
 var hostStorageName = 'hubwatch${uniqueString(resourceGroup().id, name, 'host')}'
 var connectionsTopicName = '${name}-connections'
 var controlPlaneName = empty(controlPlaneTopicName) ? '${name}-control-plane' : controlPlaneTopicName
@@ -147,6 +167,24 @@ resource quarantineTable 'Microsoft.Storage/storageAccounts/tableServices/tables
 resource suppressionsTable 'Microsoft.Storage/storageAccounts/tableServices/tables@2023-05-01' = {
   parent: tables
   name: 'suppressions'
+}
+
+// Storage of the state: records of the Connections log, for three days, and the verdicts on them. The app makes and drops tables
+// here. It could drop any table of this account, so no alert is in it.
+resource stateAccount 'Microsoft.Storage/storageAccounts@2023-05-01' = {
+  name: stateStorageName
+  location: location
+  kind: 'StorageV2'
+  sku: {
+    name: 'Standard_LRS'
+  }
+  properties: {
+    allowSharedKeyAccess: false
+    allowBlobPublicAccess: false
+    defaultToOAuthAuthentication: true
+    minimumTlsVersion: 'TLS1_2'
+    supportsHttpsTrafficOnly: true
+  }
 }
 
 // Storage of the Functions host: leases, keys and checkpoints, in containers that the host makes
@@ -352,13 +390,17 @@ resource app 'Microsoft.Web/sites@2023-12-01' = {
         { name: 'QuarantineTable', value: quarantineTable.name }
         { name: 'SuppressionsTable', value: suppressionsTable.name }
         { name: 'InferredAlerts', value: toLower(string(inferredAlerts)) }
+        { name: 'StateStorage__tableServiceUri', value: stateAccount.properties.primaryEndpoints.table }
+        { name: 'RenewalGrace', value: renewalGrace }
+        { name: 'MissingAfter', value: missingAfter }
+        { name: 'RenewalAddress', value: renewalAddress }
+        { name: 'StormDevices', value: string(stormDevices) }
+        { name: 'SurgeDevices', value: string(surgeDevices) }
         { name: 'HubLogs__fullyQualifiedNamespace', value: split(split(logsNamespace.properties.serviceBusEndpoint, '/')[2], ':')[0] }
         { name: 'HubLogs__credential', value: 'managedidentity' }
         { name: 'HubLogs__clientId', value: identity.properties.clientId }
         { name: 'HubLogsEventHub', value: logs.name }
         { name: 'ConnectionEvents__topicEndpointUri', value: connections.properties.endpoint }
-        { name: 'ConnectionEvents__credential', value: 'managedidentity' }
-        { name: 'ConnectionEvents__clientId', value: identity.properties.clientId }
       ]
     }
   }
@@ -503,6 +545,17 @@ resource obeySuppressions 'Microsoft.Authorization/roleAssignments@2022-04-01' =
   }
 }
 
+// The app makes and drops tables of the state. A role for one table cannot be given, since the names have the day.
+resource keepState 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  scope: stateAccount
+  name: guid(stateAccount.id, identity.id, roles.storageTableDataContributor)
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageTableDataContributor)
+    principalId: identity.properties.principalId
+    principalType: 'ServicePrincipal'
+  }
+}
+
 resource writeTelemetry 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   scope: insights
   name: guid(insights.id, identity.id, roles.monitoringMetricsPublisher)
@@ -567,6 +620,25 @@ resource readSuppressions 'Microsoft.Authorization/roleAssignments@2022-04-01' =
   properties: {
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageTableDataReader)
     principalId: reader
+  }
+}]
+
+// What is in the state beside records without credentials: how many renewals were silent, and sentences that hubwatch does not know.
+resource readState 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for reader in readers: {
+  scope: stateAccount
+  name: guid(stateAccount.id, reader, roles.storageTableDataReader)
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageTableDataReader)
+    principalId: reader
+  }
+}]
+
+resource answerState 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for responder in responders: {
+  scope: stateAccount
+  name: guid(stateAccount.id, responder, roles.storageTableDataReader)
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageTableDataReader)
+    principalId: responder
   }
 }]
 
@@ -696,6 +768,40 @@ resource failureAlerts 'Microsoft.Insights/metricAlerts@2018-03-01' = [for failu
   dependsOn: [controlPlane]
 }]
 
+// Failed connections wait for a verdict, so nobody would hear of them if the function Verdicts did not run. It logs a line a minute
+// with the age of the oldest verdict that is due. The alert fires if no line of half an hour says that it is below ten minutes.
+resource verdictsLate 'Microsoft.Insights/scheduledQueryRules@2022-06-15' = {
+  name: '${name}-verdicts-late'
+  location: location
+  kind: 'LogAlert'
+  properties: {
+    description: 'Verdicts on failed connections are late: the function Verdicts does not run, or cannot read, write or publish. Its log says why.'
+    severity: 1
+    enabled: true
+    autoMitigate: true
+    scopes: [insights.id]
+    evaluationFrequency: 'PT15M'
+    windowSize: 'PT30M'
+    criteria: {
+      allOf: [
+        {
+          query: 'traces | where message has "oldestMarkSeconds" | extend age = toint(extract("oldestMarkSeconds.:([0-9]+)", 1, message)) | where age < 600'
+          timeAggregation: 'Count'
+          operator: 'LessThan'
+          threshold: 1
+          failingPeriods: {
+            numberOfEvaluationPeriods: 1
+            minFailingPeriodsToAlert: 1
+          }
+        }
+      ]
+    }
+    actions: {
+      actionGroups: actionGroups
+    }
+  }
+}
+
 // The console, if it is wanted.
 module console 'console.bicep' = if (!empty(consoleClientId)) {
   name: 'hubwatch-console'
@@ -714,6 +820,7 @@ module console 'console.bicep' = if (!empty(consoleClientId)) {
 
 output functionAppName string = app.name
 output storageAccountName string = storage.name
+output stateAccountName string = stateAccount.name
 output alertsTableName string = alertsTable.name
 output controlPlaneTopicName string = controlPlaneName
 output connectionsTopicName string = connections.name

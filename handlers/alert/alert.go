@@ -132,6 +132,8 @@ type Finding struct {
 	Message    string
 	Confidence Confidence
 	Properties map[string]string // further particulars, by names in PascalCase
+	Tally      Tally             // zero for what counts once
+	Devices    []string          // of what happened to many at once, as IoT Hub's events name them; nil otherwise
 }
 
 // Occurrence is what a detector found in one event: a finding with the texts of
@@ -148,7 +150,6 @@ type Occurrence struct {
 	// SuppressedBy is the id of the suppression that the occurrence falls under, "" for
 	// none.
 	SuppressedBy string
-	Tally        Tally
 }
 
 // Tally makes an occurrence one version of a count that may change, also to less. The
@@ -220,7 +221,8 @@ type Alert struct {
 	DisplayName string
 	Severity    Severity
 	Remediation string // steps, in order, a line each
-	// Finding has the particulars of the first occurrence.
+	// Finding has the particulars of the first occurrence, without Tally and Devices, which
+	// are of one occurrence.
 	Finding
 	Start time.Time // of the first occurrence, UTC
 	End   time.Time // of the last occurrence, UTC
@@ -257,6 +259,7 @@ type Evidence struct {
 	RawEvent       string // without secrets, and cut where it is very long
 	RawEventSHA256 string // of the event as it was delivered, in hexadecimal
 	Tally          Tally  // without Item; zero for an ordinary event
+	Devices        []string
 }
 
 // ID derives the SystemAlertId of an alert from its type, the hub's resource id,

@@ -5,6 +5,7 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -13,6 +14,8 @@ import (
 	"hubwatch/handlers/host"
 	"hubwatch/handlers/judge"
 	"hubwatch/handlers/table"
+	"hubwatch/handlers/topic"
+	"hubwatch/handlers/verdict"
 )
 
 // The tables implement the stores.
@@ -23,6 +26,7 @@ var (
 	_ alert.Listener     = (*table.Alerts)(nil)
 	_ alert.Quarantine   = (*table.Quarantine)(nil)
 	_ alert.Suppressions = (*table.Suppressions)(nil)
+	_ judge.Store        = (*table.State)(nil)
 )
 
 // App is hubwatch as its settings want it.
@@ -33,6 +37,10 @@ type App struct {
 	Quarantine *table.Quarantine
 	// Suppressions are the rules about which alerts nobody is told of.
 	Suppressions *table.Suppressions
+	State        *table.State // what verdicts are derived from
+	verdicts     verdict.Settings
+	topic        judge.Topic
+	logClock     bool
 }
 
 // Open returns the app of the settings. It does not connect: a storage account that
@@ -40,7 +48,7 @@ type App struct {
 // or wrong, each in a line that names the setting.
 func Open(getenv func(string) string) (*App, error) {
 	c, err := Read(getenv)
-	if err := errors.Join(err, c.Missing()); err != nil {
+	if err := errors.Join(err, c.Missing(), c.Stateless()); err != nil {
 		return nil, err
 	}
 	return c.Open()
@@ -54,6 +62,15 @@ func (c Config) Missing() error {
 	return nil
 }
 
+// Stateless returns an error if the handler would have no account for its state. It must
+// not be that of the alerts, in which the handler may delete nothing.
+func (c Config) Stateless() error {
+	if c.State == (table.Settings{}) && c.Storage.ServiceURI != "" {
+		return fmt.Errorf("setting %s: is missing, and %s is set: deploy infra/main.bicep, which makes both accounts", settingStateURI, settingTableServiceURI)
+	}
+	return nil
+}
+
 // Open returns the app of settings that Read has returned. The caller has asked
 // Missing.
 func (c Config) Open() (*App, error) {
@@ -61,18 +78,58 @@ func (c Config) Open() (*App, error) {
 	if err != nil {
 		return nil, err
 	}
+	state := account
+	if c.State != c.Storage && c.State != (table.Settings{}) {
+		if state, err = table.Open(c.State); err != nil {
+			return nil, err
+		}
+	}
+	events, err := c.topic()
+	if err != nil {
+		return nil, err
+	}
 	alerts := account.Alerts(c.AlertsTable)
 	return &App{
 		Detectors: c.detectors(), Alerts: alerts, Failures: alerts.Failures(),
 		Quarantine: account.Quarantine(c.QuarantineTable), Suppressions: account.Suppressions(c.SuppressionsTable),
+		State: state.State(c.StateTables), verdicts: c.Verdict, topic: events, logClock: c.LogClock,
 	}, nil
+}
+
+// topic returns the topic of the settings. It does not connect.
+func (c Config) topic() (judge.Topic, error) {
+	if c.Topic == "" {
+		return noTopic{}, nil
+	}
+	credential, err := table.Settings{ManagedIdentity: c.Storage.ManagedIdentity, ClientID: c.Storage.ClientID, ResourceID: c.Storage.ResourceID}.Credential()
+	if err == nil {
+		var events *topic.Topic
+		if events, err = topic.Open(c.Topic, credential); err == nil {
+			return events, nil
+		}
+	}
+	return nil, fmt.Errorf("setting %s: %w", settingTopicEndpoint, err)
+}
+
+// noTopic is the topic of an app that has none. What is to be published waits until there is one.
+type noTopic struct{}
+
+func (noTopic) Publish(context.Context, [][]byte) (map[int]error, error) {
+	return nil, fmt.Errorf("setting %s: is missing", settingTopicEndpoint)
 }
 
 // Judge returns what judges events with the app's stores, and with rules about the app's
 // suppressions: judge.NewRules for the handler, judge.NewAllRules to redrive, nil for
 // none.
 func (a *App) Judge(rules *judge.Rules) judge.Judge {
-	return judge.Judge{Alerts: a.Alerts, Failures: a.Failures, Quarantine: a.Quarantine, Rules: rules, Listener: a.Alerts}
+	logs := judge.NewLogs(a.verdicts, a.State, a.topic)
+	if !a.logClock {
+		logs.Noter = nil
+	}
+	return judge.Judge{
+		Alerts: a.Alerts, Failures: a.Failures, Quarantine: a.Quarantine, Rules: rules, Listener: a.Alerts,
+		Logs: logs,
+	}
 }
 
 // Lanes of the functions. A device that fails to connect can make as many events as
@@ -81,12 +138,17 @@ const (
 	laneChanges  = "changes"
 	laneFailures = "failures"
 	laneRelay    = "relay"
+	laneVerdicts = "verdicts"
 )
 
-// Functions returns every function of hubwatch: one for each detector, and the
-// relay. Their work is done by j.
+// Functions returns every function of hubwatch: one for each detector, and those of the
+// Connections log. Their work is done by j.
 func Functions(detectors []detector.Detector, j judge.Judge) []host.Function {
-	functions := []host.Function{relay(j)}
+	functions := []host.Function{
+		relay(j),
+		{Name: judge.VerdictsName, Trigger: host.Timer{Schedule: "0 * * * * *"}, Lane: laneVerdicts, Run: j.Verdicts},
+		{Name: judge.HousekeepingName, Trigger: host.Timer{Schedule: "0 17 3 * * *"}, Lane: laneVerdicts, Run: j.Housekeeping},
+	}
 	for _, d := range detectors {
 		lane := laneChanges
 		if d.On.Unprivileged() {
@@ -97,19 +159,23 @@ func Functions(detectors []detector.Detector, j judge.Judge) []host.Function {
 	return functions
 }
 
-// relay is the function that relays resource logs. A batch that fails is tried
-// again for ever. Without retries the host would count the batch as done
+// mostBatch is the most bytes of a request to the relay. An Event Hubs message has 1 MB
+// at most (https://learn.microsoft.com/azure/event-hubs/event-hubs-quotas), and host.json
+// gives the relay eight at a time. The host writes a quotation mark of a message with up to
+// three characters more, and some of a message twice. A batch that is longer would be tried
+// again for ever.
+const mostBatch = 64 << 20
+
+// relay is the function that keeps the records of resource logs. A batch that fails is
+// tried again for ever. Without retries the host would count the batch as done
 // (https://learn.microsoft.com/azure/azure-functions/functions-reliable-event-processing).
 func relay(j judge.Judge) host.Function {
-	f := host.Function{
+	return host.Function{
 		Name:    judge.RelayName,
 		Lane:    laneRelay,
+		Body:    mostBatch,
 		Trigger: host.EventHub{Connection: settingHubLogs, Name: "%" + settingHubLogsEventHub + "%"},
 		Retry:   &host.Retry{MaxCount: -1, MinimumInterval: "00:00:05", MaximumInterval: "00:05:00"},
 		Run:     j.Relay,
 	}
-	for _, name := range judge.RelayOutputs {
-		f.Outputs = append(f.Outputs, host.Output{Name: name, Connection: settingConnectionEvents})
-	}
-	return f
 }

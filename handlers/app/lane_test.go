@@ -17,7 +17,9 @@ func TestLanes(t *testing.T) {
 		switch {
 		case f.Name == judge.RelayName:
 			want = laneRelay
-		case strings.HasPrefix(f.Name, "Device"):
+		case f.Name == judge.VerdictsName, f.Name == judge.HousekeepingName:
+			want = laneVerdicts
+		case strings.HasPrefix(f.Name, "Device"), f.Name == detector.ConnectionStorm.Name, f.Name == detector.ReconnectionSurge.Name:
 			want = laneFailures
 		}
 		if f.Lane != want {
@@ -25,8 +27,8 @@ func TestLanes(t *testing.T) {
 		}
 		seen[f.Lane]++
 	}
-	if len(seen) != 3 || seen[laneRelay] != 1 {
-		t.Errorf("functions by lane: %v, want three lanes, and the relay alone in its own", seen)
+	if len(seen) != 4 || seen[laneRelay] != 1 || seen[laneVerdicts] != 2 {
+		t.Errorf("functions by lane: %v, want four lanes, and the relay alone in its own", seen)
 	}
 }
 

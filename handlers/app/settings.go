@@ -8,10 +8,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/secret"
 	"hubwatch/handlers/table"
+	"hubwatch/handlers/topic"
+	"hubwatch/handlers/verdict"
 )
 
 // Setting is an application setting, which the Functions host passes on as an
@@ -44,13 +47,22 @@ const (
 	settingQuarantineTable = "QuarantineTable"
 	settingSuppressions    = "SuppressionsTable"
 	settingInferredAlerts  = "InferredAlerts"
+	settingState           = "StateStorage"
+	settingStateURI        = "StateStorage__tableServiceUri"
+	settingStateTables     = "StateTables"
+	settingTopicEndpoint   = "ConnectionEvents__topicEndpointUri"
+	settingRenewalGrace    = "RenewalGrace"
+	settingMissingAfter    = "MissingAfter"
+	settingRenewalAddress  = "RenewalAddress"
+	settingStormDevices    = "StormDevices"
+	settingSurgeDevices    = "SurgeDevices"
+	settingLogClock        = "LogClock"
 )
 
 // Names of the settings that the Functions host reads.
 const (
-	settingHubLogs          = "HubLogs"
-	settingHubLogsEventHub  = "HubLogsEventHub"
-	settingConnectionEvents = "ConnectionEvents"
+	settingHubLogs         = "HubLogs"
+	settingHubLogsEventHub = "HubLogsEventHub"
 )
 
 // Settings are all application settings of hubwatch.
@@ -120,6 +132,72 @@ var Settings = []Setting{
 		Check:   checkBool,
 	},
 	{
+		Name:    settingStateURI,
+		Meaning: "table endpoint of the account with the state of the Connections log, from which the app may delete; used with the identity of `AlertsStorage__tableServiceUri`, and needed with it",
+		Example: "https://contosostate.table.core.windows.net",
+		Check:   table.CheckServiceURI,
+	},
+	{
+		Name:    settingState,
+		Meaning: "instead: connection string of that account; without both, the state is in the account of the connection string `AlertsStorage`",
+		Example: "UseDevelopmentStorage=true",
+		Check:   table.CheckConnectionString,
+	},
+	{
+		Name:    settingStateTables,
+		Meaning: "what the names of the tables of the state begin with, if several apps keep theirs in one account",
+		Example: "contoso",
+		Check:   table.CheckName,
+	},
+	{
+		Name:    settingTopicEndpoint,
+		Meaning: "custom topic to which verdicts on the Connections log are published, with the identity of `AlertsStorage__tableServiceUri`",
+		Example: "https://contoso.westeurope-1.eventgrid.azure.net/api/events",
+		Check:   topic.CheckEndpoint,
+	},
+	{
+		Name:    settingRenewalGrace,
+		Meaning: "how long a device may take to connect again after its token expired, as an ISO 8601 duration. Clients come back within seconds, and back off to minutes",
+		Default: "PT10M",
+		Example: "PT10M",
+		Check:   checkDuration(time.Minute, time.Hour),
+	},
+	{
+		Name:    settingMissingAfter,
+		Meaning: "when it is said that a device did not come back. A lost log record shows by the end of the next session only, so a shorter time makes false alerts, which are taken back later; `PT0M` says it as soon as the grace is over",
+		Default: "PT90M",
+		Example: "PT90M",
+		Check:   checkDuration(0, 26*time.Hour),
+	},
+	{
+		Name:    settingRenewalAddress,
+		Meaning: "`network`: a session that is taken up from another network is an alert, which is right for fleets that stand still. `any`: it is not, since mobile devices change their network",
+		Default: anyAddress,
+		Example: sameNetwork,
+		Check:   checkRenewalAddress,
+	},
+	{
+		Name:    settingStormDevices,
+		Meaning: "from how many devices of a hub on, within ten minutes and for one cause, their failures are one alert about the hub",
+		Default: "100",
+		Example: "100",
+		Check:   checkStormDevices,
+	},
+	{
+		Name:    settingSurgeDevices,
+		Meaning: "from how many devices of a hub on, within ten minutes, connections that renew no session are an alert about the hub; `0`: never",
+		Default: "1000",
+		Example: "1000",
+		Check:   checkSurgeDevices,
+	},
+	{
+		Name:    settingLogClock,
+		Meaning: "`true`: after an outage the verdicts that wait for a time wait until the log has been read up to it. `false` for trying out, where the log is not continuous",
+		Default: "true",
+		Example: "false",
+		Check:   checkBool,
+	},
+	{
 		Name:     settingHubLogs,
 		Meaning:  "connection of the event hub with the resource logs, whose messages the host gives to the relay",
 		Example:  "`HubLogs__fullyQualifiedNamespace`=contoso.servicebus.windows.net",
@@ -129,12 +207,6 @@ var Settings = []Setting{
 		Name:     settingHubLogsEventHub,
 		Meaning:  "name of the event hub",
 		Example:  "connections",
-		HostOnly: true,
-	},
-	{
-		Name:     settingConnectionEvents,
-		Meaning:  "connection of the custom topic to which the host publishes the relay's events",
-		Example:  "`ConnectionEvents__topicEndpointUri`=https://contoso.westeurope-1.eventgrid.azure.net/api/events",
 		HostOnly: true,
 	},
 }
@@ -210,6 +282,69 @@ func checkResourceID(value string) error {
 	return errors.New("want the resource id of a user-assigned identity")
 }
 
+// The values of RenewalAddress.
+const (
+	anyAddress  = "any"
+	sameNetwork = "network"
+)
+
+func checkRenewalAddress(value string) error {
+	if value != anyAddress && value != sameNetwork {
+		return fmt.Errorf("want %s or %s, have %q", anyAddress, sameNetwork, value)
+	}
+	return nil
+}
+
+// checkStormDevices takes no fewer than two devices, since one is no storm, and no more than
+// the items that a verdict row has room for (verdict.PackItems).
+func checkStormDevices(value string) error {
+	if n, err := strconv.Atoi(value); err != nil || n < 2 || n > 1_000 {
+		return fmt.Errorf("want a number from 2 to 1000, have %q", value)
+	}
+	return nil
+}
+
+func checkSurgeDevices(value string) error {
+	if n, err := strconv.Atoi(value); err != nil || n < 0 || n > 10_000_000 {
+		return fmt.Errorf("want a number from 0 to 10000000, have %q", value)
+	}
+	return nil
+}
+
+// sameService reports whether two URLs are of one table service.
+func sameService(a, b string) bool {
+	return strings.EqualFold(strings.TrimRight(a, "/"), strings.TrimRight(b, "/"))
+}
+
+// checkDuration returns a check of a duration that is not outside of two bounds. A verdict
+// reads all that was logged within the longest of them.
+func checkDuration(least, most time.Duration) func(string) error {
+	return func(value string) error {
+		d, err := parseDuration(value)
+		if err == nil && (d < least || d > most) {
+			err = fmt.Errorf("want a duration from %v to %v, have %q", least, most, value)
+		}
+		return err
+	}
+}
+
+// duration is the form of a duration of days, hours, minutes and seconds
+// (ISO 8601, section 5.5.2).
+var duration = regexp.MustCompile(`^P(?:(\d{1,3})D)?(?:T(?:(\d{1,3})H)?(?:(\d{1,5})M)?(?:(\d{1,6})S)?)?$`)
+
+func parseDuration(value string) (time.Duration, error) {
+	parts := duration.FindStringSubmatch(value)
+	if parts == nil || strings.HasSuffix(value, "P") || strings.HasSuffix(value, "T") {
+		return 0, fmt.Errorf("want an ISO 8601 duration, have %q", value)
+	}
+	var d time.Duration
+	for i, unit := range []time.Duration{24 * time.Hour, time.Hour, time.Minute, time.Second} {
+		n, _ := strconv.Atoi(cmp.Or(parts[i+1], "0"))
+		d += time.Duration(n) * unit
+	}
+	return d, nil
+}
+
 func checkBool(value string) error {
 	if _, err := strconv.ParseBool(value); err != nil {
 		return fmt.Errorf("want true or false, have %q", value)
@@ -224,6 +359,13 @@ type Config struct {
 	QuarantineTable   string
 	SuppressionsTable string
 	InferredAlerts    bool
+	State             table.Settings // of the account with what verdicts are derived from
+	StateTables       string         // what the names of its tables begin with
+	LogClock          bool           // whether verdicts wait for the log after an outage
+	Verdict           verdict.Settings
+	// Topic is the address of the topic to which verdicts are published, with the identity of
+	// Storage; "" if there is none.
+	Topic string
 }
 
 // Read reads the settings that the handler uses. Its error says everything that
@@ -233,7 +375,15 @@ type Config struct {
 func Read(getenv func(string) string) (Config, error) {
 	values, errs := values(Settings, getenv)
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	for _, name := range []string{"credential", "clientId", "managedIdentityResourceId", "serviceUri"} {
+		if name = settingState + "__" + name; strings.TrimSpace(getenv(name)) != "" {
+			wrong("setting %s: is not supported: say %s; the identity is that of %s", name, settingStateURI, settingStorage)
+		}
+	}
 	for _, r := range refused {
+		if name := settingState + "__" + r.name; strings.TrimSpace(getenv(name)) != "" {
+			wrong("setting %s: is not supported: say %s; the identity is that of %s", name, settingStateURI, settingStorage)
+		}
 		if name := settingStorage + "__" + r.name; strings.TrimSpace(getenv(name)) != "" {
 			wrong("setting %s: is not supported: %s", name, r.instead)
 		}
@@ -259,7 +409,38 @@ func Read(getenv func(string) string) (Config, error) {
 		}
 	}
 	errs = append(errs, c.identity(values, getenv)...)
+	errs = append(errs, c.state(values)...)
+	c.StateTables, c.Topic = values[settingStateTables], values[settingTopicEndpoint]
+	c.Verdict = verdict.Defaults()
+	// The checks have said what is wrong.
+	c.Verdict.RenewalGrace, _ = parseDuration(values[settingRenewalGrace])
+	c.Verdict.MissingAfter, _ = parseDuration(values[settingMissingAfter])
+	c.Verdict.SameNetwork = values[settingRenewalAddress] == sameNetwork
+	c.Verdict.Storm, _ = strconv.Atoi(values[settingStormDevices])
+	c.Verdict.Surge, _ = strconv.Atoi(values[settingSurgeDevices])
+	c.LogClock, _ = strconv.ParseBool(values[settingLogClock])
 	return c, errors.Join(errs...)
+}
+
+// state completes the account with the state. It returns what is wrong with its settings
+// beside each other.
+func (c *Config) state(values map[string]string) (errs []error) {
+	text, uri := values[settingState], values[settingStateURI]
+	switch {
+	case text != "" && uri != "":
+		errs = append(errs, fmt.Errorf("settings %s and %s: want one, have both", settingState, settingStateURI))
+	case uri != "" && sameService(uri, c.Storage.ServiceURI):
+		c.State = c.Storage
+		errs = append(errs, fmt.Errorf("settings %s and %s: both are the same account, want two: the handler may drop the tables of the first", settingStateURI, settingTableServiceURI))
+	case text != "":
+		c.State = table.Settings{ConnectionString: text, Setting: settingState}
+	case uri != "":
+		c.State = c.Storage
+		c.State.ConnectionString, c.State.ServiceURI, c.State.Setting = "", uri, settingState
+	case c.Storage.ConnectionString != "":
+		c.State = c.Storage
+	}
+	return errs
 }
 
 // values returns the values of settings that the handler reads, by their names, and what

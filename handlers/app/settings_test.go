@@ -4,12 +4,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/secret"
 	"hubwatch/handlers/table"
+	"hubwatch/handlers/verdict"
 )
 
 // FuzzSettings gives the handler any settings. Opening the tables never panics.
@@ -97,10 +99,58 @@ func TestRead(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			test.want.Verdict, test.want.LogClock = verdict.Defaults(), true
+			if test.want.Storage.ConnectionString != "" {
+				test.want.State = test.want.Storage
+			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("settings (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestState checks in which account the state is, and with which identity.
+func TestState(t *testing.T) {
+	const uri, client = "https://contosostate.table.core.windows.net", "00000000-0000-0000-0000-0000000000c1"
+	for name, test := range map[string]struct {
+		env  []string
+		want table.Settings
+	}{
+		"nothing":                  {nil, table.Settings{}},
+		"that of the alerts":       {[]string{"AlertsStorage", "UseDevelopmentStorage=true"}, table.Settings{ConnectionString: "UseDevelopmentStorage=true"}},
+		"not that of the alerts":   {[]string{"AlertsStorage__tableServiceUri", "https://contoso.table.core.windows.net"}, table.Settings{}},
+		"another, by its key":      {[]string{"AlertsStorage", "UseDevelopmentStorage=true", "StateStorage", "UseDevelopmentStorage=true"}, table.Settings{ConnectionString: "UseDevelopmentStorage=true", Setting: "StateStorage"}},
+		"another, by the default":  {[]string{"AlertsStorage", "UseDevelopmentStorage=true", "StateStorage__tableServiceUri", uri}, table.Settings{ServiceURI: uri, Setting: "StateStorage"}},
+		"another, by the identity": {[]string{"AlertsStorage__tableServiceUri", "https://contoso.table.core.windows.net", "AlertsStorage__credential", "managedidentity", "AlertsStorage__clientId", client, "StateStorage__tableServiceUri", uri}, table.Settings{ServiceURI: uri, ManagedIdentity: true, ClientID: client, Setting: "StateStorage"}},
+	} {
+		got, err := Read(environment(test.env...))
+		if diff := cmp.Diff(test.want, got.State); diff != "" || err != nil {
+			t.Errorf("%s: error %v (-want +got):\n%s", name, err, diff)
+		}
+	}
+}
+
+// TestVerdictSettings checks what the owner of a fleet decides.
+func TestVerdictSettings(t *testing.T) {
+	c, err := Read(environment("RenewalGrace", "PT5M", "MissingAfter", "P1DT2H", "RenewalAddress", "network", "StormDevices", "250", "SurgeDevices", "0"))
+	want := verdict.Defaults()
+	want.RenewalGrace, want.MissingAfter, want.SameNetwork, want.Storm = 5*time.Minute, 26*time.Hour, true, 250
+	want.Surge = 0
+	if diff := cmp.Diff(want, c.Verdict); diff != "" || err != nil {
+		t.Errorf("error %v (-want +got):\n%s", err, diff)
+	}
+	if c, err := Read(environment("MissingAfter", "PT0M")); err != nil || c.Verdict.MissingAfter != 0 {
+		t.Errorf("PT0M: %v, %v", c.Verdict.MissingAfter, err)
+	}
+	for _, wrong := range [][2]string{
+		{"RenewalGrace", "10m"}, {"RenewalGrace", "PT30S"}, {"RenewalGrace", "PT61M"}, {"RenewalGrace", "P"}, {"RenewalGrace", "PT"}, {"RenewalGrace", "P1DT"}, {"RenewalGrace", "P1M"},
+		{"MissingAfter", "P"}, {"MissingAfter", "PT"}, {"SurgeDevices", "-1"}, {"LogClock", "maybe"}, {"StateStorage__tenantId", "x"}, {"MissingAfter", "PT26H1S"}, {"MissingAfter", "-PT1M"}, {"RenewalAddress", "same"}, {"StormDevices", "1"}, {"StormDevices", "1001"}, {"StormDevices", "many"},
+		{"ConnectionEvents__topicEndpointUri", "http://contoso.example/api/events"}, {"StateStorage__tableServiceUri", "contoso"}, {"StateStorage", "contoso"}, {"StateStorage__clientId", "x"},
+	} {
+		if _, err := Read(environment(wrong[0], wrong[1])); err == nil || !strings.HasPrefix(err.Error(), "setting "+wrong[0]+": ") {
+			t.Errorf("%s=%s: error %v, want one that names it", wrong[0], wrong[1], err)
+		}
 	}
 }
 
@@ -130,6 +180,7 @@ func TestExamples(t *testing.T) {
 func TestMistakes(t *testing.T) {
 	const (
 		uri    = "https://contoso.table.core.windows.net"
+		state  = "https://contosostate.table.core.windows.net"
 		client = "00000000-0000-0000-0000-0000000000c1"
 		key    = "cGxhbnRlZCBrZXkgb2YgdGhlIHRlc3Q="
 	)
@@ -138,17 +189,17 @@ func TestMistakes(t *testing.T) {
 		env  []string
 		want mistakes
 	}{
-		"no scheme":                       {[]string{"AlertsStorage__tableServiceUri", "contoso.table.core.windows.net"}, mistakes{{"setting AlertsStorage__tableServiceUri: ", "for example AlertsStorage__tableServiceUri=" + uri}}},
-		"account name":                    {[]string{"AlertsStorage__tableServiceUri", "contoso"}, mistakes{{"setting AlertsStorage__tableServiceUri: ", uri}}},
-		"token over http":                 {[]string{"AlertsStorage__tableServiceUri", "http://127.0.0.1:10002/devstoreaccount1"}, mistakes{{"setting AlertsStorage__tableServiceUri: ", uri}}},
-		"service URI":                     {[]string{"AlertsStorage__serviceUri", "contoso"}, mistakes{{"setting AlertsStorage__serviceUri: ", uri}}},
+		"no scheme":                       {[]string{"StateStorage__tableServiceUri", state, "AlertsStorage__tableServiceUri", "contoso.table.core.windows.net"}, mistakes{{"setting AlertsStorage__tableServiceUri: ", "for example AlertsStorage__tableServiceUri=" + uri}}},
+		"account name":                    {[]string{"StateStorage__tableServiceUri", state, "AlertsStorage__tableServiceUri", "contoso"}, mistakes{{"setting AlertsStorage__tableServiceUri: ", uri}}},
+		"token over http":                 {[]string{"StateStorage__tableServiceUri", state, "AlertsStorage__tableServiceUri", "http://127.0.0.1:10002/devstoreaccount1"}, mistakes{{"setting AlertsStorage__tableServiceUri: ", uri}}},
+		"service URI":                     {[]string{"StateStorage__tableServiceUri", state, "AlertsStorage__serviceUri", "contoso"}, mistakes{{"setting AlertsStorage__serviceUri: ", uri}}},
 		"reserved":                        {[]string{"AlertsStorage", "UseDevelopmentStorage=true", "AlertsTable", "tables"}, mistakes{{"setting AlertsTable: ", "reserved"}}},
 		"reserved, others":                {[]string{"AlertsStorage", "UseDevelopmentStorage=true", "QuarantineTable", "Tables"}, mistakes{{"setting QuarantineTable: ", "reserved"}}},
 		"the part of a connection string": {[]string{"AlertsStorage", "AccountName=contoso;AccountKey=" + key + ";AccountKeyy=" + key}, mistakes{{"setting AlertsStorage: ", "part 3 of 3"}}},
 		"two tables with one name":        {[]string{"AlertsStorage", "UseDevelopmentStorage=true", "SuppressionsTable", "Quarantine", "AlertsTable", "Suppressions"}, mistakes{{"settings QuarantineTable and SuppressionsTable: ", "both"}}},
 		"alerts in another table":         {[]string{"AlertsStorage", "UseDevelopmentStorage=true", "AlertsTable", "Suppressions"}, mistakes{{"settings AlertsTable and SuppressionsTable: ", "both"}}},
 		"all at once": {
-			[]string{"AlertsStorage__tableServiceUri", "contoso", "AlertsStorage__credential", "secret", "AlertsStorage__clientId", "contoso-identity", "AlertsStorage__accountName", "contoso", "AlertsTable", "a", "QuarantineTable", "A", "InferredAlerts", "maybe"},
+			[]string{"StateStorage__tableServiceUri", state, "AlertsStorage__tableServiceUri", "contoso", "AlertsStorage__credential", "secret", "AlertsStorage__clientId", "contoso-identity", "AlertsStorage__accountName", "contoso", "AlertsTable", "a", "QuarantineTable", "A", "InferredAlerts", "maybe"},
 			mistakes{
 				{"setting AlertsStorage__tableServiceUri: ", "is not a URL"}, {"setting AlertsStorage__credential: ", "want managedidentity"}, {"setting AlertsStorage__clientId: ", "a GUID"},
 				{"setting AlertsTable: ", "is not a name"}, {"setting QuarantineTable: ", "is not a name"}, {"setting InferredAlerts: ", `want true or false, have "maybe"`},
@@ -158,14 +209,17 @@ func TestMistakes(t *testing.T) {
 		"nothing but other mistakes":          {[]string{"AlertsTable", "a"}, mistakes{{"setting AlertsTable: ", ""}, {"settings AlertsStorage and AlertsStorage__tableServiceUri: want one, have none", ""}}},
 		"both storages":                       {[]string{"AlertsStorage", "UseDevelopmentStorage=true", "AlertsStorage__tableServiceUri", uri}, mistakes{{"settings AlertsStorage and AlertsStorage__tableServiceUri: want one, have both", ""}}},
 		"an identity and a connection string": {[]string{"AlertsStorage", "UseDevelopmentStorage=true", "AlertsStorage__credential", "managedidentity", "AlertsStorage__clientId", client}, mistakes{{"settings AlertsStorage and AlertsStorage__credential: ", ""}, {"settings AlertsStorage and AlertsStorage__clientId: ", ""}}},
-		"two identities":                      {[]string{"AlertsStorage__tableServiceUri", uri, "AlertsStorage__credential", "managedidentity", "AlertsStorage__clientId", client, "AlertsStorage__managedIdentityResourceId", resourceID}, mistakes{{"settings AlertsStorage__clientId and AlertsStorage__managedIdentityResourceId: want one, have both", ""}}},
-		"an identity that nobody would use":   {[]string{"AlertsStorage__tableServiceUri", uri, "AlertsStorage__managedIdentityResourceId", resourceID}, mistakes{{"setting AlertsStorage__managedIdentityResourceId: ", "AlertsStorage__credential=managedidentity"}}},
-		"a resource id as client id":          {[]string{"AlertsStorage__tableServiceUri", uri, "AlertsStorage__credential", "managedidentity", "AlertsStorage__clientId", resourceID}, mistakes{{"setting AlertsStorage__clientId: ", "say AlertsStorage__managedIdentityResourceId"}}},
-		"a client id as resource id":          {[]string{"AlertsStorage__tableServiceUri", uri, "AlertsStorage__credential", "managedidentity", "AlertsStorage__managedIdentityResourceId", client}, mistakes{{"setting AlertsStorage__managedIdentityResourceId: ", "say AlertsStorage__clientId"}}},
-		"a name as resource id":               {[]string{"AlertsStorage__tableServiceUri", uri, "AlertsStorage__credential", "managedidentity", "AlertsStorage__managedIdentityResourceId", "id1"}, mistakes{{"setting AlertsStorage__managedIdentityResourceId: ", "want the resource id"}}},
-		"client id of the SDK":                {[]string{"AlertsStorage__tableServiceUri", uri, "IDENTITY_ENDPOINT", "http://127.0.0.1:1", "AZURE_CLIENT_ID", "id1"}, mistakes{{"setting AZURE_CLIENT_ID: ", "a GUID"}}},
-		"another tenant":                      {[]string{"AlertsStorage__tableServiceUri", uri, "AlertsStorage__credential", "managedIdentityAsFederatedIdentity"}, mistakes{{"setting AlertsStorage__credential: ", "another tenant"}}},
-		"workload identity":                   {[]string{"AlertsStorage__tableServiceUri", uri, "AlertsStorage__credential", "workloadidentity"}, mistakes{{"setting AlertsStorage__credential: ", "leave it out"}}},
+		"two identities":                      {[]string{"StateStorage__tableServiceUri", state, "AlertsStorage__tableServiceUri", uri, "AlertsStorage__credential", "managedidentity", "AlertsStorage__clientId", client, "AlertsStorage__managedIdentityResourceId", resourceID}, mistakes{{"settings AlertsStorage__clientId and AlertsStorage__managedIdentityResourceId: want one, have both", ""}}},
+		"an identity that nobody would use":   {[]string{"StateStorage__tableServiceUri", state, "AlertsStorage__tableServiceUri", uri, "AlertsStorage__managedIdentityResourceId", resourceID}, mistakes{{"setting AlertsStorage__managedIdentityResourceId: ", "AlertsStorage__credential=managedidentity"}}},
+		"a resource id as client id":          {[]string{"StateStorage__tableServiceUri", state, "AlertsStorage__tableServiceUri", uri, "AlertsStorage__credential", "managedidentity", "AlertsStorage__clientId", resourceID}, mistakes{{"setting AlertsStorage__clientId: ", "say AlertsStorage__managedIdentityResourceId"}}},
+		"a client id as resource id":          {[]string{"StateStorage__tableServiceUri", state, "AlertsStorage__tableServiceUri", uri, "AlertsStorage__credential", "managedidentity", "AlertsStorage__managedIdentityResourceId", client}, mistakes{{"setting AlertsStorage__managedIdentityResourceId: ", "say AlertsStorage__clientId"}}},
+		"a name as resource id":               {[]string{"StateStorage__tableServiceUri", state, "AlertsStorage__tableServiceUri", uri, "AlertsStorage__credential", "managedidentity", "AlertsStorage__managedIdentityResourceId", "id1"}, mistakes{{"setting AlertsStorage__managedIdentityResourceId: ", "want the resource id"}}},
+		"client id of the SDK":                {[]string{"StateStorage__tableServiceUri", state, "AlertsStorage__tableServiceUri", uri, "IDENTITY_ENDPOINT", "http://127.0.0.1:1", "AZURE_CLIENT_ID", "id1"}, mistakes{{"setting AZURE_CLIENT_ID: ", "a GUID"}}},
+		"another tenant":                      {[]string{"StateStorage__tableServiceUri", state, "AlertsStorage__tableServiceUri", uri, "AlertsStorage__credential", "managedIdentityAsFederatedIdentity"}, mistakes{{"setting AlertsStorage__credential: ", "another tenant"}}},
+		"workload identity":                   {[]string{"StateStorage__tableServiceUri", state, "AlertsStorage__tableServiceUri", uri, "AlertsStorage__credential", "workloadidentity"}, mistakes{{"setting AlertsStorage__credential: ", "leave it out"}}},
+		"two accounts of the state":           {[]string{"AlertsStorage", "UseDevelopmentStorage=true", "StateStorage", "UseDevelopmentStorage=true", "StateStorage__tableServiceUri", state}, mistakes{{"settings StateStorage and StateStorage__tableServiceUri: want one, have both", ""}}},
+		"the state among the alerts":          {[]string{"StateStorage__tableServiceUri", uri + "/", "AlertsStorage__tableServiceUri", uri}, mistakes{{"settings StateStorage__tableServiceUri and AlertsStorage__tableServiceUri: both", "want two"}}},
+		"no account of the state":             {[]string{"AlertsStorage__tableServiceUri", uri}, mistakes{{"setting StateStorage__tableServiceUri: is missing", "infra/main.bicep"}}},
 		"Key Vault":                           {[]string{"AlertsStorage", "@Microsoft.KeyVault(SecretUri=https://contoso.example/secrets/x)"}, mistakes{{"setting AlertsStorage: ", "could not resolve"}}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -69,6 +69,15 @@ type Occurrence struct {
 	Confidence     string            `json:"confidence"`
 	Message        string            `json:"message"`
 	Properties     map[string]string `json:"properties,omitempty"`
+	Tally          *Tally            `json:"tally,omitempty"` // nil for what counts once
+	Devices        []string          `json:"devices,omitempty"`
+}
+
+// Tally is an alert.Tally.
+type Tally struct {
+	Item string `json:"item"`
+	N    int    `json:"n"`
+	Seq  int    `json:"seq"`
 }
 
 // outcomesOf says which outcomes a case may want by the first word of its name, so
@@ -203,9 +212,18 @@ func alerts(occurrences []alert.Occurrence) (list []Occurrence) {
 			EntityType: string(o.Entity.Type), Entity: o.Entity.Name,
 			Actor: o.Actor, ActorIPAddress: o.ActorIPAddress, CorrelationID: o.CorrelationID,
 			Confidence: string(o.Confidence), Message: o.Message, Properties: o.Properties,
+			Tally: tally(o.Tally), Devices: o.Devices,
 		})
 	}
 	return list
+}
+
+// tally returns t as a case has it.
+func tally(t alert.Tally) *Tally {
+	if t == (alert.Tally{}) {
+		return nil
+	}
+	return &Tally{t.Item, t.N, t.Seq}
 }
 
 // because says why a failed connection is not what a detector looks for. It is

@@ -11,9 +11,9 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"hubwatch/handlers/alert"
-	"hubwatch/handlers/connection"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/event"
+	"hubwatch/handlers/verdict"
 )
 
 // Variant is an event that a rule makes of a case that fires. Its outcome follows
@@ -224,7 +224,7 @@ func (m *maker) ofOperation() bool {
 
 // others makes variants that the detector is not for.
 func (m *maker) others(operations []string) {
-	for _, other := range append([]string{connection.Failed}, event.OperationTypes...) {
+	for _, other := range append(slices.Clone(verdict.EventTypes), event.OperationTypes...) {
 		if !m.eventTypes[strings.ToLower(other)] {
 			m.add(notDelivered, "the event type "+other, member{m.typeMember(), other})
 		}

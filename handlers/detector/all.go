@@ -13,4 +13,6 @@ var All = []Detector{
 	DeviceTokenInvalid,
 	DeviceCertificateExpired,
 	DeviceCertificateMismatch,
+	ConnectionStorm,
+	ReconnectionSurge,
 }

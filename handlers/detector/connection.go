@@ -10,37 +10,89 @@ import (
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/connection"
 	"hubwatch/handlers/event"
+	"hubwatch/handlers/verdict"
 )
 
-// onFailedConnection is every failed connection. Which of them a detector is for
-// is decided by connection.Classify, whose table no filter of Event Grid can express.
-var onFailedConnection = Trigger{EventTypes: []string{connection.Failed}}
+// onConnections returns the trigger of a detector of failed connections: the verdicts of
+// these types, and single records, whatever their cause. A person who judges log
+// messages again makes events of single records (judge.Redrive), and so did the versions
+// before verdicts, of which Event Grid may still deliver some.
+func onConnections(types ...string) Trigger {
+	return Trigger{EventTypes: append([]string{connection.Failed}, types...)}
+}
 
-// detectConnection returns a Detect that reports failed connections of one cause.
-// what says what is wrong with the device's credential.
-func detectConnection(cause connection.Cause, what string) func(event.Event) ([]alert.Finding, error) {
+// detectConnection returns a Detect that reports failed connections. whats says of each
+// cause what is wrong with the device's credential.
+func detectConnection(whats map[verdict.Cause]string) func(event.Event) ([]alert.Finding, error) {
 	return func(e event.Event) ([]alert.Finding, error) {
-		r, err := connection.DecodeRecord(e.Data)
+		if strings.EqualFold(e.Type, connection.Failed) {
+			r, err := connection.DecodeRecord(e.Data)
+			if err != nil {
+				return nil, fmt.Errorf("data: %w", err)
+			}
+			c := connection.Classify(r)
+			what, ok := whats[verdict.Cause(c.Cause)]
+			if c.PassedOver != "" || !ok {
+				return nil, nil
+			}
+			f, err := connectionFinding(r, c, what)
+			if err != nil {
+				return nil, fmt.Errorf("data: %w", err)
+			}
+			return []alert.Finding{f}, nil
+		}
+		n, records, err := verdict.ParseEvent(e)
 		if err != nil {
-			return nil, fmt.Errorf("data: %w", err)
+			return nil, err
 		}
-		c := connection.Classify(r)
-		if c.Cause != cause {
-			return nil, nil
+		// The filter is by type, and the type is by cause. So this is not a reason to be silent.
+		what, ok := whats[n.Cause]
+		if !ok {
+			return nil, fmt.Errorf("data: cause: %q is not for this detector", event.Shorten(string(n.Cause)))
 		}
-		hub, err := r.Hub()
+		c := connection.Classify(records[0])
+		f, err := connectionFinding(records[0], c, what)
 		if err != nil {
-			return nil, fmt.Errorf("data: %w", err)
+			return nil, err
 		}
-		return []alert.Finding{{
-			Hub:            alert.Hub{Name: hub.Name, ResourceID: hub.Resource(), SubscriptionID: hub.SubscriptionID},
-			Entity:         connectionEntity(r, hub.Name),
-			ActorIPAddress: r.MaskedIPAddress,
-			Message:        connectionMessage(r, c, hub.Name, what),
-			Confidence:     confidence(c),
-			Properties:     connectionProperties(r, c),
-		}}, nil
+		f.Tally = tally(n)
+		if n.N > 1 {
+			f.Message += fmt.Sprintf(" That happened %d times in ten minutes.", n.N)
+		}
+		if n.Cause == verdict.Cause(connection.TokenExpired) && n.N >= continual {
+			f.Message += " A device whose clock is wrong tries on and on like this. So does somebody who has a token that is no longer valid."
+			f.Properties["RefusedContinually"] = "true"
+		}
+		return []alert.Finding{f}, nil
 	}
+}
+
+// continual is from how many refusals in ten minutes on a client is taken to go on by
+// itself. Microsoft's SDKs try again for as long as the device runs, after waits that
+// grow up to some minutes
+// (https://learn.microsoft.com/azure/iot/concepts-manage-device-reconnections).
+const continual = 3
+
+// tally returns how an alert counts a notice: the newest version of each item.
+func tally(n verdict.Notice) alert.Tally {
+	return alert.Tally{Item: fmt.Sprintf("%d|%s|%x", n.Bucket, n.Cause, n.Device), N: n.N, Seq: n.Seq}
+}
+
+// connectionFinding returns what there is to say of a record. Its error means that the
+// record names no hub.
+func connectionFinding(r connection.Record, c connection.Classification, what string) (alert.Finding, error) {
+	hub, err := r.Hub()
+	if err != nil {
+		return alert.Finding{}, err
+	}
+	return alert.Finding{
+		Hub:            alert.Hub{Name: hub.Name, ResourceID: hub.Resource(), SubscriptionID: hub.SubscriptionID},
+		Entity:         connectionEntity(r, hub.Name),
+		ActorIPAddress: r.MaskedIPAddress,
+		Message:        connectionMessage(r, c, hub.Name, what),
+		Confidence:     confidence(c),
+		Properties:     connectionProperties(r, c),
+	}, nil
 }
 
 // connectionEntity is who failed to connect: a device or a module, or the hub if the

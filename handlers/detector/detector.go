@@ -54,7 +54,7 @@ type Detector struct {
 // Trigger says which events a detector is run on. It gives the filter of the
 // event subscription and the handler's own check.
 type Trigger struct {
-	// EventTypes are those of handlers/event, or connection.Failed; any of them.
+	// EventTypes are those of handlers/event, or of verdict.EventTypes; any of them.
 	EventTypes []string
 	// Operations are values of data.operationName, any of them, and nil for all. They
 	// are compared regardless of case, as Event Grid compares strings

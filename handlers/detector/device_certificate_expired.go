@@ -3,6 +3,7 @@ package detector
 import (
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/connection"
+	"hubwatch/handlers/verdict"
 )
 
 // DeviceCertificateExpired reports that a device used an X.509 certificate that has
@@ -29,6 +30,6 @@ var DeviceCertificateExpired = Detector{
 		"leave no record. No record of 401003 is public: capture one with an expired self-signed certificate, " +
 		"and one with an expired leaf of a certificate authority. Microsoft says that records can be lost, late or out of " +
 		"order. Set InferredAlerts to false for stated alerts only.",
-	On:     onFailedConnection,
-	Detect: detectConnection(connection.CertificateExpired, "its X.509 certificate is expired"),
+	On:     onConnections(verdict.CertificateExpiredType),
+	Detect: detectConnection(map[verdict.Cause]string{verdict.Cause(connection.CertificateExpired): "its X.509 certificate is expired"}),
 }

@@ -3,6 +3,7 @@ package detector
 import (
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/connection"
+	"hubwatch/handlers/verdict"
 )
 
 // DeviceCertificateMismatch reports that a device used an X.509 certificate with
@@ -30,6 +31,6 @@ var DeviceCertificateMismatch = Detector{
 		"record of 401003 is public: capture one with another self-signed certificate, and one with a leaf of an unknown " +
 		"certificate authority. Microsoft says that records can be lost, late or out of order. Set InferredAlerts to false " +
 		"for stated alerts only.",
-	On:     onFailedConnection,
-	Detect: detectConnection(connection.ThumbprintMismatch, "the thumbprint of its X.509 certificate does not match"),
+	On:     onConnections(verdict.ThumbprintMismatchType),
+	Detect: detectConnection(map[verdict.Cause]string{verdict.Cause(connection.ThumbprintMismatch): "the thumbprint of its X.509 certificate does not match"}),
 }

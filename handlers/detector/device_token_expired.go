@@ -6,6 +6,7 @@ import (
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/connection"
 	"hubwatch/handlers/remedy"
+	"hubwatch/handlers/verdict"
 )
 
 // DeviceTokenExpired reports that a device used a shared access signature that has
@@ -40,6 +41,10 @@ var DeviceTokenExpired = Detector{
 		"connection from an invalid token. Without that sentence the alert is DeviceTokenInvalid. No record of 401003 is " +
 		"public: capture one with a token of two minutes' life, during the session and at a new connection. " +
 		"Microsoft says that records can be lost, late or out of order. Set InferredAlerts to false for stated alerts only.",
-	On:     onFailedConnection,
-	Detect: detectConnection(connection.TokenExpired, "its SAS token is expired"),
+	On: onConnections(verdict.TokenExpiredType, verdict.ForeignType, verdict.MissingType),
+	Detect: detectConnection(map[verdict.Cause]string{
+		verdict.Cause(connection.TokenExpired): "its SAS token is expired",
+		verdict.Foreign:                        "its SAS token expired, and its session was taken up from another network",
+		verdict.Missing:                        "its SAS token expired, and it did not connect again in time",
+	}),
 }

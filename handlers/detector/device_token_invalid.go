@@ -6,6 +6,7 @@ import (
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/connection"
 	"hubwatch/handlers/remedy"
+	"hubwatch/handlers/verdict"
 )
 
 // DeviceTokenInvalid reports that a device used a shared access signature that was
@@ -37,6 +38,6 @@ var DeviceTokenInvalid = Detector{
 		"itself, nothing is inferred and there is no alert. No record of 401003 is public: capture one with a wrong key, " +
 		"and one with an unknown device id. Microsoft says that records can be lost, late or out of order. " +
 		"Set InferredAlerts to false for stated alerts only.",
-	On:     onFailedConnection,
-	Detect: detectConnection(connection.TokenInvalid, "its SAS token is invalid"),
+	On:     onConnections(verdict.TokenInvalidType),
+	Detect: detectConnection(map[verdict.Cause]string{verdict.Cause(connection.TokenInvalid): "its SAS token is invalid"}),
 }

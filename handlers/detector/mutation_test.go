@@ -10,6 +10,7 @@ import (
 	"hubwatch/handlers/connection"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/event"
+	"hubwatch/handlers/verdict"
 )
 
 // TestEveryConditionIsHeldByACase changes one condition of a trigger at a time and
@@ -21,7 +22,7 @@ import (
 // the rest of a detector's code.
 func TestEveryConditionIsHeldByACase(t *testing.T) {
 	operations := cases.Operations(detector.All)
-	eventTypes := append([]string{connection.Failed}, event.OperationTypes...)
+	eventTypes := append(slices.Clone(verdict.EventTypes), event.OperationTypes...)
 	mutants := 0
 	for _, d := range detector.All {
 		list := read(t, d.Name)

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"strings"
 
-	"hubwatch/handlers/connection"
 	"hubwatch/handlers/event"
+	"hubwatch/handlers/verdict"
 )
 
 // Matches reports whether the detector is to be run on e, by the rules that
@@ -33,7 +33,9 @@ func (t Trigger) Matches(e event.Event) (bool, error) {
 // that t matches, and as many as he likes: whoever reaches the endpoint of an IoT hub can
 // fail to connect. All other events are of operations that Azure Resource Manager has
 // let somebody do.
-func (t Trigger) Unprivileged() bool { return containsFold(t.EventTypes, connection.Failed) }
+func (t Trigger) Unprivileged() bool {
+	return slices.ContainsFunc(verdict.EventTypes, func(of string) bool { return containsFold(t.EventTypes, of) })
+}
 
 func containsFold(list []string, s string) bool {
 	return slices.ContainsFunc(list, func(v string) bool { return strings.EqualFold(v, s) })

@@ -13,7 +13,6 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"hubwatch/handlers/app"
-	"hubwatch/handlers/connection"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/judge"
 )
@@ -148,7 +147,7 @@ func checkSubscriptions(d Deployment, a azure, deployed func(context.Context) (s
 	of := map[string]map[string]bool{d.ControlPlaneTopic: {}, d.connectionsTopic(): {}}
 	for _, each := range detector.All {
 		topic, subscriptions := d.ControlPlaneTopic, changes
-		deadLettered := slices.Contains(each.On.EventTypes, connection.Failed)
+		deadLettered := each.On.Unprivileged()
 		if deadLettered {
 			topic, subscriptions = d.connectionsTopic(), connections
 		}

@@ -24,8 +24,8 @@ func checkResources(d Deployment, a azure, deployed func(context.Context) (site,
 					return unknown("the app does not tell which storage account it is: %s", reason(err))
 				}
 				id = r.id(d, s)
-				if r.Symbol == "hostAccount" {
-					if id, err = a.hostAccount(ctx, d, s); err != nil {
+				if id == "" {
+					if id, err = a.elsewhere(ctx, d, s, r.Symbol); err != nil {
 						return failed(err, deployMain)
 					}
 				}
@@ -94,10 +94,14 @@ func namedActions(have map[string]any) {
 	}
 }
 
-// hostAccount returns the id of the storage account of the Functions host. The app does
+// elsewhere returns the id of the storage account with a symbol of main.bicep. The app does
 // not tell it, but the app has a role there that it has nowhere else.
-func (a azure) hostAccount(ctx context.Context, d Deployment, s site) (string, error) {
-	role := appRoles[slices.IndexFunc(appRoles, func(r role) bool { return r.elsewhere })]
+func (a azure) elsewhere(ctx context.Context, d Deployment, s site, symbol string) (string, error) {
+	i := slices.IndexFunc(appRoles, func(r role) bool { return r.elsewhere == symbol })
+	if i < 0 {
+		return "", nil
+	}
+	role := appRoles[i]
 	for _, principal := range s.principals {
 		assignments, err := a.assignments(ctx, principal)
 		if err != nil {

@@ -40,10 +40,7 @@ func TestEachMember(t *testing.T) {
 	}
 	changed := 0
 	for _, r := range list {
-		id := r.id(contoso, s)
-		if r.Symbol == "hostAccount" {
-			id = contoso.storageID(hostAccount)
-		}
+		id := idOf(r)
 		try := func(path string, change func(members map[string]any)) {
 			t.Helper()
 			members := maps.Clone(r.Members)
@@ -272,10 +269,7 @@ func TestStacks(t *testing.T) {
 // the doctor look, and wrong if there is none.
 func TestResourcesThatCannotBeRead(t *testing.T) {
 	for _, r := range Resources {
-		id := r.id(contoso, site{account: account})
-		if r.Symbol == "hostAccount" {
-			id = contoso.storageID(hostAccount)
-		}
+		id := idOf(r)
 		s := newSky(t)
 		delete(s.raw, strings.ToLower(id))
 		only(t, s, r.Symbol, "resource "+r.Symbol, "404")

@@ -62,9 +62,9 @@ func TestFaults(t *testing.T) {
 	for _, f := range []fault{
 		{"a function is missing", func(s *sky) {
 			s.functions = s.functions[:len(s.functions)-1]
-		}, []string{"wrong    functions: DeviceCertificateMismatch is missing: make publish"}},
+		}, []string{"wrong    functions: ReconnectionSurge is missing: make publish"}},
 		{"a function is disabled", func(s *sky) {
-			s.functions[1].Properties.IsDisabled = to.Ptr(true)
+			s.functions[3].Properties.IsDisabled = to.Ptr(true)
 		}, []string{"wrong    functions: CertificateAdded is disabled: remove the setting AzureWebJobs.CertificateAdded.Disabled of the app"}},
 		{"a function is none of this build", func(s *sky) {
 			s.addFunction("Stranger")
@@ -82,9 +82,9 @@ func TestFaults(t *testing.T) {
 			s.site.Identity = nil
 		}, append([]string{
 			"wrong    app hubwatch-contoso: it has 0 identities",
-			"unknown  resource hostAccount: the app does not tell which storage account it is",
+			"unknown  resource hostAccount: the app does not tell which storage account it is", "unknown  resource stateAccount: the app does not tell which storage account it is",
 			"wrong    who may write the table quarantine: " + appPrincipal + " has the role hubwatch-contoso quarantine writer",
-		}, missingRoles(0, 1, 2, 3, 4, 5, 6, 7)...)},
+		}, missingRoles(0, 1, 2, 3, 4, 5, 6, 7, 8)...)},
 		{"the app has its package elsewhere", func(s *sky) {
 			s.site.Properties.FunctionAppConfig = nil
 		}, append([]string{
@@ -164,7 +164,7 @@ func TestFaults(t *testing.T) {
 		}, []string{"wrong    event subscription DiagnosticSettingDeleted: its filter lacks eventType In"}},
 		{"a filter is gone", func(s *sky) {
 			s.subscription("DeviceTokenInvalid").Properties.Filter = nil
-		}, []string{"wrong    event subscription DeviceTokenInvalid: its filter lacks eventType In hubwatch.iothub.connection.failed; deploy"}},
+		}, []string{"wrong    event subscription DeviceTokenInvalid: its filter lacks eventType In hubwatch.iothub.connection.failed or hubwatch.iothub.connection.token-invalid; deploy"}},
 		{"an event subscription delivers to another function", func(s *sky) {
 			s.subscription("CertificateAdded").Properties.Destination = toFunction(contoso.appID() + "/functions/CertificateDeleted")
 		}, []string{"wrong    event subscription CertificateAdded: it delivers to /subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-iot/providers/" +
@@ -268,7 +268,7 @@ func TestFaults(t *testing.T) {
 			"unknown  table suppressions: the app does not tell its storage account: 403 AuthorizationFailed to GET",
 			"unknown  resource storage: the app does not tell which storage account it is: 403",
 			"unknown  resource blobs: the app does not tell which storage account it is: 403",
-			"unknown  resource hostAccount: the app does not tell which storage account it is: 403",
+			"unknown  resource hostAccount: the app does not tell which storage account it is: 403", "unknown  resource stateAccount: the app does not tell which storage account it is: 403",
 			"unknown  who may write the table alerts: the app does not tell its storage account: 403",
 			"unknown  who may write the table quarantine: the app does not tell its storage account: 403",
 			"unknown  who may write the table suppressions: the app does not tell its storage account: 403",
@@ -283,7 +283,7 @@ func TestFaults(t *testing.T) {
 			"unknown  table suppressions: the app does not tell its storage account: 404",
 			"unknown  resource storage: the app does not tell which storage account it is: 404",
 			"unknown  resource blobs: the app does not tell which storage account it is: 404",
-			"unknown  resource hostAccount: the app does not tell which storage account it is: 404",
+			"unknown  resource hostAccount: the app does not tell which storage account it is: 404", "unknown  resource stateAccount: the app does not tell which storage account it is: 404",
 			"unknown  who may write the table alerts: the app does not tell its storage account: 404",
 			"unknown  who may write the table quarantine: the app does not tell its storage account: 404",
 			"unknown  who may write the table suppressions: the app does not tell its storage account: 404",
@@ -298,7 +298,7 @@ func TestFaults(t *testing.T) {
 			s.statuses["RoleAssignmentsClient.NewListForSubscriptionPager"] = http.StatusForbidden
 		}, append(unknownRoles("403 AuthorizationFailed to GET /subscriptions/"+contoso.Subscription+"/providers/Microsoft.Authorization/roleAssignments"),
 			"unknown  role of the custom topic: Storage Blob Data Contributor on the container deadletter: 403",
-			"unknown  resource hostAccount: 403 AuthorizationFailed")},
+			"unknown  resource hostAccount: 403 AuthorizationFailed", "unknown  resource stateAccount: 403 AuthorizationFailed")},
 		{"a hub is missing", func(s *sky) {
 			s.statuses["DiagnosticSettingsClient.NewListPager"] = http.StatusNotFound
 		}, []string{

@@ -33,7 +33,6 @@ import (
 	monitorfake "github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/monitor/armmonitor/fake"
 	"github.com/go-json-experiment/json"
 
-	"hubwatch/handlers/connection"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/judge"
 )
@@ -102,11 +101,13 @@ func newSky(t *testing.T) *sky {
 		}},
 	}
 	s.topic.Identity = &armeventgrid.IdentityInfo{PrincipalID: to.Ptr(topicPrincipal)}
-	s.addFunction(judge.RelayName)
+	for _, name := range []string{judge.RelayName, judge.VerdictsName, judge.HousekeepingName} {
+		s.addFunction(name)
+	}
 	for _, d := range detector.All {
 		s.addFunction(d.Name)
 		subscription := subscriptionOf(d)
-		if slices.Contains(d.On.EventTypes, connection.Failed) {
+		if d.On.Unprivileged() {
 			s.connections = append(s.connections, subscription)
 		} else {
 			s.changes = append(s.changes, subscription)
@@ -206,7 +207,7 @@ func subscriptionOf(d detector.Detector) *armeventgrid.EventSubscription {
 
 // deadLetterOf is where the dead letters of a detector's events go.
 func deadLetterOf(d detector.Detector) *armeventgrid.DeadLetterWithResourceIdentity {
-	if !slices.Contains(d.On.EventTypes, connection.Failed) {
+	if !d.On.Unprivileged() {
 		return nil
 	}
 	return &armeventgrid.DeadLetterWithResourceIdentity{
@@ -243,14 +244,22 @@ func (s *sky) subscription(name string) *armeventgrid.EventSubscription {
 
 func roleOf(r role) *armauthorization.RoleAssignment {
 	on := account
-	if r.elsewhere {
-		on = hostAccount
+	if r.elsewhere != "" {
+		on = elsewhere[r.elsewhere]
 	}
 	return assigned(cmp.Or(r.id, ownID(r)), strings.ToLower(r.scope(contoso, on)))
 }
 
-// hostAccount is the storage account of the Functions host.
-const hostAccount = "hubwatchhost"
+// elsewhere are the storage accounts that the app does not tell, by their symbols.
+var elsewhere = map[string]string{"hostAccount": "hubwatchhost", "stateAccount": "hubwatchstate"}
+
+// idOf returns the id of a resource of the deployment.
+func idOf(r Resource) string {
+	if on := elsewhere[r.Symbol]; on != "" {
+		return contoso.storageID(on)
+	}
+	return r.id(contoso, site{account: account})
+}
 
 // pager is an action group that hears of failures of hubwatch.
 const pager = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-iot/providers/Microsoft.Insights/actionGroups/pager"
@@ -306,11 +315,7 @@ func deployedAsTheTemplatesSay() map[string]map[string]any {
 		raw[strings.ToLower(id)] = resource
 	}
 	for _, r := range Resources {
-		id := r.id(contoso, s)
-		if r.Symbol == "hostAccount" {
-			id = contoso.storageID(hostAccount)
-		}
-		add(id, r.Members)
+		add(idOf(r), r.Members)
 	}
 	for _, f := range Failures {
 		r := f.resource(contoso, s)

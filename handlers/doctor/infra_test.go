@@ -32,7 +32,7 @@ func TestNamesOfMain(t *testing.T) {
 		roleIDs[m[1]] = m[2]
 	}
 	own := map[string][]string{} // name and rights of roles that are not built in, by their symbols
-	variables := map[string]string{"name": contoso.App, "storageName": account, "hostStorageName": hostAccount, "connectionsTopicName": contoso.App + "-connections"}
+	variables := map[string]string{"name": contoso.App, "storageName": account, "hostStorageName": elsewhere["hostAccount"], "stateStorageName": elsewhere["stateAccount"], "connectionsTopicName": contoso.App + "-connections"}
 	ids := map[string]string{} // of resources, by their symbols
 	var given []string         // roles: to whom, which, on what
 	for _, m := range bicepResource.FindAllStringSubmatch(string(text), -1) {
@@ -84,8 +84,8 @@ func TestNamesOfMain(t *testing.T) {
 	want := []string{strings.ToLower(strings.Join([]string{"connections", topicRole.id, topicRole.scope(contoso, account)}, " "))}
 	for _, r := range appRoles {
 		on, role := account, r.id
-		if r.elsewhere {
-			on = hostAccount
+		if r.elsewhere != "" {
+			on = elsewhere[r.elsewhere]
 		}
 		if role == "" {
 			role = strings.Join(append([]string{r.name}, slices.Sorted(slices.Values(slices.Concat(r.actions, r.data)))...), " ")

@@ -30,7 +30,7 @@ const (
 	byRegion    = Varies("the region of the hubs")
 )
 
-// storageMembers returns the members of both storage accounts.
+// storageMembers returns the members of all storage accounts.
 func storageMembers() (members, defaults map[string]any) {
 	return map[string]any{
 			"location": byRegion, "kind": "StorageV2", "sku.name": "Standard_LRS",
@@ -60,6 +60,16 @@ var Resources = func() []Resource {
 			}},
 		{Symbol: "hostAccount", Version: "2023-05-01", Members: members, Defaults: defaults,
 			id: func(Deployment, site) string { return "" }}, // the app does not tell its name
+		{Symbol: "stateAccount", Version: "2023-05-01", Members: members, Defaults: defaults,
+			id: func(Deployment, site) string { return "" }}, // nor this
+		{Symbol: "verdictsLate", Version: "2022-06-15", Members: map[string]any{
+			"location": byRegion, "kind": "LogAlert", "properties.severity": 1, "properties.enabled": true, "properties.autoMitigate": true,
+			"properties.description":         "Verdicts on failed connections are late: the function Verdicts does not run, or cannot read, write or publish. Its log says why.",
+			"properties.evaluationFrequency": "PT15M", "properties.windowSize": "PT30M",
+			"properties.scopes": byName, "properties.actions.actionGroups": byParameter, "properties.criteria.allOf": Varies("Azure adds members to the query"),
+		}, id: func(d Deployment, _ site) string {
+			return d.id("Microsoft.Insights/scheduledQueryRules/%s-verdicts-late", d.App)
+		}},
 		{Symbol: "workspace", Version: "2023-09-01", Members: map[string]any{
 			"location": byRegion, "properties.sku.name": "PerGB2018", "properties.retentionInDays": 30, "properties.features.disableLocalAuth": true,
 		}, id: func(d Deployment, _ site) string { return d.id("Microsoft.OperationalInsights/workspaces/%s", d.App) }},

@@ -24,9 +24,9 @@ type role struct {
 	actions, data []string
 	on            string // in words
 	scope         func(d Deployment, account string) string
-	// elsewhere says that the role is on another resource of the kind and group of
-	// scope, whose name the app does not tell.
-	elsewhere bool
+	// elsewhere is the symbol of a resource of Resources of the kind and group of scope, whose
+	// name the app does not tell. The role is on that one. It is "" if scope says all.
+	elsewhere string
 }
 
 const (
@@ -36,7 +36,7 @@ const (
 
 // appRoles are all roles of the app.
 var appRoles = []role{
-	{name: "Storage Blob Data Owner", id: "b7e6dc6d-f1e8-4753-8033-0f276bb0955b", on: "the storage account of the Functions host", scope: Deployment.storageID, elsewhere: true},
+	{name: "Storage Blob Data Owner", id: "b7e6dc6d-f1e8-4753-8033-0f276bb0955b", on: "the storage account of the Functions host", scope: Deployment.storageID, elsewhere: "hostAccount"},
 	{name: "alert writer", data: []string{entities + "read", entities + "add/action", entities + "update/action"}, on: "the table " + alertsTable,
 		scope: func(d Deployment, account string) string { return d.tableID(account, alertsTable) }},
 	{name: "quarantine writer", data: []string{entities + "add/action"}, on: "the table " + quarantineTable,
@@ -51,6 +51,7 @@ var appRoles = []role{
 		scope: func(d Deployment, _ string) string { return d.connectionsID() }},
 	{name: "Storage Table Data Reader", id: "76199698-9eea-4c19-bc75-cec21354c6b6", on: "the table " + suppressionsTable,
 		scope: func(d Deployment, account string) string { return d.tableID(account, suppressionsTable) }},
+	{name: "Storage Table Data Contributor", id: "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3", on: "the storage account of the state", scope: Deployment.storageID, elsewhere: "stateAccount"},
 }
 
 // topicRole is that of the custom topic, which writes its dead letters.
@@ -101,7 +102,7 @@ func (a assignment) is(d Deployment, account string, r role) bool {
 		return false
 	}
 	want := r.scope(d, account)
-	if !r.elsewhere {
+	if r.elsewhere == "" {
 		return sameID(a.scope, want)
 	}
 	kind := strings.TrimSuffix(want, lastOf(want))

@@ -17,7 +17,6 @@ import (
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/event"
 	"hubwatch/handlers/host"
-	"hubwatch/handlers/judge"
 )
 
 var (
@@ -187,26 +186,6 @@ func TestOutputs(t *testing.T) {
 	}))
 	if got := r.post(t, "Writer", envelope("{}")); got.status != 200 || !strings.Contains(got.text, `"Outputs":{"binding":[{"a":1}]}`) {
 		t.Errorf("status %d: %s", got.status, got.text)
-	}
-}
-
-// TestRelayAnswers sends the relay records that are hard to write, through the
-// whole handler.
-func TestRelayAnswers(t *testing.T) {
-	for name, device := range map[string]string{
-		"plain":          "pump-01",
-		"invalid utf-8":  "pump-\xff",
-		"lone surrogate": `pump-\ud800`,
-	} {
-		t.Run(name, func(t *testing.T) {
-			store := &fakeStore{}
-			r := newRigOf(t, store, host.Limits{}, function(judge.RelayName, judgeOf(store).Relay))
-			record := edit(failedConnection("x"), `"deviceId":"x"`, `"deviceId":"`+device+`"`)
-			got := r.post(t, judge.RelayName, envelope(`[{"records":[`+record+`]}]`))
-			if got.status != 200 || strings.Count(got.text, `"specversion"`) != 1 || len(store.kept) > 0 {
-				t.Errorf("status %d, error %q, %d quarantined, want one event in %s", got.status, got.err, len(store.kept), got.text)
-			}
-		})
 	}
 }
 

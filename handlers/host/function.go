@@ -23,6 +23,8 @@ type Function struct {
 	// places and room for bodies. Invocations of one lane never wait for those of
 	// another.
 	Lane string
+	// Body is the most bytes that a request may have, if that is more than Limits.Body.
+	Body int64
 	// Run does the work of an invocation. An error means that the host has to try
 	// the invocation again.
 	Run func(ctx context.Context, in Invocation) (Outcome, error)

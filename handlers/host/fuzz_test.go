@@ -8,7 +8,7 @@ import (
 	"hubwatch/handlers/cases"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/host"
-	"hubwatch/handlers/judge"
+	"hubwatch/handlers/relay"
 )
 
 // FuzzInvocation posts anything to any detector. Whatever comes, the answer is
@@ -22,12 +22,9 @@ func FuzzInvocation(f *testing.F) {
 			}
 		}
 	}
-	out, err := judgeOf(&fakeStore{}).Relay(f.Context(), host.Invocation{Data: []byte(`{"records":[` + failedConnection("pump-01") + `]}`)})
-	if err != nil {
-		f.Fatal(err)
-	}
+	failed := relay.Relay([][]byte{[]byte(`{"records":[` + failedConnection("pump-01") + `]}`)}).Events[0]
 	for i := range detector.All {
-		f.Add(byte(i), []byte(envelope(string(out.Outputs[judge.RelayOutputs[0]]))))
+		f.Add(byte(i), []byte(envelope(string(failed))))
 	}
 	for i, d := range detector.All {
 		list, err := cases.Read(os.DirFS("../detector/testdata"), d.Name)

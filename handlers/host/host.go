@@ -37,6 +37,7 @@ type Invocation struct {
 	// copy. Members is nil if Data is not an object, or if an object in it has a member
 	// twice. It saves whoever reads Data a pass over it.
 	Members map[string]jsontext.Value
+	request []byte // the whole body, with what the host says beside Data
 }
 
 // Outcome is what a function did, for the answer and the log.
@@ -66,7 +67,7 @@ type Limits struct {
 	// BodyTimeout bounds the reading of a body, the wait for room not included.
 	// Default 10 s: the host has all of a body before it sends the first byte.
 	BodyTimeout time.Duration
-	// Body is the most bytes that a request may have. Default 8 MiB. Event Grid and
+	// Body is the most bytes that a request may have, unless its function takes more. Default 8 MiB. Event Grid and
 	// Event Hubs take at most 1 MB
 	// (https://learn.microsoft.com/azure/event-grid/quotas-limits,
 	// https://learn.microsoft.com/azure/event-hubs/event-hubs-quotas). The host makes at
@@ -116,12 +117,19 @@ func NewHandler(functions []Function, broken Broken, log *slog.Logger, limits Li
 		return nil, err
 	}
 	limits = limits.orDefault()
+	most := map[string]int64{} // by lane
+	for _, f := range functions {
+		most[f.Lane] = max(most[f.Lane], limits.Body, f.Body)
+	}
 	lanes := map[string]*lane{}
 	h := &Handler{map[string]served{}, broken, log, limits}
 	for _, f := range functions {
 		if lanes[f.Lane] == nil {
+			limits := limits
+			limits.Room = max(limits.Room, most[f.Lane])
 			lanes[f.Lane] = newLane(limits)
 		}
+		f.Body = max(f.Body, limits.Body)
 		h.functions[f.Name] = served{f, lanes[f.Lane]}
 	}
 	return h, nil
@@ -176,13 +184,13 @@ func (h *Handler) invoke(w http.ResponseWriter, r *http.Request, in Invocation) 
 	defer leave()
 	// The body comes before the slot, so that one that comes slowly keeps nobody from
 	// running.
-	size := h.expected(r)
+	size := expected(r, function.Body)
 	release, err := function.reserve(ctx, size)
 	if err != nil {
 		return out, nil, err
 	}
 	defer release()
-	request, size, err := h.read(ctx, w, r, size)
+	request, size, err := h.read(ctx, w, r, size, function.Body)
 	if err != nil {
 		return out, nil, fmt.Errorf("request body: %w", err)
 	}
@@ -200,7 +208,8 @@ func (h *Handler) invoke(w http.ResponseWriter, r *http.Request, in Invocation) 
 
 // run gives request to function, or to broken if it is not an invocation.
 func (h *Handler) run(ctx context.Context, function Function, in Invocation, request []byte, size int64) (out Outcome, err error) {
-	if in.Data, in.Members, err = bound(request, size, h.limits.Body); err != nil {
+	in.request = request
+	if in.Data, in.Members, err = bound(request, size, function.Body); err != nil {
 		in.Data = request
 		return h.broken(ctx, in, size, err)
 	}

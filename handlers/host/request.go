@@ -17,21 +17,22 @@ import (
 // this is for a person to see what it was.
 const beginning = 64 << 10
 
-// expected returns how many bytes of the body of r will be read into memory, at most.
-func (h *Handler) expected(r *http.Request) int64 {
+// expected returns how many bytes of the body of r will be read into memory, of which most
+// are taken.
+func expected(r *http.Request, most int64) int64 {
 	switch n := r.ContentLength; {
 	case n < 0:
-		return h.limits.Body
-	case n > h.limits.Body:
-		return min(beginning, h.limits.Body)
+		return most
+	case n > most:
+		return min(beginning, most)
 	default:
 		return n
 	}
 }
 
 // read returns the body of a request, of which at most n bytes are in memory, and its
-// size. Of a body over the limit it returns the beginning.
-func (h *Handler) read(ctx context.Context, w http.ResponseWriter, r *http.Request, n int64) (body []byte, size int64, err error) {
+// size. Of a body of more than most bytes it returns the beginning.
+func (h *Handler) read(ctx context.Context, w http.ResponseWriter, r *http.Request, n, most int64) (body []byte, size int64, err error) {
 	connection := http.NewResponseController(w)
 	deadline := time.Now().Add(h.limits.BodyTimeout)
 	if end, ok := ctx.Deadline(); ok && end.Before(deadline) {
@@ -57,7 +58,7 @@ func (h *Handler) read(ctx context.Context, w http.ResponseWriter, r *http.Reque
 		return nil, 0, err
 	}
 	body, size = buffer.Bytes(), int64(buffer.Len())+rest
-	if size > h.limits.Body {
+	if size > most {
 		body = bytes.Clone(body[:min(beginning, len(body))])
 	}
 	return body, size, nil

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -59,7 +60,10 @@ wrong. It shows no keys, and ends with 1 if a setting is wrong.`,
 // checkSettings writes the state of each setting, in lines of at most width
 // characters, and returns how many are wrong.
 func (o *operator) checkSettings(w io.Writer, width int) int {
-	_, err := o.config()
+	c, err := o.config()
+	if o.account == "" && !o.local {
+		err = errors.Join(err, c.Stateless())
+	}
 	faults := faultsOf(err)
 	getenv, _ := o.settings()
 	source := "the environment"

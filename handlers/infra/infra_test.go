@@ -17,6 +17,8 @@ import (
 	"hubwatch/handlers/app"
 	"hubwatch/handlers/connection"
 	"hubwatch/handlers/detector"
+	"hubwatch/handlers/judge"
+	"hubwatch/handlers/verdict"
 )
 
 // The tests of this file compare infra/ with the code, in both directions.
@@ -183,6 +185,9 @@ var grants = map[string]grant{
 	"writeAlerts":        {"alertWriter", "alertsTable", "identity.properties.principalId"},
 	"writeQuarantine":    {"quarantineWriter", "quarantineTable", "identity.properties.principalId"},
 	"obeySuppressions":   {"Storage Table Data Reader", "suppressionsTable", "identity.properties.principalId"},
+	"keepState":          {"Storage Table Data Contributor", "stateAccount", "identity.properties.principalId"},
+	"readState":          {"Storage Table Data Reader", "stateAccount", "reader"},
+	"answerState":        {"Storage Table Data Reader", "stateAccount", "responder"},
 	"writeTelemetry":     {"Monitoring Metrics Publisher", "insights", "identity.properties.principalId"},
 	"readLogs":           {"Azure Event Hubs Data Receiver", "logs", "identity.properties.principalId"},
 	"publishConnections": {"EventGrid Data Sender", "connections", "identity.properties.principalId"},
@@ -423,8 +428,8 @@ func (s site) checkStorage(f *faults) {
 	for _, d := range s.main.of("resource", "Microsoft.Storage/storageAccounts") {
 		accounts[d.name] = true
 	}
-	if !maps.Equal(accounts, map[string]bool{"storage": true, "hostAccount": true}) {
-		f.add("main.bicep: the storage accounts are %v, want storage and hostAccount", accounts)
+	if !maps.Equal(accounts, map[string]bool{"storage": true, "hostAccount": true, "stateAccount": true}) {
+		f.add("main.bicep: the storage accounts are %v, want storage, hostAccount and stateAccount", accounts)
 	}
 	services := s.main.of("resource", "Microsoft.Storage/storageAccounts/blobServices", "Microsoft.Storage/storageAccounts/tableServices")
 	for _, d := range services {
@@ -439,8 +444,11 @@ func (s site) checkStorage(f *faults) {
 
 // notDeployed are settings that the code reads and a deployment does not set.
 var notDeployed = map[string]string{
-	"AlertsStorage":                            "a connection string, for Azurite only: in Azure there are no keys",
-	"AlertsStorage__serviceUri":                "another name of AlertsStorage__tableServiceUri",
+	"AlertsStorage":             "a connection string, for Azurite only: in Azure there are no keys",
+	"StateStorage":              "a connection string, too",
+	"StateTables":               "the account is for one app",
+	"LogClock":                  "the log of a hub is continuous",
+	"AlertsStorage__serviceUri": "another name of AlertsStorage__tableServiceUri",
 	"AlertsStorage__managedIdentityResourceId": "the identity is named by its client id",
 }
 
@@ -490,6 +498,7 @@ func (s site) checkSettings(f *faults) {
 		"AzureWebJobsStorage__blobServiceUri": "hostAccount.properties.primaryEndpoints.blob",
 		"AlertsStorage__tableServiceUri":      "storage.properties.primaryEndpoints.table",
 		"ConnectionEvents__topicEndpointUri":  "connections.properties.endpoint",
+		"StateStorage__tableServiceUri":       "stateAccount.properties.primaryEndpoints.table",
 		"HubLogsEventHub":                     "logs.name",
 		"AlertsTable":                         "alertsTable.name",
 		"QuarantineTable":                     "quarantineTable.name",
@@ -553,7 +562,7 @@ func sourceOf(t detector.Trigger) string {
 		switch {
 		case strings.HasPrefix(kind, "Microsoft.Resources."):
 			found["controlPlane"] = true
-		case kind == connection.Failed:
+		case slices.Contains(verdict.EventTypes, kind):
 			found["connections"] = true
 		default:
 			return ""
@@ -820,9 +829,27 @@ func (s site) checkAlerts(f *faults) {
 		f.same("main.bicep: who hears of failureAlerts", properties.parts[i].parts[0], "actionGroups")
 		f.same("main.bicep: how they hear of failureAlerts", properties.get("actions"), "{actionGroupId: group}")
 	}
-	if n := len(s.main.of("resource", "Microsoft.Insights/metricAlerts", "Microsoft.Insights/scheduledQueryRules")); n != 1 {
-		f.add("main.bicep: %d resources are alerts, want failureAlerts alone", n)
+	if n := len(s.main.of("resource", "Microsoft.Insights/metricAlerts")); n != 1 {
+		f.add("main.bicep: %d resources are alerts on metrics, want failureAlerts alone", n)
 	}
+	late := s.main.of("resource", "Microsoft.Insights/scheduledQueryRules")
+	if len(late) != 1 {
+		f.add("main.bicep: %d resources are alerts on logs, want verdictsLate alone", len(late))
+		return
+	}
+	f.same("main.bicep: who hears of verdictsLate", late[0].value.get("properties", "actions", "actionGroups"), "actionGroups")
+	criteria = late[0].value.get("properties", "criteria", "allOf")
+	if criteria == nil || len(criteria.parts) != 1 {
+		f.add("main.bicep: verdictsLate compares %s", criteria)
+		return
+	}
+	query := criteria.parts[0].get("query").String()
+	for _, part := range []string{`has "` + judge.OldestMark + `"`, `extract("` + judge.OldestMark + `.:([0-9]+)"`, "age < 600'"} {
+		if !strings.Contains(query, part) {
+			f.add("main.bicep: verdictsLate asks %s, in which there is no %s", query, part)
+		}
+	}
+	f.same("main.bicep: verdictsLate", criteria.parts[0].get("operator"), "'LessThan'")
 }
 
 // requests are the methods and constants of the SDK that make requests to Table
@@ -939,6 +966,10 @@ func TestPlantedErrors(t *testing.T) {
 		want                 string // part of a complaint
 	}{
 		{"the role Contributor", "infra/main.bicep", "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3", "b24988ac-6180-42a0-ab88-20f7382dd24c", `clearQuarantine gives the role "Contributor"`},
+		{"the app drops the alerts", "infra/main.bicep", "scope: stateAccount\n  name: guid(stateAccount.id, identity.id,", "scope: storage\n  name: guid(storage.id, identity.id,", "keepState"},
+		{"alerts in the state", "infra/main.bicep", "resource alertsTable 'Microsoft.Storage/storageAccounts/tableServices/tables@2023-05-01' = {\n  parent: tables", "resource alertsTable 'Microsoft.Storage/storageAccounts/tableServices/tables@2023-05-01' = {\n  parent: stateTables", "alertsTable"},
+		{"nobody hears of late verdicts", "infra/main.bicep", "      actionGroups: actionGroups\n", "      actionGroups: []\n", "who hears of verdictsLate"},
+		{"late verdicts are not seen", "infra/main.bicep", "where age < 600", "where age < 600000", "verdictsLate asks"},
 		{"the app deletes rows", "infra/main.bicep", "roleDefinitions', alertWriter.name)\n    principalId: identity", "roleDefinitions', roles.storageTableDataContributor)\n    principalId: identity", `writeAlerts gives the role "Storage Table Data Contributor"`},
 		{"the app deletes what is quarantined", "infra/main.bicep", "roleDefinitions', quarantineWriter.name)", "roleDefinitions', roles.storageTableDataContributor)", `writeQuarantine gives the role "Storage Table Data Contributor"`},
 		{"the app suppresses alerts itself", "infra/main.bicep", "scope: suppressionsTable\n  name: guid(suppressionsTable.id, identity.id, roles.storageTableDataReader)\n  properties: {\n    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageTableDataReader)", "scope: suppressionsTable\n  name: guid(suppressionsTable.id, identity.id, roles.storageTableDataReader)\n  properties: {\n    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', alertWriter.name)", `obeySuppressions gives the role "alertWriter"`},

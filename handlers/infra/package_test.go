@@ -102,7 +102,7 @@ func TestSecretsAreFound(t *testing.T) {
 // nothing else. Only the handler may be executed, and it has the name that
 // host.json says.
 func TestPackage(t *testing.T) {
-	t.Run("detectors", func(t *testing.T) { checkPackage(t, ".", len(detector.All)+1) })
+	t.Run("detectors", func(t *testing.T) { checkPackage(t, ".", len(detector.All)+3) })
 	t.Run("console", func(t *testing.T) { checkPackage(t, "handlers/consoleapp", 1, "PART=console") })
 }
 
@@ -594,6 +594,7 @@ func deployedSettings(t *testing.T, tableEndpoint string) []string {
 	known := map[string]string{
 		"hostAccount.properties.primaryEndpoints.blob":                  "https://host.example/",
 		"storage.properties.primaryEndpoints.table":                     tableEndpoint, // with the slash that Azure puts there
+		"stateAccount.properties.primaryEndpoints.table":                "https://state.example/",
 		"identity.properties.clientId":                                  testClient,
 		"insights.properties.ConnectionString":                          "IngestionEndpoint=https://insights.example/",
 		"connections.properties.endpoint":                               "https://connections.example/api/events",

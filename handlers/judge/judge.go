@@ -31,6 +31,7 @@ type Judge struct {
 	Quarantine alert.Quarantine // for what can never be judged
 	Rules      *Rules           // of which alerts nobody is told; nil for none
 	Listener   alert.Listener   // hears of each hub; nil for nobody
+	Logs       *Logs            // what happens to the Connections log; nil where none comes, as in Redrive
 }
 
 // hearing bounds how long an invocation waits until it is remembered that a hub was

@@ -76,7 +76,7 @@ func TestHears(t *testing.T) {
 	failed := relay.Relay([][]byte{message}).Events[0]
 	for _, err := range []error{nil, errors.New("the table is away")} {
 		l := &listener{err: err}
-		j := Judge{Alerts: recorder{recorded: alert.Recorded{Outcome: alert.Known}}, Quarantine: &quarantineStore{}, Listener: l}
+		j := Judge{Alerts: recorder{recorded: alert.Recorded{Outcome: alert.Known}}, Quarantine: &quarantineStore{}, Listener: l, Logs: newRig().Logs}
 		for _, test := range []struct {
 			what string
 			run  func(context.Context, host.Invocation) (host.Outcome, error)
@@ -207,7 +207,7 @@ func TestFirstErrorFirst(t *testing.T) {
 		}, []string{"JSON", "quarantine is down"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := test.run(Judge{Alerts: test.alerts, Quarantine: &quarantineStore{err: down}})
+			err := test.run(Judge{Alerts: test.alerts, Quarantine: &quarantineStore{err: down}, Logs: newRig().Logs})
 			if err == nil {
 				t.Fatal("no error")
 			}
@@ -230,11 +230,11 @@ func TestFailuresHaveTheirRecorder(t *testing.T) {
 	if _, err := j.Detect(detector.CertificateAdded)(t.Context(), host.Invocation{Function: "CertificateAdded", Data: certificateAdded(t, "fires-event-grid-schema")}); err != nil {
 		t.Errorf("a change: %v", err)
 	}
-	out, err := j.Relay(t.Context(), host.Invocation{Function: RelayName, Data: hubMessages(t, `{"records":[`+failedConnection("pump-01")+`]}`)})
-	if err != nil {
+	r := newRig()
+	if _, err := r.relay(t, `{"records":[`+failedConnection("pump-01")+`]}`); err != nil {
 		t.Fatal(err)
 	}
-	failure := published(t, out)[0]
+	failure := r.topic.events[0]
 	if _, err := j.Detect(detector.DeviceTokenInvalid)(t.Context(), host.Invocation{Function: "DeviceTokenInvalid", Data: failure}); !errors.Is(err, down) {
 		t.Errorf("a failed connection: error %v, want that of the recorder of failures", err)
 	}

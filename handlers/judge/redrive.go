@@ -3,15 +3,16 @@ package judge
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"hubwatch/handlers/alert"
-	"hubwatch/handlers/connection"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/event"
 	"hubwatch/handlers/relay"
+	"hubwatch/handlers/verdict"
 )
 
 // Redriven is what became of a quarantined event that was judged again.
@@ -45,15 +46,16 @@ func (r Redriven) String() string {
 	}
 }
 
-// Redrive judges a quarantined event again, as the handler would. A message of
-// resource logs is relayed. Its events go to each detector whose filter they pass,
-// and not to the topic: other subscribers of the topic do not hear of them. What is
+// Redrive judges a quarantined event again, as the handler would. Each record of a
+// message of resource logs is judged by itself, since the others are not there. Its event
+// goes to each detector whose filter it passes, and not to the topic: other subscribers of the
+// topic do not hear of it. So does an event that could not be published. What is
 // found is recorded, unless Alerts is nil. Nothing is quarantined, since the event is
 // in the quarantine. The error means that an occurrence is not recorded, and that
 // the event may be redriven again.
 func (j Judge) Redrive(ctx context.Context, detectors []detector.Detector, q alert.Quarantined) (Redriven, error) {
 	var r Redriven
-	if q.Function == RelayName {
+	if q.Function == RelayName || q.Function == VerdictsName {
 		err := j.redriveMessage(ctx, &r, detectors, q.Body)
 		return r, err
 	}
@@ -119,15 +121,17 @@ func (j Judge) redriveMessage(ctx context.Context, r *Redriven, detectors []dete
 	return nil
 }
 
-// relayedEvents returns the events in data if it is an array of events of the
-// relay, which is what the relay quarantines if it has more events than the host
-// can publish. Otherwise it returns nil.
+// relayedEvents returns the events in data if it is an event of a connection, which is
+// what cannot be published, or an array of them, which versions before verdicts
+// quarantined. Otherwise it returns nil.
 func relayedEvents(data jsontext.Value) (events []jsontext.Value) {
-	if json.Unmarshal(data, &events) != nil {
+	if data.Kind() == '{' {
+		events = []jsontext.Value{data}
+	} else if json.Unmarshal(data, &events, event.Lenient) != nil {
 		return nil
 	}
 	for _, raw := range events {
-		if e, err := event.Decode(raw); err != nil || e.Type != connection.Failed {
+		if e, err := event.Decode(raw); err != nil || !slices.Contains(verdict.EventTypes, e.Type) {
 			return nil
 		}
 	}

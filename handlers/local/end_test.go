@@ -126,7 +126,7 @@ func TestNotShown(t *testing.T) {
 	atRoot(t)
 	for _, args := range [][]string{nil, {"demo"}} {
 		var stderr bytes.Buffer
-		if code := run(t.Context(), args, func(string) string { return "0" }, full{}, &stderr); code != 1 || stderr.String() != "local: no space left on device\n" {
+		if code := run(t.Context(), args, func(name string) string { return map[string]string{portSetting: "0"}[name] }, full{}, &stderr); code != 1 || stderr.String() != "local: no space left on device\n" {
 			t.Errorf("%v: exit code %d, said %q", args, code, stderr.String())
 		}
 	}

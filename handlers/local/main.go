@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"strconv"
 	"syscall"
+	"time"
 )
 
 func main() {
@@ -27,6 +28,13 @@ func main() {
 // portSetting is the variable with the port on which make run listens.
 const portSetting = "HUBWATCH_PORT"
 
+// minuteSetting is the variable with how long a minute of the timers takes, in the form of
+// Go: 60s for the time of the clock. defaultMinute lets an operator see at once what is due.
+const (
+	minuteSetting = "HUBWATCH_MINUTE"
+	defaultMinute = "1s"
+)
+
 // defaultPort is the port of the real host under func start.
 const defaultPort = "7071"
 
@@ -37,8 +45,8 @@ const usage = `local shows hubwatch on this machine. In the root of the reposito
                (local demo)
 
 make run listens on the port %s of 127.0.0.1, or on the one that
-%s names; 0 is any free one. While it runs, "build/hubwatch --local"
-reads its tables.
+%s names; 0 is any free one. A minute of its timers takes %s, or
+what %s says. While it runs, "build/hubwatch --local" reads its tables.
 `
 
 // run is main without the process: it returns the exit code. make run ends with 0
@@ -61,7 +69,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	case len(args) == 1 && args[0] == "demo":
 		err = demo(working, stdout, log)
 	default:
-		fmt.Fprintf(stderr, usage, defaultPort, portSetting)
+		fmt.Fprintf(stderr, usage, defaultPort, portSetting, defaultMinute, minuteSetting)
 		return 2
 	}
 	if cause := context.Cause(working); cause != nil {
@@ -102,4 +110,14 @@ func port(getenv func(string) string) (int, error) {
 		return 0, fmt.Errorf("%s: %q is not a port", portSetting, text)
 	}
 	return int(n), nil
+}
+
+// minute reads how long a minute of the timers takes.
+func minute(getenv func(string) string) (time.Duration, error) {
+	text := cmp.Or(getenv(minuteSetting), defaultMinute)
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 100*time.Millisecond || d > time.Hour {
+		return 0, fmt.Errorf("%s: %q: want a time between 100ms and 1h, for example 60s", minuteSetting, text)
+	}
+	return d, nil
 }

@@ -13,11 +13,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/app"
+	"hubwatch/handlers/connection"
 	"hubwatch/handlers/judge"
 	"hubwatch/handlers/local/azurite"
 	"hubwatch/handlers/local/eventgrid"
@@ -35,7 +37,8 @@ const (
 	samplesFolder       = "handlers/local/samples" // events, one in a file
 	logSamplesFolder    = samplesFolder + "/logs"  // messages of resource logs
 	subscriptionsFile   = "infra/subscriptions.json"
-	storageSetting      = "AlertsStorage" // where the tables are
+	storageSetting      = "AlertsStorage"                      // where the tables are
+	topicSetting        = "ConnectionEvents__topicEndpointUri" // where verdicts are published
 	deliveryTimeout     = 2 * time.Minute
 	localRetryTimeScale = 0.01 // of Event Grid's first wait of 10 s
 )
@@ -56,8 +59,9 @@ type site struct {
 
 // siteOptions say how a site differs from the usual.
 type siteOptions struct {
-	port int // of 127.0.0.1; 0 is any free one
-	// relayed puts a handler between the relay and the topic. It may be nil.
+	port   int           // of 127.0.0.1; 0 is any free one
+	minute time.Duration // how long a minute of the timers takes
+	// relayed puts a handler between the verdicts and the topic. It may be nil.
 	relayed func(topic http.Handler) http.Handler
 	// messages puts a handler before the event hub. It may be nil.
 	messages func(hub http.Handler) http.Handler
@@ -106,13 +110,13 @@ func (s *site) start(ctx context.Context, o siteOptions) error {
 	} else if err != nil {
 		return fmt.Errorf("%w: see %s", err, logFile)
 	}
-	settings := map[string]string{storageSetting: s.azurite.ConnectionString()}
+	settings := map[string]string{storageSetting: s.azurite.ConnectionString(), topicSetting: s.url + "/relayed/api/events"}
 	if s.stores, err = app.Open(func(name string) string { return settings[name] }); err != nil {
 		return err
 	}
 	if s.functions, err = functions.Start(context.WithoutCancel(ctx), functions.Options{
-		ScriptRoot: appFolder, Strict: true, Env: []string{storageSetting + "=" + s.azurite.ConnectionString()},
-		Topics: map[string]string{"ConnectionEvents": s.url + "/relayed/api/events"}, Output: s.output, Logger: o.log,
+		ScriptRoot: appFolder, Strict: true, Env: []string{storageSetting + "=" + settings[storageSetting], topicSetting + "=" + settings[topicSetting], "LogClock=false"},
+		TimerScale: float64(o.minute) / float64(time.Minute), Output: s.output, Logger: o.log,
 	}); errors.Is(err, exec.ErrNotFound) {
 		return fmt.Errorf("there is no handler in %s, which make app builds: %w", appFolder, err)
 	} else if err != nil {
@@ -194,10 +198,31 @@ func (s *site) publish(ctx context.Context, events, messages [][]byte) error {
 	if err := s.hub.Wait(ctx); err != nil {
 		return fmt.Errorf("log messages are not done: %w", err)
 	}
+	if err := s.functions.Fire(ctx, judge.VerdictsName); err != nil {
+		return fmt.Errorf("verdicts are not derived: %w", err)
+	}
 	if err := s.topic.Wait(ctx); err != nil {
 		return fmt.Errorf("events are not delivered: %w", err)
 	}
 	return nil
+}
+
+// waiting reports whether something is kept of which the verdict is not said yet.
+func (s *site) waiting(ctx context.Context) (bool, error) {
+	for _, err := range s.stores.State.Open(ctx) {
+		return err == nil, err
+	}
+	return false, nil
+}
+
+// renewed returns how many tokens were renewed on the hub and the day of the samples.
+func (s *site) renewed(ctx context.Context) (n int, err error) {
+	day := time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)
+	days, err := s.stores.State.Days(ctx, "contoso-hub", day, day)
+	for _, figures := range days {
+		n += figures.Renewed
+	}
+	return n, err
 }
 
 func (s *site) post(ctx context.Context, path string, body []byte) error {
@@ -258,6 +283,40 @@ func allSamples() (events, messages [][]byte, err error) {
 	if events, err = samples(samplesFolder); err != nil {
 		return nil, nil, err
 	}
-	messages, err = samples(logSamplesFolder)
-	return events, messages, err
+	if messages, err = samples(logSamplesFolder); err != nil {
+		return nil, nil, err
+	}
+	return events, append(messages, storm(messages), surge(messages)), nil
+}
+
+// stormDevices and surgeDevices are as many as make a storm of refusals, and a surge of
+// connections (app.Settings).
+const stormDevices, surgeDevices = 100, 1000
+
+// storm returns a message in which very many devices are refused at once. surge returns one
+// in which very many connect at once.
+func storm(messages [][]byte) []byte {
+	return many(messages, "pump-03", "2026-02-01T09:30:00Z", stormDevices, "meter", "2026-02-01T10:30:00Z")
+}
+
+func surge(messages [][]byte) []byte {
+	return many(messages, "pump-01", "2026-02-01T09:00:00Z", surgeDevices, "sensor", "2026-02-01T11:30:00Z")
+}
+
+// many returns a message with n records that are as the one of a device and a time in
+// messages, and have names and a time of their own.
+func many(messages [][]byte, device, at string, n int, name, later string) []byte {
+	identity := func(device string) string { return `\"deviceId\":\"` + device + `\"` }
+	var records [][]byte
+	for _, message := range messages {
+		for record, err := range connection.Records(message) {
+			if err != nil || !bytes.Contains(record, []byte(identity(device))) || !bytes.Contains(record, []byte(at)) {
+				continue
+			}
+			for i := range n {
+				records = append(records, []byte(strings.NewReplacer(identity(device), identity(fmt.Sprintf("%s-%04d", name, i)), at, later).Replace(string(record))))
+			}
+		}
+	}
+	return bytes.Join([][]byte{[]byte(`{"records":[`), bytes.Join(records, []byte(",")), []byte("]}")}, nil)
 }

@@ -18,13 +18,17 @@ func tryOut(ctx context.Context, getenv func(string) string, stdout io.Writer, l
 	if err != nil {
 		return err
 	}
+	length, err := minute(getenv)
+	if err != nil {
+		return err
+	}
 	events, messages, err := allSamples()
 	if err != nil {
 		return err
 	}
 	fmt.Fprint(stdout, "Starting Azurite, the handler, and stand-ins for the Functions host, Event Grid\nand an event hub.\n")
 	w := newWatcher(ctx, stdout)
-	s, err := startSite(ctx, siteOptions{port: number, relayed: w.relayed, messages: w.messages, settled: w.settled, log: log})
+	s, err := startSite(ctx, siteOptions{port: number, minute: length, relayed: w.relayed, messages: w.messages, settled: w.settled, log: log})
 	if err != nil {
 		return err
 	}

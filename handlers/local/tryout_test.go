@@ -110,6 +110,11 @@ func TestTryOut(t *testing.T) {
 	if err := json.Unmarshal(file, &silent); err != nil {
 		t.Fatal(err)
 	}
+	renewal, err := os.ReadFile(logSamplesFolder + "/renewal.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	recent := strings.ReplaceAll(string(renewal), "2026-02-01T09:10:0", time.Now().UTC().Format("2006-01-02T15:04:0"))
 	const id = `"id": "00000000-0000-4000-8000-000000000001"`
 	edit := func(pairs ...string) string {
 		text := string(added)
@@ -135,14 +140,17 @@ func TestTryOut(t *testing.T) {
 		{"silent event", "/api/events", string(silent.Event), 200,
 			`^\nEvent \S+\n.*\n  silent: nothing found by DeviceCertificateExpired, DeviceCertificateMismatch,\n  DeviceTokenExpired, DeviceTokenInvalid\n`},
 		{"other event", "/api/events", edit(id, `"id": "E4"`, "ResourceWriteSuccess", "ResourceActionSuccess"), 200,
-			`^\nEvent E4\n.*\n  no subscription matches it: they are for the types\n    Microsoft\.Resources\.ResourceDeleteFailure\n(    \S+\n){4}`},
+			`^\nEvent E4\n.*\n  no subscription matches it: they are for the types\n    Microsoft\.Resources\.ResourceDeleteFailure\n(    \S+\n){11}`},
 		{"other operation", "/api/events", edit(id, `"id": "E5"`, "certificates/write", "routes/write"), 200,
 			`^\nEvent E5\n.*\n  no subscription matches it: there are some for its type, but their other\n  filters do not fit, see infra/subscriptions\.json\n`},
 		{"cannot be judged", "/api/events", edit(id, `"id": "E6\u001b"`, "2026-02-01T08:00:01.1234567Z", "soon"), 200,
 			"^\nEvent E6" + regexp.QuoteMeta(`\u001b`) + "\n" + `.*\n  CertificateAdded: quarantined\n    event: time: .*"soon"\n    hubwatch quarantine show [0-9a-f]{12}\n`},
 		{"refused", "/api/events", `{}`, 400, `^`},
-		{"messages", "/eventhub/messages", string(shift), 201, `^(\nEvent \S+\n  hubwatch\.iothub\.connection\.failed\n  \S+: nothing new.*\n.*\n.*\n.*\n){2}`},
-		{"message without a failed connection", "/eventhub/messages", `{"records":[]}`, 201, `^\nLog message\n  silent: it has no failed connection\n`},
+		{"the same message again", "/eventhub/messages", string(shift), 201, `^\nLog message\n  silent: nothing new in it is worth an alert\n`},
+		{"another device", "/eventhub/messages", strings.Replace(string(shift), "pump-02", "pump-77", 1), 201,
+			`^\nEvent \S+\n  hubwatch\.iothub\.connection\.token-expired\n  DeviceTokenExpired: alert raised\n    IoT_Expired_SAS_Token \(Low\)\n    hub CONTOSO-HUB, Device pump-77, 1 occurrence\n.*\n`},
+		{"a device that is to come back", "/eventhub/messages", recent, 201, `^\nLog message\n  kept: it is judged when the time to come back is over\n`},
+		{"message without a failed connection", "/eventhub/messages", `{"records":[]}`, 201, `^\nLog message\n  (silent|kept): .*\n`},
 		{"message that cannot be read", "/eventhub/messages", `x`, 201, `^\nLog message\n  RelayResourceLogs: quarantined\n    \S.*\n    hubwatch quarantine show [0-9a-f]{12}\n`},
 	} {
 		answer, err := http.Post(url+test.path, "application/json", strings.NewReader(test.body))

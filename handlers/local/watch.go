@@ -26,7 +26,7 @@ const watchLimit = 30 * time.Second
 type watcher struct {
 	ctx     context.Context
 	out     io.Writer
-	publish atomic.Int64 // requests with which the relay has published events
+	publish atomic.Int64 // requests with which verdicts were published
 
 	mu    sync.Mutex
 	site  *site // nil before begin
@@ -196,7 +196,7 @@ func (w *watcher) held(h table.Held) {
 	fmt.Fprintf(w.out, "    hubwatch quarantine show %.12s\n", h.ID)
 }
 
-// relayed counts the requests with which the relay publishes.
+// relayed counts the requests with which verdicts are published.
 func (w *watcher) relayed(topic http.Handler) http.Handler {
 	return http.HandlerFunc(func(response http.ResponseWriter, r *http.Request) {
 		w.publish.Add(1)
@@ -204,7 +204,7 @@ func (w *watcher) relayed(topic http.Handler) http.Handler {
 	})
 }
 
-// messages shows the result of log messages that gave no event.
+// messages shows the result of log messages that gave no event of their own.
 func (w *watcher) messages(hub http.Handler) http.Handler {
 	return http.HandlerFunc(func(response http.ResponseWriter, r *http.Request) {
 		before := w.publish.Load()
@@ -216,8 +216,8 @@ func (w *watcher) messages(hub http.Handler) http.Handler {
 	})
 }
 
-// message waits until the relay has finished a message. before is the number of
-// requests that the relay had published with when the message came.
+// message waits until a message is kept and judged. before is the number of requests with
+// which verdicts had been published when the message came.
 func (w *watcher) message(before int64) {
 	w.mu.Lock()
 	s := w.site
@@ -225,6 +225,9 @@ func (w *watcher) message(before int64) {
 	if s == nil || s.hub.Wait(w.ctx) != nil {
 		return
 	}
+	failed := s.functions.Fire(w.ctx, judge.VerdictsName)
+	waiting, err := s.waiting(w.ctx)
+	failed = errors.Join(failed, err)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	held, err := w.quarantined("", []string{judge.RelayName})
@@ -236,8 +239,13 @@ func (w *watcher) message(before int64) {
 		for _, h := range held {
 			w.held(h)
 		}
-	case w.publish.Load() == before:
-		fmt.Fprint(w.out, "\nLog message\n  silent: it has no failed connection\n")
+	case failed != nil:
+		fmt.Fprintf(w.out, "\nLog message\n  not judged yet, and tried again: %v\n", failed)
+	case w.publish.Load() > before:
+	case waiting:
+		fmt.Fprint(w.out, "\nLog message\n  kept: it is judged when the time to come back is over\n")
+	default:
+		fmt.Fprint(w.out, "\nLog message\n  silent: nothing new in it is worth an alert\n")
 	}
 }
 

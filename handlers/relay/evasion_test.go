@@ -89,6 +89,9 @@ func TestNoWrapperHelps(t *testing.T) {
 					} `json:"alerts"`
 				} `json:"want"`
 			}
+			if strings.Contains(filepath.Base(file), "-verdict-") {
+				continue // Its data is not a record.
+			}
 			if err := json.Unmarshal(data, &c, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)); err != nil {
 				t.Fatalf("%s: %v", file, err)
 			}

@@ -24,6 +24,7 @@ import (
 	"hubwatch/handlers/local/azurite"
 	"hubwatch/handlers/local/eventgrid"
 	"hubwatch/handlers/local/functions"
+	"hubwatch/handlers/verdict"
 )
 
 // operations are what the services of a deployment count, in the order of the
@@ -115,7 +116,7 @@ func startMeter(t testing.TB) *meter {
 	}))
 	t.Cleanup(connections.Close)
 	options := m.rig.options()
-	options.Topics = map[string]string{"ConnectionEvents": connections.URL + "/api/events"}
+	options.Env = append(options.Env, topicSetting+"="+connections.URL+"/api/events")
 	options.Logger, options.Output = slog.New(slog.NewTextHandler(&m.executions, nil)), &m.log
 
 	subscriptions, err := eventgrid.LoadSubscriptions("../../infra/subscriptions.json")
@@ -209,9 +210,11 @@ func TestCostOfEachEvent(t *testing.T) {
 		return []string{`"id": "00000000-0000-4000-8000-000000000001"`, fmt.Sprintf(`"id": "event-%d"`, i)}
 	}
 	added := func(replace ...string) []byte { return sample(t, "certificate-added.json", replace...) }
+	// The log is of now. Records of long ago would have verdicts that are due at once.
+	begin := verdict.BucketOf(time.Now()).Start()
 	connected := func(device, result string) string {
-		return fmt.Sprintf(`{"time":"2026-02-01T09:00:00Z","resourceId":"/SUBSCRIPTIONS/00000000-0000-0000-0000-000000000001/RESOURCEGROUPS/RG-IOT/PROVIDERS/MICROSOFT.DEVICES/IOTHUBS/CONTOSO-HUB",`+
-			`"operationName":"deviceConnect","category":"Connections","level":"Information","properties":"{\"deviceId\":\"%s\",\"protocol\":\"Mqtt\",\"authType\":\"{\\\"scope\\\":\\\"device\\\",\\\"type\\\":\\\"sas\\\"}\"}"%s}`, device, result)
+		return fmt.Sprintf(`{"time":%q,"resourceId":"/SUBSCRIPTIONS/00000000-0000-0000-0000-000000000001/RESOURCEGROUPS/RG-IOT/PROVIDERS/MICROSOFT.DEVICES/IOTHUBS/CONTOSO-HUB",`+
+			`"operationName":"deviceConnect","category":"Connections","level":"Information","properties":"{\"deviceId\":\"%s\",\"protocol\":\"Mqtt\",\"authType\":\"{\\\"scope\\\":\\\"device\\\",\\\"type\\\":\\\"sas\\\"}\"}"%s}`, begin.Format(time.RFC3339), device, result)
 	}
 	const (
 		expired = `,"resultType":"401003","resultDescription":"The specified SAS token is expired"`
@@ -225,7 +228,7 @@ func TestCostOfEachEvent(t *testing.T) {
 	// cannot be judged raises an alert about the hub, and the others count in it.
 	m.change(t, added())
 	m.change(t, below(times))
-	m.message(t, connected("pump-1", ""))
+	m.message(t, connected("pump-1", ""), connected("first-of-the-day", expired))
 	for _, row := range []struct {
 		what     string
 		happen   func(i int)
@@ -256,7 +259,7 @@ func TestCostOfEachEvent(t *testing.T) {
 			m.message(t, connected("pump-1", ""), connected(fmt.Sprintf("failing-%d", i), expired))
 		}},
 		{what: "or the same kind again", messages: 1, happen: func(i int) {
-			m.message(t, strings.Replace(connected("failing-0", expired), "09:00:00", fmt.Sprintf("09:00:%02d", i+1), 1))
+			m.message(t, strings.Replace(connected("failing-0", expired), begin.Format(time.RFC3339), begin.Add(time.Duration(i+1)*time.Second).Format(time.RFC3339), 1))
 		}},
 		{what: "or of none of the four causes", messages: 1, happen: func(i int) {
 			m.message(t, connected(fmt.Sprintf("stranger-%d", i), denied))
@@ -278,6 +281,25 @@ func TestCostOfEachEvent(t *testing.T) {
 		got := m.counts(t).plus(-1, before)
 		if diff := cmp.Diff(operations{}.plus(times, want), got); diff != "" {
 			t.Errorf("%s, %d times (-docs/cost.md +counted):\n%s", row.what, times, diff)
+		}
+	}
+	{
+		const what = "A minute of the timer, without a verdict that is due"
+		want := rows[what]
+		delete(rows, what)
+		if err := m.instances[0].current.Load().Fire(t.Context(), judge.VerdictsName); err != nil { // what was left
+			t.Fatal(err)
+		}
+		before := m.counts(t)
+		for range times {
+			if err := m.instances[0].current.Load().Fire(t.Context(), judge.VerdictsName); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// The clock of the log, which takes two requests, is off here.
+		want.TableRequests -= 2
+		if diff := cmp.Diff(operations{}.plus(times, want), m.counts(t).plus(-1, before)); diff != "" {
+			t.Errorf("%s, %d times (-docs/cost.md +counted):\n%s", what, times, diff)
 		}
 	}
 	for what := range rows {

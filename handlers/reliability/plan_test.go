@@ -15,6 +15,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"hubwatch/handlers/alert"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/local/eventgrid"
 )
@@ -70,6 +71,9 @@ func loadPool(t testing.TB) pool {
 			continue
 		}
 		switch alerts, refused := verdictOf(c.Event); {
+		case len(alerts) == 1 && alerts[0].tally.Item != "" && alerts[0].tally.N == 0:
+			// It takes back what another event told. Whether there is an alert depends on which
+			// comes first.
 		case refused:
 			p.refused = append(p.refused, c.Event)
 		case len(alerts) == 0:
@@ -85,7 +89,10 @@ func loadPool(t testing.TB) pool {
 }
 
 // found is an alert that a detector raises on an event.
-type found struct{ detector, id string }
+type found struct {
+	detector, id string
+	tally        alert.Tally
+}
 
 // verdictOf returns what all detectors find in an event: the alerts that have to
 // be there in the end. It uses neither host nor table.
@@ -96,7 +103,7 @@ func verdictOf(raw jsontext.Value) (alerts []found, refused bool) {
 			refused = true
 		}
 		for _, o := range v.Occurrences {
-			alerts = append(alerts, found{d.Name, o.ID})
+			alerts = append(alerts, found{d.Name, o.ID, o.Tally})
 		}
 	}
 	return alerts, refused
@@ -114,6 +121,7 @@ type plan struct {
 	seed        uint64
 	events      []jsontext.Value
 	occurrences map[string]int // by SystemAlertId
+	evidence    map[string]int // rows of evidence, by SystemAlertId
 	deliveries  []int          // indexes of events, in order
 }
 
@@ -124,7 +132,8 @@ func newPlan(t testing.TB, seed uint64, n int) plan {
 	t.Helper()
 	from := allCases(t)
 	random := rand.New(rand.NewPCG(seed, 1))
-	p := plan{seed: seed, occurrences: map[string]int{}}
+	p := plan{seed: seed, occurrences: map[string]int{}, evidence: map[string]int{}}
+	tallies := map[string]alert.Tally{} // the newest version of each
 	for i := range n {
 		var e jsontext.Value
 		switch {
@@ -138,11 +147,26 @@ func newPlan(t testing.TB, seed uint64, n int) plan {
 		default:
 			e = from.silent[random.IntN(len(from.silent))]
 		}
-		e = renamed(t, e, fmt.Sprintf("event-%d", i))
-		p.events = append(p.events, e)
 		alerts, _ := verdictOf(e)
+		if len(alerts) == 0 || alerts[0].tally.Item == "" { // A version of a tally has one id.
+			e = renamed(t, e, fmt.Sprintf("event-%d", i))
+		}
+		p.events = append(p.events, e)
 		for _, a := range alerts {
-			p.occurrences[a.id]++
+			// What is a version of a tally counts as much as the newest one says, and has one row.
+			n, item := 1, a.id+a.tally.Item
+			if a.tally.Item != "" {
+				old, known := tallies[item]
+				if known && old.Seq >= a.tally.Seq {
+					continue
+				}
+				if n = a.tally.N - old.N; known {
+					p.evidence[a.id]--
+				}
+				tallies[item] = a.tally
+			}
+			p.occurrences[a.id] += n
+			p.evidence[a.id]++
 		}
 		p.deliveries = append(p.deliveries, slices.Repeat([]int{i}, 1+random.IntN(5))...)
 	}

@@ -257,11 +257,15 @@ func aboutHearing(r *http.Request) bool {
 }
 
 // options say how the handler runs on the rig.
+// topicSetting is the setting with the address of the topic.
+const topicSetting = "ConnectionEvents__topicEndpointUri"
+
 func (r *rig) options() functions.Options {
 	return functions.Options{
 		ScriptRoot: shared.app,
-		Env:        []string{"AlertsStorage=" + r.connection, "AlertsTable=" + r.names[0], "QuarantineTable=" + r.names[1], "SuppressionsTable=" + r.names[2], "HubLogsEventHub=logs"},
-		Topics:     map[string]string{"ConnectionEvents": r.topicURL + "/api/events"},
+		Env: []string{"AlertsStorage=" + r.connection, "AlertsTable=" + r.names[0], "QuarantineTable=" + r.names[1], "SuppressionsTable=" + r.names[2], "HubLogsEventHub=logs",
+			"LogClock=false", "StateTables=" + r.names[0], topicSetting + "=" + r.topicURL + "/api/events"},
+		TimerScale: 1e6, // A test invokes timer functions itself, if it needs them.
 	}
 }
 

@@ -60,10 +60,6 @@ func (a *Alerts) Record(ctx context.Context, occurrences ...alert.Occurrence) ([
 			continue
 		}
 		prepared.tell = func(r alert.Recorded, err error) { done <- told{i, r, err} }
-		if prepared.tally != nil {
-			go a.settleTally(prepared) // #nosec G118 -- a write that has begun is ended, whoever still waits for it
-			continue
-		}
 		a.enqueue(prepared)
 	}
 	recorded := make([]alert.Recorded, len(occurrences))

@@ -37,6 +37,7 @@ type occurrence struct {
 	event    string // id of the event
 	evidence []byte // the entity of the evidence
 	tally    *tally // nil for an occurrence that counts once
+	revises  bool   // the table probably has another version of the tally, or it is a version of nothing
 	tell     func(alert.Recorded, error)
 }
 
@@ -52,7 +53,8 @@ func (a *Alerts) prepare(o alert.Occurrence) (occurrence, error) {
 	}
 	prepared := occurrence{id: o.ID, row: newRow(o, a.now()), key: e.RowKey, event: e.EventId, evidence: entity}
 	if o.Tally.Item != "" {
-		prepared.tally = &e.tally
+		prepared.tally, prepared.revises = &e.tally, e.Count == 0 || a.seen.has(e.RowKey)
+		prepared.row.Occurrences, prepared.row.FirstEvidence = e.Count, e.RowKey
 	}
 	return prepared, nil
 }
@@ -93,10 +95,15 @@ func (a *Alerts) write(partition string, q *queue) {
 	}
 }
 
-// take removes the occurrences of the next batch from the queue.
+// take removes the occurrences of the next batch from the queue. One that revises another is
+// a batch by itself, because what it changes depends on the evidence in the table.
 func (q *queue) take() []occurrence {
 	n, size := 0, 0
 	for n < len(q.occurrences) && n < maxBatch {
+		if q.occurrences[n].revises {
+			n = max(n, 1)
+			break
+		}
 		size += len(q.occurrences[n].evidence)
 		if n > 0 && size > maxTransactionBytes {
 			break
@@ -112,6 +119,10 @@ func (q *queue) take() []occurrence {
 // rejects the batch, each occurrence is written alone, so that an impossible
 // occurrence does not keep the others from being stored.
 func (a *Alerts) settle(batch []occurrence) {
+	if batch[0].revises {
+		a.revise(batch[0])
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
 	outcomes, err := a.commit(ctx, batch)
@@ -123,6 +134,8 @@ func (a *Alerts) settle(batch []occurrence) {
 			outcome = alone[0]
 		}
 		switch {
+		case outcome == alert.Known && o.tally != nil: // the table has a version, and perhaps an older one
+			a.revise(o)
 		case outcome != 0:
 			o.tell(alert.Recorded{Outcome: outcome}, nil)
 		case errors.Is(err, errRejected):

@@ -35,7 +35,7 @@ func (s Settings) Person(ctx context.Context) (alert.Person, error) {
 		}
 		return alert.Person{Name: "local:" + u.Username}, nil
 	}
-	credential, err := s.credential()
+	credential, err := s.Credential()
 	if err != nil {
 		return alert.Person{}, err
 	}

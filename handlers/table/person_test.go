@@ -130,7 +130,7 @@ func TestSignedIn(t *testing.T) {
 func TestCredentialOfPeople(t *testing.T) {
 	t.Setenv("IDENTITY_ENDPOINT", "http://127.0.0.1:9/msi/token")
 	t.Setenv("AZURE_CLIENT_ID", "00000000-0000-0000-0000-0000000000c1")
-	credential, err := Settings{ServiceURI: "https://contosostorage.table.core.windows.net", SignedIn: true}.credential()
+	credential, err := Settings{ServiceURI: "https://contosostorage.table.core.windows.net", SignedIn: true}.Credential()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package table
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -38,6 +39,10 @@ type Row struct {
 	EndTimeUtc         string // of the last occurrence
 	LastActorIpAddress string // of the last occurrence
 	addresses
+	// FirstEvidence is the row key of the evidence with the particulars, if that is a tally:
+	// the next version of the tally has others. It is noTally if the alert has tallies, and the
+	// particulars are not of one.
+	FirstEvidence    string `json:",omitzero"`
 	TimeGeneratedUtc string `json:",omitzero"` // when the row was made
 	Occurrences      int32  // distinct events
 	Corrected        bool   `json:",omitzero"` // late records took some of them back, so Occurrences can be 0
@@ -268,8 +273,11 @@ func (r Row) add(more Row) Row {
 	}
 	sum.addresses = r.addresses.add(more.addresses)
 	sum.TimeGeneratedUtc = r.TimeGeneratedUtc
-	if r.compare(more.particulars) < 0 {
-		sum.particulars = r.particulars
+	if r.shownBefore(more) {
+		sum.particulars, sum.FirstEvidence = r.particulars, r.FirstEvidence
+	}
+	if sum.FirstEvidence == "" && (r.FirstEvidence != "" || more.FirstEvidence != "") {
+		sum.FirstEvidence = noTally // A merge does not take a column away.
 	}
 	sum.change = r.change
 	if r.reopens(more) {
@@ -285,6 +293,19 @@ func (r Row) add(more Row) Row {
 		sum.SuppressedBy = ""
 	}
 	return sum
+}
+
+const noTally = "none"
+
+// shownBefore reports whether an alert of the occurrences of r and of more shows the
+// particulars of r. Versions of a tally do not come in order, so of two tallies their keys
+// decide, and of two versions of one tally the one that comes later is the newer.
+func (r Row) shownBefore(more Row) bool {
+	if r.FirstEvidence == "" || more.FirstEvidence == "" || r.FirstEvidence == noTally {
+		return r.compare(more.particulars) < 0
+	}
+	return r.FirstEvidence != more.FirstEvidence &&
+		cmp.Or(strings.Compare(r.StartTimeUtc, more.StartTimeUtc), strings.Compare(r.FirstEvidence, more.FirstEvidence)) < 0
 }
 
 // The types of the columns that JSON alone does not tell.

@@ -36,7 +36,13 @@ type Settings struct {
 	// AlertsStorage__managedIdentityResourceId: either names a user-assigned
 	// identity. If both are empty, the identity is the system-assigned one.
 	ClientID, ResourceID string
+	// Setting is the name of the application setting, which errors say, if it is not
+	// AlertsStorage.
+	Setting string
 }
+
+// setting returns the name of the application setting.
+func (s Settings) setting() string { return cmp.Or(s.Setting, "AlertsStorage") }
 
 // tableName is what Table Storage accepts
 // (https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model#table-names).
@@ -83,24 +89,24 @@ func (s Settings) service() (*aztables.ServiceClient, error) {
 	case s.ConnectionString != "":
 		c, err := parseConnectionString(s.ConnectionString)
 		if err != nil {
-			return nil, fmt.Errorf("setting AlertsStorage: %w", err)
+			return nil, fmt.Errorf("setting %s: %w", s.setting(), err)
 		}
 		service, err := c.service(options)
 		if err != nil {
-			return nil, fmt.Errorf("setting AlertsStorage: %w", &redacted{err})
+			return nil, fmt.Errorf("setting %s: %w", s.setting(), &redacted{err})
 		}
 		return service, nil
 	case s.ServiceURI != "":
 		if err := CheckServiceURI(s.ServiceURI); err != nil {
-			return nil, fmt.Errorf("setting AlertsStorage__tableServiceUri: %w", err)
+			return nil, fmt.Errorf("setting %s__tableServiceUri: %w", s.setting(), err)
 		}
-		credential, err := s.credential()
+		credential, err := s.Credential()
 		if err != nil {
-			return nil, fmt.Errorf("setting AlertsStorage__tableServiceUri: %w", err)
+			return nil, fmt.Errorf("setting %s__tableServiceUri: %w", s.setting(), err)
 		}
 		service, err := aztables.NewServiceClient(s.ServiceURI, credential, options)
 		if err != nil {
-			return nil, fmt.Errorf("setting AlertsStorage__tableServiceUri: %w", err)
+			return nil, fmt.Errorf("setting %s__tableServiceUri: %w", s.setting(), err)
 		}
 		return service, nil
 	default:
@@ -108,11 +114,11 @@ func (s Settings) service() (*aztables.ServiceClient, error) {
 	}
 }
 
-// credential returns what gets tokens for the tables. Their audience is
+// Credential returns what gets tokens. For tables their audience is
 // https://storage.azure.com in all clouds (aztables v1.4.1, service_client.go).
 // azidentity obeys AZURE_AUTHORITY_HOST where it asks Microsoft Entra itself. So
 // nothing here depends on the cloud.
-func (s Settings) credential() (azcore.TokenCredential, error) {
+func (s Settings) Credential() (azcore.TokenCredential, error) {
 	switch {
 	case s.SignedIn:
 		return newSignedIn()

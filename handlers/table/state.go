@@ -436,20 +436,24 @@ func (s *State) Dropped(ctx context.Context, b verdict.Bucket) (bool, error) {
 const dayFormat = "20060102"
 
 // Expire drops the tables of records whose day has been over for three days
-// (verdict.Droppable), and returns how many it dropped. Verdict rows stay. A table whose
-// records still have marks stays until the next time. First it writes down that records of
+// (verdict.Droppable), and returns how many it dropped. Verdict rows stay. A table that a
+// marked verdict may still read stays until the next time. First it writes down that records of
 // the day are dropped, because a verdict that is derived afterwards from a record that came
 // very late must not take anything back.
 //
 // A record that is staged in the moment between the look at the marks and the drop is lost.
-// That can only be a record that comes three days late.
+// That can only be a record that comes three days late. If the end of a session comes that
+// late and the connection after it was dropped, the device counts as missing.
 func (s *State) Expire(ctx context.Context, now time.Time) (dropped int, err error) {
 	marked := map[string]bool{}
 	for m, err := range s.Open(ctx) {
 		if err != nil {
 			return 0, err
 		}
-		marked[m.Bucket.Start().Format(dayFormat)] = true
+		// A verdict reads from the day before its own to two days after it.
+		for n := -1; n <= 2; n++ {
+			marked[m.Bucket.Start().AddDate(0, 0, n).Format(dayFormat)] = true
+		}
 	}
 	first := s.prefix + "staged"
 	pages := s.account.service.NewListTablesPager(&aztables.ListTablesOptions{

@@ -16,8 +16,9 @@ import (
 // correctedReason is the reason for closing an alert of which nothing is left.
 const correctedReason = "corrected by late records"
 
-// settleTally records an occurrence that is a version of a tally, and tells its outcome.
-func (a *Alerts) settleTally(o occurrence) {
+// revise records an occurrence that is a version of a tally of which the table may have
+// another version, and tells its outcome.
+func (a *Alerts) revise(o occurrence) {
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
 	outcome, err := a.tally(ctx, o)
@@ -62,6 +63,7 @@ func (a *Alerts) tally(ctx context.Context, o occurrence) (alert.Outcome, error)
 		}
 		if err = a.table.submit(ctx, t.actions...); err == nil {
 			a.seen.add(o.id)
+			a.seen.add(o.key)
 			return outcome, nil
 		}
 		index, conflict := a.table.conflict(err)
@@ -119,6 +121,9 @@ func (a *Alerts) tallied(ctx context.Context, o occurrence, before int32, row Ro
 	default:
 		was = &row
 		after.Occurrences, after.Corrected = max(row.Occurrences+delta, 0), true
+		if row.FirstEvidence == o.key {
+			after.particulars = o.row.particulars
+		}
 		// What a person has decided stays.
 		if changed = after.Occurrences == 0 && row.status() == alert.Active && (row.Changes == 0 || row.StatusBy == byHandler); changed {
 			after.Status, after.Changes = string(alert.Resolved), after.Changes+1

@@ -29,7 +29,7 @@ type commit struct {
 // pending is an alert with the occurrences of a batch that are not written yet.
 type pending struct {
 	id          string
-	occurrences map[string]occurrence // by row key of the evidence: a batch may hold an event twice
+	occurrences map[string]occurrence // by row key of the evidence: a batch may hold an event twice, or two versions of a tally
 	read        bool                  // row and etag are those of the table
 	row         Row
 	etag        azcore.ETag // "" if there is no row
@@ -44,7 +44,7 @@ func newCommit(a *Alerts, batch []occurrence) *commit {
 			p = &pending{id: o.id, occurrences: map[string]occurrence{}}
 			c.alerts[o.id] = p
 		}
-		if _, twice := p.occurrences[o.key]; !twice {
+		if first, twice := p.occurrences[o.key]; !twice || o.tally != nil && o.tally.Seq > first.tally.Seq {
 			p.occurrences[o.key] = o
 		}
 	}
@@ -287,8 +287,11 @@ func (p *pending) loudest() occurrence {
 // wrote notes that a transaction was written.
 func (c *commit) wrote(t transaction) {
 	for _, w := range t.writes {
-		for key := range w.alert.occurrences {
+		for key, o := range w.alert.occurrences {
 			c.did[key] = alert.Counted
+			if o.tally != nil {
+				c.seen.add(key)
+			}
 		}
 		switch loudest := w.alert.loudest().key; {
 		case w.before == nil:

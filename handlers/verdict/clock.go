@@ -29,13 +29,14 @@ const (
 	// timerName is the progress of the timer. Partitions have partitionPrefix before theirs.
 	timerName, partitionPrefix = "timer", "partition "
 
-	noting      = time.Minute      // a partition is noted once in this time at most
-	caughtUp    = time.Minute      // a partition that is less behind does not count
-	moves       = 2 * time.Minute  // a partition that was noted longer ago does not count
-	outage      = 3 * time.Minute  // a timer that was away for longer does not know what came meanwhile
-	standstill  = 15 * time.Minute // for which its clock then stands still, so that partitions can be noted
-	mostBehind  = 24 * time.Hour   // what is later is said at the risk that it is taken back
-	mostOfNotes = 10_000           // partitions that a process remembers; a hub has 2,000 at most
+	noting     = time.Minute      // a partition is noted once in this time at most
+	caughtUp   = time.Minute      // a partition that is less behind does not count
+	moves      = 2 * time.Minute  // a partition that was noted longer ago does not count
+	outage     = 3 * time.Minute  // a timer that was away for longer does not know what came meanwhile
+	standstill = 15 * time.Minute // for which its clock then stands still, so that partitions can be noted
+	// An event hub keeps seven days. What is later is said at the risk that it is taken back.
+	mostBehind  = 7 * 24 * time.Hour
+	mostOfNotes = 10_000 // partitions that a process remembers; a hub has 2,000 at most
 )
 
 // Noter notes how far partitions are staged. Its methods may be called at the same time.

@@ -87,10 +87,10 @@ func TestClockIsNotHeld(t *testing.T) {
 		"a partition without traffic":    {map[string]Progress{"partition 0": {At: ago(moves + 1), To: ago(time.Hour)}}, now},
 		"one that is behind":             {map[string]Progress{"partition 0": {At: ago(moves), To: ago(time.Hour)}, "partition 1": {At: now, To: now}}, ago(time.Hour)},
 		"one that is not":                {map[string]Progress{"partition 0": {At: ago(moves), To: ago(moves + caughtUp)}}, now},
-		"one that is days behind":        {map[string]Progress{"partition 0": {At: now, To: ago(99 * time.Hour)}}, ago(mostBehind)},
+		"one that is days behind":        {map[string]Progress{"partition 0": {At: now, To: ago(999 * time.Hour)}}, ago(mostBehind)},
 		"a timer that ran a minute ago":  {map[string]Progress{timerName: {At: ago(time.Minute), To: ago(time.Minute)}}, now},
 		"a timer that was away":          {map[string]Progress{timerName: {At: ago(outage + 1), To: ago(time.Hour)}}, ago(time.Hour)},
-		"a timer that was away for days": {map[string]Progress{timerName: {At: ago(99 * time.Hour), To: ago(99 * time.Hour)}}, ago(mostBehind)},
+		"a timer that was away for days": {map[string]Progress{timerName: {At: ago(999 * time.Hour), To: ago(999 * time.Hour)}}, ago(mostBehind)},
 		"a standstill":                   {map[string]Progress{timerName: {At: ago(time.Minute), To: ago(time.Hour), Until: now.Add(1)}}, ago(time.Hour)},
 		"a standstill that is over":      {map[string]Progress{timerName: {At: ago(time.Minute), To: ago(time.Hour), Until: now}}, now},
 	} {

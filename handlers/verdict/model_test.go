@@ -433,7 +433,8 @@ func (k *worker) glance() error {
 		return nil
 	}
 	slices.SortFunc(places, Place.compare)
-	return k.judge.place(context.Background(), places[k.w.r.IntN(len(places))], now, &Pass{})
+	place := places[k.w.r.IntN(len(places))]
+	return k.judge.place(context.Background(), place, k.judge.level(place.Bucket, now), now, &Pass{})
 }
 
 // entry returns a fact with a record.

@@ -77,7 +77,7 @@ func (j Judge) Run(ctx context.Context, now time.Time) (Pass, error) {
 	}
 	var errs []error
 	for _, place := range slices.SortedFunc(maps.Keys(places), Place.compare) {
-		if err := j.place(ctx, place, now, &p); err != nil {
+		if err := j.place(ctx, place, j.level(place.Bucket, now), now, &p); err != nil {
 			errs = append(errs, fmt.Errorf("verdict on %s, %s: %w", place.Hub, place.Bucket.Start().Format(time.RFC3339), err))
 			if due := places[place]; p.Oldest.IsZero() || due.Before(p.Oldest) {
 				p.Oldest = due
@@ -92,10 +92,9 @@ func (p Place) compare(q Place) int {
 	return cmp.Or(cmp.Compare(p.Bucket, q.Bucket), cmp.Compare(p.Hub, q.Hub))
 }
 
-// place derives the verdict on a place, publishes what is new in it, and removes its
-// marks.
-func (j Judge) place(ctx context.Context, place Place, now time.Time, p *Pass) error {
-	level := j.level(place.Bucket, now)
+// place derives the verdict on a place at a level, publishes what is new in it, and removes
+// its marks of that level and below.
+func (j Judge) place(ctx context.Context, place Place, level Level, now time.Time, p *Pass) error {
 	var err error
 	for range mostAttempts {
 		var marks []Marked
@@ -166,8 +165,10 @@ func (j Judge) partial(ctx context.Context, b Bucket, now time.Time) (bool, erro
 	if !Droppable(from, now) {
 		return false, nil
 	}
-	for _, each := range []Bucket{from, b, j.Settings.far(b)} {
-		if dropped, err := j.Store.Dropped(ctx, each); err != nil || dropped {
+	const aDay = Bucket(24 * 3600 / bucketSeconds)
+	to := j.Settings.far(b)
+	for each := from; each < to+aDay; each += aDay { // one of each day from that of from to that of to
+		if dropped, err := j.Store.Dropped(ctx, min(each, to)); err != nil || dropped {
 			return dropped, err
 		}
 	}
@@ -264,6 +265,9 @@ func (j Judge) unknown(ctx context.Context, place Place) (map[string]int, error)
 		for e, err := range row.Failures() {
 			if err != nil {
 				return nil, err
+			}
+			if e.Cause != connection.Unclassified {
+				e.Raw = nil // Nobody asks for its sentence, and a bucket can have very many.
 			}
 			entries = append(entries, e)
 		}

@@ -33,10 +33,11 @@ var (
 	furtherChange  = operations{Ingress: 1, Matches: 1, Deliveries: 1, Executions: 1, TableRequests: 2}
 	redelivery     = operations{Deliveries: 1, Executions: 1, TableRequests: 3}
 	notJudged      = operations{Ingress: 1, Matches: 1, Deliveries: 1, Executions: 1, TableRequests: 3}
-	logMessage     = operations{Executions: 1}
-	firstFailure   = operations{Ingress: 1, Deliveries: 4, Executions: 4, TableRequests: 3}
-	furtherFailure = operations{Ingress: 1, Deliveries: 4, Executions: 4, TableRequests: 2}
-	otherFailure   = operations{Ingress: 1, Deliveries: 4, Executions: 4}
+	logMessage     = operations{Executions: 1, TableRequests: 1}
+	firstFailure   = operations{Ingress: 1, Deliveries: 1, Executions: 1, TableRequests: 13}
+	furtherFailure = operations{Ingress: 1, Deliveries: 1, Executions: 1, TableRequests: 13}
+	otherFailure   = operations{TableRequests: 11}
+	timerMinute    = operations{Executions: 1, TableRequests: 3}
 )
 
 // prices are list prices in US dollars.
@@ -65,6 +66,12 @@ const (
 	busyPerSecond    = 1_000 // executions on an instance that is kept busy
 	minimumSeconds   = 1     // billed for an execution that wakes an instance by itself
 	metricAlerts     = 5     // in main.bicep
+	batch            = 8     // messages of the log in an execution of a large fleet: maxEventBatchSize of host.json
+	checkpoint       = 16    // batches of a partition for a checkpoint: batchCheckpointFrequency
+	renewalRecords   = 3     // the end of a session, its close by the client, and the new connection
+	renewalRequests  = 0.07  // table requests for a renewal beside its messages, at 10,000 devices (TestHealthyFleetIsSilent)
+	stagedBytes      = 100   // of a renewal in the state
+	stagedDays       = 4     // for which it is there
 	daysInMonth      = 30
 	unitBytesASecond = 1_000_000 // that a throughput unit takes
 	peak             = 3         // times the mean rate
@@ -76,6 +83,7 @@ type load struct {
 	changes, alertedChanges float64 // of resources; of those, what an alert is about
 	records, perMessage     float64 // of the Connections log, and how many come in one message
 	failures                float64 // records of failed connections of the four causes
+	renewals                float64 // of tokens, by ending the session and connecting again: three records each
 	busy                    bool    // whether instances are kept busy, or woken for each execution
 	months                  float64 // of standing charges
 }
@@ -92,9 +100,22 @@ func (l load) operations() (grid, executions, table float64) {
 	}
 	add(l.changes-l.alertedChanges, otherChange)
 	add(l.alertedChanges, furtherChange)
-	add(l.messages(), logMessage)
+	batched := logMessage
+	batched.Executions = 0
+	add(l.messages(), batched)
+	executions += l.batches()
 	add(l.failures, furtherFailure)
+	table += l.renewals * renewalRequests
+	add(l.months*daysInMonth*24*60, timerMinute)
 	return grid, executions, table
+}
+
+// batches returns how many executions the messages of the log take.
+func (l load) batches() float64 {
+	if l.busy {
+		return l.messages() / batch
+	}
+	return l.messages()
 }
 
 func (l load) messages() float64 {
@@ -110,8 +131,9 @@ func (l load) bill() (bill []line) {
 	grid, executions, table := l.operations()
 	seconds, lines := executions*minimumSeconds, executions
 	if l.busy {
-		seconds = executions / busyPerSecond
-		lines = seconds * sampledPerSecond
+		// An instance that is called all day is billed all day.
+		seconds = max(executions/busyPerSecond, l.months*daysInMonth*24*3600)
+		lines = min(executions, seconds*sampledPerSecond)
 	}
 	units := 0.0
 	if l.months > 0 {
@@ -129,7 +151,9 @@ func (l load) bill() (bill []line) {
 	occurrences := (l.alertedChanges + l.failures) * occurrenceBytes / 1e9
 	add("Evidence, a month of keeping it", occurrences, " GB", occurrences*prices.TableGB)
 	add("Event Hubs messages", l.messages(), "", l.messages()/1e6*prices.HubEvents)
-	add("Checkpoints of the event hub", l.messages(), "", l.messages()/1e4*prices.BlobWrites)
+	add("Records of renewals, for four days", l.renewals*stagedBytes*stagedDays/daysInMonth/1e9, " GB", l.renewals*stagedBytes*stagedDays/daysInMonth/1e9*prices.TableGB)
+	checkpoints := l.batches() / checkpoint
+	add("Checkpoints of the event hub", checkpoints, "", checkpoints/1e4*prices.BlobWrites)
 	telemetry := lines * telemetryBytes / 1e9
 	add("Telemetry", telemetry, " GB", telemetry*prices.LogGB)
 	if l.months > 0 {
@@ -184,8 +208,9 @@ func fleet(name string, devices, perMessage float64, renewalsPerDay float64, bus
 	l := load{Name: name, months: 1, perMessage: perMessage, busy: busy}
 	l.changes = 100 * daysInMonth
 	l.alertedChanges = 10
-	l.failures = devices * daysInMonth * (sessions*failing + renewalsPerDay)
-	l.records = devices*daysInMonth*sessions*2 + l.failures
+	l.failures = devices * daysInMonth * sessions * failing
+	l.renewals = devices * daysInMonth * renewalsPerDay
+	l.records = devices*daysInMonth*sessions*2 + l.failures + l.renewals*renewalRecords
 	return l
 }
 
@@ -226,13 +251,14 @@ func Page() ([]byte, error) {
 			{"and for each failed connection in it, the first of its kind that day", firstFailure},
 			{"or the same kind again", furtherFailure},
 			{"or of none of the four causes", otherFailure},
+			{"A minute of the timer, without a verdict that is due", timerMinute},
 		},
 		"Prices":  prices,
 		"Million": bills(perMillion), "Fleets": bills(fleets),
 		"RecordBytes": amount(recordBytes), "OccurrenceBytes": amount(occurrenceBytes), "TelemetryBytes": amount(telemetryBytes),
 		"SampledPerSecond": sampledPerSecond,
-		"RenewalRate":      amount(fleets[2].failures / (daysInMonth * 24 * 3600)),
-		"InstanceGB":       instanceGB, "BusyPerSecond": amount(busyPerSecond), "Peak": peak,
+		"Batch":            batch, "Checkpoint": checkpoint, "RenewalRequests": renewalRequests, "StagedBytes": stagedBytes,
+		"InstanceGB": instanceGB, "BusyPerSecond": amount(busyPerSecond), "Peak": peak,
 	})
 	return b.Bytes(), err
 }

@@ -47,19 +47,21 @@ func TestCostAssumptions(t *testing.T) {
 func TestBill(t *testing.T) {
 	got := load{changes: 3_000_000, alertedChanges: 1_000_000, records: 2_000_000, perMessage: 10, failures: 500_000, months: 1}.bill()
 	want := []line{
-		// 3 M published, 1 M of them matched and delivered; 500 k published and delivered four times.
-		{"Event Grid operations", "7.5 million", "$4.50"},
-		// 1 M for changes, 200 k for messages, 2 M for failures.
-		{"Function executions", "3.2 million", "$1.28"},
-		{"Execution time", "6.4 million GB-s", "$166"},
-		{"Table requests", "3 million", "$0.11"},
+		// 3 M published, 1 M of them matched and delivered; 500 k published and delivered.
+		{"Event Grid operations", "6 million", "$3.60"},
+		// 1 M for changes, 200 k for messages, 500 k for failures, 43,200 minutes.
+		{"Function executions", "1.74 million", "$0.70"},
+		{"Execution time", "3.49 million GB-s", "$90.65"},
+		// 2 for a change, 1 for a message, 13 for a failure, 3 for a minute.
+		{"Table requests", "8.83 million", "$0.32"},
 		{"Evidence, a month of keeping it", "6 GB", "$0.27"},
 		{"Event Hubs messages", "200,000", "$0.01"},
-		{"Checkpoints of the event hub", "200,000", "$1.08"},
-		{"Telemetry", "3.2 GB", "$9.57"},
+		{"Records of renewals, for four days", "0 GB", "$0.00"},
+		{"Checkpoints of the event hub", "12,500", "$0.07"},
+		{"Telemetry", "1.74 GB", "$5.21"},
 		{"Throughput units", "1", "$21.90"},
 		{"Alerts about hubwatch itself", "5", "$0.50"},
-		{"In all", "", "$206"},
+		{"In all", "", "$123"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("bill (-want +got):\n%s", diff)

@@ -18,11 +18,11 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"hubwatch/handlers/app"
-	"hubwatch/handlers/connection"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/event"
 	"hubwatch/handlers/judge"
 	"hubwatch/handlers/tools/cost"
+	"hubwatch/handlers/verdict"
 )
 
 func main() {
@@ -143,9 +143,12 @@ func subscriptionsJSON() ([]byte, error) {
 
 // source says which topic has the events of a trigger: controlPlane is the system
 // topic of a subscription or resource group, connections is the custom topic
-// that the relay publishes to.
+// that verdicts are published to.
 func source(t detector.Trigger) (string, error) {
-	sources := map[string]string{connection.Failed: "connections"}
+	sources := map[string]string{}
+	for _, kind := range verdict.EventTypes {
+		sources[kind] = "connections"
+	}
 	for _, kind := range event.OperationTypes {
 		sources[kind] = "controlPlane"
 	}

@@ -35,6 +35,7 @@ func main() {
 const (
 	detectorFolder   = "handlers/detector"
 	connectionFolder = "handlers/connection"
+	verdictFolder    = "handlers/verdict"
 )
 
 // classifier is the name for connection.Classify, which tells why a connection
@@ -70,7 +71,7 @@ func (m *mutant) ofClassifier() bool {
 
 // run makes all mutants, runs the cases with each and reports to out.
 func run(root string, out io.Writer) error {
-	p, err := load(root, connectionFolder, detectorFolder)
+	p, err := load(root, connectionFolder, verdictFolder, detectorFolder)
 	if err != nil {
 		return err
 	}

@@ -234,7 +234,7 @@ func TestReport(t *testing.T) {
 // TestReasons checks, without running the mutants, that each mutant with a reason
 // is still made. The source that a reason is about may have changed.
 func TestReasons(t *testing.T) {
-	p, err := load("../../..", connectionFolder, detectorFolder)
+	p, err := load("../../..", connectionFolder, verdictFolder, detectorFolder)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,259 @@
+package judge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"hubwatch/handlers/alert"
+	"hubwatch/handlers/host"
+	"hubwatch/handlers/relay"
+	"hubwatch/handlers/verdict"
+)
+
+// Names of the functions that are not detectors.
+const (
+	RelayName        = "RelayResourceLogs" // keeps records of the Connections log
+	VerdictsName     = "Verdicts"          // says which of these are worth an alert
+	HousekeepingName = "Housekeeping"      // drops records that are no longer needed
+)
+
+// OldestMark is the name of the count, in the log of the function Verdicts, of the seconds by
+// which the oldest verdict is late. infra/main.bicep has an alert on it.
+const OldestMark = "oldestMarkSeconds"
+
+// Logs is what happens to the Connections log: its records are kept, verdicts are
+// derived from them, and what is worth an alert is published.
+type Logs struct {
+	Settings verdict.Settings
+	Store    Store
+	Topic    Topic
+	Stager   *verdict.Stager // of the same settings and store
+	Noter    *verdict.Noter  // of the same store; nil if the clock of the log is that of the wall
+	Now      func() time.Time
+
+	noted atomic.Int64 // when the relay last looked how far it is, in Unix nanoseconds
+}
+
+// looking is how often the relay looks how far it is: the host says so in the whole of a
+// request. There are 32 partitions at most, each of which has to be noted once in two minutes.
+const looking = 250 * time.Millisecond
+
+// Store keeps records and verdicts, and drops old records.
+type Store interface {
+	verdict.Store
+	verdict.Progresses
+	// Expire drops the records of days that have been over for long enough, and returns how
+	// many days that were.
+	Expire(ctx context.Context, now time.Time) (dropped int, err error)
+}
+
+// Topic publishes events. refused says why no later attempt could publish an event, by the
+// index of the event.
+type Topic interface {
+	Publish(ctx context.Context, events [][]byte) (refused map[int]error, err error)
+}
+
+// NewLogs returns what happens to the Connections log, with the clock of this machine.
+func NewLogs(settings verdict.Settings, store Store, topic Topic) *Logs {
+	return &Logs{
+		Settings: settings, Store: store, Topic: topic, Now: time.Now,
+		Stager: &verdict.Stager{Settings: settings, Store: store, Now: time.Now}, Noter: &verdict.Noter{Store: store, Now: time.Now},
+	}
+}
+
+// judgingAtOnce bounds how long the relay takes for the verdicts on what it has kept. The
+// function Verdicts does what is left.
+const judgingAtOnce = 3 * time.Second
+
+// Relay is the work of the function that keeps the records in the messages that it is
+// invoked with. What cannot be read is quarantined. A device that was refused is
+// told at once, and the function Verdicts tells what has to wait.
+func (j Judge) Relay(ctx context.Context, in host.Invocation) (host.Outcome, error) {
+	messages, err := messages(in.Data)
+	if err != nil {
+		out := host.Outcome{Events: 1}
+		err := j.quarantine(ctx, &out, in, "", in.Data, err)
+		return out, err
+	}
+	out := host.Outcome{Events: len(messages), Counts: map[string]int{}}
+	staging := relay.Stage(messages, j.Logs.Settings, j.Logs.Now())
+	for cause, n := range staging.Refused {
+		out.Counts[string(cause)] = n
+	}
+	for reason, n := range staging.PassedOver {
+		out.Counts["passed over: "+string(reason)] = n
+	}
+	for sentence, n := range staging.Unknown {
+		out.Counts["unknown sentence: "+sentence] = n
+	}
+	for name, n := range map[string]int{"expiries": staging.Expiries, "repeated": staging.Repeated, "untimely": staging.Untimely} {
+		if n > 0 {
+			out.Counts[name] = n
+		}
+	}
+	for _, u := range staging.Unreadable {
+		if err := j.quarantine(ctx, &out, in, "", u.Raw, u.Err); err != nil {
+			return out, err
+		}
+	}
+	if err := j.Logs.Stager.Stage(ctx, staging.Rows, staging.Marks); err != nil {
+		return out, err
+	}
+	j.note(ctx, &out, in)
+	j.hear(ctx, &out, alert.Connections, staging.Heard)
+	if len(staging.Refused) > 0 {
+		j.atOnce(ctx, &out, in, staging.Marks)
+	}
+	return out, nil
+}
+
+// note notes how far the partition is staged from which the messages came. It is not a
+// reason to try again if that cannot be noted.
+func (j Judge) note(ctx context.Context, out *host.Outcome, in host.Invocation) {
+	now, last := j.Logs.Now().UnixNano(), j.Logs.noted.Load()
+	if j.Logs.Noter == nil || now-last < int64(looking) || !j.Logs.noted.CompareAndSwap(last, now) {
+		return
+	}
+	partition, enqueued, ok := in.Progress()
+	if !ok {
+		return
+	}
+	if err := j.Logs.Noter.Note(ctx, partition, enqueued); err != nil {
+		out.Notes = append(out.Notes, err.Error())
+	}
+}
+
+// atOnce derives the verdicts that need not wait. What fails is noted: its marks
+// stay for the function Verdicts.
+func (j Judge) atOnce(ctx context.Context, out *host.Outcome, in host.Invocation, marks []verdict.Mark) {
+	ctx, cancel := context.WithTimeout(ctx, judgingAtOnce)
+	defer cancel()
+	var places []verdict.Place
+	for _, mark := range marks {
+		if mark.Level == verdict.Open {
+			places = append(places, mark.Place)
+		}
+	}
+	pass, err := j.judge(in, out).Now(ctx, j.Logs.Now(), places)
+	count(out, pass)
+	if err != nil {
+		out.Notes = append(out.Notes, "left to the function "+VerdictsName+": "+err.Error())
+	}
+}
+
+// judge returns what derives verdicts in an invocation and publishes them.
+func (j Judge) judge(in host.Invocation, out *host.Outcome) verdict.Judge {
+	return verdict.Judge{Settings: j.Logs.Settings, Store: j.Logs.Store, Publisher: publisher{j, in, out}}
+}
+
+// count adds what a pass did to an outcome.
+func count(out *host.Outcome, pass verdict.Pass) {
+	if out.Counts == nil {
+		out.Counts = map[string]int{}
+	}
+	out.Counts["verdicts"] += pass.Derived
+	out.Counts["published"] += pass.Published
+}
+
+// Verdicts is the work of the function that derives verdicts whose time has come and
+// publishes what is worth an alert. Its error says what will be tried again at its next
+// time.
+func (j Judge) Verdicts(ctx context.Context, in host.Invocation) (host.Outcome, error) {
+	var out host.Outcome
+	now := j.Logs.Now()
+	judge := j.judge(in, &out)
+	if j.Logs.Noter != nil {
+		var err error
+		if judge.Clock, err = (verdict.Clock{Store: j.Logs.Store}).Tick(ctx, now); err != nil {
+			out.Notes = append(out.Notes, err.Error())
+		}
+	}
+	pass, err := judge.Run(ctx, now)
+	count(&out, pass)
+	if pass.Oldest.IsZero() && err != nil {
+		return out, err // It is not known how late the oldest is.
+	}
+	age := time.Duration(0)
+	if !pass.Oldest.IsZero() {
+		age = max(0, now.Sub(pass.Oldest))
+	}
+	out.Counts[OldestMark] = int(age / time.Second)
+	return out, err
+}
+
+// Housekeeping is the work of the function that drops old records.
+func (j Judge) Housekeeping(ctx context.Context, _ host.Invocation) (host.Outcome, error) {
+	now := j.Logs.Now()
+	if j.Logs.Noter != nil {
+		// The days that the log has not reached yet are not over.
+		var err error
+		if now, err = (verdict.Clock{Store: j.Logs.Store}).Tick(ctx, now); err != nil {
+			return host.Outcome{}, err
+		}
+	}
+	dropped, err := j.Logs.Store.Expire(ctx, now)
+	return host.Outcome{Counts: map[string]int{"dropped days": dropped}}, err
+}
+
+// publisher publishes the notices of an invocation. What can never be published is
+// quarantined.
+type publisher struct {
+	Judge
+	in  host.Invocation
+	out *host.Outcome
+}
+
+// Publish implements verdict.Publisher.
+func (p publisher) Publish(ctx context.Context, notices []verdict.Notice) error {
+	in := p.in
+	in.Function = VerdictsName // which redrives what it could not publish, whoever derived it
+	events := make([][]byte, 0, len(notices))
+	for _, n := range notices {
+		if n.EventType() == "" {
+			continue // no detector looks for it
+		}
+		e, err := n.Event()
+		if err != nil {
+			records, _ := json.Marshal(n.Records, jsontext.AllowInvalidUTF8(true)) // they are JSON
+			if err := p.quarantine(ctx, p.out, in, "", records, err); err != nil {
+				return err
+			}
+			continue
+		}
+		events = append(events, e)
+	}
+	refused, err := p.Logs.Topic.Publish(ctx, events)
+	for i, reason := range refused {
+		if err := p.quarantine(ctx, p.out, in, "", events[i], fmt.Errorf("cannot be published: %w", reason)); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// messages returns the messages of an Event Hubs trigger with cardinality many:
+// an array of strings, which comes as a string that holds it
+// (Azure/azure-functions-host, ScriptInvocationContextExtensions). A message that
+// the host has decoded is taken too.
+func messages(data jsontext.Value) ([][]byte, error) {
+	elements, err := split(data)
+	if err != nil {
+		return nil, err
+	}
+	list := make([][]byte, len(elements))
+	for i, e := range elements {
+		list[i] = e
+		if e.Kind() == '"' {
+			if list[i], err = jsontext.AppendUnquote(nil, e); err != nil && !errors.As(err, new(*jsontext.SyntacticError)) {
+				return nil, err
+			}
+		}
+	}
+	return list, nil
+}
