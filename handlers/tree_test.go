@@ -40,7 +40,7 @@ var ranks = map[string]int{
 	"remedy": 3, "verdict": 3,
 	"connection": 2, "alert": 2,
 	"event":  1,
-	"secret": 0, "version": 0,
+	"secret": 0, "scan": 0, "version": 0,
 
 	"local/functions": 2, "local/eventgrid": 1, "local/azurite": 1, "local/netjson": 0,
 }
@@ -185,9 +185,9 @@ func TestHostImportsLittle(t *testing.T) {
 		for imported, file := range p.imports() {
 			library := strings.Contains(strings.Split(imported, "/")[0], ".")
 			switch {
-			case imported == module+"/secret", strings.HasPrefix(imported, "github.com/go-json-experiment/json"):
+			case imported == module+"/secret", imported == module+"/scan", strings.HasPrefix(imported, "github.com/go-json-experiment/json"):
 			case library, strings.HasPrefix(imported, module):
-				t.Errorf("handlers/%s imports %s: host imports the standard library, the JSON package and secret alone", file, imported)
+				t.Errorf("handlers/%s imports %s: host imports the standard library, the JSON package, secret and scan alone", file, imported)
 			}
 		}
 	}
@@ -247,7 +247,7 @@ func TestDetectorsHaveNoSurroundings(t *testing.T) {
 		"math/rand": "chance", "math/rand/v2": "chance", "crypto/rand": "chance",
 	}
 	for _, p := range tree(t) {
-		if !slices.Contains([]string{"secret", "event", "connection", "alert", "remedy", "verdict", "detector", "relay"}, p.folder) {
+		if !slices.Contains([]string{"secret", "scan", "event", "connection", "alert", "remedy", "verdict", "detector", "relay"}, p.folder) {
 			continue
 		}
 		for imported, file := range p.imports() {
