@@ -26,6 +26,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"hubwatch/handlers/scan"
 )
 
 // Invocation is one call of a function by the host.
@@ -33,10 +35,10 @@ type Invocation struct {
 	Function string         // its name, as in the path
 	ID       string         // the host's id of the invocation, the same for its retries
 	Data     jsontext.Value // the value of the trigger's binding
-	// Members has the members of Data by name. Each value is a part of Data, not a
-	// copy. Members is nil if Data is not an object, or if an object in it has a member
-	// twice. It saves whoever reads Data a pass over it.
-	Members map[string]jsontext.Value
+	// Scanned is Data as it was scanned, which saves whoever reads Data a pass over it. It
+	// is not there if the request has something unusual, a member that stands twice
+	// above all.
+	Scanned scan.Value
 }
 
 // Outcome is what a function did, for the answer and the log.
@@ -200,7 +202,7 @@ func (h *Handler) invoke(w http.ResponseWriter, r *http.Request, in Invocation) 
 
 // run gives request to function, or to broken if it is not an invocation.
 func (h *Handler) run(ctx context.Context, function Function, in Invocation, request []byte, size int64) (out Outcome, err error) {
-	if in.Data, in.Members, err = bound(request, size, h.limits.Body); err != nil {
+	if in.Data, in.Scanned, err = bound(request, size, h.limits.Body); err != nil {
 		in.Data = request
 		return h.broken(ctx, in, size, err)
 	}
