@@ -1,9 +1,14 @@
 package host
 
 import (
+	"context"
 	"io"
 	"log/slog"
+	"strconv"
 	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
 
 	"hubwatch/handlers/secret"
 )
@@ -13,22 +18,152 @@ import (
 // invocation id to either (Azure/azure-functions-host, WorkerProcess). Every
 // string is without secrets and hidden characters, and of bounded length.
 func NewLogger(w io.Writer) *slog.Logger {
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{
+	shared := &sharedWriter{w: w}
+	return slog.New(&lines{w: shared, Handler: slog.NewJSONHandler(shared, &slog.HandlerOptions{
 		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 			if a.Value.Kind() == slog.KindString {
 				a.Value = slog.StringValue(clean(a.Value.String()))
+			} else if s, ok := a.Value.Any().(cleaned); ok {
+				a.Value = slog.StringValue(string(s))
 			}
 			return a
 		},
-	}))
+	})})
 }
+
+// invocationMessage is the message of the line of an invocation.
+const invocationMessage = "invocation"
+
+// cleaned is a text that clean has returned, so that it need not be cleaned again.
+type cleaned string
+
+// sharedWriter writes whole lines for whoever comes.
+type sharedWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (s *sharedWriter) Write(line []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.w.Write(line)
+}
+
+// lines is a slog.Handler that writes what its Handler, a slog.JSONHandler, would
+// write. It does so itself for texts and numbers, without reflection and without
+// memory, and leaves all other lines to that Handler.
+type lines struct {
+	slog.Handler
+	w io.Writer
+}
+
+// lineBuffers are for the lines that are being written.
+var lineBuffers = sync.Pool{New: func() any { return new(make([]byte, 0, 1024)) }}
+
+// Handle implements slog.Handler.
+func (l *lines) Handle(ctx context.Context, r slog.Record) error {
+	buffer := lineBuffers.Get().(*[]byte)
+	defer lineBuffers.Put(buffer)
+	b, ok := appendLine((*buffer)[:0], r)
+	*buffer = b
+	if !ok {
+		return l.Handler.Handle(ctx, r)
+	}
+	_, err := l.w.Write(b)
+	return err
+}
+
+// appendLine appends a line, or reports that it is not one of texts and numbers.
+func appendLine(b []byte, r slog.Record) ([]byte, bool) {
+	if r.Time.IsZero() {
+		return b, false
+	}
+	b = append(b, `{"time":"`...)
+	b = r.Time.AppendFormat(b, time.RFC3339Nano)
+	b = append(b, `","level":"`...)
+	b = append(b, r.Level.String()...)
+	b = append(b, `","msg":`...)
+	message := r.Message
+	if message != invocationMessage {
+		message = clean(message)
+	}
+	b, ok := appendText(b, message)
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == "" || !ok {
+			ok = false
+			return false
+		}
+		b = append(b, ',')
+		if b, ok = appendText(b, a.Key); !ok {
+			return false
+		}
+		b = append(b, ':')
+		switch a.Value.Kind() {
+		case slog.KindString:
+			b, ok = appendText(b, clean(a.Value.String()))
+		case slog.KindInt64:
+			b = strconv.AppendInt(b, a.Value.Int64(), 10)
+		case slog.KindFloat64:
+			f := a.Value.Float64()
+			if ok = f == 0 || f >= 1e-6 && f < 1e21; ok { // encoding/json writes others with an exponent
+				b = strconv.AppendFloat(b, f, 'f', -1, 64)
+			}
+		case slog.KindAny:
+			var s cleaned
+			if s, ok = a.Value.Any().(cleaned); ok {
+				b, ok = appendText(b, string(s))
+			}
+		default:
+			ok = false
+		}
+		return ok
+	})
+	return append(b, "}\n"...), ok
+}
+
+// appendText appends s as a JSON string, or reports that some character of s needs
+// more thought than a backslash.
+func appendText(b []byte, s string) ([]byte, bool) {
+	b = append(b, '"')
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c < ' ' || c >= utf8.RuneSelf:
+			return b, false
+		case c == '"' || c == '\\':
+			b = append(b, '\\')
+		}
+		b = append(b, s[i])
+	}
+	return append(b, '"'), true
+}
+
+// mostClean is how many bytes of a foreign text are told.
+const mostClean = 4000
 
 // clean makes a foreign string fit for a log: without secrets, readable, and bounded.
 func clean(s string) string {
-	const most = 4000
-	s = secret.Visible(secret.RedactString(s)) // before the cut, which may make a secret unrecognizable
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "…"
+	if isNumber(s) {
+		return s
+	}
+	return cut(secret.Visible(secret.RedactString(s))) // before the cut, which may make a secret unrecognizable
+}
+
+// cut bounds the length of a text that is clean.
+func cut(s string) string {
+	if len(s) > mostClean {
+		s = strings.ToValidUTF8(s[:mostClean], "") + "…"
 	}
 	return s
+}
+
+// isNumber reports whether s is a GUID or the hash of something, as the ids of invocations
+// and of events are. Hexadecimal digits and hyphens make no credential that anybody
+// could recognize.
+func isNumber(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') && c != '-' {
+			return false
+		}
+	}
+	return len(s) <= 64
 }

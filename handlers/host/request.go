@@ -42,23 +42,33 @@ func (h *Handler) read(ctx context.Context, w http.ResponseWriter, r *http.Reque
 	if err := connection.SetReadDeadline(deadline); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return nil, 0, err
 	}
-	// With bytes.MinRead more, ReadFrom has no reason to take more memory.
-	buffer := bytes.NewBuffer(make([]byte, 0, n+bytes.MinRead))
-	if _, err := buffer.ReadFrom(io.LimitReader(r.Body, n)); err != nil {
-		return nil, 0, err
+	body = make([]byte, n)
+	have := 0
+	for have < len(body) {
+		k, err := r.Body.Read(body[have:])
+		have += k
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, 0, err
+		}
 	}
-	// The host takes no more than 100 MB itself (Azure/azure-functions-host,
-	// DefaultMaxRequestBodySize), so counting the rest has an end.
-	rest, err := io.Copy(io.Discard, r.Body)
-	if err != nil {
-		return nil, 0, err
+	body, size = body[:have], int64(have)
+	if size != r.ContentLength {
+		// The host takes no more than 100 MB itself (Azure/azure-functions-host,
+		// DefaultMaxRequestBodySize), so counting the rest has an end.
+		rest, err := io.Copy(io.Discard, r.Body)
+		if err != nil {
+			return nil, 0, err
+		}
+		size += rest
 	}
 	// Clear the deadline: net/http keeps reading in the background to notice that
 	// the host has gone, and that read must not time out.
 	if err := connection.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return nil, 0, err
 	}
-	body, size = buffer.Bytes(), int64(buffer.Len())+rest
 	if size > h.limits.Body {
 		body = bytes.Clone(body[:min(beginning, len(body))])
 	}

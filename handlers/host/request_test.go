@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -32,22 +33,35 @@ func TestMembersAreBounded(t *testing.T) {
 // TestRoomIsNotLost checks that a claim which is granted while its time ends either has
 // its bytes or leaves them.
 func TestRoomIsNotLost(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	r := &room{free: 10}
-	gave := 0
-	for range 200 { // select takes one of the two at random
-		if r.take(ctx, 10) == nil {
+	r := &room{}
+	had, gave := 0, 0
+	for i := range 200 {
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- r.take(ctx, 10) }()
+		for waits := false; !waits; runtime.Gosched() {
+			r.mu.Lock()
+			waits = len(r.waiting) == 1
+			r.mu.Unlock()
+		}
+		if i%2 == 0 {
+			cancel()
+		}
+		r.give(10)
+		cancel()
+		if <-done == nil {
 			r.give(10)
+			had++
 		} else {
 			gave++
 		}
-		if r.free != 10 {
-			t.Fatalf("%d bytes are free, want 10", r.free)
+		if r.free != 10 || len(r.waiting) > 0 {
+			t.Fatalf("%d bytes are free, want 10; %d claims wait", r.free, len(r.waiting))
 		}
+		r.free = 0
 	}
-	if gave == 0 {
-		t.Error("no claim was given up: the test proves nothing")
+	if had == 0 || gave == 0 {
+		t.Errorf("%d claims had their bytes and %d were given up: the test proves nothing", had, gave)
 	}
 }
 
