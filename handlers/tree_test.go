@@ -32,7 +32,7 @@ const module = "hubwatch/handlers"
 // rank of its own. The stand-ins below local have one, because they know nothing
 // of the code that they test.
 var ranks = map[string]int{
-	".": 8, "hubwatch": 8, "consoleapp": 8, "local": 8, "tools": 8, "reliability": 8, "browser": 8, "infra": 8,
+	".": 8, "hubwatch": 8, "consoleapp": 8, "local": 8, "tools": 8, "reliability": 8, "browser": 8, "infra": 8, "bench": 8,
 	"doctor": 7,
 	"app":    6,
 	"judge":  5, "cases": 5, "fleet": 5, "console": 6,
@@ -160,6 +160,7 @@ func TestHandlerLinksOnlyWhatItNeeds(t *testing.T) {
 		"github.com/coreos/go-oidc":    "nobody signs in to the handler",
 		module + "/doctor":             "the doctor is a part of the command",
 		module + "/tools":              "tools are for make",
+		module + "/bench":              "it only measures",
 		"net/http/httptest":            "it is for tests",
 		"testing":                      "it is for tests",
 		"github.com/spf13/cobra":       "the host starts the handler without arguments",

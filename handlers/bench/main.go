@@ -53,7 +53,19 @@ func fail(err error) {
 // used is what a process has used so far, by its own account (getrusage).
 type used struct {
 	Micros int64 `json:"micros"` // of CPU, in the system too
-	KiB    int64 `json:"kib"`    // the most memory that was resident
+	KiB    int64 `json:"kib"`    // of memory that is resident now
+}
+
+// resident returns how many KiB of memory of this process are resident, where Linux
+// tells it. What getrusage calls the most counts the process before it became this program.
+func resident() (kib int64) {
+	b, _ := os.ReadFile("/proc/self/status")
+	for line := range strings.Lines(string(b)) {
+		if text, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			_, _ = fmt.Sscan(text, &kib)
+		}
+	}
+	return kib
 }
 
 // be serves as a peer until the process is killed.
@@ -69,7 +81,7 @@ func be(name, port, control string) error {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
-		_ = json.NewEncoder(w).Encode(used{(u.Utime.Nano() + u.Stime.Nano()) / 1000, u.Maxrss})
+		_ = json.NewEncoder(w).Encode(used{(u.Utime.Nano() + u.Stime.Nano()) / 1000, resident()})
 	})
 	go func() { fail(http.ListenAndServe("127.0.0.1:"+control, mux)) }() // #nosec G114 -- asked by bench alone
 	return peers[i].serve(port)
@@ -80,7 +92,7 @@ type measured struct {
 	rate   map[string][]float64 // requests a second, by load
 	micros map[string][]float64 // of CPU for each request, by load
 	start  []float64            // milliseconds to the first answer
-	mib    []float64            // resident at most
+	mib    []float64            // resident after the loads
 }
 
 // load is how a peer is asked.
@@ -259,7 +271,7 @@ func render(results []measured, decoding string, rounds int) string {
 	for _, l := range loads {
 		fmt.Fprintf(&b, " %s: requests/s | of echo | CPU µs | of echo |", l.name)
 	}
-	b.WriteString(" first answer, ms | resident at most, MiB |\n|---|" + strings.Repeat("---|", 4*len(loads)+2) + "\n")
+	b.WriteString(" first answer, ms | resident after that, MiB |\n|---|" + strings.Repeat("---|", 4*len(loads)+2) + "\n")
 	for i, p := range peers {
 		fmt.Fprintf(&b, "| %s |", p.name)
 		for _, l := range loads {

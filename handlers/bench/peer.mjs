@@ -42,5 +42,5 @@ http.createServer((request, response) => {
 // What it has used so far, beside the requests that are measured.
 http.createServer((_, response) => {
   const used = process.resourceUsage();
-  response.end(JSON.stringify({ micros: used.userCPUTime + used.systemCPUTime, kib: used.maxRSS }));
+  response.end(JSON.stringify({ micros: used.userCPUTime + used.systemCPUTime, kib: process.memoryUsage().rss / 1024 | 0 }));
 }).listen(Number(process.argv[3]), "127.0.0.1");

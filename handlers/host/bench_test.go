@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -42,6 +43,9 @@ type writer struct {
 func (w *writer) Header() http.Header         { return w.header }
 func (w *writer) Write(p []byte) (int, error) { return len(p), nil }
 func (w *writer) WriteHeader(status int)      { w.status = status }
+
+// SetReadDeadline is what http.ResponseController looks for.
+func (w *writer) SetReadDeadline(time.Time) error { return nil }
 
 // silentBody is what the host sends most often: a connection that failed, to a function that
 // looks for another cause. The host repeats the data.

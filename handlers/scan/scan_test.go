@@ -233,6 +233,9 @@ func TestScanWithout(t *testing.T) {
 		if rest != test.rest {
 			t.Errorf("%s: the rest is %s, want %s", test.text, rest, test.rest)
 		}
+		if inner := d.Root().Get("Data").Get("Metadata"); strings.Contains(test.text, `"Data":{"Metadata":1}`) && string(inner.Raw()) != "1" {
+			t.Errorf("%s: the member of the same name inside is %s", test.text, inner.Raw())
+		}
 		if m := d.Root().Get("Metadata"); len(m.Raw()) > 0 || m.Text() != "" || m.First() != (scan.Value{}) || m.Get("a") != (scan.Value{}) {
 			t.Errorf("%s: it is there: %s", test.text, m.Raw())
 		}
@@ -245,6 +248,19 @@ func TestScanIsBounded(t *testing.T) {
 	for most, want := range map[int]bool{100: true, 99: false} {
 		if got := new(scan.Doc).Scan(text, "", most); got != want {
 			t.Errorf("with at most %d values: %v, want %v", most, got, want)
+		}
+	}
+}
+
+// TestScanIsShallow checks how many objects and arrays may stand inside each other, since
+// each takes a piece of the stack.
+func TestScanIsShallow(t *testing.T) {
+	for depth, want := range map[int]bool{500: true, 501: false, 5000: false} {
+		for _, pair := range [][2]string{{"[", "]"}, {`{"a":`, "}"}} {
+			text := strings.Repeat(pair[0], depth) + "1" + strings.Repeat(pair[1], depth)
+			if got := new(scan.Doc).Scan([]byte(text), "", most); got != want {
+				t.Errorf("%d times %s: %v, want %v", depth, pair[0], got, want)
+			}
 		}
 	}
 }
