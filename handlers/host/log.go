@@ -141,7 +141,11 @@ func appendLine(b []byte, r slog.Record) ([]byte, bool) {
 		b = append(b, ':')
 		switch a.Value.Kind() {
 		case slog.KindString:
-			b, ok = appendText(b, clean(a.Value.String()))
+			if s := a.Value.String(); isNumber(s) {
+				b = append(append(append(b, '"'), s...), '"')
+			} else {
+				b, ok = appendText(b, clean(s))
+			}
 		case slog.KindInt64:
 			b = strconv.AppendInt(b, a.Value.Int64(), 10)
 		case slog.KindFloat64:
