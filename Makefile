@@ -259,11 +259,13 @@ mutate:
 	go test -count 1 -v -run '^TestEvery(Condition|Rule)IsHeldByACase$$' ./handlers/detector
 	go run ./handlers/tools/mutate
 
-## bench: benchmarks, each with something to compare it with
+## bench: hubwatch beside other handlers of the same events, then each step
 #
-# That of the console is the time until Chromium shows the overview of ten thousand
-# alerts, beside that of a plain page.
+# The table goes into docs/performance.md. The console is measured by the time until
+# Chromium shows the overview of ten thousand alerts, beside that of a plain page.
 bench: browser $(AZURITE)
+	@go build -o build/bench ./handlers/bench
+	build/bench -write docs/performance.md
 	go test -run '^$$' -bench . -benchmem ./...
 
 ## Rest

@@ -32,7 +32,7 @@ const module = "hubwatch/handlers"
 // rank of its own. The stand-ins below local have one, because they know nothing
 // of the code that they test.
 var ranks = map[string]int{
-	".": 8, "hubwatch": 8, "consoleapp": 8, "local": 8, "tools": 8, "reliability": 8, "browser": 8, "infra": 8,
+	".": 8, "hubwatch": 8, "consoleapp": 8, "local": 8, "tools": 8, "reliability": 8, "browser": 8, "infra": 8, "bench": 8,
 	"doctor": 7,
 	"app":    6,
 	"judge":  5, "cases": 5, "fleet": 5, "console": 6,
@@ -40,7 +40,7 @@ var ranks = map[string]int{
 	"remedy": 3, "verdict": 3,
 	"connection": 2, "alert": 2,
 	"event":  1,
-	"secret": 0, "version": 0,
+	"secret": 0, "scan": 0, "version": 0,
 
 	"local/functions": 2, "local/eventgrid": 1, "local/azurite": 1, "local/netjson": 0,
 }
@@ -160,6 +160,7 @@ func TestHandlerLinksOnlyWhatItNeeds(t *testing.T) {
 		"github.com/coreos/go-oidc":    "nobody signs in to the handler",
 		module + "/doctor":             "the doctor is a part of the command",
 		module + "/tools":              "tools are for make",
+		module + "/bench":              "it only measures",
 		"net/http/httptest":            "it is for tests",
 		"testing":                      "it is for tests",
 		"github.com/spf13/cobra":       "the host starts the handler without arguments",
@@ -185,9 +186,9 @@ func TestHostImportsLittle(t *testing.T) {
 		for imported, file := range p.imports() {
 			library := strings.Contains(strings.Split(imported, "/")[0], ".")
 			switch {
-			case imported == module+"/secret", strings.HasPrefix(imported, "github.com/go-json-experiment/json"):
+			case imported == module+"/secret", imported == module+"/scan", strings.HasPrefix(imported, "github.com/go-json-experiment/json"):
 			case library, strings.HasPrefix(imported, module):
-				t.Errorf("handlers/%s imports %s: host imports the standard library, the JSON package and secret alone", file, imported)
+				t.Errorf("handlers/%s imports %s: host imports the standard library, the JSON package, secret and scan alone", file, imported)
 			}
 		}
 	}
@@ -247,7 +248,7 @@ func TestDetectorsHaveNoSurroundings(t *testing.T) {
 		"math/rand": "chance", "math/rand/v2": "chance", "crypto/rand": "chance",
 	}
 	for _, p := range tree(t) {
-		if !slices.Contains([]string{"secret", "event", "connection", "alert", "remedy", "verdict", "detector", "relay"}, p.folder) {
+		if !slices.Contains([]string{"secret", "scan", "event", "connection", "alert", "remedy", "verdict", "detector", "relay"}, p.folder) {
 			continue
 		}
 		for imported, file := range p.imports() {

@@ -12,6 +12,7 @@ import (
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/event"
 	"hubwatch/handlers/remedy"
+	"hubwatch/handlers/scan"
 )
 
 // Detector looks for one thing in one kind of event. It is a variable of this
@@ -81,12 +82,9 @@ type Verdict struct {
 // makes of it. The same event always gives the same verdict.
 func (d Detector) Judge(raw jsontext.Value) Verdict { return d.judge(event.Decode(raw)) }
 
-// JudgeMembers is Judge for an event whose members are known already: those of raw,
-// by name, none of which stands twice. The data of the event is then parsed once
-// less.
-func (d Detector) JudgeMembers(raw jsontext.Value, members map[string]jsontext.Value) Verdict {
-	return d.judge(event.DecodeMembers(raw, members))
-}
+// JudgeScanned is Judge for an event that was scanned already. The event is then
+// parsed once less.
+func (d Detector) JudgeScanned(v scan.Value) Verdict { return d.judge(event.DecodeScanned(v)) }
 
 func (d Detector) judge(e event.Event, err error) Verdict {
 	v := Verdict{Event: e, Err: err}

@@ -8,12 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"hubwatch/handlers/scan"
 	"hubwatch/handlers/secret"
 )
 
@@ -29,24 +29,27 @@ type Event struct {
 	Data    jsontext.Value // its shape depends on Type; never empty or null
 	Raw     jsontext.Value // the whole event as it was delivered
 
-	operation func() (Operation, error) // DecodeOperation of Data, once
+	scanned scan.Value // Data, if it was scanned with the whole event
 }
 
-// Operation returns DecodeOperation of the event's data. The data is decoded
-// once, however often Operation is called.
+// Scanned returns Data as it was scanned with the whole event. It is not there if
+// the event was read in another way.
+func (e Event) Scanned() scan.Value { return e.scanned }
+
+// Operation returns DecodeOperation of the event's data, without parsing it again.
 func (e Event) Operation() (Operation, error) {
-	if e.operation == nil { // not made by Decode
-		return DecodeOperation(e.Data)
+	if e.scanned.Kind() == '{' {
+		return decodeOperation(payload{scanned: e.scanned}, e.Data)
 	}
-	return e.operation()
+	return DecodeOperation(e.Data)
 }
 
 // OperationName is the name of the operation that the event is about. It can be
 // read even if another member of the data cannot. Its error means that the data is
 // not the payload of an operation.
 func (e Event) OperationName() (string, error) {
-	if o, err := e.Operation(); err == nil {
-		return o.Name, nil
+	if name := e.scanned.Get("operationName").Text(); name != "" {
+		return name, nil
 	}
 	return OperationName(e.Data)
 }
@@ -79,6 +82,63 @@ type envelope struct {
 // that a later attempt would fail too. The event keeps raw, which the caller must
 // not change.
 func Decode(raw jsontext.Value) (Event, error) {
+	var d scan.Doc
+	if d.Scan(raw, "", MostValues) {
+		return DecodeScanned(d.Root())
+	}
+	return decode(raw)
+}
+
+// DecodeScanned is Decode of a text that was scanned already. It saves a pass over
+// the text.
+func DecodeScanned(v scan.Value) (Event, error) {
+	if v.Kind() != '{' {
+		return decode(v.Raw())
+	}
+	var e envelope
+	var data scan.Value
+	for m := v.First(); m != (scan.Value{}); m = m.Next() {
+		var field *string
+		switch m.Name() {
+		case "id":
+			field = &e.ID
+		case "subject":
+			field = &e.Subject
+		case "data":
+			data, e.Data = m, m.Raw()
+		case "eventType":
+			field = &e.EventType
+		case "eventTime":
+			field = &e.EventTime
+		case "topic":
+			field = &e.Topic
+		case "specversion":
+			field = &e.SpecVersion
+		case "type":
+			field = &e.Type
+		case "time":
+			field = &e.Time
+		case "source":
+			field = &e.Source
+		case "data_base64":
+			field = &e.DataBase64
+		}
+		if field == nil {
+			continue
+		}
+		switch m.Kind() {
+		case '"':
+			*field = m.Text()
+		case 'n':
+		default:
+			return decode(v.Raw()) // which says what is wrong
+		}
+	}
+	return e.event(v.Raw(), data)
+}
+
+// decode is Decode by the JSON package, which says what is wrong and where.
+func decode(raw jsontext.Value) (Event, error) {
 	var v envelope
 	if err := json.Unmarshal(raw, &v, Lenient); err != nil {
 		return Event{}, fmt.Errorf("event: %w", JSONError(err))
@@ -86,38 +146,15 @@ func Decode(raw jsontext.Value) (Event, error) {
 	if raw.Kind() != '{' {
 		return Event{}, fmt.Errorf("event: want a JSON object, have %v", raw.Kind())
 	}
-	return v.event(raw)
+	return v.event(raw, scan.Value{})
 }
 
-// DecodeMembers is Decode for an event whose members are known already. members
-// are the members of raw by name, and none stands twice in raw. DecodeMembers
-// saves a pass over the data.
-func DecodeMembers(raw jsontext.Value, members map[string]jsontext.Value) (Event, error) {
-	v := envelope{Data: members["data"]}
-	for _, m := range [...]struct {
-		name  string
-		field *string
-	}{
-		{"id", &v.ID}, {"subject", &v.Subject}, {"eventType", &v.EventType}, {"eventTime", &v.EventTime}, {"topic", &v.Topic},
-		{"specversion", &v.SpecVersion}, {"type", &v.Type}, {"time", &v.Time}, {"source", &v.Source}, {"data_base64", &v.DataBase64},
-	} {
-		switch value := members[m.name]; value.Kind() {
-		case '"':
-			*m.field = text(value)
-		case 'n', jsontext.KindInvalid: // null, or not there
-		default:
-			return Decode(raw) // which says what is wrong
-		}
-	}
-	return v.event(raw)
-}
-
-// event returns the event with the members of v.
-func (v envelope) event(raw jsontext.Value) (Event, error) {
+// event returns the event with the members of v, whose data may have been scanned.
+func (v envelope) event(raw jsontext.Value, scanned scan.Value) (Event, error) {
 	if v.Data.Kind() == 'n' {
-		v.Data = nil // null says no more than no data at all
+		v.Data, scanned = nil, scan.Value{} // null says no more than no data at all
 	}
-	e := Event{ID: v.ID, Type: v.EventType, Subject: v.Subject, Source: v.Topic, Data: v.Data, Raw: raw}
+	e := Event{ID: v.ID, Type: v.EventType, Subject: v.Subject, Source: v.Topic, Data: v.Data, Raw: raw, scanned: scanned}
 	typeMember, timeMember, stamp := "eventType", "eventTime", v.EventTime
 	if v.SpecVersion != "" {
 		if v.SpecVersion != "1.0" {
@@ -133,10 +170,13 @@ func (v envelope) event(raw jsontext.Value) (Event, error) {
 			e.Data = data
 		}
 	}
-	for _, m := range []struct{ name, value string }{
-		{typeMember, e.Type}, {"id", e.ID}, {"subject", e.Subject}, {"data", string(e.Data)},
+	for _, m := range [...]struct {
+		name  string
+		empty bool
+	}{
+		{typeMember, e.Type == ""}, {"id", e.ID == ""}, {"subject", e.Subject == ""}, {"data", len(e.Data) == 0},
 	} {
-		if m.value == "" {
+		if m.empty {
 			return e, fmt.Errorf("event: %s: missing or empty", m.name)
 		}
 	}
@@ -145,7 +185,6 @@ func (v envelope) event(raw jsontext.Value) (Event, error) {
 		return e, fmt.Errorf("event: %s: %w", timeMember, err)
 	}
 	e.Time = t
-	e.operation = sync.OnceValues(func() (Operation, error) { return DecodeOperation(e.Data) })
 	return e, nil
 }
 

@@ -219,6 +219,9 @@ func TestDecodeDataBase64(t *testing.T) {
 			if err != nil || string(e.Data) != test.want {
 				t.Errorf("have %s, %v; want %s", e.Data, err, test.want)
 			}
+			if scanned := e.Scanned().Raw(); scanned != nil && string(scanned) != test.want {
+				t.Errorf("%s was scanned; want %s, or nothing", scanned, test.want)
+			}
 		})
 	}
 	t.Run("not in event grid schema", func(t *testing.T) {

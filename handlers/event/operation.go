@@ -2,6 +2,7 @@ package event
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -120,7 +121,7 @@ func OperationName(data jsontext.Value) (string, error) {
 		return "", fmt.Errorf("event: data: %w", JSONError(err))
 	}
 	if v.OperationName == "" {
-		return "", fmt.Errorf("event: data.operationName: missing or empty")
+		return "", errNoOperation
 	}
 	return v.OperationName, nil
 }
@@ -131,57 +132,77 @@ func OperationName(data jsontext.Value) (string, error) {
 // these members. Its error says which required member is missing or of a wrong
 // kind.
 func DecodeOperation(data jsontext.Value) (Operation, error) {
-	var v struct {
-		OperationName string         `json:"operationName"`
-		ResourceURI   string         `json:"resourceUri"`
-		CorrelationID jsontext.Value `json:"correlationId"`
-		Authorization jsontext.Value `json:"authorization"`
-		Claims        jsontext.Value `json:"claims"`
-		HTTPRequest   jsontext.Value `json:"httpRequest"`
+	v, err := readPayload(data)
+	if err != nil {
+		return Operation{}, operationError(data)
 	}
-	if err := json.Unmarshal(data, &v, Lenient); err != nil {
-		return Operation{}, fmt.Errorf("event: data: %w", JSONError(err))
-	}
-	if v.OperationName == "" {
-		return Operation{}, fmt.Errorf("event: data.operationName: missing or empty")
-	}
-	o := Operation{Name: v.OperationName, ResourceURI: v.ResourceURI, CorrelationID: text(v.CorrelationID)}
+	return decodeOperation(v, data)
+}
 
-	object := func(name string, raw jsontext.Value) (map[string]jsontext.Value, Presence) {
-		members, presence := members(raw)
+// decodeOperation is DecodeOperation of data whose members are those of v.
+func decodeOperation(v payload, data jsontext.Value) (Operation, error) {
+	for _, name := range [...]string{"operationName", "resourceUri"} {
+		switch v.kind(name) {
+		case '"', 'n', jsontext.KindInvalid:
+		default:
+			return Operation{}, operationError(data)
+		}
+	}
+	o := Operation{Name: v.text("operationName"), ResourceURI: v.text("resourceUri"), CorrelationID: v.text("correlationId")}
+	if o.Name == "" {
+		return Operation{}, operationError(data)
+	}
+
+	inside := func(in payload, member, name string) (payload, Presence) {
+		inner, presence := in.object(member)
 		if presence == Unclear {
 			o.Unreadable = append(o.Unreadable, name)
 		}
-		return members, presence
+		return inner, presence
 	}
-	authorization, _ := object("authorization", v.Authorization)
-	evidence, _ := object("authorization.evidence", authorization["evidence"])
-	claims, _ := object("claims", v.Claims)
-	request, presence := object("httpRequest", v.HTTPRequest)
+	authorization, _ := inside(v, "authorization", "authorization")
+	evidence, _ := inside(authorization, "evidence", "authorization.evidence")
+	claims, _ := inside(v, "claims", "claims")
+	request, presence := inside(v, "httpRequest", "httpRequest")
 
 	o.HTTPRequest = presence
-	o.Role = text(evidence["role"])
-	o.RolePrincipalID = canonicalID(text(evidence["principalId"]))
-	o.RolePrincipalType = text(evidence["principalType"])
-	o.RoleAssignmentID = canonicalID(text(evidence["roleAssignmentId"]))
-	o.RoleAssignmentScope = text(evidence["roleAssignmentScope"])
-	o.RoleDefinitionID = canonicalID(text(evidence["roleDefinitionId"]))
+	o.Role = evidence.text("role")
+	o.RolePrincipalID = canonicalID(evidence.text("principalId"))
+	o.RolePrincipalType = evidence.text("principalType")
+	o.RoleAssignmentID = canonicalID(evidence.text("roleAssignmentId"))
+	o.RoleAssignmentScope = evidence.text("roleAssignmentScope")
+	o.RoleDefinitionID = canonicalID(evidence.text("roleDefinitionId"))
 	o.Actor = decodeActor(claims)
-	o.ClientAddress = cmp.Or(text(request["clientIpAddress"]), firstOf(claims, addressClaims))
+	o.ClientAddress = cmp.Or(request.text("clientIpAddress"), claims.first(addressClaims))
 	return o, nil
 }
 
+// operationError says why data is not the payload of an operation.
+func operationError(data jsontext.Value) error {
+	var v struct {
+		OperationName string `json:"operationName"`
+		ResourceURI   string `json:"resourceUri"`
+	}
+	if err := json.Unmarshal(data, &v, Lenient); err != nil {
+		return fmt.Errorf("event: data: %w", JSONError(err))
+	}
+	return errNoOperation
+}
+
+// errNoOperation is of a payload that names no operation.
+var errNoOperation = errors.New("event: data.operationName: missing or empty")
+
 // decodeActor finds the caller in the claims. It does not read the evidence of
 // the authorization, which describes the role assignment.
-func decodeActor(claims map[string]jsontext.Value) Actor {
+func decodeActor(claims payload) Actor {
 	a := Actor{
-		ObjectID:      canonicalID(firstOf(claims, objectIDClaims)),
-		ApplicationID: canonicalID(firstOf(claims, applicationClaims)),
+		ObjectID:      canonicalID(claims.first(objectIDClaims)),
+		ApplicationID: canonicalID(claims.first(applicationClaims)),
 	}
-	user, display, spn := firstOf(claims, userClaims), firstOf(claims, displayClaims), canonicalID(firstOf(claims, spnClaims))
-	identity, tokenType := firstOf(claims, managedIdentityClaims), firstOf(claims, tokenTypeClaims)
+	user, display, spn := claims.first(userClaims), claims.first(displayClaims), canonicalID(claims.first(spnClaims))
+	identity, tokenType := claims.first(managedIdentityClaims), claims.first(tokenTypeClaims)
 	isUser := strings.EqualFold(tokenType, "user") || tokenType == "" &&
-		(firstOf(claims, upnClaims) != "" || firstOf(claims, scopeClaims) != "" || strings.Contains(user, "@") || display != "")
+		(claims.first(upnClaims) != "" || claims.first(scopeClaims) != "" || strings.Contains(user, "@") || display != "")
 	switch {
 	case isUser:
 		a.Type = User
@@ -231,38 +252,4 @@ func canonicalID(s string) string {
 	}
 	d := strings.ToLower(digits)
 	return d[:8] + "-" + d[8:12] + "-" + d[12:16] + "-" + d[16:20] + "-" + d[20:]
-}
-
-// members reads an object, or a string that holds one.
-func members(raw jsontext.Value) (map[string]jsontext.Value, Presence) {
-	if len(raw) == 0 || raw.Kind() == 'n' {
-		return nil, Absent
-	}
-	if raw.Kind() == '"' {
-		raw = jsontext.Value(text(raw))
-	}
-	var m map[string]jsontext.Value
-	if err := json.Unmarshal(raw, &m, Lenient); err != nil || m == nil {
-		return nil, Unclear
-	}
-	return m, Present
-}
-
-// text returns the string that raw holds, or "" if it holds none.
-func text(raw jsontext.Value) string {
-	var s string
-	if raw.Kind() != '"' || json.Unmarshal(raw, &s, Lenient) != nil {
-		return ""
-	}
-	return s
-}
-
-// firstOf returns the first of the members that is a string with more than blanks.
-func firstOf(m map[string]jsontext.Value, names []string) string {
-	for _, name := range names {
-		if s := strings.TrimSpace(text(m[name])); s != "" {
-			return s
-		}
-	}
-	return ""
 }

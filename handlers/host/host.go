@@ -26,6 +26,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"hubwatch/handlers/scan"
 )
 
 // Invocation is one call of a function by the host.
@@ -33,10 +35,10 @@ type Invocation struct {
 	Function string         // its name, as in the path
 	ID       string         // the host's id of the invocation, the same for its retries
 	Data     jsontext.Value // the value of the trigger's binding
-	// Members has the members of Data by name. Each value is a part of Data, not a
-	// copy. Members is nil if Data is not an object, or if an object in it has a member
-	// twice. It saves whoever reads Data a pass over it.
-	Members map[string]jsontext.Value
+	// Scanned is Data as it was scanned, which saves whoever reads Data a pass over it. It
+	// is not there if the request has something unusual, a member that stands twice
+	// above all.
+	Scanned scan.Value
 	request []byte // the whole body, with what the host says beside Data
 }
 
@@ -95,12 +97,14 @@ type Handler struct {
 	broken    Broken
 	log       *slog.Logger
 	limits    Limits
+	late      error // why an invocation ends that takes too long
 }
 
 // served is a function and its lane.
 type served struct {
 	Function
 	*lane
+	told slog.Attr // its name, for the log
 }
 
 // Broken keeps a request that is not an invocation, and never will be one. reason
@@ -122,7 +126,7 @@ func NewHandler(functions []Function, broken Broken, log *slog.Logger, limits Li
 		most[f.Lane] = max(most[f.Lane], limits.Body, f.Body)
 	}
 	lanes := map[string]*lane{}
-	h := &Handler{map[string]served{}, broken, log, limits}
+	h := &Handler{map[string]served{}, broken, log, limits, fmt.Errorf("not done within %v", limits.Timeout)}
 	for _, f := range functions {
 		if lanes[f.Lane] == nil {
 			limits := limits
@@ -130,10 +134,14 @@ func NewHandler(functions []Function, broken Broken, log *slog.Logger, limits Li
 			lanes[f.Lane] = newLane(limits)
 		}
 		f.Body = max(f.Body, limits.Body)
-		h.functions[f.Name] = served{f, lanes[f.Lane]}
+		h.functions[f.Name] = served{f, lanes[f.Lane], slog.Any("function", cleaned(clean(f.Name)))}
 	}
 	return h, nil
 }
+
+// invocationHeader is the header with the id of an invocation, in the form of the keys
+// of an http.Header.
+const invocationHeader = "X-Azure-Functions-Invocationid"
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -144,12 +152,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	start := time.Now()
-	in := Invocation{
-		Function: strings.TrimPrefix(r.URL.Path, "/"),
-		ID:       r.Header.Get("X-Azure-Functions-InvocationId"),
+	in := Invocation{Function: strings.TrimPrefix(r.URL.Path, "/")}
+	if ids := r.Header[invocationHeader]; len(ids) > 0 {
+		in.ID = ids[0]
 	}
-	out, body, err := h.invoke(w, r, in)
-	h.record(r.Context(), in, out, err, time.Since(start))
+	out, notes, body, err := h.invoke(w, r, in, start)
+	h.record(r.Context(), in, out, notes, err, start)
 	if err != nil {
 		body, _ = json.Marshal(failure{Error: clean(err.Error())}) // clean leaves nothing that Marshal refuses
 		answer(w, http.StatusInternalServerError, body)
@@ -158,58 +166,55 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, body)
 }
 
-// invoke runs the function that r asks for, and returns the body of the answer. An
-// error is an answer of 500.
-func (h *Handler) invoke(w http.ResponseWriter, r *http.Request, in Invocation) (out Outcome, body []byte, err error) {
+// invoke runs the function that r asks for, and returns the notes of its outcome, fit
+// to be told, and the body of the answer. An error is an answer of 500.
+func (h *Handler) invoke(w http.ResponseWriter, r *http.Request, in Invocation, start time.Time) (out Outcome, notes []string, body []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			out, body, err = Outcome{}, nil, fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			out, notes, body, err = Outcome{}, nil, nil, fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()
-	ctx, cancel := context.WithTimeoutCause(r.Context(), h.limits.Timeout, fmt.Errorf("not done within %v", h.limits.Timeout))
-	defer cancel()
-
 	function, ok := h.functions[in.Function]
 	if !ok {
-		return out, nil, fmt.Errorf("there is no function %q in this handler", in.Function)
+		return out, nil, nil, fmt.Errorf("there is no function %q in this handler", in.Function)
 	}
 	if r.Method != http.MethodPost {
-		return out, nil, fmt.Errorf("method %s: the host invokes functions with POST", r.Method)
+		return out, nil, nil, fmt.Errorf("method %s: the host invokes functions with POST", r.Method)
 	}
-	leave, err := function.enter()
-	if err != nil {
+	ctx := &deadline{parent: r.Context(), end: start.Add(h.limits.Timeout), cause: h.late}
+	defer ctx.finish()
+	if err := function.enter(); err != nil {
 		w.Header().Set("Connection", "close") // so that idle connections do not add up instead
-		return out, nil, err
+		return out, nil, nil, err
 	}
-	defer leave()
+	defer function.leave()
 	// The body comes before the slot, so that one that comes slowly keeps nobody from
 	// running.
-	size := expected(r, function.Body)
-	release, err := function.reserve(ctx, size)
+	most := expected(r, function.Body)
+	if err := function.reserve(ctx, most); err != nil {
+		return out, nil, nil, err
+	}
+	defer function.release(most)
+	request, size, err := h.read(ctx, w, r, most, function.Body)
 	if err != nil {
-		return out, nil, err
+		return out, nil, nil, fmt.Errorf("request body: %w", err)
 	}
-	defer release()
-	request, size, err := h.read(ctx, w, r, size, function.Body)
-	if err != nil {
-		return out, nil, fmt.Errorf("request body: %w", err)
+	if err := function.start(ctx); err != nil {
+		return out, nil, nil, err
 	}
-	end, err := function.start(ctx)
-	if err != nil {
-		return out, nil, err
+	defer function.end()
+	if out, err = h.run(ctx, &function.Function, in, request, size); err != nil {
+		return out, out.notes(), nil, err
 	}
-	defer end()
-	if out, err = h.run(ctx, function.Function, in, request, size); err != nil {
-		return out, nil, err
-	}
-	body, err = encode(out)
-	return out, body, err
+	notes = out.notes()
+	body, err = encode(out, notes)
+	return out, notes, body, err
 }
 
 // run gives request to function, or to broken if it is not an invocation.
-func (h *Handler) run(ctx context.Context, function Function, in Invocation, request []byte, size int64) (out Outcome, err error) {
+func (h *Handler) run(ctx context.Context, function *Function, in Invocation, request []byte, size int64) (out Outcome, err error) {
 	in.request = request
-	if in.Data, in.Members, err = bound(request, size, function.Body); err != nil {
+	if in.Data, in.Scanned, err = bound(request, size, function.Body); err != nil {
 		in.Data = request
 		return h.broken(ctx, in, size, err)
 	}
@@ -220,33 +225,47 @@ func (h *Handler) run(ctx context.Context, function Function, in Invocation, req
 }
 
 // record writes the line of an invocation.
-func (h *Handler) record(ctx context.Context, in Invocation, out Outcome, err error, took time.Duration) {
+func (h *Handler) record(ctx context.Context, in Invocation, out Outcome, notes []string, err error, start time.Time) {
 	level := slog.LevelInfo
-	attributes := []slog.Attr{
-		slog.String("function", in.Function),
+	switch {
+	case err != nil:
+		level = slog.LevelError
+	case out.Quarantined+out.Unmatched > 0:
+		level = slog.LevelWarn
+	}
+	log := h.log.Handler()
+	if !log.Enabled(ctx, level) {
+		return
+	}
+	name := slog.String("function", in.Function)
+	if function, ok := h.functions[in.Function]; ok {
+		name = function.told
+	}
+	end := time.Now()
+	line := slog.NewRecord(end, level, invocationMessage, 0)
+	line.AddAttrs(
+		name,
 		slog.String("invocationId", in.ID),
 		slog.String("eventId", out.EventID),
 		slog.Int("findings", out.Findings),
-		slog.Float64("ms", float64(took.Microseconds())/1000),
-	}
+		slog.Float64("ms", float64(end.Sub(start).Microseconds())/1000),
+	)
 	if out.Events > 1 {
-		attributes = append(attributes, slog.Int("events", out.Events))
+		line.AddAttrs(slog.Int("events", out.Events))
 	}
 	if out.Quarantined+out.Unmatched > 0 {
-		level = slog.LevelWarn
-		attributes = append(attributes, slog.Int("quarantined", out.Quarantined), slog.Int("unmatched", out.Unmatched))
+		line.AddAttrs(slog.Int("quarantined", out.Quarantined), slog.Int("unmatched", out.Unmatched))
 	}
 	if len(out.Counts) > 0 {
-		attributes = append(attributes, slog.Any("counts", out.Counts))
+		line.AddAttrs(slog.Any("counts", out.Counts))
 	}
-	if len(out.Notes) > 0 {
-		attributes = append(attributes, slog.String("notes", strings.Join(out.notes(), "; ")))
+	if len(notes) > 0 {
+		line.AddAttrs(slog.Any("notes", cleaned(cut(strings.Join(notes, "; ")))))
 	}
 	if err != nil {
-		level = slog.LevelError
-		attributes = append(attributes, slog.String("error", err.Error()))
+		line.AddAttrs(slog.String("error", err.Error()))
 	}
-	h.log.LogAttrs(ctx, level, "invocation", attributes...)
+	_ = log.Handle(ctx, line) // who could be told that the log cannot be written?
 }
 
 // mostNotes is how many notes of an outcome are told. An invocation can have an event
@@ -256,6 +275,9 @@ const mostNotes = 64
 // notes returns the notes of an outcome fit for a log: each without secrets and of
 // bounded length, and the last says how many are left out.
 func (out Outcome) notes() []string {
+	if len(out.Notes) == 0 {
+		return nil
+	}
 	told := out.Notes[:min(mostNotes, len(out.Notes))]
 	notes := make([]string, len(told))
 	for i, note := range told {
@@ -279,25 +301,43 @@ type result struct {
 // looks at its status alone.
 type failure struct{ Error string }
 
-// encode returns the answer to an invocation that is done. Its error means that
-// the host could not read an output.
-func encode(out Outcome) ([]byte, error) {
+// encode returns the answer to an invocation that is done, with notes fit to be told.
+// Its error means that the host could not read an output.
+func encode(out Outcome, notes []string) ([]byte, error) {
+	if len(out.Outputs) == 0 && len(notes) == 0 {
+		return silent, nil
+	}
 	for name, value := range out.Outputs {
 		if err := legible(value, mostDepth-outputDepth); err != nil {
 			return nil, fmt.Errorf("answer: output %s: %w", name, err)
 		}
 	}
-	body, err := json.Marshal(result{Outputs: out.Outputs, Logs: out.notes()})
+	body, err := json.Marshal(result{Outputs: out.Outputs, Logs: notes})
 	if err != nil {
 		return nil, fmt.Errorf("answer: %w", err)
 	}
 	return body, nil
 }
 
+// silent is the answer of an invocation that has nothing to say. Most have nothing.
+var silent = []byte(`{"Outputs":{},"Logs":[],"ReturnValue":null}`)
+
+// The values of the headers of an answer that is silent. They are shared, and never
+// changed.
+var (
+	jsonContent  = []string{"application/json"}
+	silentLength = []string{strconv.Itoa(len(silent))}
+)
+
 // answer writes body, a JSON object, with its length.
 func answer(w http.ResponseWriter, status int, body []byte) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", strconv.Itoa(len(body))) // net/http finds out for short ones only
+	length := silentLength
+	if len(body) != len(silent) {
+		length = []string{strconv.Itoa(len(body))}
+	}
+	header := w.Header()
+	header["Content-Type"] = jsonContent
+	header["Content-Length"] = length // net/http finds out for short ones only
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // #nosec G705 -- JSON, to the host and never a browser; if this fails, it is gone and has the event delivered again
 }

@@ -24,33 +24,45 @@ func newLane(l Limits) *lane {
 	}
 }
 
-// enter takes a place. Its error means that there is none.
-func (l *lane) enter() (leave func(), err error) {
+// enter takes a place, which leave gives back. Its error means that there is none.
+func (l *lane) enter() error {
 	select {
 	case l.places <- struct{}{}:
-		return func() { <-l.places }, nil
+		return nil
 	default:
-		return nil, fmt.Errorf("no place: %d invocations are under way", cap(l.places))
+		return fmt.Errorf("no place: %d invocations are under way", cap(l.places))
 	}
 }
 
-// reserve waits for room for a body of n bytes. Its error means that ctx ended first.
-func (l *lane) reserve(ctx context.Context, n int64) (release func(), err error) {
+func (l *lane) leave() { <-l.places }
+
+// reserve waits for room for a body of n bytes, which release gives back. Its error
+// means that ctx ended first.
+func (l *lane) reserve(ctx context.Context, n int64) error {
 	if err := l.room.take(ctx, n); err != nil {
-		return nil, fmt.Errorf("no room for a body of %d bytes: %w", n, err)
+		return fmt.Errorf("no room for a body of %d bytes: %w", n, err)
 	}
-	return func() { l.room.give(n) }, nil
+	return nil
 }
 
-// start waits for a slot. Its error means that ctx ended first.
-func (l *lane) start(ctx context.Context) (end func(), err error) {
+func (l *lane) release(n int64) { l.room.give(n) }
+
+// start waits for a slot, which end gives back. Its error means that ctx ended first.
+func (l *lane) start(ctx context.Context) error {
 	select {
 	case l.slots <- struct{}{}:
-		return func() { <-l.slots }, nil
+		return nil
+	default:
+	}
+	select {
+	case l.slots <- struct{}{}:
+		return nil
 	case <-ctx.Done():
-		return nil, fmt.Errorf("no slot among %d: %w", cap(l.slots), context.Cause(ctx))
+		return fmt.Errorf("no slot among %d: %w", cap(l.slots), context.Cause(ctx))
 	}
 }
+
+func (l *lane) end() { <-l.slots }
 
 // room counts bytes. Who comes first is served first, so that a long body is not kept
 // waiting by short ones for ever.
@@ -68,8 +80,13 @@ type claim struct {
 
 // take waits until n bytes are free. Its error is the cause of the end of ctx.
 func (r *room) take(ctx context.Context, n int64) error {
-	c := &claim{n, make(chan struct{})}
 	r.mu.Lock()
+	if len(r.waiting) == 0 && n <= r.free {
+		r.free -= n
+		r.mu.Unlock()
+		return nil
+	}
+	c := &claim{n, make(chan struct{})}
 	r.waiting = append(r.waiting, c)
 	r.grant()
 	r.mu.Unlock()

@@ -25,6 +25,11 @@ const (
 	ExitRestart = 200
 )
 
+// lineWait is how long a line of information may be held. So a process that is killed
+// loses the lines of its last tenth of a second, and nothing else: what is acknowledged
+// is in the tables.
+const lineWait = 100 * time.Millisecond
+
 // Run is the process of a handler: it calls serve with the port of the Functions host,
 // and returns the exit code. serve returns when ctx is done, and always an error. The
 // host starts a handler without arguments. Whoever starts it by hand is told usage,
@@ -36,7 +41,9 @@ func Run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		fmt.Fprintf(stderr, usage, PortVariable)
 		return ExitUsage
 	}
-	log := NewLogger(stdout)
+	lines := &lineWriter{w: stdout, wait: lineWait}
+	defer lines.flush()
+	log := newLogger(lines)
 	err := serve(ctx, port, log)
 	if ctx.Err() != nil {
 		log.Info("stopped by a signal")

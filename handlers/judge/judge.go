@@ -91,9 +91,9 @@ func (j Judge) Detect(d detector.Detector) func(context.Context, host.Invocation
 		}
 	}
 	return func(ctx context.Context, in host.Invocation) (host.Outcome, error) {
-		if in.Members != nil {
+		if in.Scanned.Kind() == '{' {
 			out := host.Outcome{Events: 1}
-			err := j.event(ctx, &out, in, in.Data, d.JudgeMembers(in.Data, in.Members))
+			err := j.event(ctx, &out, in, in.Data, d.JudgeScanned(in.Scanned))
 			return out, err
 		}
 		events, err := split(in.Data)

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"bytes"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"hubwatch/handlers/detector"
+)
+
+// TestCorpus checks that the requests are JSON, the same at each call, of every function
+// and of both schemas, and that hubwatch and each peer in Go judge them as they are labelled.
+func TestCorpus(t *testing.T) {
+	for kind, functions := range map[string]int{"silent": 4, "firing": len(detector.All)} {
+		list, again := corpus(kind, 200), corpus(kind, 200)
+		names, schemas := map[string]bool{}, map[bool]bool{}
+		for i, r := range list {
+			names[r.function], schemas[bytes.Contains(r.body, []byte(`"specversion"`))] = true, true
+			if !jsontext.Value(r.body).IsValid() || !bytes.Equal(r.body, again[i].body) || (r.title != "") != (kind == "firing") {
+				t.Errorf("%s, request %d: %s", kind, i, r.body)
+			}
+			for name, h := range map[string]http.Handler{"sample": sampleHandler(), "v1": typedHandler(decodeV1), "v2": typedHandler(decodeV2)} {
+				w := httptest.NewRecorder()
+				h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/"+r.function, bytes.NewReader(r.body)))
+				if got := w.Body.String(); w.Code != http.StatusOK || !strings.Contains(got, r.title) || r.title == "" && !strings.Contains(got, `"Logs":[]`) {
+					t.Errorf("%s, %s, request %d: %d %s", name, kind, i, w.Code, got)
+				}
+			}
+		}
+		if len(names) != functions || len(schemas) != 2 {
+			t.Errorf("%s: %d functions and %d schemas, want %d and 2", kind, len(names), len(schemas), functions)
+		}
+		decodings(1, map[string][]request{"silent": corpus("silent", 200), "firing": corpus("firing", 200)}) // it ends the process at a wrong verdict
+	}
+}
+
+// TestWrongAnswersFail checks that a sender takes no answer but the one that is expected.
+func TestWrongAnswersFail(t *testing.T) {
+	said := ""
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if said == "500" {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+		_, _ = w.Write([]byte(said))
+	}))
+	defer server.Close()
+	_, port, _ := strings.Cut(strings.TrimPrefix(server.URL, "http://"), ":")
+	silent, firing := request{function: "A"}, request{function: "A", title: "Something happened"}
+	for _, test := range []struct {
+		r    request
+		said string
+		want bool
+	}{
+		{silent, `{"Logs":[]}`, true}, {silent, `{"Logs":["Something happened"]}`, false}, {silent, `{}`, false}, {silent, "500", false},
+		{firing, `{"Logs":["Low: Something happened"]}`, true}, {firing, `{"Logs":[]}`, false}, {firing, "500", false},
+	} {
+		s, err := dial(port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said = test.said
+		if err := s.ask(&test.r, true); (err == nil) != test.want {
+			t.Errorf("%q for %q: %v", test.said, test.r.title, err)
+		}
+		s.close()
+	}
+}
+
+// TestReplace checks that the table goes between the comments, and nothing else changes.
+func TestReplace(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "page.md")
+	for _, text := range []string{"a\n" + tableBegins + tableEnds + "b\n", "a\n" + tableBegins + "\nold\n\n" + tableEnds + "b\n"} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := replace(file, "new\n"); err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(file)
+		if want := "a\n" + tableBegins + "\nnew\n\n" + tableEnds + "b\n"; err != nil || string(b) != want {
+			t.Errorf("%v: %s, want %s", err, b, want)
+		}
+	}
+	if err := os.WriteFile(file, []byte("a\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if replace(file, "new\n") == nil {
+		t.Error("a file without a place for the table is no error")
+	}
+}

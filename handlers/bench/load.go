@@ -1,0 +1,179 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	stdjson "encoding/json"
+
+	"hubwatch/handlers/detector"
+	"hubwatch/handlers/event"
+	"hubwatch/handlers/scan"
+)
+
+// sender is a connection of the Functions host to its handler.
+type sender struct {
+	c net.Conn
+	r *bufio.Reader
+	b []byte // the body of the last answer
+}
+
+func dial(port string) (*sender, error) {
+	c, err := net.Dial("tcp", "127.0.0.1:"+port)
+	if err != nil {
+		return nil, err
+	}
+	return &sender{c: c, r: bufio.NewReader(c), b: make([]byte, 4096)}, nil
+}
+
+func (s *sender) close() { _ = s.c.Close() }
+
+// wire returns r as the Functions host sends it.
+func (r *request) wire() []byte {
+	return fmt.Appendf(nil, "POST /%s HTTP/1.1\r\nHost: 127.0.0.1:7071\r\nX-Azure-Functions-HostVersion: 4.1045.200.25556\r\n"+
+		"X-Azure-Functions-InvocationId: 6a5fcda4-583c-4d2a-a551-1160ad430a3e\r\nUser-Agent: Azure-Functions-Host/4.1045.200.25556\r\n"+
+		"traceparent: 00-7ecf6bbcc0d32e3bf461cdb5791a2dee-50796fcafb121f62-00\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: %d\r\n\r\n%s",
+		r.function, len(r.body), r.body)
+}
+
+// ask sends r and reads the answer. The error says what is wrong with it: with
+// label, also that it is not what it has to be.
+func (s *sender) ask(r *request, label bool) error { return s.send(r, r.wire(), label) }
+
+func (s *sender) send(r *request, wire []byte, label bool) error {
+	if _, err := s.c.Write(wire); err != nil {
+		return err
+	}
+	status, err := s.r.ReadSlice('\n')
+	if err != nil {
+		return err
+	}
+	if !bytes.HasPrefix(status, []byte("HTTP/1.1 200 ")) {
+		return fmt.Errorf("the answer is %q", status)
+	}
+	length := -1
+	for {
+		line, err := s.r.ReadSlice('\n')
+		if err != nil {
+			return err
+		}
+		if len(line) <= 2 {
+			break
+		}
+		if value, ok := bytes.CutPrefix(line, []byte("Content-Length: ")); ok {
+			if length, err = strconv.Atoi(string(bytes.TrimSpace(value))); err != nil {
+				return err
+			}
+		}
+	}
+	if length < 0 || length > len(s.b) {
+		return fmt.Errorf("an answer of %d bytes", length)
+	}
+	body := s.b[:length]
+	if _, err := io.ReadFull(s.r, body); err != nil {
+		return err
+	}
+	switch {
+	case !label:
+		return nil
+	case r.title == "" && !bytes.Contains(body, []byte(`"Logs":[]`)), r.title != "" && !bytes.Contains(body, []byte(r.title)):
+		return fmt.Errorf("the answer to %s is %s, want %q", r.function, body, r.title)
+	}
+	return nil
+}
+
+// run has senders ask a peer for the time that each is, and returns how many requests a
+// second it answered and how many microseconds of CPU each took.
+func run(port, control string, list []request, senders int, each time.Duration, label bool) (rate, micros float64, err error) {
+	wires := make([][]byte, len(list))
+	for i := range list {
+		wires[i] = list[i].wire()
+	}
+	var stop atomic.Bool
+	var done atomic.Int64
+	var group sync.WaitGroup
+	errs := make(chan error, senders)
+	for n := range senders {
+		s, err := dial(port)
+		if err != nil {
+			return 0, 0, err
+		}
+		group.Go(func() {
+			defer s.close()
+			for i := n * len(list) / senders; !stop.Load(); i++ {
+				k := i % len(list)
+				if err := s.send(&list[k], wires[k], label); err != nil {
+					errs <- err
+					return
+				}
+				done.Add(1)
+			}
+		})
+	}
+	time.Sleep(each / 10)
+	before, err1 := ask(control)
+	start, first := time.Now(), done.Load()
+	time.Sleep(each)
+	after, err2 := ask(control)
+	took, n := time.Since(start), done.Load()-first
+	stop.Store(true)
+	group.Wait()
+	close(errs)
+	if err := errors.Join(err1, err2, <-errs); err != nil {
+		return 0, 0, err
+	}
+	return float64(n) / took.Seconds(), float64(after.Micros-before.Micros) / float64(n), nil
+}
+
+// decodings compares what it takes to decode and judge a request with what it takes to see
+// that the same bytes are JSON, and says so in a sentence for each kind.
+func decodings(rounds int, corpora map[string][]request) (text string) {
+	byName := map[string]detector.Detector{}
+	for _, d := range detector.All {
+		byName[d.Name] = d
+	}
+	for _, kind := range []string{"silent", "firing"} {
+		list := corpora[kind]
+		size := 0
+		for i := range list {
+			size += len(list[i].body)
+		}
+		var judged, valid []float64
+		for range rounds {
+			judged = append(judged, each(list, func(r *request) bool {
+				var d scan.Doc
+				if !d.Scan(r.body, "Metadata", event.MostValues) {
+					return false
+				}
+				v := byName[r.function].JudgeScanned(d.Root().Get("Data").Get("event"))
+				return v.Err == nil && (len(v.Occurrences) > 0) == (r.title != "")
+			}))
+			valid = append(valid, each(list, func(r *request) bool { return stdjson.Valid(r.body) }))
+		}
+		text += fmt.Sprintf("- decode and judge, %s: %.1f µs for %d bytes, **%.2f** of `json.Valid`\n", kind, median(judged), size/len(list), ratio(judged, valid))
+	}
+	return text
+}
+
+// each returns the microseconds that f takes for a request.
+func each(list []request, f func(r *request) bool) float64 {
+	start := time.Now()
+	n := 0
+	for time.Since(start) < 200*time.Millisecond {
+		for i := range list {
+			if !f(&list[i]) {
+				fail(fmt.Errorf("a request to %s is not judged as it has to be", list[i].function))
+			}
+		}
+		n += len(list)
+	}
+	return float64(time.Since(start).Nanoseconds()) / 1000 / float64(n)
+}

@@ -1,0 +1,446 @@
+// Package scan reads JSON texts in one pass. It checks every byte, and tells where
+// the members of each object stand, so that nothing is copied and nothing is read
+// twice.
+//
+// It does the usual, and only that. Scan says no to a text that is not JSON, and to a
+// few that are: those that nobody writes. Whoever is told no asks
+// github.com/go-json-experiment/json, which has the last word, and the words for an
+// error. A text to which Scan says yes is one that this package takes with
+// jsontext.AllowInvalidUTF8: valid, and without a member that stands twice.
+package scan
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"slices"
+	"strings"
+	"unicode/utf8"
+	"unsafe"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Doc is a text that was scanned. The zero value is ready for Scan.
+type Doc struct {
+	raw   []byte
+	text  string // the same bytes
+	nodes []node // in the order of the text; the first is that of the whole text
+	few   [64]node
+}
+
+// node is a value with what it is called. All are places in the text.
+type node struct {
+	name, nameEnd uint32 // without the quotation marks; both 0 for what has no name
+	from, to      uint32 // the value; both 0 if it was left out
+	next          uint32 // the index of the first node behind this one and all below it
+}
+
+// Value is a value in a text that was scanned. The zero value is one that is not
+// there.
+type Value struct {
+	doc   *Doc
+	index uint32
+	limit uint32 // the index behind the last of its siblings
+}
+
+const (
+	// mostDepth is how many objects and arrays may stand inside each other.
+	mostDepth = 500
+	// mostCompared is up to how many members of an object are compared one by one. The
+	// names of more than that are sorted.
+	mostCompared = 64
+	// longest is how many bytes a text may have.
+	longest = 1 << 30
+)
+
+// Scan reads raw, which must not change afterwards: the values, and all strings that
+// they return, are parts of it. It reports whether it understands raw: if not, raw is
+// not JSON, or has an object with a member twice, or has something unusual: a name with
+// an escape or with bytes that are not UTF-8, more than 500 objects and arrays inside
+// each other, or more than most values. The member of the whole text that is called
+// without is checked like all others, but is then not there.
+func (d *Doc) Scan(raw []byte, without string, most int) bool {
+	if len(raw) > longest {
+		return false
+	}
+	d.raw = raw
+	d.text = unsafe.String(unsafe.SliceData(raw), len(raw)) // #nosec G103 -- raw does not change, as the caller has promised
+	s := scanner{text: raw, nodes: append(d.few[:0], node{}), without: without, most: most}
+	from := s.space(0)
+	to := s.value(from)
+	if to < 0 || s.space(to) != len(raw) {
+		return false
+	}
+	d.nodes = s.nodes
+	d.nodes[0] = node{from: place(from), to: place(to), next: place(len(d.nodes))}
+	return true
+}
+
+// place is i as a node has it: i is at most longest.
+func place(i int) uint32 { return uint32(i) } // #nosec G115 -- see above
+
+// Root returns the value that the whole text is.
+func (d *Doc) Root() Value { return Value{doc: d, limit: 1} }
+
+// Kind returns the kind of the value, or jsontext.KindInvalid if it is not there.
+func (v Value) Kind() jsontext.Kind {
+	if v.doc == nil {
+		return jsontext.KindInvalid
+	}
+	n := &v.doc.nodes[v.index]
+	if n.to == 0 {
+		return jsontext.KindInvalid
+	}
+	switch c := v.doc.raw[n.from]; c {
+	case '"', '{', '[', 'n', 't', 'f':
+		return jsontext.Kind(c)
+	default:
+		return '0'
+	}
+}
+
+// Raw returns the value as it stands in the text, or nil if it is not there.
+func (v Value) Raw() jsontext.Value {
+	if v.doc == nil {
+		return nil
+	}
+	n := &v.doc.nodes[v.index]
+	return v.doc.raw[n.from:n.to:n.to]
+}
+
+// Text returns the string that v is, or "" if v is not a string. Bytes that are not
+// UTF-8, and halves of surrogate pairs, become the replacement character.
+func (v Value) Text() string {
+	if v.Kind() != '"' {
+		return ""
+	}
+	n := &v.doc.nodes[v.index]
+	s := v.doc.text[n.from+1 : n.to-1]
+	if strings.IndexByte(s, '\\') < 0 && utf8.ValidString(s) {
+		return s
+	}
+	b, _ := jsontext.AppendUnquote(nil, v.Raw()) // an error says that something was replaced
+	return string(b)
+}
+
+// Name returns the name of a member, or "" of what is not a member.
+func (v Value) Name() string {
+	if v.doc == nil {
+		return ""
+	}
+	n := &v.doc.nodes[v.index]
+	return v.doc.text[n.name:n.nameEnd]
+}
+
+// First returns the first member of an object, or the first element of an array.
+func (v Value) First() Value {
+	if v.doc == nil || v.index+1 >= v.doc.nodes[v.index].next {
+		return Value{}
+	}
+	return Value{v.doc, v.index + 1, v.doc.nodes[v.index].next}
+}
+
+// Next returns the member, or the element, that follows v.
+func (v Value) Next() Value {
+	if v.doc == nil || v.doc.nodes[v.index].next >= v.limit {
+		return Value{}
+	}
+	return Value{v.doc, v.doc.nodes[v.index].next, v.limit}
+}
+
+// Get returns the member of an object that is called name.
+func (v Value) Get(name string) Value {
+	if v.Kind() != '{' {
+		return Value{}
+	}
+	m := v.First()
+	for m.doc != nil && m.Name() != name {
+		m = m.Next()
+	}
+	return m
+}
+
+// scanner is a pass over a text. Its methods take the place at which something begins
+// and return the place behind it, or a negative number if it is not understood.
+type scanner struct {
+	text    []byte
+	nodes   []node
+	depth   int
+	without string
+	most    int
+}
+
+// space is the only one that cannot fail.
+func (s *scanner) space(i int) int {
+	for i < len(s.text) && s.text[i] <= ' ' && (s.text[i] == ' ' || s.text[i] == '\n' || s.text[i] == '\r' || s.text[i] == '\t') {
+		i++
+	}
+	return i
+}
+
+func (s *scanner) value(i int) int {
+	if i >= len(s.text) {
+		return -1
+	}
+	switch s.text[i] {
+	case '"':
+		end, _ := s.quoted(i)
+		return end
+	case '{':
+		return s.object(i)
+	case '[':
+		return s.array(i)
+	case 't':
+		return s.literal(i, "true")
+	case 'f':
+		return s.literal(i, "false")
+	case 'n':
+		return s.literal(i, "null")
+	default:
+		return s.number(i)
+	}
+}
+
+func (s *scanner) literal(i int, want string) int {
+	if end := i + len(want); end <= len(s.text) && string(s.text[i:end]) == want {
+		return end
+	}
+	return -1
+}
+
+func (s *scanner) number(i int) int {
+	if s.text[i] == '-' {
+		i++
+	}
+	whole := i
+	if i = s.digits(i); i == whole || s.text[whole] == '0' && i > whole+1 {
+		return -1
+	}
+	if i < len(s.text) && s.text[i] == '.' {
+		fraction := i + 1
+		if i = s.digits(fraction); i == fraction {
+			return -1
+		}
+	}
+	if i < len(s.text) && s.text[i]|0x20 == 'e' {
+		i++
+		if i < len(s.text) && (s.text[i] == '+' || s.text[i] == '-') {
+			i++
+		}
+		exponent := i
+		if i = s.digits(exponent); i == exponent {
+			return -1
+		}
+	}
+	return i
+}
+
+func (s *scanner) digits(i int) int {
+	for i < len(s.text) && '0' <= s.text[i] && s.text[i] <= '9' {
+		i++
+	}
+	return i
+}
+
+// Eight bytes at a time, each with a value of its own
+// (https://graphics.stanford.edu/~seander/bithacks.html#HasLessInWord).
+const (
+	ones  = 0x0101010101010101
+	highs = 0x80 * ones
+)
+
+// quoted reads a string. plain reports whether all of it is ASCII without escapes.
+func (s *scanner) quoted(i int) (end int, plain bool) {
+	b := s.text
+	var all uint64 // what the bytes have in common with those that are not ASCII
+	escapes := false
+	for i++; ; {
+		for i <= len(b)-8 {
+			x := binary.LittleEndian.Uint64(b[i:])
+			quote, slash := x^'"'*ones, x^'\\'*ones
+			stops := ((quote-ones)&^quote | (slash-ones)&^slash | (x-' '*ones)&^x) & highs
+			if stops != 0 {
+				n := bits.TrailingZeros64(stops) // the first that is found is one; the others need not be
+				all |= x & (1<<n - 1) & highs
+				i += n / 8
+				break
+			}
+			all |= x
+			i += 8
+		}
+		for ; i < len(b) && b[i] >= ' ' && b[i] != '"' && b[i] != '\\'; i++ {
+			all |= uint64(b[i])
+		}
+		if i >= len(b) || b[i] < ' ' {
+			return -1, false
+		}
+		if b[i] == '"' {
+			return i + 1, !escapes && all&highs == 0
+		}
+		escapes = true
+		if i = s.escape(i); i < 0 {
+			return -1, false
+		}
+	}
+}
+
+func (s *scanner) escape(i int) int {
+	if i+1 >= len(s.text) {
+		return -1
+	}
+	switch s.text[i+1] {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		return i + 2
+	case 'u':
+		if i+6 > len(s.text) {
+			return -1
+		}
+		for _, c := range s.text[i+2 : i+6] {
+			if lower := c | 0x20; (c < '0' || c > '9') && (lower < 'a' || lower > 'f') {
+				return -1
+			}
+		}
+		return i + 6
+	}
+	return -1
+}
+
+func (s *scanner) array(i int) int {
+	if s.depth++; s.depth > mostDepth {
+		return -1
+	}
+	i = s.space(i + 1)
+	if i < len(s.text) && s.text[i] == ']' {
+		s.depth--
+		return i + 1
+	}
+	for {
+		if i = s.child(node{}, i); i < 0 {
+			return -1
+		}
+		if i = s.space(i); i >= len(s.text) {
+			return -1
+		}
+		switch s.text[i] {
+		case ']':
+			s.depth--
+			return i + 1
+		case ',':
+			i = s.space(i + 1)
+		default:
+			return -1
+		}
+	}
+}
+
+// child reads the value of n at i, with a node for it.
+func (s *scanner) child(n node, i int) int {
+	k := len(s.nodes)
+	if k >= s.most || i >= len(s.text) {
+		return -1
+	}
+	n.from, n.next = place(i), place(k+1)
+	if s.text[i] == '"' { // which most are
+		end, _ := s.quoted(i)
+		if end > 0 {
+			n.to = place(end)
+			s.nodes = append(s.nodes, n)
+		}
+		return end
+	}
+	s.nodes = append(s.nodes, n)
+	end := s.value(i)
+	if end > 0 {
+		s.nodes[k].to, s.nodes[k].next = place(end), place(len(s.nodes))
+	}
+	return end
+}
+
+func (s *scanner) object(i int) int {
+	if s.depth++; s.depth > mostDepth {
+		return -1
+	}
+	first, count := len(s.nodes), 0
+	var seen uint64 // a bit for each name; two names can have the same
+	i = s.space(i + 1)
+	if i < len(s.text) && s.text[i] == '}' {
+		s.depth--
+		return i + 1
+	}
+	for {
+		if i >= len(s.text) || s.text[i] != '"' {
+			return -1
+		}
+		end, plain := s.quoted(i)
+		if end < 0 {
+			return -1
+		}
+		name := s.text[i+1 : end-1]
+		if !plain && (!utf8.Valid(name) || strings.IndexByte(string(name), '\\') >= 0) {
+			return -1
+		}
+		bit := uint64(1) << (nameSum(name) % 64)
+		if seen&bit != 0 && count <= mostCompared && s.has(first, name) {
+			return -1
+		}
+		seen |= bit
+		count++
+		n := node{name: place(i + 1), nameEnd: place(end - 1)}
+		if i = s.space(end); i >= len(s.text) || s.text[i] != ':' {
+			return -1
+		}
+		k := len(s.nodes)
+		if i = s.child(n, s.space(i+1)); i < 0 {
+			return -1
+		}
+		if s.depth == 1 && string(name) == s.without && s.without != "" {
+			n.next = place(k + 1)
+			s.nodes = append(s.nodes[:k], n)
+		}
+		if i = s.space(i); i >= len(s.text) {
+			return -1
+		}
+		switch s.text[i] {
+		case '}':
+			s.depth--
+			if count > mostCompared && !s.distinct(first) {
+				return -1
+			}
+			return i + 1
+		case ',':
+			i = s.space(i + 1)
+		default:
+			return -1
+		}
+	}
+}
+
+// nameSum tells most of the names of an object apart.
+func nameSum(name []byte) uint {
+	n := uint(len(name))
+	if n > 0 {
+		n += uint(name[0])*5 + uint(name[n-1])*11 + uint(name[n/2])*29
+	}
+	return n
+}
+
+// has reports whether one of the siblings from the node first on is called name.
+func (s *scanner) has(first int, name []byte) bool {
+	for k := first; k < len(s.nodes); k = int(s.nodes[k].next) {
+		if n := &s.nodes[k]; int(n.nameEnd-n.name) == len(name) && string(s.text[n.name:n.nameEnd]) == string(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// distinct reports whether no two of the siblings from the node first on have the
+// same name.
+func (s *scanner) distinct(first int) bool {
+	var names []string
+	for k := first; k < len(s.nodes); k = int(s.nodes[k].next) {
+		names = append(names, string(s.text[s.nodes[k].name:s.nodes[k].nameEnd]))
+	}
+	slices.Sort(names)
+	return len(slices.Compact(names)) == len(names)
+}
