@@ -123,6 +123,15 @@ func (v Value) Text() string {
 	return string(b)
 }
 
+// Literal returns a value that is no string as it stands in the text: a number, say.
+func (v Value) Literal() string {
+	if v.doc == nil {
+		return ""
+	}
+	n := &v.doc.nodes[v.index]
+	return v.doc.text[n.from:n.to]
+}
+
 // Name returns the name of a member, or "" of what is not a member.
 func (v Value) Name() string {
 	if v.doc == nil {
@@ -255,7 +264,7 @@ func (s *scanner) quoted(i int) (end int, plain bool) {
 	var all uint64 // what the bytes have in common with those that are not ASCII
 	escapes := false
 	for i++; ; {
-		for i+8 <= len(b) {
+		for i <= len(b)-8 {
 			x := binary.LittleEndian.Uint64(b[i:])
 			quote, slash := x^'"'*ones, x^'\\'*ones
 			stops := ((quote-ones)&^quote | (slash-ones)&^slash | (x-' '*ones)&^x) & highs
@@ -336,15 +345,23 @@ func (s *scanner) array(i int) int {
 // child reads the value of n at i, with a node for it.
 func (s *scanner) child(n node, i int) int {
 	k := len(s.nodes)
-	if k >= s.most {
+	if k >= s.most || i >= len(s.text) {
 		return -1
+	}
+	n.from, n.next = place(i), place(k+1)
+	if s.text[i] == '"' { // which most are
+		end, _ := s.quoted(i)
+		if end > 0 {
+			n.to = place(end)
+			s.nodes = append(s.nodes, n)
+		}
+		return end
 	}
 	s.nodes = append(s.nodes, n)
 	end := s.value(i)
-	if end < 0 {
-		return -1
+	if end > 0 {
+		s.nodes[k].to, s.nodes[k].next = place(end), place(len(s.nodes))
 	}
-	s.nodes[k].from, s.nodes[k].to, s.nodes[k].next = place(i), place(end), place(len(s.nodes))
 	return end
 }
 
