@@ -2,6 +2,7 @@ package connection
 
 import (
 	"bytes"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -127,12 +128,33 @@ func (n *nested) take(v scan.Value, buf *[]byte) {
 		if buf != nil {
 			space = (*buf)[:0]
 		}
-		// An error says that some characters are not Unicode; they are replaced.
-		*n, _ = jsontext.AppendUnquote(space, raw)
+		*n = unquote(space, raw)
 		if buf != nil {
 			*buf = *n
 		}
 	default:
 		*n = nested(raw)
+	}
+}
+
+// unquote appends the text of a JSON string. Characters that are not Unicode are
+// replaced.
+func unquote(b []byte, quoted jsontext.Value) []byte {
+	if !utf8.Valid(quoted) {
+		b, _ = jsontext.AppendUnquote(b, quoted) // the error says that something was replaced
+		return b
+	}
+	start := len(b)
+	for rest := quoted[1 : len(quoted)-1]; ; {
+		i := bytes.IndexByte(rest, '\\')
+		if i < 0 {
+			return append(b, rest...)
+		}
+		if c := rest[i+1]; c != '"' && c != '\\' && c != '/' { // which nested documents have
+			b, _ = jsontext.AppendUnquote(b[:start], quoted)
+			return b
+		}
+		b = append(append(b, rest[:i]...), rest[i+1])
+		rest = rest[i+2:]
 	}
 }
