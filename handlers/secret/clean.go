@@ -11,12 +11,17 @@ import (
 type cleaner struct {
 	named Named
 	docs  [mostStrings + 1]scan.Doc // of the document, and of documents inside strings
+	names map[string]bool           // plain names of members that turned out to be clean
 }
 
-var cleaners = sync.Pool{New: func() any { return new(cleaner) }}
+var cleaners = sync.Pool{New: func() any { return &cleaner{names: map[string]bool{}} }}
 
-// mostValues is how many values a document has at most that is looked at in this way.
-const mostValues = 10_000
+const (
+	// mostValues is how many values a document has at most that is looked at in this way.
+	mostValues = 10_000
+	// mostNames is how many names a cleaner knows, each of at most mostName bytes.
+	mostNames, mostName = 256, 64
+)
 
 // isClean reports whether it is certain that Document finds nothing in raw. Most
 // documents are like that, and certainty costs less than a search.
@@ -50,7 +55,7 @@ func (c *cleaner) inside(v scan.Value, parent string, depth int) bool {
 		holder, member, of := parent, m.Name(), m.Name()
 		if !object {
 			holder, member, of = "", parent, parent
-		} else if isSecretName(member) || !c.text(member, "", depth) {
+		} else if !c.name(member, depth) {
 			return false
 		}
 		switch m.Kind() {
@@ -68,9 +73,24 @@ func (c *cleaner) inside(v scan.Value, parent string, depth int) bool {
 	return true
 }
 
-// string is about a string.
+// name is about the name of a member.
+func (c *cleaner) name(name string, depth int) bool {
+	if depth < mostStrings && c.names[name] {
+		return true
+	}
+	if isSecretName(name) || !c.text(name, "", depth) {
+		return false
+	}
+	// A name that is no document is as clean elsewhere.
+	if len(name) <= mostName && len(c.names) < mostNames && !strings.ContainsAny(name, `{["`) {
+		c.names[strings.Clone(name)] = true
+	}
+	return true
+}
+
+// string is about a string. Its member, or the member that holds its array, is clean.
 func (c *cleaner) string(s, parent, member string, depth int) bool {
-	return c.named != nil && c.named(parent, member, s) || !isSecretName(member) && c.text(s, member, depth)
+	return c.named != nil && c.named(parent, member, s) || c.text(s, member, depth)
 }
 
 // text is about a string that is no name, or about the name of a member.
