@@ -30,6 +30,9 @@ func FuzzDecodeRecord(f *testing.F) {
 	}
 	f.Add([]byte(`{"TimeGenerated":"2026-02-01T08:00:00Z","Category":"Connections","OperationName":"deviceConnect","ResourceId":"r","properties_s":"{\"deviceId\":\"d\"}"}`))
 	f.Add([]byte(`{"metricName":"x"}`))
+	for _, properties := range []string{`{\"deviceId\":\"` + "\xff" + `\"}`, `{\"deviceId\":\"\u00e9\"}`} {
+		f.Add([]byte(`{"time":"2026-02-01T08:00:00Z","category":"Connections","properties":"` + properties + `"}`))
+	}
 	f.Add([]byte(`{"category":null}`))
 	f.Add([]byte(`{"category":"c\u0061"}`))
 	other := jsontext.Value(`{"time":"2026-02-01T09:00:00Z","resourceId":"/other","category":"Connections","operationName":"other","level":"other","resultType":"other","resultDescription":"other","metricName":"other","statusCode":"1","properties":"{\"deviceId\":\"other\\n\",\"moduleId\":\"other\",\"authType\":\"{\\\"type\\\":\\\"x509\\\"}\",\"message\":[]}"}`)
