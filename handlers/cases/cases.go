@@ -187,7 +187,7 @@ func Run(d detector.Detector, c Case) error {
 
 // Judge returns what becomes of an event that a detector is given.
 func Judge(d detector.Detector, raw jsontext.Value) Outcome {
-	v := d.Judge(raw)
+	v := d.Judge(raw.Clone()) // The texts of a verdict are parts of the event, which the caller may change.
 	reason := ""
 	if v.Err != nil {
 		reason = v.Err.Error()

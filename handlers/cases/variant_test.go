@@ -58,7 +58,7 @@ func TestVariants(t *testing.T) {
 			t.Errorf("%s: have %q, want %q", what, outcomes[what], want)
 		}
 	}
-	if want := 9 + 2 + 1 + 1 + 2 + 1 + 2 + 1 + 2 + 3 + 9 + 2*(len(below)-1); len(all) != want {
+	if want := 8 + 9 + 2 + 1 + 1 + 2 + 1 + 2 + 1 + 2 + 3 + 9 + 2*(len(below)-1); len(all) != want {
 		t.Errorf("%d variants, want %d", len(all), want)
 	}
 

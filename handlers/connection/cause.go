@@ -179,7 +179,11 @@ func Classify(r Record) Classification {
 // and statements.
 func decide(r Record, code string, statements []statement) Classification {
 	unknown := slices.IndexFunc(statements, func(s statement) bool { return !s.namesError(code) })
-	for _, rule := range Rules {
+	for i := range Rules {
+		rule := &Rules[i]
+		if rule.Phrase != "" && len(statements) == 0 {
+			continue
+		}
 		if rule.Phrase == "" && unknown >= 0 {
 			break // Inference is for what is not said.
 		}
@@ -195,7 +199,7 @@ func decide(r Record, code string, statements []statement) Classification {
 
 // applies reports whether the rule applies to r, whose error code is code. It
 // returns the text that has the phrase.
-func (rule Rule) applies(r Record, code string, statements []statement) (string, bool) {
+func (rule *Rule) applies(r Record, code string, statements []statement) (string, bool) {
 	if rule.Codes != nil && !slices.Contains(rule.Codes, code) ||
 		rule.Operation != "" && !strings.EqualFold(rule.Operation, r.OperationName) ||
 		rule.Family != UnknownFamily && rule.Family != r.AuthType.Family() ||

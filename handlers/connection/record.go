@@ -13,6 +13,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"hubwatch/handlers/event"
+	"hubwatch/handlers/scan"
 )
 
 // Record is one entry of the log category Connections of an IoT hub
@@ -164,30 +165,68 @@ type row struct {
 	Properties        nested `json:"properties_s"`
 }
 
+// properties are the members of a record's properties that say something.
+type properties = struct {
+	client
+	ErrorMessage member `json:"errorMessage"`
+	Message      member `json:"message"`
+	Details      member `json:"details"`
+}
+
+// document has the members of a record.
+type document = struct {
+	client
+	row
+	Time              member `json:"time"`
+	ResourceID        member `json:"resourceId"`
+	OperationName     member `json:"operationName"`
+	Category          string `json:"category"`
+	MetricName        member `json:"metricName"`
+	Level             member `json:"level"`
+	ResultType        member `json:"resultType"`
+	ResultDescription member `json:"resultDescription"`
+	Properties        nested `json:"properties"`
+}
+
 // DecodeRecord reads a resource-log record, or a row that Log Analytics made of one.
 // A metric has no category. Of a metric, and of a record of another category than
 // Connections, DecodeRecord reads category and operation only. The error says what is
 // missing or wrong, and means that no later attempt can do better.
 func DecodeRecord(raw jsontext.Value) (Record, error) {
-	var v struct {
-		client
-		row
-		Time              member `json:"time"`
-		ResourceID        member `json:"resourceId"`
-		OperationName     member `json:"operationName"`
-		Category          string `json:"category"`
-		MetricName        member `json:"metricName"`
-		Level             member `json:"level"`
-		ResultType        member `json:"resultType"`
-		ResultDescription member `json:"resultDescription"`
-		Properties        nested `json:"properties"`
+	return new(Decoder).Decode(raw.Clone())
+}
+
+// Decoder reads many records, one after the other, without copies. The zero value is
+// ready for use.
+type Decoder struct {
+	outer, inner, auth scan.Doc
+	doc                document
+	properties         properties
+	texts              [2][]byte // properties, and the authType in them, without their escapes
+}
+
+// mostValues is how many values a record has at most that is read in one pass.
+const mostValues = 1000
+
+// Decode is DecodeRecord. The texts of the record are parts of raw and of the decoder:
+// they are good until raw changes or the decoder reads the next record.
+func (d *Decoder) Decode(raw jsontext.Value) (Record, error) {
+	d.doc, d.properties = document{}, properties{}
+	if !d.scan(raw) {
+		d.doc = document{}
+		if kind := raw.Kind(); kind != '{' {
+			return Record{}, fmt.Errorf("record: want a JSON object, have %v", kind)
+		}
+		if err := json.Unmarshal(raw, &d.doc, event.Lenient); err != nil {
+			return Record{}, fmt.Errorf("record: %w", event.JSONError(err))
+		}
 	}
-	if kind := raw.Kind(); kind != '{' {
-		return Record{}, fmt.Errorf("record: want a JSON object, have %v", kind)
-	}
-	if err := json.Unmarshal(raw, &v, event.Lenient); err != nil {
-		return Record{}, fmt.Errorf("record: %w", event.JSONError(err))
-	}
+	return d.record()
+}
+
+// record makes a record of the document that was read.
+func (d *Decoder) record() (Record, error) {
+	v, p := &d.doc, &d.properties
 	if v.Category != "" {
 		v.row = row{} // A record does not need the columns of a row.
 	}
@@ -208,18 +247,13 @@ func DecodeRecord(raw jsontext.Value) (Record, error) {
 	if err != nil {
 		return Record{}, fmt.Errorf("record: time: %w", err)
 	}
-	var p struct {
-		client
-		ErrorMessage member `json:"errorMessage"`
-		Message      member `json:"message"`
-		Details      member `json:"details"`
+	inside := v.Properties
+	if len(inside) == 0 {
+		inside = v.row.Properties
 	}
-	properties := v.Properties
-	if len(properties) == 0 {
-		properties = v.row.Properties
-	}
-	if len(properties) > 0 {
-		if err := json.Unmarshal(properties, &p, event.Lenient); err != nil {
+	if len(inside) > 0 && !d.scanProperties(inside) {
+		*p = properties{}
+		if err := json.Unmarshal(inside, p, event.Lenient); err != nil {
 			return Record{}, fmt.Errorf("record: properties: %w", event.JSONError(err))
 		}
 	}
@@ -246,16 +280,16 @@ func DecodeRecord(raw jsontext.Value) (Record, error) {
 	r.SDKVersion = read("sdkVersion", &p.SDKVersion, &v.SDKVersion)
 	r.Protocol = read("protocol", &p.Protocol, &v.Protocol)
 	r.MaskedIPAddress = read("maskedIpAddress", &p.MaskedIPAddress, &v.MaskedIPAddress)
-	for _, auth := range []nested{p.AuthType, p.AuthenticationType, v.AuthType, v.AuthenticationType} {
+	for _, auth := range [...]nested{p.AuthType, p.AuthenticationType, v.AuthType, v.AuthenticationType} {
 		if len(auth) > 0 {
 			var ok bool
-			if r.AuthType, ok = decodeAuthType(auth); !ok {
+			if r.AuthType, ok = d.authType(auth); !ok {
 				r.Unreadable = append(r.Unreadable, "authType")
 			}
 			break
 		}
 	}
-	for _, text := range []string{
+	for _, text := range [...]string{
 		r.ResultDescription,
 		read("statusDescription", &v.StatusDescription),
 		read("properties.errorMessage", &p.ErrorMessage),
@@ -270,9 +304,9 @@ func DecodeRecord(raw jsontext.Value) (Record, error) {
 	return r, nil
 }
 
-// decodeAuthType reads an object, or a word that is a type by itself. It returns
-// false if raw is neither.
-func decodeAuthType(raw []byte) (AuthType, bool) {
+// authType reads an object, or a word that is a type by itself. It returns false if raw
+// is neither.
+func (d *Decoder) authType(raw []byte) (AuthType, bool) {
 	if jsontext.Value(raw).Kind() != '{' {
 		if a := (AuthType{Type: string(raw)}); a.Family() != UnknownFamily {
 			return a, true
@@ -284,7 +318,18 @@ func decodeAuthType(raw []byte) (AuthType, bool) {
 		Type   member `json:"type"`
 		Issuer member `json:"issuer"`
 	}
-	if err := json.Unmarshal(raw, &v, event.Lenient); err != nil {
+	if d.auth.Scan(raw, "", mostValues) {
+		for m := d.auth.Root().First(); m.Raw() != nil; m = m.Next() {
+			switch m.Name() {
+			case "scope":
+				v.Scope.take(m)
+			case "type":
+				v.Type.take(m)
+			case "issuer":
+				v.Issuer.take(m)
+			}
+		}
+	} else if err := json.Unmarshal(raw, &v, event.Lenient); err != nil {
 		return AuthType{}, false
 	}
 	return AuthType{Scope: v.Scope.text, Type: v.Type.text, Issuer: v.Issuer.text}, true

@@ -47,13 +47,13 @@ type DeviceKey [16]byte
 // hash of its ids, whose letter case counts. Records of one hub that name no device have
 // one key in common.
 func (r Record) DeviceKey() DeviceKey {
-	h := sha256.New()
-	for _, id := range []string{r.DeviceID, r.ModuleID} {
+	b := make([]byte, 0, 256)
+	for _, id := range [...]string{r.DeviceID, r.ModuleID} {
 		// The length keeps ("ab", "c") apart from ("a", "bc").
-		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(id))))
-		h.Write([]byte(id))
+		b = append(binary.BigEndian.AppendUint64(b, uint64(len(id))), id...)
 	}
-	return DeviceKey(h.Sum(nil))
+	sum := sha256.Sum256(b)
+	return DeviceKey(sum[:])
 }
 
 // AddressKey stands for a masked address. The zero value stands for an address that is

@@ -35,6 +35,9 @@ func (r Record) statements() (list []statement) {
 // sentences returns the messages in a text that is a JSON object, and else the
 // text itself.
 func sentences(text string) (list []string) {
+	if !strings.HasPrefix(strings.TrimLeft(text, " \t\r\n"), "{") {
+		return []string{text}
+	}
 	var members map[string]jsontext.Value
 	if json.Unmarshal([]byte(text), &members) == nil {
 		for _, name := range messageMembers {

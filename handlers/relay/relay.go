@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -96,6 +97,7 @@ func Relay(messages [][]byte) Result {
 // worker reads a batch of messages.
 type worker struct {
 	Read
+	decoder   connection.Decoder
 	seen      map[[sha256.Size]byte]bool // records that were taken, by the hash of their content
 	id        string                     // the last resource id that turned out to be a hub's
 	hub       string                     // the name of that hub
@@ -130,7 +132,7 @@ func lost(i int, message []byte, record func(jsontext.Value) error) []Unreadable
 
 // failed is a record of a failed connection.
 type failed struct {
-	connection.Record
+	connection.Record // good until the next one is read
 	connection.Classification
 	hub string            // the name of its hub; "" if it names none
 	id  [sha256.Size]byte // the hash of its content
@@ -140,7 +142,7 @@ type failed struct {
 // failure reads a record. ok is false if it is not of a failed connection, or was taken
 // before; then id and raw say nothing. The error means that nothing will ever be made of the record.
 func (w *worker) failure(raw jsontext.Value) (f failed, ok bool, err error) {
-	r, err := connection.DecodeRecord(raw)
+	r, err := w.decoder.Decode(raw)
 	if err != nil {
 		return f, false, err
 	}
@@ -182,7 +184,7 @@ func (w *worker) take(f failed) {
 	if f.Unknown == "" {
 		return
 	}
-	s := verdict.Sentence(f.Record)
+	s := strings.Clone(verdict.Sentence(f.Record))
 	if _, known := w.Unknown[s]; !known && len(w.Unknown) >= verdict.MostSentences {
 		s = verdict.OtherSentences
 	}
@@ -196,7 +198,7 @@ func (w *worker) hear(r connection.Record) error {
 		if err != nil {
 			return err
 		}
-		w.id, w.hub = r.ResourceID, id.Name
+		w.id, w.hub = strings.Clone(r.ResourceID), strings.Clone(id.Name)
 	}
 	if r.Time.After(w.Heard[w.hub]) {
 		w.Heard[w.hub] = r.Time

@@ -3,7 +3,6 @@ package relay
 import (
 	"bytes"
 	stdjson "encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -450,94 +449,6 @@ func FuzzRelay(f *testing.F) {
 			t.Errorf("the same message again makes other events (-once +twice):\n%s", diff)
 		}
 	})
-}
-
-// BenchmarkRelay relays messages of a hundred records, and decodes the same bytes
-// with encoding/json to compare. One in a hundred is a failed connection where
-// all is well, and each is when a certificate of many devices expires.
-func BenchmarkRelay(b *testing.B) {
-	for _, mix := range []struct {
-		name   string
-		failed int // of a hundred
-	}{{"1%", 1}, {"100%", 100}} {
-		var records []string
-		for i := range 100 {
-			if i < mix.failed {
-				records = append(records, failure(i))
-			} else {
-				records = append(records, success(i))
-			}
-		}
-		batch := [][]byte{message(records...)}
-		run := func(name string, f func() error) {
-			b.Run("failed="+mix.name+"/"+name, func(b *testing.B) {
-				b.SetBytes(int64(len(batch[0])))
-				b.ReportAllocs()
-				for b.Loop() {
-					if err := f(); err != nil {
-						b.Fatal(err)
-					}
-				}
-				b.ReportMetric(float64(b.N*len(records))/b.Elapsed().Seconds(), "records/s")
-				b.ReportMetric(testing.AllocsPerRun(10, func() { _ = f() })/float64(len(records)), "allocs/record")
-			})
-		}
-		run("relay", func() error {
-			if n := len(Relay(batch).Events); n != mix.failed {
-				return fmt.Errorf("%d events", n)
-			}
-			return nil
-		})
-		run("stage", func() error {
-			if s := Stage(batch, verdict.Defaults(), stageTime); s.Expiries != mix.failed {
-				return fmt.Errorf("%d expiries", s.Expiries)
-			}
-			return nil
-		})
-		run("encoding-json", func() error { return plain(batch[0], false) })
-		run("encoding-json-twice", func() error { return plain(batch[0], true) })
-	}
-}
-
-// plain decodes a message with encoding/json, and the JSON inside of its
-// properties too if deep.
-func plain(message []byte, deep bool) error {
-	var v struct {
-		Records []struct {
-			Time              string `json:"time"`
-			ResourceID        string `json:"resourceId"`
-			OperationName     string `json:"operationName"`
-			Category          string `json:"category"`
-			Level             string `json:"level"`
-			ResultType        string `json:"resultType"`
-			ResultDescription string `json:"resultDescription"`
-			Properties        string `json:"properties"`
-			Location          string `json:"location"`
-		} `json:"records"`
-	}
-	if err := stdjson.Unmarshal(message, &v); err != nil {
-		return err
-	}
-	if len(v.Records) != 100 {
-		return errors.New("records are missing")
-	}
-	for _, r := range v.Records {
-		var p struct {
-			DeviceID        string `json:"deviceId"`
-			ModuleID        string `json:"moduleId"`
-			SDKVersion      string `json:"sdkVersion"`
-			Protocol        string `json:"protocol"`
-			AuthType        string `json:"authType"`
-			MaskedIPAddress string `json:"maskedIpAddress"`
-			StatusCode      string `json:"statusCode"`
-		}
-		if deep {
-			if err := stdjson.Unmarshal([]byte(r.Properties), &p); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // TestUnknownSentences checks that the sentences that the rules do not know are

@@ -69,7 +69,7 @@ func Stage(messages [][]byte, settings verdict.Settings, now time.Time) Staging 
 			place := verdict.Place{Hub: strings.ToLower(f.hub), Bucket: verdict.BucketOf(time.Unix(e.Second, 0))}
 			places[place] = append(places[place], e)
 			if ids[place.Hub] == "" && len(f.ResourceID) <= mostID {
-				ids[place.Hub] = f.ResourceID // a name, which is never searched
+				ids[place.Hub] = w.id // a name, which is never searched
 			}
 			if at := (moment{place.Hub, e.Second, e.Sign}); !marked[at] {
 				marked[at] = true

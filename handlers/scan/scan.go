@@ -123,6 +123,15 @@ func (v Value) Text() string {
 	return string(b)
 }
 
+// Literal returns a value that is no string as it stands in the text: a number, say.
+func (v Value) Literal() string {
+	if v.doc == nil {
+		return ""
+	}
+	n := &v.doc.nodes[v.index]
+	return v.doc.text[n.from:n.to]
+}
+
 // Name returns the name of a member, or "" of what is not a member.
 func (v Value) Name() string {
 	if v.doc == nil {

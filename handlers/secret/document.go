@@ -38,6 +38,9 @@ const (
 // reports. If raw is not JSON, it is searched as a text. Document returns raw itself
 // if there is no credential.
 func Document(raw []byte, named Named) []byte {
+	if isClean(raw, named) {
+		return raw
+	}
 	return document(raw, named, "", 0)
 }
 
@@ -147,7 +150,7 @@ func (l *level) of() string {
 
 // noteValue remembers where the value of a pair begins, if the member can be one.
 func (l *level) noteValue(start int) {
-	if l.object && values[l.plainMember()] && l.end == 0 {
+	if l.object && isOneOf(values, l.member) && l.end == 0 {
 		l.start, l.end = start, -1
 	}
 }
@@ -158,13 +161,6 @@ func (l *level) noteEnd(end int) {
 	if l.end < 0 {
 		l.end = end
 	}
-}
-
-func (l *level) plainMember() string {
-	if len(l.member) > 32 {
-		return ""
-	}
-	return plain(l.member)
 }
 
 // name reads the name of a member, which ends at an offset.
@@ -178,8 +174,8 @@ func (r *reader) name(l *level, quoted jsontext.Value, end int) {
 
 // isSecret reports whether the value that comes next is a secret as a whole.
 func (r *reader) isSecret(inside *level) bool {
-	return inside != nil && inside.object && (isSecretName(inside.member) && plain(inside.member) != "authorization" ||
-		inside.labelled && values[inside.plainMember()])
+	return inside != nil && inside.object && (isSecretName(inside.member) && !isAuthorization(inside.member) ||
+		inside.labelled && isOneOf(values, inside.member))
 }
 
 // value reads a value in one piece: a string, a number, or a value that is a
@@ -212,7 +208,7 @@ func (r *reader) value(inside *level, parent string, value jsontext.Value, start
 // string reads a string that is not a secret as a whole.
 func (r *reader) string(inside *level, parent, member string, quoted jsontext.Value, start, end int) {
 	s := unquote(quoted)
-	if inside != nil && inside.object && labels[inside.plainMember()] && isSecretName(string(s)) {
+	if inside != nil && inside.object && isOneOf(labels, inside.member) && isSecretName(string(s)) {
 		inside.labelled = true
 		return
 	}
@@ -249,14 +245,20 @@ func (r *reader) inString(s []byte, member string) []byte {
 	return text(s, r.forms)
 }
 
-// isBase64 reports whether s has only characters of base64.
-func isBase64(s []byte) bool {
-	for _, c := range s {
-		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '+' && c != '/' && c != '-' && c != '_' && c != '=' {
+// isBase64 reports whether s has only characters of one alphabet of base64.
+func isBase64[T []byte | string](s T) bool {
+	standard, url := false, false
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '+' || c == '/':
+			standard = true
+		case c == '-' || c == '_':
+			url = true
+		case (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '=':
 			return false
 		}
 	}
-	return true
+	return !standard || !url
 }
 
 // decodeBase64 decodes s, in either alphabet and with or without padding. ok is

@@ -1,9 +1,11 @@
 package secret
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -233,6 +235,39 @@ func FuzzDocument(f *testing.F) {
 		document := fmt.Appendf(nil, `{%s:%s,"list":[%s],"password":%s}`, quote([]byte(name)), quote([]byte("sig="+planted)), quote([]byte("Bearer "+planted)), quote([]byte(planted)))
 		if got := Document(document, nil); leaks(string(got)) {
 			t.Fatalf("%s becomes %s", document, got)
+		}
+	})
+}
+
+// FuzzIsClean checks that a document in which there is certainly no credential is one in
+// which the search finds none, and that the words of the forms are found in one pass.
+func FuzzIsClean(f *testing.F) {
+	for _, value := range append(slices.Clone(credentials), "plain", "dev-1 \u212aey", "The token is expired", "a@b", "keys", "statusCode=1") {
+		inner := marshal(map[string]any{"deviceId": value, "list": []any{value, map[string]any{"name": "password", "value": value}}, value: 1})
+		for _, v := range []any{value, inner, marshal(inner), base64.StdEncoding.EncodeToString([]byte(inner)), []any{inner, 1.5, nil}} {
+			f.Add([]byte(marshal(map[string]any{"time": "2026-02-01T08:00:00Z", "properties": v})))
+			f.Add([]byte(marshal(map[string]any{"to-ken": v})))
+			f.Add([]byte(marshal(v)))
+		}
+	}
+	named := func(_, member, _ string) bool { return member == "deviceId" }
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		for _, named := range []Named{nil, named} {
+			if got := document(raw, named, "", 0); isClean(raw, named) && !bytes.Equal(got, raw) {
+				t.Fatalf("%q counts as clean and becomes %q", raw, got)
+			}
+		}
+		lower := bytes.ToLower(raw)
+		found := in(raw, forms)
+		for _, one := range forms {
+			has := slices.ContainsFunc(one.words, func(word string) bool { return bytes.Contains(lower, []byte(word)) })
+			is := slices.ContainsFunc(found, func(f form) bool { return f.form == one.form })
+			if sign := bytes.ContainsAny(raw, "=:%\\"); is != (has && (sign || !one.sign)) {
+				t.Fatalf("%q: the form of %v is found: %t", raw, one.words, is)
+			}
+			if !is && one.form.Match(raw) && has {
+				t.Fatalf("%q: the form of %v matches, and is not looked for", raw, one.words)
+			}
 		}
 	})
 }

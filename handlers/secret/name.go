@@ -1,9 +1,7 @@
 package secret
 
-import "strings"
-
 // secretNames are the names of members, of parameters and of headers whose values
-// are secrets, as plain writes them. The sources are connection strings
+// are secrets, as appendPlain writes them. The sources are connection strings
 // (https://learn.microsoft.com/azure/storage/common/storage-configure-connection-string),
 // shared access signatures (https://learn.microsoft.com/azure/iot-hub/authenticate-authorize-sas),
 // function keys (https://learn.microsoft.com/azure/azure-functions/function-keys-how-to) and
@@ -32,29 +30,40 @@ func isSecretName(name string) bool {
 	if len(name) > 64 {
 		return false
 	}
-	p := plain(name)
-	if secretNames[p] {
+	var space [64]byte
+	p := appendPlain(space[:0], name)
+	if secretNames[string(p)] {
 		return true
 	}
 	for _, ending := range secretEndings {
-		if strings.HasSuffix(p, ending) {
+		if len(p) >= len(ending) && string(p[len(p)-len(ending):]) == ending {
 			return true
 		}
 	}
 	return false
 }
 
-// plain returns a name in lower case and without separators.
-func plain(name string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r >= 'A' && r <= 'Z':
-			return r + 'a' - 'A'
-		case r == '-' || r == '_' || r == '.' || r == ' ':
-			return -1
+// isOneOf reports whether the member is one of labels, or of values.
+func isOneOf(members map[string]bool, member string) bool {
+	if len(member) > 32 {
+		return false
+	}
+	var space [32]byte
+	return members[string(appendPlain(space[:0], member))]
+}
+
+// appendPlain appends a name in lower case and without separators.
+func appendPlain(b []byte, name string) []byte {
+	for i := range len(name) {
+		switch c := name[i]; {
+		case c >= 'A' && c <= 'Z':
+			b = append(b, c+'a'-'A')
+		case c == '-' || c == '_' || c == '.' || c == ' ':
+		default:
+			b = append(b, c)
 		}
-		return r
-	}, name)
+	}
+	return b
 }
 
 // The members of an object that is a pair: {"name":"SharedAccessKey","value":"…"}.
@@ -62,3 +71,10 @@ var (
 	labels = map[string]bool{"name": true, "key": true, "header": true, "parameter": true, "field": true, "property": true}
 	values = map[string]bool{"value": true, "values": true, "val": true, "content": true}
 )
+
+// isAuthorization reports whether a name is the one secret name that can be that of an
+// object without secrets.
+func isAuthorization(name string) bool {
+	var space [64]byte
+	return string(appendPlain(space[:0], name)) == "authorization"
+}

@@ -1,6 +1,6 @@
 // Package secret takes credentials out of documents and texts that came from
-// outside, and makes characters visible that a reader would not see. It is a
-// leaf: every package that keeps or shows a text can import it.
+// outside, and makes characters visible that a reader would not see. It
+// imports only scan: every package that keeps or shows a text can import it.
 //
 // Document looks at the structure first: at the names of members, at documents
 // inside strings, at pairs of a name and a value. Text looks for the forms in which

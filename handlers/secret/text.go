@@ -3,7 +3,6 @@ package secret
 import (
 	"bytes"
 	"regexp"
-	"slices"
 	"strings"
 )
 
@@ -31,15 +30,13 @@ const (
 // form is a form in which credentials stand in texts.
 type form struct {
 	words []string // one of which each credential of the form has, in lower case
+	// sign tells that each credential of the form also has one of the signs that can
+	// stand between a name and its value: = or : or the % or \ of an escape.
+	sign bool
 	// form matches a credential with what stands before it. Its groups are what
 	// stands before the credential; the last group that matched ends where the
 	// credential begins.
 	form *regexp.Regexp
-}
-
-// in reports whether a text in lower case has one of the words of f.
-func (f form) in(lower []byte) bool {
-	return slices.ContainsFunc(f.words, func(word string) bool { return bytes.Contains(lower, []byte(word)) })
 }
 
 // forms are the forms in which credentials stand in texts.
@@ -56,15 +53,15 @@ func (f form) in(lower []byte) bool {
 //   - keys that Azure makes so that scanners can find them
 //     (https://github.com/microsoft/security-utilities)
 var forms = []form{
-	{[]string{"private key"}, regexp.MustCompile(`(-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----)(?s:.+?)(?:-----END|$)`)},
-	{[]string{"authorization"}, regexp.MustCompile(`(?i)(authorization` + is + `(?:\\*["'])?(?:[a-z][a-z0-9_-]*(?:\s|\\+t|%(?:25)*20|\+)+)?)[^\r\n"'\\]+`)},
-	{[]string{"bearer"}, regexp.MustCompile(`(?i)(bearer(?:\s|\\+[nrt]|%(?:25)*20|\+)+)(?:[A-Za-z0-9._~+/=%-]|\\+/|\\+u00[0-9a-f]{2})+`)},
-	{[]string{"eyj"}, regexp.MustCompile(`()eyJ[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*){2,4}`)},
-	{[]string{"sig"}, regexp.MustCompile(`(?i)(` + edge + `sig` + is + `)` + value)},
-	{[]string{"code"}, regexp.MustCompile(`(?i)((?:[?&]|%(?:25)*(?:3f|26)|\\+u0026|&amp;)code(?:=|%(?:25)*3d|\\+u003d))` + bare)},
-	{[]string{"key", "secret", "token", "pass", "pwd", "assertion", "sharedaccess", "shared", "string"}, regexp.MustCompile(`(?i)(` + names + is + `)` + value)},
-	{[]string{"@"}, regexp.MustCompile(`(://[^/\s:@"']+:)[^/\s@"']+@`)},
-	{[]string{"azfu", "aiot", "+ast", "+aeh", "+arm"}, regexp.MustCompile(`()[A-Za-z0-9+/_-]{20,}(?:AzFu|AIoT|\+ASt|\+AEh|\+ARm)[A-Za-z0-9+/_-]{4,}={0,2}`)},
+	{[]string{"private key"}, false, regexp.MustCompile(`(-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----)(?s:.+?)(?:-----END|$)`)},
+	{[]string{"authorization"}, true, regexp.MustCompile(`(?i)(authorization` + is + `(?:\\*["'])?(?:[a-z][a-z0-9_-]*(?:\s|\\+t|%(?:25)*20|\+)+)?)[^\r\n"'\\]+`)},
+	{[]string{"bearer"}, false, regexp.MustCompile(`(?i)(bearer(?:\s|\\+[nrt]|%(?:25)*20|\+)+)(?:[A-Za-z0-9._~+/=%-]|\\+/|\\+u00[0-9a-f]{2})+`)},
+	{[]string{"eyj"}, false, regexp.MustCompile(`()eyJ[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*){2,4}`)},
+	{[]string{"sig"}, true, regexp.MustCompile(`(?i)(` + edge + `sig` + is + `)` + value)},
+	{[]string{"code=", "code%", `code\`}, true, regexp.MustCompile(`(?i)((?:[?&]|%(?:25)*(?:3f|26)|\\+u0026|&amp;)code(?:=|%(?:25)*3d|\\+u003d))` + bare)},
+	{[]string{"key", "secret", "token", "pass", "pwd", "assertion", "sharedaccess", "shared", "string"}, true, regexp.MustCompile(`(?i)(` + names + is + `)` + value)},
+	{[]string{"@"}, true, regexp.MustCompile(`(://[^/\s:@"']+:)[^/\s@"']+@`)},
+	{[]string{"azfu", "aiot", "+ast", "+aeh", "+arm"}, false, regexp.MustCompile(`()[A-Za-z0-9+/_-]{20,}(?:AzFu|AIoT|\+ASt|\+AEh|\+ARm)[A-Za-z0-9+/_-]{4,}={0,2}`)},
 }
 
 // plainWords are what stands after "bearer" in sentences, and not in headers.
@@ -115,13 +112,97 @@ func plainText(b []byte, forms []form) []byte {
 
 // in returns the forms of which b has a word.
 func in(b []byte, forms []form) (found []form) {
-	lower := bytes.ToLower(b)
+	if len(forms) == 0 {
+		return nil
+	}
+	mask, ascii := wordsIn(b)
+	if !ascii {
+		mask, _ = wordsIn(bytes.ToLower(b)) // some signs are ASCII in lower case only
+	}
 	for _, f := range forms {
-		if f.in(lower) {
+		if mask&f.bit() != 0 {
 			found = append(found, f)
 		}
 	}
 	return found
+}
+
+// bit is the bit of f in the result of wordsIn.
+func (f form) bit() uint16 { return wordBits[f.words[0]] }
+
+// The words of all forms, by the two letters at their beginnings. A word of one letter
+// is "@".
+var (
+	wordBits  = map[string]uint16{} // the bit of the form that has the word
+	beginning [128][128 / 64]uint64 // by the first letter: a bit for each letter that follows it in a word
+	wordsFrom [128][]string         // by the first letter
+	signed    uint16                // the forms that need a sign
+)
+
+func init() {
+	for i, f := range forms {
+		if f.sign {
+			signed |= 1 << i
+		}
+		for _, word := range f.words {
+			wordBits[word] = 1 << i
+			if len(word) == 1 {
+				continue
+			}
+			beginning[word[0]][word[1]/64] |= 1 << (word[1] % 64)
+			wordsFrom[word[0]] = append(wordsFrom[word[0]], word)
+		}
+	}
+}
+
+// wordsIn returns a bit for each form of which b, whose letter case does not count, can
+// hold a credential. ascii is false if b has other characters than those of ASCII.
+func wordsIn[T []byte | string](b T) (mask uint16, ascii bool) {
+	ascii = true
+	sign, last := false, byte(0)
+	for i := range len(b) {
+		c := b[i]
+		switch {
+		case c >= 'A' && c <= 'Z':
+			c += 'a' - 'A'
+		case c >= 0x80:
+			ascii = false
+			c = 0
+		case c == '=' || c == ':' || c == '%' || c == '\\':
+			sign = true
+		case c == '@':
+			mask |= wordBits["@"]
+		}
+		if beginning[last][c/64]&(1<<(c%64)) != 0 {
+			for _, word := range wordsFrom[last] {
+				if hasWord(b, i-1, word) {
+					mask |= wordBits[word]
+				}
+			}
+		}
+		last = c
+	}
+	if !sign {
+		mask &^= signed
+	}
+	return mask, ascii
+}
+
+// hasWord reports whether word, which is in lower case, stands at i.
+func hasWord[T []byte | string](b T, i int, word string) bool {
+	if len(b)-i < len(word) {
+		return false
+	}
+	for k := range len(word) {
+		c := b[i+k]
+		if c >= 'A' && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		if c != word[k] {
+			return false
+		}
+	}
+	return true
 }
 
 // replace puts a mark in the place of each credential of the form.

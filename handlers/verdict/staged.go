@@ -78,8 +78,13 @@ func Pack(place Place, entries []Entry) []Staged {
 
 // compare orders facts as rows have them.
 func (f Fact) compare(g Fact) int {
-	return cmp.Or(cmp.Compare(f.Sign, g.Sign), cmp.Compare(f.Second, g.Second), slices.Compare(f.Device[:], g.Device[:]),
-		cmp.Compare(f.Address, g.Address), cmp.Compare(f.Cause, g.Cause), cmp.Compare(f.Record, g.Record))
+	if c := cmp.Or(cmp.Compare(f.Sign, g.Sign), cmp.Compare(f.Second, g.Second)); c != 0 {
+		return c
+	}
+	if c := bytes.Compare(f.Device[:], g.Device[:]); c != 0 {
+		return c
+	}
+	return cmp.Or(cmp.Compare(f.Address, g.Address), cmp.Compare(f.Cause, g.Cause), cmp.Compare(f.Record, g.Record))
 }
 
 // deflaters are writers to use again, since each has more than half a megabyte.
