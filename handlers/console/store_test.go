@@ -260,7 +260,7 @@ func open(s *store, change ...func(*Options)) http.Handler {
 
 // raised returns alert number n of the detector number kind.
 func raised(n, kind int, hub string, at time.Time) alert.Alert {
-	d := detector.All[kind%len(detector.All)]
+	d := kinds[kind%len(kinds)]
 	a := alert.Alert{
 		ID: fmt.Sprintf("00000000-0000-8000-8000-%012d", n), Detector: d.Name, Type: d.AlertType, DisplayName: d.Title, Severity: d.Severity,
 		Remediation: "1. " + strings.Join(d.Remediation, "\n2. "),
@@ -278,7 +278,7 @@ func raised(n, kind int, hub string, at time.Time) alert.Alert {
 	return a
 }
 
-// few returns a store with an alert of each detector, and of two hubs that were heard of.
+// few returns a store with an alert of each of kinds, and of two hubs that were heard of.
 func few() *store {
 	s := &store{
 		heard: []alert.Heard{
@@ -288,7 +288,7 @@ func few() *store {
 		},
 		evidence: []alert.Evidence{{EventID: "event-1", Time: now.Add(-time.Hour), Actor: "alice@contoso.example", ActorIPAddress: "203.0.113.7", RawEvent: `{"id":"1"}`}},
 	}
-	for i := range detector.All {
+	for i := range kinds {
 		s.alerts = append(s.alerts, raised(i+1, i, "contoso-hub", now.Add(-time.Duration(i+1)*time.Hour)))
 	}
 	return s
@@ -358,3 +358,7 @@ func visible(page string) string {
 	}
 	return strings.Join(strings.Fields(b.String()), " ")
 }
+
+// kinds are the detectors of the alerts in these tests: those of Microsoft's ten. With one
+// more detector the numbers on the pages stay what they are.
+var kinds = detector.All[:10]

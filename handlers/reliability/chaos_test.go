@@ -197,7 +197,7 @@ func (p plan) counted(t testing.TB, rows map[string]map[string]any) (alertTypes,
 	if diff := cmp.Diff(p.occurrences, got); diff != "" {
 		t.Errorf("occurrences by alert (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(p.evidence, evidence); diff != "" {
+	if diff := cmp.Diff(p.rowsOfEvidence(), evidence); diff != "" {
 		t.Errorf("rows of evidence by alert (-want +got):\n%s", diff)
 	}
 	return len(types), quarantined

@@ -245,3 +245,12 @@ func (p plan) trouble(n int) trouble {
 		return none
 	}
 }
+
+// rowsOfEvidence returns how many rows of evidence the plan's events have, by SystemAlertId:
+// one for each occurrence, unless the plan says otherwise.
+func (p plan) rowsOfEvidence() map[string]int {
+	if p.evidence == nil {
+		return p.occurrences
+	}
+	return p.evidence
+}
