@@ -252,7 +252,7 @@ publish:
 
 ## chaos: ten thousand events under crashes and faults, and what they did
 chaos: app $(AZURITE)
-	HUBWATCH_AZURITE=required HUBWATCH_CHAOS=long go test -count 1 -timeout 60m -v -run '^TestChaos' ./handlers/reliability
+	HUBWATCH_AZURITE=required HUBWATCH_CHAOS=long go test -count 1 -timeout 60m -v -run '^Test(Chaos|FailureAtEveryStep)' ./handlers/reliability
 
 ## mutate: change each condition of a detector, and see if a case notices
 mutate:
