@@ -256,10 +256,10 @@ type Evidence struct {
 	ActorIPAddress string
 	CorrelationID  string
 	Properties     map[string]string
-	RawEvent       string // without secrets, and cut where it is very long
-	RawEventSHA256 string // of the event as it was delivered, in hexadecimal
-	Tally          Tally  // without Item; zero for an ordinary event
-	Devices        []string
+	RawEvent       string   // without secrets, and cut where it is very long
+	RawEventSHA256 string   // of the event as it was delivered, in hexadecimal
+	Tally          Tally    // without Item; zero for an ordinary event
+	Devices        []string // as Finding.Devices; cut where there are very many
 }
 
 // ID derives the SystemAlertId of an alert from its type, the hub's resource id,

@@ -10,14 +10,12 @@ import (
 	"testing"
 
 	"github.com/go-json-experiment/json/jsontext"
-
-	"hubwatch/handlers/detector"
 )
 
 // TestCorpus checks that the requests are JSON, the same at each call, of every function
 // and of both schemas, and that hubwatch and each peer in Go judge them as they are labelled.
 func TestCorpus(t *testing.T) {
-	for kind, functions := range map[string]int{"silent": 4, "firing": len(detector.All)} {
+	for kind, functions := range map[string]int{"silent": 4, "firing": len(detectors)} {
 		list, again := corpus(kind, 200), corpus(kind, 200)
 		names, schemas := map[string]bool{}, map[bool]bool{}
 		for i, r := range list {

@@ -137,7 +137,7 @@ func run(port, control string, list []request, senders int, each time.Duration, 
 // that the same bytes are JSON, and says so in a sentence for each kind.
 func decodings(rounds int, corpora map[string][]request) (text string) {
 	byName := map[string]detector.Detector{}
-	for _, d := range detector.All {
+	for _, d := range detectors {
 		byName[d.Name] = d
 	}
 	for _, kind := range []string{"silent", "firing"} {

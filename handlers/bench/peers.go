@@ -16,7 +16,6 @@ import (
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/app"
-	"hubwatch/handlers/detector"
 	"hubwatch/handlers/host"
 	"hubwatch/handlers/judge"
 )
@@ -72,7 +71,7 @@ func serveHubwatch(port string) error {
 	_ = app.Read // so that what is linked is what is deployed
 	j := judge.Judge{Alerts: discard{}, Quarantine: discard{}}
 	var functions []host.Function
-	for _, d := range detector.All {
+	for _, d := range detectors {
 		functions = append(functions, host.Function{Name: d.Name, Trigger: host.EventGrid{}, Run: j.Detect(d)})
 	}
 	getenv := func(string) string { return port }
@@ -111,7 +110,7 @@ func write(w http.ResponseWriter, title string) {
 // titles of the alerts by function.
 var titles = func() map[string]string {
 	m := map[string]string{}
-	for _, d := range detector.All {
+	for _, d := range detectors {
 		m[d.Name] = d.Title
 	}
 	return m

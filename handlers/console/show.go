@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -223,9 +224,12 @@ func timeline(found fleet.Whole) (list []moment) {
 	a := found.Alert
 	for i := range found.Evidence {
 		e := &found.Evidence[i]
-		m := moment{Time: e.Time, Kind: "event", Text: "It happened.", Evidence: e}
+		m := moment{Time: e.Time, Kind: "event", Text: happened(e.Tally), Evidence: e}
 		if e.Actor != "" || e.ActorIPAddress != "" {
 			m.Text = strings.TrimSpace("By " + cmp.Or(e.Actor, "somebody") + from(e.ActorIPAddress))
+			if e.Tally.Seq > 0 && e.Tally.N != 1 {
+				m.Text += ". " + happened(e.Tally)
+			}
 		}
 		list = append(list, m)
 	}
@@ -289,4 +293,15 @@ func (s *server) related(ctx context.Context, a alert.Alert) ([]related, error) 
 		}
 	}
 	return list, err
+}
+
+// happened says how often something happened, by the newest verdict.
+func happened(t alert.Tally) string {
+	switch {
+	case t.Seq > 0 && t.N == 0:
+		return "Late records took it back."
+	case t.N > 1:
+		return fmt.Sprintf("It happened %d times in ten minutes.", t.N)
+	}
+	return "It happened."
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/eventgrid/armeventgrid/v2"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/monitor/armmonitor"
@@ -40,6 +41,7 @@ func checks(ctx context.Context, d Deployment, a azure) []check {
 		{"table " + alertsTable, func(ctx context.Context) Result { return checkTable(ctx, a, deployed, alertsTable) }},
 		{"table " + quarantineTable, func(ctx context.Context) Result { return checkTable(ctx, a, deployed, quarantineTable) }},
 		{"table " + suppressionsTable, func(ctx context.Context) Result { return checkTable(ctx, a, deployed, suppressionsTable) }},
+		{"verdicts", func(ctx context.Context) Result { return checkVerdicts(ctx, d, a, deployed) }},
 		{"system topic " + d.ControlPlaneTopic, func(ctx context.Context) Result { return checkChangesTopic(ctx, d, a, hubs) }},
 	}
 	list = append(list, checkSubscriptions(d, a, deployed)...)
@@ -111,6 +113,35 @@ func checkTable(ctx context.Context, a azure, deployed func(context.Context) (si
 		return unknown("the app does not tell its storage account")
 	}
 	return tableResult(a.table(ctx, s.tables, name))
+}
+
+// lateVerdict is from when on a verdict is late. The function Verdicts runs each minute.
+const lateVerdict = 10 * time.Minute
+
+// checkVerdicts reads the state with the identity of the person who runs the doctor: whether
+// a verdict on a failed connection waits that should have been told.
+func checkVerdicts(ctx context.Context, d Deployment, a azure, deployed func(context.Context) (site, error)) Result {
+	const untold = "the app does not tell the storage account of its state"
+	s, err := deployed(ctx)
+	if err != nil {
+		return unknown(untold+": %s", reason(err))
+	}
+	id, err := a.elsewhere(ctx, d, s, "stateAccount")
+	if err != nil {
+		return unknown(untold+": %s", reason(err))
+	}
+	if id == "" || s.tables == "" {
+		return unknown(untold)
+	}
+	// The id is in lower case, as are the names of storage accounts.
+	oldest, err := a.oldest(ctx, strings.Replace(s.tables, "//"+s.account+".", "//"+lastOf(id)+".", 1))
+	if err != nil {
+		return tableResult(err)
+	}
+	if age := time.Since(oldest); !oldest.IsZero() && age > lateVerdict {
+		return wrong("one has been due since %s: the function %s does not run, or cannot read, write or publish; its log says why", oldest.Format(time.RFC3339), judge.VerdictsName)
+	}
+	return ok("none is late")
 }
 
 // checkChangesTopic checks the topic with the changes of resources.

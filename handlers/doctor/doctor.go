@@ -27,6 +27,9 @@ type world struct {
 	options    *arm.ClientOptions
 	// table reads from a table of the storage account with this table endpoint.
 	table func(ctx context.Context, endpoint, name string) error
+	// oldest returns when the oldest verdict that waits in the storage account with this table
+	// endpoint was due; the zero time if none is late.
+	oldest func(ctx context.Context, endpoint string) (time.Time, error)
 	// visit asks for a page as a stranger does.
 	visit func(ctx context.Context, address string) (status int, err error)
 }
@@ -40,7 +43,7 @@ func inAzure() (world, error) {
 	options := &arm.ClientOptions{ClientOptions: policy.ClientOptions{
 		Retry: policy.RetryOptions{MaxRetries: 2, TryTimeout: 15 * time.Second},
 	}}
-	return world{credential, options, readTable, visit}, nil
+	return world{credential, options, readTable, oldestVerdict, visit}, nil
 }
 
 // Run looks at a deployment with the identity of whoever is signed in, and returns

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/appservice/armappservice/v5"
@@ -34,12 +35,12 @@ func examine(t *testing.T, s *sky, d Deployment) (ill []string, all int) {
 	return ill, all
 }
 
-// inAll is how many results there are: sign-in, app, functions, three tables, the
-// system topic, an event subscription for each detector and others on two topics, the
+// inAll is how many results there are: sign-in, app, functions, three tables, late
+// verdicts, the system topic, an event subscription for each detector and others on two topics, the
 // expected hubs, two hubs, the resources and the alerts of Azure Monitor, the roles with
 // others of the app, who may write three tables, two stacks, the console,
 // and three arrivals.
-var inAll = 7 + len(detector.All) + 2 + 1 + 2 + len(Resources) + len(Failures) + len(appRoles) + 2 + 3 + 2 + 1 + 3
+var inAll = 8 + len(detector.All) + 2 + 1 + 2 + len(Resources) + len(Failures) + len(appRoles) + 2 + 3 + 2 + 1 + 3
 
 func TestAllOK(t *testing.T) {
 	unnamed, named := contoso, contoso
@@ -82,7 +83,7 @@ func TestFaults(t *testing.T) {
 			s.site.Identity = nil
 		}, append([]string{
 			"wrong    app hubwatch-contoso: it has 0 identities",
-			"unknown  resource hostAccount: the app does not tell which storage account it is", "unknown  resource stateAccount: the app does not tell which storage account it is",
+			"unknown  resource hostAccount: the app does not tell which storage account it is", "unknown  resource stateAccount: the app does not tell which storage account it is", "unknown  verdicts: the app does not tell the storage account of its state",
 			"wrong    who may write the table quarantine: " + appPrincipal + " has the role hubwatch-contoso quarantine writer",
 		}, missingRoles(0, 1, 2, 3, 4, 5, 6, 7, 8)...)},
 		{"the app has its package elsewhere", func(s *sky) {
@@ -92,6 +93,7 @@ func TestFaults(t *testing.T) {
 			"unknown  table alerts: the app does not tell its storage account",
 			"unknown  table quarantine: the app does not tell its storage account",
 			"unknown  table suppressions: the app does not tell its storage account",
+			"unknown  verdicts: the app does not tell the storage account of its state",
 			"wrong    other roles of the app: hubwatch-contoso alert writer on /subscriptions",
 			"wrong    role of the custom topic: Storage Blob Data Contributor on the container deadletter: it is missing",
 			"unknown  resource storage: the app does not tell which storage account it is",
@@ -107,6 +109,12 @@ func TestFaults(t *testing.T) {
 		{"the console was never published", func(s *sky) { s.console = http.StatusNotFound },
 			[]string{"unknown  console: https://hubwatch-contoso-console.azurewebsites.net answers a stranger with 404, want 302 or 401: make publish PART=console"}},
 		{"the console is not to be reached", func(s *sky) { s.console = -1 }, []string{"unknown  console: no such host"}},
+		{"a verdict is late", func(s *sky) { s.oldest = time.Now().Add(-11 * time.Minute) },
+			[]string{"wrong    verdicts: one has been due since "}},
+		{"a verdict is due just now", func(s *sky) { s.oldest = time.Now().Add(-2 * time.Minute) }, nil},
+		{"the state is not to be read", func(s *sky) {
+			s.tables["state"] = fmt.Errorf(`table "state": read: %w`, &table.ServiceError{Status: 403, Code: "AuthorizationPermissionMismatch"})
+		}, []string{`wrong    verdicts: table "state": read: 403 AuthorizationPermissionMismatch; to look is enough with Storage Table Data Reader`}},
 		{"a table is not to be read", func(s *sky) {
 			s.tables["alerts"] = fmt.Errorf(`table "alerts": list: %w`, &table.ServiceError{Status: 403, Code: "AuthorizationPermissionMismatch"})
 		}, []string{`wrong    table alerts: table "alerts": list: 403 AuthorizationPermissionMismatch; to look is enough with Storage Table Data Reader`}},
@@ -268,7 +276,7 @@ func TestFaults(t *testing.T) {
 			"unknown  table suppressions: the app does not tell its storage account: 403 AuthorizationFailed to GET",
 			"unknown  resource storage: the app does not tell which storage account it is: 403",
 			"unknown  resource blobs: the app does not tell which storage account it is: 403",
-			"unknown  resource hostAccount: the app does not tell which storage account it is: 403", "unknown  resource stateAccount: the app does not tell which storage account it is: 403",
+			"unknown  resource hostAccount: the app does not tell which storage account it is: 403", "unknown  resource stateAccount: the app does not tell which storage account it is: 403", "unknown  verdicts: the app does not tell the storage account of its state",
 			"unknown  who may write the table alerts: the app does not tell its storage account: 403",
 			"unknown  who may write the table quarantine: the app does not tell its storage account: 403",
 			"unknown  who may write the table suppressions: the app does not tell its storage account: 403",
@@ -283,7 +291,7 @@ func TestFaults(t *testing.T) {
 			"unknown  table suppressions: the app does not tell its storage account: 404",
 			"unknown  resource storage: the app does not tell which storage account it is: 404",
 			"unknown  resource blobs: the app does not tell which storage account it is: 404",
-			"unknown  resource hostAccount: the app does not tell which storage account it is: 404", "unknown  resource stateAccount: the app does not tell which storage account it is: 404",
+			"unknown  resource hostAccount: the app does not tell which storage account it is: 404", "unknown  resource stateAccount: the app does not tell which storage account it is: 404", "unknown  verdicts: the app does not tell the storage account of its state",
 			"unknown  who may write the table alerts: the app does not tell its storage account: 404",
 			"unknown  who may write the table quarantine: the app does not tell its storage account: 404",
 			"unknown  who may write the table suppressions: the app does not tell its storage account: 404",
@@ -298,7 +306,7 @@ func TestFaults(t *testing.T) {
 			s.statuses["RoleAssignmentsClient.NewListForSubscriptionPager"] = http.StatusForbidden
 		}, append(unknownRoles("403 AuthorizationFailed to GET /subscriptions/"+contoso.Subscription+"/providers/Microsoft.Authorization/roleAssignments"),
 			"unknown  role of the custom topic: Storage Blob Data Contributor on the container deadletter: 403",
-			"unknown  resource hostAccount: 403 AuthorizationFailed", "unknown  resource stateAccount: 403 AuthorizationFailed")},
+			"unknown  resource hostAccount: 403 AuthorizationFailed", "unknown  resource stateAccount: 403 AuthorizationFailed", "unknown  verdicts: the app does not tell the storage account of its state")},
 		{"a hub is missing", func(s *sky) {
 			s.statuses["DiagnosticSettingsClient.NewListPager"] = http.StatusNotFound
 		}, []string{

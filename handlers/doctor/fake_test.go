@@ -71,6 +71,7 @@ type sky struct {
 	roles       map[string][]*armauthorization.RoleAssignment       // by principal
 	definitions []*armauthorization.RoleDefinition                  // of roles that are not built in
 	metrics     map[string]*armmonitor.Metric                       // by resource and name
+	oldest      time.Time                                           // when the oldest verdict was due
 	tables      map[string]error                                    // what reading them comes to
 	statuses    map[string]int                                      // of what is answered with an error, by method of the client
 	raw         map[string]map[string]any                           // what is read by id, by id in lower case
@@ -404,6 +405,12 @@ func (s *sky) world() (world, error) {
 				s.t.Errorf("the tables are looked for at %s, want %s", endpoint, want)
 			}
 			return s.tables[name]
+		},
+		oldest: func(_ context.Context, endpoint string) (time.Time, error) {
+			if want := "https://" + elsewhere["stateAccount"] + ".table.core.windows.net"; endpoint != want {
+				s.t.Errorf("verdicts are looked for at %s, want %s", endpoint, want)
+			}
+			return s.oldest, s.tables["state"]
 		},
 		visit: func(_ context.Context, address string) (int, error) {
 			if want := "https://hubwatch-contoso-console.azurewebsites.net/api/console/"; address != want {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"time"
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/table"
+	"hubwatch/handlers/verdict"
 )
 
 // readTable reads a row of a table of the account with this table endpoint, as
@@ -26,6 +28,19 @@ func readRow(ctx context.Context, account *table.Account, name string) error {
 	defer stop()
 	_, err, _ := next()
 	return err
+}
+
+// slowest are the settings with which verdicts are due latest. The app does not tell its own
+// (app.Settings has the bounds).
+var slowest = verdict.Settings{RenewalGrace: time.Hour, MissingAfter: 26 * time.Hour, Lateness: verdict.Defaults().Lateness}
+
+// oldestVerdict looks for the oldest verdict that is late, as whoever is signed in.
+func oldestVerdict(ctx context.Context, endpoint string) (time.Time, error) {
+	account, err := table.Open(table.Settings{ServiceURI: endpoint})
+	if err != nil {
+		return time.Time{}, err
+	}
+	return account.State("").Oldest(ctx, slowest, time.Now())
 }
 
 // tableResult is the result for what reading a table came to. A service error, or

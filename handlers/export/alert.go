@@ -151,11 +151,20 @@ type Evidence struct {
 	Properties     map[string]string `json:"properties"`
 	RawEvent       string            `json:"rawEvent,omitzero"`       // without secrets, and cut where it is very long
 	RawEventSHA256 string            `json:"rawEventSha256,omitzero"` // of the event as it was delivered, in hexadecimal
+	// Count is how often it happened in ten minutes, or of how many devices, by the newest
+	// verdict; 0 if late records took it back. It is nil for an event that counts once.
+	Count   *int     `json:"count,omitzero"`
+	Devices []string `json:"devices,omitzero"` // of what happened to many at once
 }
 
 // NewEvidence returns e as programs read it.
 func NewEvidence(e alert.Evidence) Evidence {
+	var count *int
+	if e.Tally.Seq > 0 {
+		count = &e.Tally.N
+	}
 	return Evidence{
+		Count: count, Devices: e.Devices,
 		EventID:        e.EventID,
 		EventTime:      e.Time.UTC(),
 		Actor:          e.Actor,

@@ -166,7 +166,7 @@ func TestFaultsHaveSettings(t *testing.T) {
 		{nil, []string{"AlertsStorage", "AlertsStorage__tableServiceUri"}},
 		{[]string{"AlertsStorage", "x"}, []string{"AlertsStorage"}},
 		{[]string{"AlertsStorage", "UseDevelopmentStorage=true", "AlertsStorage__tableServiceUri", "https://contosostorage.table.core.windows.net"}, []string{"AlertsStorage", "AlertsStorage__tableServiceUri"}},
-		{[]string{"AlertsStorage__tableServiceUri", ":"}, []string{"AlertsStorage__tableServiceUri"}},
+		{[]string{"AlertsStorage__tableServiceUri", ":"}, []string{"AlertsStorage__tableServiceUri", "StateStorage__tableServiceUri"}},
 		{[]string{"AlertsStorage", "UseDevelopmentStorage=true", "AlertsTable", "same", "QuarantineTable", "same"}, []string{"AlertsTable", "QuarantineTable"}},
 		{[]string{"AlertsStorage", "UseDevelopmentStorage=true", "AlertsTable", "-", "InferredAlerts", "-"}, []string{"AlertsTable", "InferredAlerts"}},
 		{[]string{"AlertsStorage", "UseDevelopmentStorage=true", "AlertsStorage:tableServiceUri", "x"}, []string{"AlertsStorage:tableServiceUri"}},

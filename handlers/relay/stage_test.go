@@ -276,3 +276,23 @@ func FuzzStage(f *testing.F) {
 		}
 	})
 }
+
+// TestStageKeepsNoPartOfAMessage overwrites the messages after they were staged: what is staged
+// and what is told stays as it is.
+func TestStageKeepsNoPartOfAMessage(t *testing.T) {
+	unknown := record("deviceConnect", `"resultType":"401003","resultDescription":"The moon is in the way."`, `{"deviceId":"dev-9","authType":"sas"}`)
+	messages := [][]byte{message(failure(1), success(1), unknown), message(failure(2), success(3))}
+	staging := Stage(messages, verdict.Defaults(), stageTime)
+	tell := func() string {
+		return fmt.Sprintf("%v %v %v %v %v", staging.Rows, staging.Marks, staging.Unknown, staging.Heard, staging.Refused)
+	}
+	before := tell()
+	for _, m := range messages {
+		for i := range m {
+			m[i] = 'x'
+		}
+	}
+	if after := tell(); after != before || len(staging.Unknown) == 0 || len(staging.Rows) == 0 {
+		t.Errorf("before and after:\n%s\n%s", before, after)
+	}
+}

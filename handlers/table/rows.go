@@ -1,11 +1,14 @@
 package table
 
 import (
+	"bytes"
 	"cmp"
+	"compress/flate"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -342,6 +345,8 @@ type evidence struct {
 	Properties     string // a JSON object of strings
 	RawEvent       string // JSON, without secrets, its longest strings cut if it is very long
 	RawEventSha256 string // of the event as it was delivered, in hexadecimal
+	Devices        []byte `json:",omitzero"` // see packDevices
+	DevicesType    string `json:"Devices@odata.type,omitzero"`
 	tally
 }
 
@@ -353,7 +358,7 @@ type tally struct {
 }
 
 func newEvidence(a alert.Occurrence) evidence {
-	return evidence{
+	e := evidence{
 		key:            key{partitionKey(a), evidenceKey(a)},
 		SystemAlertId:  a.ID,
 		EventId:        column(a.Event.ID),
@@ -367,6 +372,41 @@ func newEvidence(a alert.Occurrence) evidence {
 		RawEventSha256: sha256Hex(a.Event.Raw),
 		tally:          tally{int32(a.Tally.Seq), int32(a.Tally.N)}, // #nosec G115 -- the records of ten minutes, and their derivations
 	}
+	if len(a.Devices) > 0 {
+		e.Devices, e.DevicesType = packDevices(a.Devices), edmBinary
+	}
+	return e
+}
+
+// packDevices returns a list of devices as a column: deflated JSON. A list that is too long
+// for one is cut.
+func packDevices(devices []string) []byte {
+	for {
+		list, _ := json.Marshal(devices, lenient) // a list of strings
+		var b bytes.Buffer
+		w, _ := flate.NewWriter(&b, flate.BestCompression) // there is such a level
+		_, _ = w.Write(list)                               // into memory
+		_ = w.Close()
+		if b.Len() <= maxBinary {
+			return b.Bytes()
+		}
+		devices = devices[:len(devices)/2]
+	}
+}
+
+// mostDevices is how many bytes a list of devices has at most before it is deflated. A row
+// that somebody made can say anything.
+const mostDevices = 4 << 20
+
+func unpackDevices(b []byte) (devices []string, err error) {
+	if len(b) == 0 {
+		return nil, nil
+	}
+	list, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(b)), mostDevices))
+	if err == nil {
+		err = json.Unmarshal(list, &devices, lenient)
+	}
+	return devices, err
 }
 
 // decodeEvidence reads a row of evidence. Its error names the row and the column.
@@ -379,6 +419,10 @@ func decodeEvidence(entity []byte) (alert.Evidence, error) {
 	if err != nil {
 		return alert.Evidence{}, err
 	}
+	devices, err := unpackDevices(e.Devices)
+	if err != nil {
+		return alert.Evidence{}, e.wrong("Devices", err)
+	}
 	return alert.Evidence{
 		EventID:        e.EventId,
 		Time:           at,
@@ -389,6 +433,7 @@ func decodeEvidence(entity []byte) (alert.Evidence, error) {
 		RawEvent:       e.RawEvent,
 		RawEventSHA256: e.RawEventSha256,
 		Tally:          alert.Tally{N: int(e.Count), Seq: int(e.Seq)},
+		Devices:        devices,
 	}, nil
 }
 

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -241,5 +243,61 @@ func TestTallyStalls(t *testing.T) {
 		if got != alert.Known || err != nil || !once || int(e.Seq) != c.newer.Tally.Seq || int(e.Count) != c.newer.Tally.N {
 			t.Errorf("%s: %s, and the evidence has version %d with %d, %v", name, got, e.Seq, e.Count, err)
 		}
+	}
+}
+
+// TestTallyShowsTheNewest records versions of two items in each order: the alert shows what
+// the newest version of the first item says, also if an older one comes later.
+func TestTallyShowsTheNewest(t *testing.T) {
+	saying := func(item string, seq, n int, at time.Time, message string) alert.Occurrence {
+		o := versioned(item, seq, n)
+		o.Event.Time, o.Message = at, message
+		return o
+	}
+	versions := []alert.Occurrence{
+		saying("a", 1, 1, noon, "aaa, once"), saying("a", 2, 3, noon, "three times"), saying("b", 1, 1, noon.Add(time.Minute), "a later item"),
+	}
+	for _, order := range [][]int{{0, 1, 2}, {1, 0, 2}, {2, 1, 0}, {0, 2, 1}, {2, 0, 1}, {1, 2, 0}} {
+		s := open(t, emulator(t).ConnectionString())
+		for _, i := range order {
+			if _, err := s.Record(t.Context(), versions[i]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		a, _, err := s.Find(t.Context(), refOf(versions[0]))
+		if err != nil || a.Message != "three times" || a.Occurrences != 4 {
+			t.Errorf("in the order %v: %q with %d occurrences, %v", order, a.Message, a.Occurrences, err)
+		}
+	}
+}
+
+// TestDevicesAreKept records an alert of very many devices: the evidence lists them. A list that is
+// too long for a row is cut.
+func TestDevicesAreKept(t *testing.T) {
+	for n, want := range map[int]int{0: 0, 5_000: 5_000, 200_000: 100} {
+		s := open(t, emulator(t).ConnectionString())
+		o := versioned("storm", 1, n+1)
+		random := rand.New(rand.NewPCG(1, 2))
+		for range n {
+			o.Devices = append(o.Devices, fmt.Sprintf("devices/meter-%08x", random.Uint32()))
+		}
+		if _, err := s.Record(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+		_, evidence, err := s.Find(t.Context(), refOf(o))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for e, err := range evidence {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(e.Devices) < want || len(e.Devices) > n || !slices.Equal(e.Devices, o.Devices[:len(e.Devices)]) {
+				t.Errorf("%d devices: %d are kept", n, len(e.Devices))
+			}
+		}
+	}
+	if _, err := unpackDevices([]byte("no list")); err == nil {
+		t.Error("a column that is no list is read")
 	}
 }
