@@ -23,7 +23,8 @@ var DeviceTokenExpired = Detector{
 		"See whether the device is connected with a valid token at the same time. If so, the attempt was probably made by somebody else.",
 		"Compare the address and the SDK version with the usual ones of the device.",
 		"If the attempts go on and the device is healthy, correct the clock of the device, or the renewal of its token. " +
-			"A hub compares the expiry of a token with the hub's own clock.",
+			"A hub compares the expiry of a token with the hub's own clock. A device with a wrong clock makes new tokens that are expired at once, " +
+			"also after it was started again; whoever replays a token has one that was valid, and the device itself connects meanwhile.",
 		"If it was not the device, generate new keys for it and find out where the token was read.",
 	},
 	Commands: slices.Concat(investigateConnection, []remedy.Command{
@@ -34,8 +35,9 @@ var DeviceTokenExpired = Detector{
 		as(remedy.Fix, showDeviceETag),
 	}, stopDevice, verifyConnection),
 	Limits: "Microsoft states that a hub ends an MQTT session with 401003 when its token expires, and that some of its SDKs " +
-		"wait for that before they renew the token. Healthy devices with the .NET or Java SDK do so about every hour, which " +
-		"makes one alert per device and day. hubwatch infers everything else: that 401003 on deviceDisconnect means an " +
+		"wait for that before they renew the token. Healthy devices with the .NET or Java SDK do so about every hour. So the " +
+		"end of a session is an alert only if the device does not connect again in time, or, with RenewalAddress=network, if it " +
+		"connects from another network. hubwatch infers everything else: that 401003 on deviceDisconnect means an " +
 		"expired token unless the session used X.509, and that a log record repeats the sentence that " +
 		"clients see (\"The specified SAS token is expired\"). Only that sentence tells a token that expired before the " +
 		"connection from an invalid token. Without that sentence the alert is DeviceTokenInvalid. No record of 401003 is " +

@@ -855,8 +855,8 @@ func (s site) checkAlerts(f *faults) {
 // requests are the methods and constants of the SDK that make requests to Table
 // Storage, with the files that may use them. main.bicep gives rights for these
 // requests only. Only the quarantine inserts single rows, so that an alert of
-// Azure Monitor can count them. state.go is not deployed yet. It needs a storage account
-// of its own, where it may write and delete whatever it wants and where nobody counts.
+// Azure Monitor can count them. state.go has a storage account of its own, where it may
+// write and delete whatever it wants and where nobody counts.
 var requests = map[string]string{
 	"GetEntity":                    "*",
 	"NewListEntitiesPager":         "*",
