@@ -144,7 +144,7 @@ func (s *site) suppressed(t *testing.T, p *tab) string {
 // aboutCertificate returns the name of a certificate that was added so long ago.
 func aboutCertificate(s *site, ago time.Duration) string {
 	i := int(manyAlerts * (ago - time.Hour).Hours() / (29 * 24))
-	for detector.All[i%len(detector.All)].Name != detector.CertificateAdded.Name {
+	for kinds[i%len(kinds)].Name != detector.CertificateAdded.Name {
 		i++
 	}
 	return fmt.Sprintf("root-ca-%d", i)

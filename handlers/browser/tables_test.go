@@ -85,17 +85,21 @@ func setUp(t testing.TB) {
 	}
 }
 
-// examples returns an occurrence of each detector, from a case in which it reports
+// kinds are the detectors of the alerts in these tests: those of Microsoft's ten, which are
+// about something that has a name.
+var kinds = detector.All[:10]
+
+// examples returns an occurrence of each of kinds, from a case in which it reports
 // something that has a name.
 func examples() (map[string]alert.Occurrence, error) {
 	found := map[string]alert.Occurrence{}
-	for _, d := range detector.All {
+	for _, d := range kinds {
 		list, err := cases.Read(os.DirFS("../detector/testdata"), d.Name)
 		if err != nil {
 			return nil, err
 		}
 		for _, c := range list {
-			if v := d.Judge(c.Event); len(v.Occurrences) > 0 && v.Err == nil && better(v.Occurrences[0], found[d.Name]) {
+			if v := d.Judge(c.Event); len(v.Occurrences) > 0 && v.Err == nil && v.Occurrences[0].Tally.Item == "" && better(v.Occurrences[0], found[d.Name]) {
 				found[d.Name] = v.Occurrences[0]
 			}
 		}
@@ -278,7 +282,7 @@ const manyAlerts = 10_000
 // newest are about devices with hostile names.
 func many(now time.Time) (all []alert.Occurrence) {
 	for i := range manyAlerts - len(hostile) {
-		d := detector.All[i%len(detector.All)]
+		d := kinds[i%len(kinds)]
 		h := happened{
 			detector: d.Name, hub: hubs[i*7%len(hubs)], name: fmt.Sprintf("root-ca-%d", i), actor: "alice@contoso.example",
 			at: now.Add(-time.Hour - time.Duration(i)*(29*24*time.Hour/manyAlerts)),
