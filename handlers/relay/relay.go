@@ -1,7 +1,7 @@
-// Package relay turns resource logs into events: records of Azure Monitor come
-// in, and one CloudEvent per failed connection goes out. It also packs records into
-// rows from which verdicts are derived. It is pure: the host gives it the messages of an
-// Event Hub and publishes what it returns.
+// Package relay reads resource logs: it packs the records of Azure Monitor into rows from
+// which verdicts are derived (Stage). For messages that are judged again by hand it makes one
+// CloudEvent of each failed connection (Relay). It is pure: the caller gives it the messages
+// of an Event Hub, and keeps or judges what it returns.
 package relay
 
 import (
