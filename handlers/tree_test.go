@@ -40,7 +40,7 @@ var ranks = map[string]int{
 	"remedy": 3, "verdict": 3,
 	"connection": 2, "alert": 2,
 	"event":  1,
-	"secret": 0, "version": 0,
+	"secret": 0, "version": 0, "window": 0,
 	"scan": -1,
 
 	"local/functions": 2, "local/eventgrid": 1, "local/azurite": 1, "local/netjson": 0,

@@ -13,6 +13,7 @@ import (
 	"hubwatch/handlers/event"
 	"hubwatch/handlers/remedy"
 	"hubwatch/handlers/scan"
+	"hubwatch/handlers/window"
 )
 
 // Detector looks for one thing in one kind of event. It is a variable of this
@@ -50,6 +51,9 @@ type Detector struct {
 	// part of it, cannot be judged, now or later: the event is quarantined. Findings
 	// beside an error are recorded all the same.
 	Detect func(event.Event) ([]alert.Finding, error)
+	// Count is nil if each finding is an alert. Otherwise findings are counted by hub and
+	// entity, and only what is outside the rule is an alert.
+	Count *window.Rule
 }
 
 // Trigger says which events a detector is run on. It gives the filter of the
