@@ -168,8 +168,9 @@ func (a *Alerts) commit(ctx context.Context, batch []occurrence) (outcomes []ale
 		if err := a.limiter.wait(ctx, c.partition, len(t.actions)); err != nil {
 			return nil, fmt.Errorf("table %q: more than a partition takes: %w", a.table.name, err)
 		}
-		if err = a.table.submit(ctx, t.actions...); err == nil {
-			c.wrote(t)
+		etags, err := a.table.submit(ctx, t.actions...)
+		if err == nil {
+			c.wrote(t, etags)
 			attempt = -1
 			continue
 		}

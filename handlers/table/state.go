@@ -104,9 +104,9 @@ func (s *State) Stage(ctx context.Context, rows []verdict.Staged) error {
 
 // write sends a transaction that has no condition.
 func (t table) write(ctx context.Context, actions []aztables.TransactionAction) error {
-	err := t.submit(ctx, actions...)
+	_, err := t.submit(ctx, actions...)
 	if err != nil && t.missing(ctx, err) {
-		err = t.submit(ctx, actions...)
+		_, err = t.submit(ctx, actions...)
 	}
 	if err != nil {
 		return t.explain("write", err)

@@ -61,7 +61,8 @@ func (a *Alerts) tally(ctx context.Context, o occurrence) (alert.Outcome, error)
 		if err := a.limiter.wait(ctx, partition, len(t.actions)); err != nil {
 			return 0, fmt.Errorf("table %q: more than a partition takes: %w", a.table.name, err)
 		}
-		if err = a.table.submit(ctx, t.actions...); err == nil {
+		if _, err = a.table.submit(ctx, t.actions...); err == nil {
+			a.kept.forget(partition, 0) // whose rows this has changed
 			a.seen.add(o.id)
 			a.seen.add(o.key)
 			return outcome, nil
