@@ -131,7 +131,8 @@ func compare(rounds int, each time.Duration) (string, error) {
 			}
 		}
 	}
-	return render(results, decoding, rounds), nil
+	kept, err := stores(".", rounds, each)
+	return render(results, decoding, rounds) + "\n" + kept, err
 }
 
 //go:embed peer.mjs
