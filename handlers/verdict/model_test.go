@@ -395,7 +395,7 @@ type delivery struct{ entries []Entry }
 // hubID is the resource id of the hub.
 const hubID = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-iot/providers/Microsoft.Devices/IotHubs/contoso-hub"
 
-// stage is what the relay does with a message.
+// stage is what the relay does with a message: it stages, and judges refusals at once.
 func (k *worker) stage(s Settings, d delivery) error {
 	places := map[Place][]Entry{}
 	marks := map[Mark]bool{}
@@ -411,7 +411,18 @@ func (k *worker) stage(s Settings, d delivery) error {
 			rows = append(rows, row)
 		}
 	}
-	return k.stager.Stage(context.Background(), rows, slices.SortedFunc(maps.Keys(marks), compareMarks))
+	all := slices.SortedFunc(maps.Keys(marks), compareMarks)
+	if err := k.stager.Stage(context.Background(), rows, all); err != nil {
+		return err
+	}
+	var open []Place
+	for _, mark := range all {
+		if mark.Level == Open && k.w.r.IntN(2) == 0 { // The relay pauses.
+			open = append(open, mark.Place)
+		}
+	}
+	_, _ = k.judge.Now(context.Background(), k.clock(), open) // What it could not judge is left to the timer.
+	return nil
 }
 
 // pass is what the timer does.
