@@ -221,18 +221,24 @@ func (j Judge) Verdicts(ctx context.Context, in host.Invocation) (host.Outcome, 
 	return out, err
 }
 
-// Housekeeping is the work of the function that drops old records.
+// Housekeeping is the work of the function that drops old records and old counts.
 func (j Judge) Housekeeping(ctx context.Context, _ host.Invocation) (host.Outcome, error) {
 	now := j.Logs.Now()
+	counts := map[string]int{}
+	var uncounted error
+	if j.Windows != nil {
+		counts["dropped days of counts"], uncounted = j.Windows.Expire(ctx, now)
+	}
 	if j.Logs.Noter != nil {
 		// The days that the log has not reached yet are not over.
 		var err error
 		if now, err = (verdict.Clock{Store: j.Logs.Store}).Tick(ctx, now); err != nil {
-			return host.Outcome{}, err
+			return host.Outcome{Counts: counts}, errors.Join(uncounted, err)
 		}
 	}
 	dropped, err := j.Logs.Store.Expire(ctx, now)
-	return host.Outcome{Counts: map[string]int{"dropped days": dropped}}, err
+	counts["dropped days"] = dropped
+	return host.Outcome{Counts: counts}, errors.Join(uncounted, err)
 }
 
 // publisher publishes the notices of an invocation. What can never be published is
