@@ -3,6 +3,7 @@ package table
 import (
 	"fmt"
 	"net/http"
+	"reflect"
 	"testing"
 	"time"
 
@@ -92,7 +93,7 @@ func TestETagsOfATransaction(t *testing.T) {
 	}
 	for range 2 {
 		row, etag, err := s.read(t.Context(), partitionKey(o), o.ID)
-		if kept := of.alerts[o.ID]; err != nil || etag == "" || kept.etag != etag || kept.row != row {
+		if kept := of.alerts[o.ID]; err != nil || etag == "" || kept.etag != etag || !reflect.DeepEqual(kept.row, row) {
 			t.Errorf("kept %+v with %q\ntable %+v with %q, error %v", kept.row, kept.etag, row, etag, err)
 		}
 		put(t, s, occurred("contoso-hub", "2", noon.Add(time.Minute)))
