@@ -184,7 +184,7 @@ func TestVerdictRows(t *testing.T) {
 	if row, etag, err := s.Row(t.Context(), place); err != nil || etag != "" || row.Items != nil {
 		t.Errorf("before the first: %+v %q %v", row, etag, err)
 	}
-	row := verdict.Row{Place: place, Seq: 3, Published: 2, Level: verdict.Graced, Renewed: 70_000, Unknown: map[string]int{"what \"this\" is": 2, verdict.OtherSentences: 1}, Items: map[verdict.Item]verdict.Version{
+	row := verdict.Row{Place: place, Seq: 3, Published: 2, Level: verdict.Graced, Renewed: 70_000, Refused: map[logs.Cause]int{logs.TokenInvalid: 80_000}, Unknown: map[string]int{"what \"this\" is": 2, verdict.OtherSentences: 1}, Items: map[verdict.Item]verdict.Version{
 		{Cause: verdict.Missing}: {N: 100, Seq: 3}, {Device: logs.DeviceKey{1}, Cause: verdict.Foreign}: {N: 0, Seq: 2},
 	}}
 	check := func(want verdict.Row, etag verdict.ETag) {
