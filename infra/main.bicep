@@ -811,6 +811,7 @@ module console 'console.bicep' = if (!empty(consoleClientId)) {
     clientId: consoleClientId
     changes: consoleChanges
     storageName: storage.name
+    stateStorageName: stateAccount.name
     workspaceId: workspace.id
     alertWriterName: alertWriter.name
   }
