@@ -438,6 +438,11 @@ func (s *State) Dropped(ctx context.Context, b verdict.Bucket) (bool, error) {
 	return true, nil
 }
 
+// tableBeingDeleted is what the service says of a table for a while after it was deleted. Nothing
+// can be read from it, and no other one can be made
+// (https://learn.microsoft.com/rest/api/storageservices/delete-table#remarks).
+const tableBeingDeleted aztables.TableErrorCode = "TableBeingDeleted"
+
 // dayFormat is a day as names of tables have it.
 const dayFormat = "20060102"
 
@@ -483,7 +488,8 @@ func (s *State) Expire(ctx context.Context, now time.Time) (dropped int, err err
 			if err := s.marks().write(ctx, []aztables.TransactionAction{{ActionType: aztables.TransactionTypeInsertReplace, Entity: entity}}); err != nil {
 				return dropped, err
 			}
-			if _, err := s.account.service.DeleteTable(ctx, *found.Name, nil); err != nil && !hasCode(err, aztables.ResourceNotFound) {
+			// Another instance may drop it at the same time, or an answer was lost.
+			if _, err := s.account.service.DeleteTable(ctx, *found.Name, nil); err != nil && !hasCode(err, aztables.ResourceNotFound) && !hasCode(err, tableBeingDeleted) {
 				return dropped, s.account.table(*found.Name, nothing).explain("drop", err)
 			}
 			dropped++
