@@ -533,12 +533,19 @@ func (w *world) differs(s Settings, records []Fact) string {
 		if got := w.rows[place].Renewed; got != renewed {
 			return fmt.Sprintf("bucket %d: %d renewed, want %d", b, got, renewed)
 		}
-		sentences, counted := map[string]int{}, map[Fact]bool{}
+		refused, sentences, counted := map[connection.Cause]int{}, map[string]int{}, map[Fact]bool{}
 		for _, f := range records {
-			if f.Cause == connection.Unclassified && bucketOf(f.Second) == b && !counted[f] {
-				counted[f] = true
+			if f.Sign != connection.Refused || bucketOf(f.Second) != b || counted[f] {
+				continue
+			}
+			counted[f] = true
+			refused[f.Cause]++
+			if f.Cause == connection.Unclassified {
 				sentences[fmt.Sprintf("the moon %d is in the way", f.Record%3)]++
 			}
+		}
+		if got := w.rows[place].Refused; !maps.Equal(got, refused) {
+			return fmt.Sprintf("bucket %d: %v refused, want %v", b, got, refused)
 		}
 		if got := w.rows[place].Unknown; !maps.Equal(got, sentences) {
 			return fmt.Sprintf("bucket %d: sentences %v, want %v", b, got, sentences)
