@@ -3,6 +3,7 @@
 package connection
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -203,6 +204,11 @@ type Decoder struct {
 	doc                document
 	properties         properties
 	texts              [2][]byte // properties, and the authType in them, without their escapes
+	last               struct {  // the authType that was read last: nearly all devices have the same
+		raw []byte
+		AuthType
+		ok bool
+	}
 }
 
 // mostValues is how many values a record has at most that is read in one pass.
@@ -211,15 +217,31 @@ const mostValues = 1000
 // Decode is DecodeRecord. The texts of the record are parts of raw and of the decoder:
 // they are good until raw changes or the decoder reads the next record.
 func (d *Decoder) Decode(raw jsontext.Value) (Record, error) {
+	if d.outer.Scan(raw, "", mostValues) {
+		return d.DecodeScanned(d.outer.Root())
+	}
+	return d.decode(raw)
+}
+
+// DecodeScanned is Decode of a text that was scanned already. It saves a pass over the
+// text. The texts of the record are good until the values of the text are not, or the
+// decoder reads the next record.
+func (d *Decoder) DecodeScanned(v scan.Value) (Record, error) {
 	d.doc, d.properties = document{}, properties{}
-	if !d.scan(raw) {
-		d.doc = document{}
-		if kind := raw.Kind(); kind != '{' {
-			return Record{}, fmt.Errorf("record: want a JSON object, have %v", kind)
-		}
-		if err := json.Unmarshal(raw, &d.doc, event.Lenient); err != nil {
-			return Record{}, fmt.Errorf("record: %w", event.JSONError(err))
-		}
+	if v.Kind() != '{' || !d.take(v) {
+		return d.decode(v.Raw())
+	}
+	return d.record()
+}
+
+// decode is Decode by the JSON package, which reads what is unusual and says what is wrong.
+func (d *Decoder) decode(raw jsontext.Value) (Record, error) {
+	d.doc, d.properties = document{}, properties{}
+	if err := wantObject(raw); err != nil {
+		return Record{}, err
+	}
+	if err := json.Unmarshal(raw, &d.doc, event.Lenient); err != nil {
+		return Record{}, fmt.Errorf("record: %w", event.JSONError(err))
 	}
 	return d.record()
 }
@@ -283,7 +305,7 @@ func (d *Decoder) record() (Record, error) {
 	for _, auth := range [...]nested{p.AuthType, p.AuthenticationType, v.AuthType, v.AuthenticationType} {
 		if len(auth) > 0 {
 			var ok bool
-			if r.AuthType, ok = d.authType(auth); !ok {
+			if r.AuthType, ok = d.sameAuthType(auth); !ok {
 				r.Unreadable = append(r.Unreadable, "authType")
 			}
 			break
@@ -302,6 +324,15 @@ func (d *Decoder) record() (Record, error) {
 		}
 	}
 	return r, nil
+}
+
+// sameAuthType is authType. It remembers what it returned last.
+func (d *Decoder) sameAuthType(raw []byte) (AuthType, bool) {
+	if l := &d.last; !bytes.Equal(raw, l.raw) {
+		l.raw = append(l.raw[:0], raw...)
+		l.AuthType, l.ok = d.authType(l.raw)
+	}
+	return d.last.AuthType, d.last.ok
 }
 
 // authType reads an object, or a word that is a type by itself. It returns false if raw

@@ -75,8 +75,8 @@ func Relay(messages [][]byte) Result {
 	w := newWorker()
 	r := Result{Relayed: map[connection.Cause]int{}}
 	for i, message := range messages {
-		w.Unreadable = append(w.Unreadable, lost(i, message, func(raw jsontext.Value) error {
-			f, ok, err := w.failure(raw)
+		w.Unreadable = append(w.Unreadable, w.lost(i, message, func(p connection.Piece) error {
+			f, ok, err := w.failure(p)
 			if !ok {
 				return err
 			}
@@ -97,6 +97,7 @@ func Relay(messages [][]byte) Result {
 // worker reads a batch of messages.
 type worker struct {
 	Read
+	reader    connection.Reader
 	decoder   connection.Decoder
 	seen      map[[sha256.Size]byte]bool // records that were taken, by the hash of their content
 	id        string                     // the last resource id that turned out to be a hub's
@@ -110,18 +111,18 @@ func newWorker() *worker {
 
 // lost returns the parts of message i that are no records, or that the function
 // refuses.
-func lost(i int, message []byte, record func(jsontext.Value) error) []Unreadable {
+func (w *worker) lost(i int, message []byte, record func(connection.Piece) error) []Unreadable {
 	var pieces []Unreadable
 	n := 0
-	for raw, err := range connection.Records(message) {
+	for p, err := range w.reader.Records(message) {
 		if err == nil {
-			err = record(raw)
+			err = record(p)
 		}
 		if err == nil {
 			continue
 		}
 		if n++; n <= mostPieces {
-			pieces = append(pieces, Unreadable{i, raw, 1, err})
+			pieces = append(pieces, Unreadable{i, p.Raw, 1, err})
 		}
 	}
 	if n <= mostPieces {
@@ -141,8 +142,9 @@ type failed struct {
 
 // failure reads a record. ok is false if it is not of a failed connection, or was taken
 // before; then id and raw say nothing. The error means that nothing will ever be made of the record.
-func (w *worker) failure(raw jsontext.Value) (f failed, ok bool, err error) {
-	r, err := w.decoder.Decode(raw)
+func (w *worker) failure(p connection.Piece) (f failed, ok bool, err error) {
+	raw := p.Raw
+	r, err := w.decode(p)
 	if err != nil {
 		return f, false, err
 	}
@@ -176,6 +178,14 @@ func (w *worker) failure(raw jsontext.Value) (f failed, ok bool, err error) {
 		return f, false, nil
 	}
 	return f, true, nil
+}
+
+// decode reads a record in the way that is open.
+func (w *worker) decode(p connection.Piece) (connection.Record, error) {
+	if p.Scanned.Kind() == '{' {
+		return w.decoder.DecodeScanned(p.Scanned)
+	}
+	return w.decoder.Decode(p.Raw)
 }
 
 // take notes that something was made of f.

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
-
 	"hubwatch/handlers/connection"
 	"hubwatch/handlers/event"
 	"hubwatch/handlers/secret"
@@ -54,8 +52,8 @@ func Stage(messages [][]byte, settings verdict.Settings, now time.Time) Staging 
 		places := map[verdict.Place][]verdict.Entry{}
 		ids := map[string]string{} // resource ids of hubs
 		clear(w.seen)              // so that a row does not depend on the other messages of the batch
-		w.Unreadable = append(w.Unreadable, lost(i, message, func(raw jsontext.Value) error {
-			f, ok, err := w.failure(raw)
+		w.Unreadable = append(w.Unreadable, w.lost(i, message, func(p connection.Piece) error {
+			f, ok, err := w.failure(p)
 			if err != nil || !ok && (f.PassedOver != connection.Connected || f.hub == "") {
 				return err
 			}

@@ -10,6 +10,7 @@
 package scan
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/bits"
 	"slices"
@@ -28,11 +29,13 @@ type Doc struct {
 	few   [64]node
 }
 
-// node is a value with what it is called. All are places in the text.
+// node is a value with what it is called. All but the lengths are places in the text.
 type node struct {
-	name, nameEnd uint32 // without the quotation marks; both 0 for what has no name
-	from, to      uint32 // the value; both 0 if it was left out
-	next          uint32 // the index of the first node behind this one and all below it
+	name     uint32 // without the quotation marks; 0 for what has no name
+	nameSize uint16
+	plain    bool   // of a string: it is ASCII without escapes
+	from, to uint32 // the value; both 0 if it was left out
+	next     uint32 // the index of the first node behind this one and all below it
 }
 
 // Value is a value in a text that was scanned. The zero value is one that is not
@@ -49,29 +52,33 @@ const (
 	// mostCompared is up to how many members of an object are compared one by one. The
 	// names of more than that are sorted.
 	mostCompared = 64
-	// longest is how many bytes a text may have.
-	longest = 1 << 30
+	// longest is how many bytes a text may have, and longestName how many a name.
+	longest, longestName = 1 << 30, 1<<16 - 1
 )
 
 // Scan reads raw, which must not change afterwards: the values, and all strings that
 // they return, are parts of it. It reports whether it understands raw: if not, raw is
 // not JSON, or has an object with a member twice, or has something unusual: a name with
-// an escape or with bytes that are not UTF-8, more than 500 objects and arrays inside
-// each other, or more than most values. The member of the whole text that is called
-// without is checked like all others, but is then not there.
+// an escape or with bytes that are not UTF-8, a name of 64 KiB, more than 500 objects and
+// arrays inside each other, or more than most values. The member of the whole text that is
+// called without is checked like all others, but is then not there. A Doc that is used
+// again uses its memory again, so values of the text before are not good any more.
 func (d *Doc) Scan(raw []byte, without string, most int) bool {
 	if len(raw) > longest {
 		return false
 	}
 	d.raw = raw
 	d.text = unsafe.String(unsafe.SliceData(raw), len(raw)) // #nosec G103 -- raw does not change, as the caller has promised
-	s := scanner{text: raw, nodes: append(d.few[:0], node{}), without: without, most: most}
+	if d.nodes == nil {
+		d.nodes = d.few[:0]
+	}
+	s := scanner{text: raw, nodes: append(d.nodes[:0], node{}), without: without, most: most}
 	from := s.space(0)
 	to := s.value(from)
+	d.nodes = s.nodes
 	if to < 0 || s.space(to) != len(raw) {
 		return false
 	}
-	d.nodes = s.nodes
 	d.nodes[0] = node{from: place(from), to: place(to), next: place(len(d.nodes))}
 	return true
 }
@@ -116,11 +123,39 @@ func (v Value) Text() string {
 	}
 	n := &v.doc.nodes[v.index]
 	s := v.doc.text[n.from+1 : n.to-1]
-	if strings.IndexByte(s, '\\') < 0 && utf8.ValidString(s) {
+	if n.plain || strings.IndexByte(s, '\\') < 0 && utf8.ValidString(s) {
 		return s
 	}
-	b, _ := jsontext.AppendUnquote(nil, v.Raw()) // an error says that something was replaced
-	return string(b)
+	return string(v.AppendText(nil))
+}
+
+// IsPlain reports whether v is a string of ASCII without escapes. Its text then is a
+// part of what was scanned.
+func (v Value) IsPlain() bool { return v.Kind() == '"' && v.doc.nodes[v.index].plain }
+
+// AppendText appends Text to b.
+func (v Value) AppendText(b []byte) []byte {
+	if v.Kind() != '"' {
+		return b
+	}
+	quoted := v.Raw()
+	if !utf8.Valid(quoted) {
+		b, _ = jsontext.AppendUnquote(b, quoted) // an error says that something was replaced
+		return b
+	}
+	start := len(b)
+	for rest := quoted[1 : len(quoted)-1]; ; {
+		i := bytes.IndexByte(rest, '\\')
+		if i < 0 {
+			return append(b, rest...)
+		}
+		if c := rest[i+1]; c != '"' && c != '\\' && c != '/' { // which a document inside a string has
+			b, _ = jsontext.AppendUnquote(b[:start], quoted)
+			return b
+		}
+		b = append(append(b, rest[:i]...), rest[i+1])
+		rest = rest[i+2:]
+	}
 }
 
 // Literal returns a value that is no string as it stands in the text: a number, say.
@@ -138,7 +173,7 @@ func (v Value) Name() string {
 		return ""
 	}
 	n := &v.doc.nodes[v.index]
-	return v.doc.text[n.name:n.nameEnd]
+	return v.doc.text[n.name : n.name+uint32(n.nameSize)]
 }
 
 // First returns the first member of an object, or the first element of an array.
@@ -179,8 +214,15 @@ type scanner struct {
 	most    int
 }
 
-// space is the only one that cannot fail.
+// space is the only one that cannot fail. Most texts have none.
 func (s *scanner) space(i int) int {
+	if i < len(s.text) && s.text[i] <= ' ' {
+		return s.spaces(i)
+	}
+	return i
+}
+
+func (s *scanner) spaces(i int) int {
 	for i < len(s.text) && s.text[i] <= ' ' && (s.text[i] == ' ' || s.text[i] == '\n' || s.text[i] == '\r' || s.text[i] == '\t') {
 		i++
 	}
@@ -350,9 +392,9 @@ func (s *scanner) child(n node, i int) int {
 	}
 	n.from, n.next = place(i), place(k+1)
 	if s.text[i] == '"' { // which most are
-		end, _ := s.quoted(i)
+		end, plain := s.quoted(i)
 		if end > 0 {
-			n.to = place(end)
+			n.to, n.plain = place(end), plain
 			s.nodes = append(s.nodes, n)
 		}
 		return end
@@ -385,7 +427,7 @@ func (s *scanner) object(i int) int {
 			return -1
 		}
 		name := s.text[i+1 : end-1]
-		if !plain && (!utf8.Valid(name) || strings.IndexByte(string(name), '\\') >= 0) {
+		if len(name) > longestName || !plain && (!utf8.Valid(name) || strings.IndexByte(string(name), '\\') >= 0) {
 			return -1
 		}
 		bit := uint64(1) << (nameSum(name) % 64)
@@ -394,7 +436,7 @@ func (s *scanner) object(i int) int {
 		}
 		seen |= bit
 		count++
-		n := node{name: place(i + 1), nameEnd: place(end - 1)}
+		n := node{name: place(i + 1), nameSize: uint16(len(name))} // #nosec G115 -- at most longestName
 		if i = s.space(end); i >= len(s.text) || s.text[i] != ':' {
 			return -1
 		}
@@ -436,19 +478,21 @@ func nameSum(name []byte) uint {
 // has reports whether one of the siblings from the node first on is called name.
 func (s *scanner) has(first int, name []byte) bool {
 	for k := first; k < len(s.nodes); k = int(s.nodes[k].next) {
-		if n := &s.nodes[k]; int(n.nameEnd-n.name) == len(name) && string(s.text[n.name:n.nameEnd]) == string(name) {
+		if n := &s.nodes[k]; int(n.nameSize) == len(name) && string(s.name(n)) == string(name) {
 			return true
 		}
 	}
 	return false
 }
 
+func (s *scanner) name(n *node) []byte { return s.text[n.name : n.name+uint32(n.nameSize)] }
+
 // distinct reports whether no two of the siblings from the node first on have the
 // same name.
 func (s *scanner) distinct(first int) bool {
 	var names []string
 	for k := first; k < len(s.nodes); k = int(s.nodes[k].next) {
-		names = append(names, string(s.text[s.nodes[k].name:s.nodes[k].nameEnd]))
+		names = append(names, string(s.name(&s.nodes[k])))
 	}
 	slices.Sort(names)
 	return len(slices.Compact(names)) == len(names)

@@ -43,7 +43,7 @@ func unusual(b []byte) bool {
 		}
 		if kind, n := d.StackIndex(d.StackDepth()); kind == '{' && n%2 == 1 && token.Kind() == '"' {
 			raw := bytes.TrimLeft(b[before:d.InputOffset()], " \t\r\n,")
-			if bytes.ContainsRune(raw, '\\') || !bytes.Equal(bytes.ToValidUTF8(raw, nil), raw) {
+			if len(raw) > 1<<16 || bytes.ContainsRune(raw, '\\') || !bytes.Equal(bytes.ToValidUTF8(raw, nil), raw) {
 				return true
 			}
 		}
@@ -68,6 +68,12 @@ func same(t *testing.T, v scan.Value, raw jsontext.Value) {
 	}
 	if got := v.Text(); got != text {
 		t.Errorf("text %q, want %q", got, text)
+	}
+	if got := string(v.AppendText([]byte("x"))); got != "x"+text {
+		t.Errorf("appended %q, want %q", got, "x"+text)
+	}
+	if v.IsPlain() && string(raw) != `"`+text+`"` {
+		t.Errorf("%s is plain", raw)
 	}
 	child := v.First()
 	for kind := d.PeekKind(); kind != jsontext.KindInvalid && kind != '}' && kind != ']'; kind = d.PeekKind() {
