@@ -1,6 +1,7 @@
 package connection
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -161,8 +162,9 @@ func Classify(r Record) Classification {
 		}
 		return Classification{PassedOver: OtherCategory}
 	}
-	code, statements := r.code(), r.statements()
-	c := decide(r, code, statements)
+	var space [6]statement
+	code, statements := r.code(), r.appendStatements(space[:0])
+	c := decide(&r, code, statements)
 	if c.Cause != Unclassified {
 		return c
 	}
@@ -177,11 +179,12 @@ func Classify(r Record) Classification {
 
 // decide finds the line of the table that applies to a record with an error code
 // and statements.
-func decide(r Record, code string, statements []statement) Classification {
+func decide(r *Record, code string, statements []statement) Classification {
 	unknown := slices.IndexFunc(statements, func(s statement) bool { return !s.namesError(code) })
+	said := slices.ContainsFunc(statements, func(s statement) bool { return !s.isName })
 	for i := range Rules {
 		rule := &Rules[i]
-		if rule.Phrase != "" && len(statements) == 0 {
+		if rule.Phrase != "" && !said {
 			continue
 		}
 		if rule.Phrase == "" && unknown >= 0 {
@@ -199,7 +202,7 @@ func decide(r Record, code string, statements []statement) Classification {
 
 // applies reports whether the rule applies to r, whose error code is code. It
 // returns the text that has the phrase.
-func (rule *Rule) applies(r Record, code string, statements []statement) (string, bool) {
+func (rule *Rule) applies(r *Record, code string, statements []statement) (string, bool) {
 	if rule.Codes != nil && !slices.Contains(rule.Codes, code) ||
 		rule.Operation != "" && !strings.EqualFold(rule.Operation, r.OperationName) ||
 		rule.Family != UnknownFamily && rule.Family != r.AuthType.Family() ||
@@ -223,34 +226,56 @@ const noCause = "authentication failed for this device, renew token or certifica
 
 // namesError reports whether the statement is only the name or the code of the error.
 func (s statement) namesError(code string) bool {
+	if s.isName {
+		return true
+	}
 	text := strings.Trim(s.raw, " .")
-	return errorNames[text] != "" || text == code || text == noCause
+	name, _ := errorNamed(text)
+	return name != "" || text == code || text == noCause
 }
 
 // errorNames are the errors of authentication by their names in lower case, which
 // Microsoft spells in two ways
-// (https://learn.microsoft.com/azure/iot-hub/troubleshoot-error-codes).
-var errorNames = map[string]string{
-	"genericunauthorized":                  "401000",
-	"iothubnotfound":                       "401001",
-	"iothubunauthorizedaccess":             "401002",
-	"iothubunauthorized":                   "401003",
-	"elasticpoolnotfound":                  "401004",
-	"systemmodulemodifyunauthorizedaccess": "401100",
+// (https://learn.microsoft.com/azure/iot-hub/troubleshoot-error-codes). None of them has a
+// Rule's phrase in it.
+var errorNames = [...]struct{ name, code string }{
+	{"genericunauthorized", "401000"},
+	{"iothubnotfound", "401001"},
+	{"iothubunauthorizedaccess", "401002"},
+	{"iothubunauthorized", "401003"},
+	{"elasticpoolnotfound", "401004"},
+	{"systemmodulemodifyunauthorizedaccess", "401100"},
+}
+
+// errorNamed returns the error that s names, regardless of case: its name in lower case,
+// and its code. Both are "" if there is none.
+func errorNamed(s string) (name, code string) {
+	for _, e := range errorNames {
+		if len(s) == len(e.name) && strings.EqualFold(s, e.name) {
+			return e.name, e.code
+		}
+	}
+	return "", ""
+}
+
+// errorCode returns the code of the error that s names or is the code of, or "".
+func errorCode(s string) string {
+	if _, code := errorNamed(s); code != "" {
+		return code
+	}
+	if len(s) >= 3 && strings.Trim(s, "0123456789") == "" && s[0] != '2' {
+		return s
+	}
+	return ""
 }
 
 // code returns the error code of the record. If the record has no code, code returns
 // the code of the error that the record names, or else its HTTP status, or else its
 // result as it is. It returns "" for success.
-func (r Record) code() string {
+func (r *Record) code() string {
 	result := strings.ToLower(strings.TrimSpace(r.ResultType))
-	for _, s := range []string{result, strings.ToLower(r.ResultDescription), strings.TrimSpace(r.StatusCode)} {
-		if code, ok := errorNames[s]; ok {
-			return code
-		}
-		if isError := len(s) >= 3 && strings.Trim(s, "0123456789") == "" && s[0] != '2'; isError {
-			return s
-		}
+	if code := cmp.Or(errorCode(result), errorCode(r.ResultDescription), errorCode(strings.TrimSpace(r.StatusCode))); code != "" {
+		return code
 	}
 	if result == "0" || result == "success" || strings.HasPrefix(result, "2") {
 		return ""

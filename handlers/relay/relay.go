@@ -14,6 +14,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"hubwatch/handlers/connection"
+	"hubwatch/handlers/scan"
 	"hubwatch/handlers/verdict"
 )
 
@@ -102,7 +103,10 @@ type worker struct {
 	seen      map[[sha256.Size]byte]bool // records that were taken, by the hash of their content
 	id        string                     // the last resource id that turned out to be a hub's
 	hub       string                     // the name of that hub
+	lower     string                     // the same in lower case
 	canonical []byte                     // the last record in canonical form
+	address   string                     // the last address
+	key       connection.AddressKey      // of that address
 }
 
 func newWorker() *worker {
@@ -135,22 +139,22 @@ func (w *worker) lost(i int, message []byte, record func(connection.Piece) error
 type failed struct {
 	connection.Record // good until the next one is read
 	connection.Classification
-	hub string            // the name of its hub; "" if it names none
-	id  [sha256.Size]byte // the hash of its content
-	raw jsontext.Value    // the record; characters that are not Unicode are replaced
+	hub     string            // the name of its hub in lower case; "" if it names none
+	id      [sha256.Size]byte // the hash of its content
+	raw     jsontext.Value    // the record; characters that are not Unicode are replaced
+	scanned scan.Value        // raw, if it was scanned
 }
 
 // failure reads a record. ok is false if it is not of a failed connection, or was taken
 // before; then id and raw say nothing. The error means that nothing will ever be made of the record.
 func (w *worker) failure(p connection.Piece) (f failed, ok bool, err error) {
-	raw := p.Raw
 	r, err := w.decode(p)
 	if err != nil {
 		return f, false, err
 	}
-	f = failed{Record: r, Classification: connection.Classify(r), raw: raw}
+	f = failed{Record: r, Classification: connection.Classify(r), raw: p.Raw, scanned: p.Scanned}
 	if err = w.hear(r); err == nil {
-		f.hub = w.hub
+		f.hub = w.lower
 	}
 	if f.PassedOver != "" {
 		w.PassedOver[f.PassedOver]++
@@ -159,25 +163,37 @@ func (w *worker) failure(p connection.Piece) (f failed, ok bool, err error) {
 	if err != nil {
 		return f, false, err
 	}
-	if n := depth(raw); n > mostDepth {
-		return f, false, fmt.Errorf("record: %d objects and arrays inside each other, and at most %d are taken", n, mostDepth)
+	if err := w.identify(&f); err != nil {
+		return f, false, fmt.Errorf("record: %w", err)
 	}
-	if w.canonical, err = canonical(w.canonical, raw); err != nil {
-		// Some characters are not Unicode, which JSON has to be. They are replaced, as
-		// every reader does.
-		if f.raw, err = jsontext.AppendFormat(nil, raw, jsontext.AllowInvalidUTF8(true)); err == nil {
-			w.canonical, err = canonical(w.canonical, f.raw)
-		}
-		if err != nil {
-			return f, false, fmt.Errorf("record: %w", err)
-		}
-	}
-	f.id = sha256.Sum256(w.canonical)
 	if w.seen[f.id] {
 		w.Repeated++
 		return f, false, nil
 	}
 	return f, true, nil
+}
+
+// identify finds the id of a record. It replaces the characters of the record that are not
+// Unicode, which JSON has to be, as every reader does.
+func (w *worker) identify(f *failed) error {
+	var usual bool
+	if w.canonical, usual = appendCanonical(w.canonical[:0], f.scanned); !usual {
+		if n := depth(f.raw); n > mostDepth {
+			return fmt.Errorf("%d objects and arrays inside each other, and at most %d are taken", n, mostDepth)
+		}
+		var err error
+		if w.canonical, err = canonical(w.canonical, f.raw); err != nil {
+			f.scanned = scan.Value{}
+			if f.raw, err = jsontext.AppendFormat(nil, f.raw, jsontext.AllowInvalidUTF8(true)); err == nil {
+				w.canonical, err = canonical(w.canonical, f.raw)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	f.id = sha256.Sum256(w.canonical)
+	return nil
 }
 
 // decode reads a record in the way that is open.
@@ -201,6 +217,14 @@ func (w *worker) take(f failed) {
 	w.Unknown[s]++
 }
 
+// addressKey is r.AddressKey. It remembers the last one, since many devices have the same.
+func (w *worker) addressKey(r connection.Record) connection.AddressKey {
+	if r.MaskedIPAddress != w.address {
+		w.address, w.key = strings.Clone(r.MaskedIPAddress), r.AddressKey()
+	}
+	return w.key
+}
+
 // hear notes the hub of a record. Its error says that there is none.
 func (w *worker) hear(r connection.Record) error {
 	if r.ResourceID == "" || r.ResourceID != w.id {
@@ -208,7 +232,7 @@ func (w *worker) hear(r connection.Record) error {
 		if err != nil {
 			return err
 		}
-		w.id, w.hub = strings.Clone(r.ResourceID), strings.Clone(id.Name)
+		w.id, w.hub, w.lower = strings.Clone(r.ResourceID), strings.Clone(id.Name), strings.Clone(strings.ToLower(id.Name))
 	}
 	if r.Time.After(w.Heard[w.hub]) {
 		w.Heard[w.hub] = r.Time
@@ -235,14 +259,6 @@ func depth(raw []byte) (deepest int) {
 		}
 	}
 	return deepest
-}
-
-// canonical returns raw in the form of RFC 8785, in which neither the order of
-// members nor whitespace nor the spelling of strings matters, into the space of
-// buf. Integers stay as they are: as floating-point numbers, which the RFC makes
-// of them, two that differ can be the same.
-func canonical(buf []byte, raw jsontext.Value) ([]byte, error) {
-	return jsontext.AppendFormat(buf[:0], raw, jsontext.ReorderRawObjects(true), jsontext.CanonicalizeRawFloats(true))
 }
 
 // cloudEvent returns the event of a record

@@ -11,6 +11,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"hubwatch/handlers/scan"
 )
 
 // planted stands for a credential in the texts of these tests.
@@ -253,8 +255,18 @@ func FuzzIsClean(f *testing.F) {
 	named := func(_, member, _ string) bool { return member == "deviceId" }
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		for _, named := range []Named{nil, named} {
-			if got := document(raw, named, "", 0); isClean(raw, named) && !bytes.Equal(got, raw) {
+			got, clean := document(raw, named, "", 0), isClean(raw, named)
+			if clean && !bytes.Equal(got, raw) {
 				t.Fatalf("%q counts as clean and becomes %q", raw, got)
+			}
+			isClean([]byte(`{"name":"x","list":[{"deviceId":"y"}]}`), named) // so that something is left of it
+			if again := isClean(raw, named); again != clean {
+				t.Fatalf("%q is clean: %v, and then %v", raw, clean, again)
+			}
+			if doc := (scan.Doc{}); doc.Scan(raw, "", mostValues) {
+				if scanned := DocumentScanned(doc.Root(), named); !bytes.Equal(scanned, got) && len(bytes.TrimSpace(raw)) == len(raw) {
+					t.Fatalf("%q becomes %q, and if it was scanned %q", raw, got, scanned)
+				}
 			}
 		}
 		lower := bytes.ToLower(raw)
