@@ -33,6 +33,7 @@ func (d *Decoder) take(object scan.Value) bool {
 			v.ResultDescription.take(m)
 		case "properties":
 			v.Properties.take(m, &d.texts[0])
+			d.held = m
 		case "TimeGenerated", "_ResourceId", "ResourceId", "OperationName", "MetricName", "Level", "ResultType", "ResultDescription", "properties_s":
 			return false // a row of Log Analytics
 		default:

@@ -37,7 +37,7 @@ func appendCanonical(b []byte, v scan.Value) (_ []byte, ok bool) {
 		}
 		return append(b, ']'), true
 	case '"':
-		return append(b, v.Raw()...), v.IsPlain() || isShort(v.Raw())
+		return append(b, v.Raw()...), v.IsPlain() || v.IsUTF8() && isShort(v.Raw())
 	case '0':
 		return append(b, v.Raw()...), len(bytes.Trim(v.Raw(), "0123456789")) == 0
 	case 'n', 't', 'f':
@@ -78,12 +78,9 @@ func appendObject(b []byte, object scan.Value) ([]byte, bool) {
 	return append(b, '}'), true
 }
 
-// isShort reports whether a string is Unicode and has no escape that could be left out, or
-// could be shorter.
+// isShort reports whether a string has no escape that could be left out, or could be
+// shorter.
 func isShort(quoted []byte) bool {
-	if !utf8.Valid(quoted) {
-		return false
-	}
 	for rest := quoted; ; {
 		i := bytes.IndexByte(rest, '\\')
 		if i < 0 {

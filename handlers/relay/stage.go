@@ -148,7 +148,7 @@ func comparePlaces(a, b verdict.Place) int {
 // redacted returns the record without the credentials in it.
 func (f *failed) redacted() []byte {
 	if f.scanned.Kind() == '{' {
-		return secret.DocumentScanned(f.scanned, event.Named)
+		return secret.DocumentScanned(f.scanned, f.inside, event.Named)
 	}
 	return secret.Document(f.raw, event.Named)
 }

@@ -10,11 +10,9 @@
 package scan
 
 import (
-	"bytes"
 	"encoding/binary"
 	"math/bits"
 	"slices"
-	"strings"
 	"unicode/utf8"
 	"unsafe"
 
@@ -33,7 +31,8 @@ type Doc struct {
 type node struct {
 	name     uint32 // without the quotation marks; 0 for what has no name
 	nameSize uint16
-	plain    bool   // of a string: it is ASCII without escapes
+	ascii    bool   // of a string
+	escapes  bool   // of a string: it has some
 	from, to uint32 // the value; both 0 if it was left out
 	next     uint32 // the index of the first node behind this one and all below it
 }
@@ -80,6 +79,9 @@ func (d *Doc) Scan(raw []byte, without string, most int) bool {
 		return false
 	}
 	d.nodes[0] = node{from: place(from), to: place(to), next: place(len(d.nodes))}
+	if raw[from] == '"' {
+		_, d.nodes[0].ascii, d.nodes[0].escapes = s.quoted(from)
+	}
 	return true
 }
 
@@ -123,7 +125,7 @@ func (v Value) Text() string {
 	}
 	n := &v.doc.nodes[v.index]
 	s := v.doc.text[n.from+1 : n.to-1]
-	if n.plain || strings.IndexByte(s, '\\') < 0 && utf8.ValidString(s) {
+	if !n.escapes && (n.ascii || utf8.ValidString(s)) {
 		return s
 	}
 	return string(v.AppendText(nil))
@@ -131,7 +133,14 @@ func (v Value) Text() string {
 
 // IsPlain reports whether v is a string of ASCII without escapes. Its text then is a
 // part of what was scanned.
-func (v Value) IsPlain() bool { return v.Kind() == '"' && v.doc.nodes[v.index].plain }
+func (v Value) IsPlain() bool {
+	return v.Kind() == '"' && v.doc.nodes[v.index].ascii && !v.doc.nodes[v.index].escapes
+}
+
+// IsUTF8 reports whether v is a string without bytes that are not UTF-8.
+func (v Value) IsUTF8() bool {
+	return v.Kind() == '"' && (v.doc.nodes[v.index].ascii || utf8.Valid(v.Raw()))
+}
 
 // AppendText appends Text to b.
 func (v Value) AppendText(b []byte) []byte {
@@ -139,23 +148,44 @@ func (v Value) AppendText(b []byte) []byte {
 		return b
 	}
 	quoted := v.Raw()
-	if !utf8.Valid(quoted) {
-		b, _ = jsontext.AppendUnquote(b, quoted) // an error says that something was replaced
-		return b
-	}
-	start := len(b)
-	for rest := quoted[1 : len(quoted)-1]; ; {
-		i := bytes.IndexByte(rest, '\\')
-		if i < 0 {
-			return append(b, rest...)
+	if v.IsUTF8() {
+		if text, ok := appendUnescaped(b, quoted[1:len(quoted)-1]); ok {
+			return text
 		}
-		if c := rest[i+1]; c != '"' && c != '\\' && c != '/' { // which a document inside a string has
-			b, _ = jsontext.AppendUnquote(b[:start], quoted)
-			return b
-		}
-		b = append(append(b, rest[:i]...), rest[i+1])
-		rest = rest[i+2:]
 	}
+	b, _ = jsontext.AppendUnquote(b, quoted) // an error says that something was replaced
+	return b
+}
+
+// appendUnescaped appends what stands between the quotation marks of a string, without the
+// escapes that a document inside a string has: those of quotation marks, backslashes and
+// slashes. It returns false if there are others.
+func appendUnescaped(b, text []byte) ([]byte, bool) {
+	n := len(b)
+	b = slices.Grow(b, len(text)+8) // eight bytes are copied at a time, also of the last
+	b = b[:cap(b)]
+	for i := 0; i < len(text); {
+		if i <= len(text)-8 {
+			x := binary.LittleEndian.Uint64(text[i:])
+			binary.LittleEndian.PutUint64(b[n:], x)
+			slash := x ^ '\\'*ones
+			k := bits.TrailingZeros64((slash-ones)&^slash&highs) / 8 // 8 if there is none
+			if i, n = i+k, n+k; k == 8 {
+				continue
+			}
+		} else if text[i] != '\\' {
+			b[n] = text[i]
+			i, n = i+1, n+1
+			continue
+		}
+		c := text[i+1]
+		if c != '"' && c != '\\' && c != '/' {
+			return b, false
+		}
+		b[n] = c
+		i, n = i+2, n+1
+	}
+	return b[:n], true
 }
 
 // Literal returns a value that is no string as it stands in the text: a number, say.
@@ -235,7 +265,7 @@ func (s *scanner) value(i int) int {
 	}
 	switch s.text[i] {
 	case '"':
-		end, _ := s.quoted(i)
+		end, _, _ := s.quoted(i)
 		return end
 	case '{':
 		return s.object(i)
@@ -300,11 +330,10 @@ const (
 	highs = 0x80 * ones
 )
 
-// quoted reads a string. plain reports whether all of it is ASCII without escapes.
-func (s *scanner) quoted(i int) (end int, plain bool) {
+// quoted reads a string, and reports whether it is ASCII and whether it has escapes.
+func (s *scanner) quoted(i int) (end int, ascii, escapes bool) {
 	b := s.text
 	var all uint64 // what the bytes have in common with those that are not ASCII
-	escapes := false
 	for i++; ; {
 		for i <= len(b)-8 {
 			x := binary.LittleEndian.Uint64(b[i:])
@@ -323,14 +352,14 @@ func (s *scanner) quoted(i int) (end int, plain bool) {
 			all |= uint64(b[i])
 		}
 		if i >= len(b) || b[i] < ' ' {
-			return -1, false
+			return -1, false, false
 		}
 		if b[i] == '"' {
-			return i + 1, !escapes && all&highs == 0
+			return i + 1, all&highs == 0, escapes
 		}
 		escapes = true
 		if i = s.escape(i); i < 0 {
-			return -1, false
+			return -1, false, false
 		}
 	}
 }
@@ -392,9 +421,9 @@ func (s *scanner) child(n node, i int) int {
 	}
 	n.from, n.next = place(i), place(k+1)
 	if s.text[i] == '"' { // which most are
-		end, plain := s.quoted(i)
+		end, ascii, escapes := s.quoted(i)
 		if end > 0 {
-			n.to, n.plain = place(end), plain
+			n.to, n.ascii, n.escapes = place(end), ascii, escapes
 			s.nodes = append(s.nodes, n)
 		}
 		return end
@@ -422,12 +451,12 @@ func (s *scanner) object(i int) int {
 		if i >= len(s.text) || s.text[i] != '"' {
 			return -1
 		}
-		end, plain := s.quoted(i)
+		end, ascii, escapes := s.quoted(i)
 		if end < 0 {
 			return -1
 		}
 		name := s.text[i+1 : end-1]
-		if len(name) > longestName || !plain && (!utf8.Valid(name) || strings.IndexByte(string(name), '\\') >= 0) {
+		if len(name) > longestName || escapes || !ascii && !utf8.Valid(name) {
 			return -1
 		}
 		bit := uint64(1) << (nameSum(name) % 64)

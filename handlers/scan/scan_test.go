@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -72,8 +73,8 @@ func same(t *testing.T, v scan.Value, raw jsontext.Value) {
 	if got := string(v.AppendText([]byte("x"))); got != "x"+text {
 		t.Errorf("appended %q, want %q", got, "x"+text)
 	}
-	if v.IsPlain() && string(raw) != `"`+text+`"` {
-		t.Errorf("%s is plain", raw)
+	if v.IsPlain() && string(raw) != `"`+text+`"` || v.IsUTF8() != (raw.Kind() == '"' && utf8.Valid(raw)) {
+		t.Errorf("%q is plain: %v, and UTF-8: %v", raw, v.IsPlain(), v.IsUTF8())
 	}
 	child := v.First()
 	for kind := d.PeekKind(); kind != jsontext.KindInvalid && kind != '}' && kind != ']'; kind = d.PeekKind() {
@@ -131,9 +132,12 @@ func texts() []string {
 		strings.Repeat("[", 500) + strings.Repeat("]", 500), strings.Repeat("[", 501) + strings.Repeat("]", 501),
 		strings.Repeat(`{"a":`, 500) + "1" + strings.Repeat("}", 500), strings.Repeat(`{"a":`, 10001) + "1" + strings.Repeat("}", 10001), strings.Repeat("[", 100_000),
 	}
+	for _, n := range []int{1<<16 - 1, 1 << 16} {
+		list = append(list, `{"`+strings.Repeat("n", n)+`":1}`, `{"`+strings.Repeat("n", n)+`":1,"`+strings.Repeat("n", n)+`":1}`)
+	}
 	for n := range 20 { // every place of a byte within eight
 		fill := strings.Repeat("x", n)
-		for _, end := range []string{"\"", "\\\"\"", "\x01\"", "\x1f\"", "\\", "\\q\"", "é\"", "\xff\"", "", "\"z", "!\"", "#\"", "[\"", "]\"", "\x80\"", "\xa2\"", "\xdc\""} {
+		for _, end := range []string{"\"", "\\\"\"", "\x01\"", "\x1f\"", "\\", "\\q\"", "é\"", "\xff\"", "", "\"z", "!\"", "#\"", "[\"", "]\"", "\x80\"", "\xa2\"", "\xdc\"", `\\\"\/\\x"`, `\"\n"`, `\"12345678\\"`} {
 			list = append(list, "\""+fill+end, "{\""+fill+end+":1}")
 		}
 	}

@@ -10,11 +10,12 @@ import (
 
 // cleaner proves of documents that there is no credential in them.
 type cleaner struct {
-	named Named
-	docs  [mostStrings + 1]scan.Doc // of the document, and of documents inside strings
-	texts [mostStrings + 1][]byte   // of those documents: what the strings are without their escapes
-	code  []byte                    // what was in base64
-	names map[string]cleanName      // plain names of members that turned out to be clean
+	named   Named
+	scanned Inside                    // nil if it knows no document
+	docs    [mostStrings + 1]scan.Doc // of the document, and of documents inside strings
+	texts   [mostStrings + 1][]byte   // of those documents: what the strings are without their escapes
+	code    []byte                    // what was in base64
+	names   map[string]cleanName      // plain names of members that turned out to be clean
 	// Most documents have the names of the one before, in the same order. next is where the
 	// name of the next member stands in order, if it does.
 	order []cleanName
@@ -41,15 +42,15 @@ const (
 func isClean(raw []byte, named Named) bool {
 	c := cleaners.Get().(*cleaner)
 	defer cleaners.Put(c)
-	c.named, c.next = named, 0
+	c.named, c.scanned, c.next = named, nil, 0
 	return c.document(raw, "", 0)
 }
 
 // isCleanScanned is isClean of a document that was scanned already.
-func isCleanScanned(v scan.Value, named Named) bool {
+func isCleanScanned(v scan.Value, inside Inside, named Named) bool {
 	c := cleaners.Get().(*cleaner)
 	defer cleaners.Put(c)
-	c.named, c.next = named, 0
+	c.named, c.scanned, c.next = named, inside, 0
 	return c.value(v, "", 0)
 }
 
@@ -134,8 +135,18 @@ func (c *cleaner) string(v scan.Value, parent, member string, depth int) bool {
 	if depth >= mostStrings {
 		return c.named != nil && c.named(parent, member, v.Text())
 	}
+	return c.escaped(v, member, depth) || c.named != nil && c.named(parent, member, v.Text())
+}
+
+// escaped is about a string that may have escapes, and is no name.
+func (c *cleaner) escaped(v scan.Value, member string, depth int) bool {
+	if c.scanned != nil {
+		if doc := c.scanned(v); doc.Kind() == '{' {
+			return c.inside(doc, member, depth+1)
+		}
+	}
 	c.texts[depth] = v.AppendText(c.texts[depth][:0])
-	return c.text(c.texts[depth], member, depth) || c.named != nil && c.named(parent, member, v.Text())
+	return c.text(c.texts[depth], member, depth)
 }
 
 // text is about a string that is no name, or about the name of a member.

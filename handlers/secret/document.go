@@ -46,10 +46,14 @@ func Document(raw []byte, named Named) []byte {
 	return document(raw, named, "", 0)
 }
 
+// Inside returns the document that the text of a string is, if that was scanned already,
+// and else nothing.
+type Inside func(scan.Value) scan.Value
+
 // DocumentScanned is Document for a document that was scanned already. It saves a pass
-// over the document.
-func DocumentScanned(v scan.Value, named Named) []byte {
-	if isCleanScanned(v, named) {
+// over the document, and over those that inside returns.
+func DocumentScanned(v scan.Value, inside Inside, named Named) []byte {
+	if isCleanScanned(v, inside, named) {
 		return v.Raw()
 	}
 	return document(v.Raw(), named, "", 0)

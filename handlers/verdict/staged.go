@@ -117,11 +117,20 @@ func (f Fact) compare(g Fact) int {
 	return cmp.Or(cmp.Compare(f.Address, g.Address), cmp.Compare(f.Cause, g.Cause), cmp.Compare(f.Record, g.Record))
 }
 
-// deflaters are writers to use again, since each has more than half a megabyte.
-var deflaters = sync.Pool{New: func() any {
-	w, _ := flate.NewWriter(nil, flate.BestSpeed) // an error would say that there is no such level
-	return w
-}}
+// deflaters are writers to use again, since each has more than half a megabyte. storers do
+// not deflate.
+var deflaters, storers = writers(flate.BestSpeed), writers(flate.NoCompression)
+
+func writers(level int) *sync.Pool {
+	return &sync.Pool{New: func() any {
+		w, _ := flate.NewWriter(nil, level) // an error would say that there is no such level
+		return w
+	}}
+}
+
+// leastDeflated is from how many bytes on records are deflated. Fewer than that are stored
+// as they are: to deflate the one failure of a hundred records takes as long as to read ten.
+const leastDeflated = 2 << 10
 
 // pack returns a row of entries in order, which fit.
 func pack(place Place, entries []Entry, order []int) Staged {
@@ -172,9 +181,17 @@ func (f *Fact) appendFailure(b []byte) []byte {
 
 // deflated returns the records of the failed connections as a row has them.
 func deflated(entries []Entry, order []int) []byte {
+	size := 0
+	for _, i := range order {
+		size += len(entries[i].Raw)
+	}
+	pool := deflaters
+	if size < leastDeflated {
+		pool = storers
+	}
 	var b bytes.Buffer
-	deflate := deflaters.Get().(*flate.Writer)
-	defer deflaters.Put(deflate)
+	deflate := pool.Get().(*flate.Writer)
+	defer pool.Put(deflate)
 	deflate.Reset(&b)
 	var length []byte
 	for _, i := range order {
