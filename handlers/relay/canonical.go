@@ -37,7 +37,7 @@ func appendCanonical(b []byte, v scan.Value) (_ []byte, ok bool) {
 		}
 		return append(b, ']'), true
 	case '"':
-		return append(b, v.Raw()...), v.IsPlain() || v.IsUTF8() && isShort(v.Raw())
+		return append(b, v.Raw()...), v.IsShort()
 	case '0':
 		return append(b, v.Raw()...), len(bytes.Trim(v.Raw(), "0123456789")) == 0
 	case 'n', 't', 'f':
@@ -51,15 +51,19 @@ func appendCanonical(b []byte, v scan.Value) (_ []byte, ok bool) {
 const mostMembers = 32
 
 func appendObject(b []byte, object scan.Value) ([]byte, bool) {
-	var space [mostMembers]scan.Value
+	type member struct {
+		name  string
+		value scan.Value
+	}
+	var space [mostMembers]member
 	members := space[:0]
-	for m := object.First(); m != (scan.Value{}); m = m.Next() {
-		if len(members) == mostMembers || !isASCII(m.Name()) {
+	for v := object.First(); v != (scan.Value{}); v = v.Next() {
+		m := member{v.Name(), v}
+		if len(members) == mostMembers || !isASCII(m.name) {
 			return b, false
 		}
 		i := len(members)
-		members = append(members, m)
-		for ; i > 0 && m.Name() < members[i-1].Name(); i-- {
+		for members = append(members, m); i > 0 && m.name < members[i-1].name; i-- {
 			members[i] = members[i-1]
 		}
 		members[i] = m
@@ -69,28 +73,13 @@ func appendObject(b []byte, object scan.Value) ([]byte, bool) {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(append(append(b, '"'), m.Name()...), `":`...)
+		b = append(append(append(b, '"'), m.name...), `":`...)
 		var ok bool
-		if b, ok = appendCanonical(b, m); !ok {
+		if b, ok = appendCanonical(b, m.value); !ok {
 			return b, false
 		}
 	}
 	return append(b, '}'), true
-}
-
-// isShort reports whether a string has no escape that could be left out, or could be
-// shorter.
-func isShort(quoted []byte) bool {
-	for rest := quoted; ; {
-		i := bytes.IndexByte(rest, '\\')
-		if i < 0 {
-			return true
-		}
-		if c := rest[i+1]; c == '/' || c == 'u' {
-			return false
-		}
-		rest = rest[i+2:]
-	}
 }
 
 func isASCII(s string) bool {

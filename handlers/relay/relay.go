@@ -14,6 +14,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"hubwatch/handlers/connection"
+	"hubwatch/handlers/event"
 	"hubwatch/handlers/scan"
 	"hubwatch/handlers/secret"
 	"hubwatch/handlers/verdict"
@@ -101,7 +102,7 @@ type worker struct {
 	Read
 	reader    connection.Reader
 	decoder   connection.Decoder
-	inside    secret.Inside              // of the decoder
+	redactor  *secret.Redactor           // of the records that the decoder has read
 	seen      map[[sha256.Size]byte]bool // records that were taken, by the hash of their content
 	id        string                     // the last resource id that turned out to be a hub's
 	hub       string                     // the name of that hub
@@ -113,7 +114,7 @@ type worker struct {
 
 func newWorker() *worker {
 	w := &worker{seen: map[[sha256.Size]byte]bool{}, Read: Read{PassedOver: map[connection.Reason]int{}, Unknown: map[string]int{}, Heard: map[string]time.Time{}}}
-	w.inside = w.decoder.Inside
+	w.redactor = secret.NewRedactor(event.Named, w.decoder.Inside)
 	return w
 }
 
@@ -147,7 +148,6 @@ type failed struct {
 	id      [sha256.Size]byte // the hash of its content
 	raw     jsontext.Value    // the record; characters that are not Unicode are replaced
 	scanned scan.Value        // raw, if it was scanned
-	inside  secret.Inside     // what of it was scanned besides
 }
 
 // failure reads a record. ok is false if it is not of a failed connection, or was taken
@@ -157,7 +157,7 @@ func (w *worker) failure(p connection.Piece) (f failed, ok bool, err error) {
 	if err != nil {
 		return f, false, err
 	}
-	f = failed{Record: r, Classification: connection.Classify(r), raw: p.Raw, scanned: p.Scanned, inside: w.inside}
+	f = failed{Record: r, Classification: connection.Classify(r), raw: p.Raw, scanned: p.Scanned}
 	if err = w.hear(r); err == nil {
 		f.hub = w.lower
 	}

@@ -58,7 +58,7 @@ func Stage(messages [][]byte, settings verdict.Settings, now time.Time) Staging 
 			if err != nil || !ok && (f.PassedOver != connection.Connected || f.hub == "") {
 				return err
 			}
-			e, staged, err := s.entry(f, w.addressKey(f.Record), now)
+			e, staged, err := s.entry(w, f, now)
 			if err != nil || !staged {
 				return err
 			}
@@ -145,18 +145,18 @@ func comparePlaces(a, b verdict.Place) int {
 	return cmp.Or(strings.Compare(a.Hub, b.Hub), cmp.Compare(a.Bucket, b.Bucket))
 }
 
-// redacted returns the record without the credentials in it.
-func (f *failed) redacted() []byte {
+// redacted returns the record that was read last without the credentials in it.
+func (w *worker) redacted(f failed) []byte {
 	if f.scanned.Kind() == '{' {
-		return secret.DocumentScanned(f.scanned, f.inside, event.Named)
+		return w.redactor.Document(f.scanned)
 	}
 	return secret.Document(f.raw, event.Named)
 }
 
 // entry returns what is staged of a connection, or of a failed one. staged is false if that
 // is nothing. The error means that nothing will ever be made of the record.
-func (s *Staging) entry(f failed, address connection.AddressKey, now time.Time) (e verdict.Entry, staged bool, err error) {
-	e.Fact = verdict.Fact{Device: f.DeviceKey(), Second: f.Time.Unix(), Address: address, Sign: f.Sign(f.Classification)}
+func (s *Staging) entry(w *worker, f failed, now time.Time) (e verdict.Entry, staged bool, err error) {
+	e.Fact = verdict.Fact{Device: f.DeviceKey(), Second: f.Time.Unix(), Address: w.addressKey(f.Record), Sign: f.Sign(f.Classification)}
 	untimely := f.Time.Before(time.Unix(0, 0)) || f.Time.After(now.Add(newest))
 	switch {
 	case e.Sign == connection.NoSign: // a connection of no device
@@ -170,7 +170,7 @@ func (s *Staging) entry(f failed, address connection.AddressKey, now time.Time) 
 		return e, false, fmt.Errorf("record: time %s: want one of the past, or of the next day", f.Time.Format(time.RFC3339))
 	}
 	e.Record = binary.BigEndian.Uint64(f.id[:])
-	e.Raw = f.redacted()
+	e.Raw = w.redacted(f)
 	if len(e.Raw) > verdict.MostRecord {
 		return e, false, fmt.Errorf("record: %d bytes, and at most %d are taken", len(e.Raw), verdict.MostRecord)
 	}

@@ -31,11 +31,19 @@ type Doc struct {
 type node struct {
 	name     uint32 // without the quotation marks; 0 for what has no name
 	nameSize uint16
-	ascii    bool   // of a string
-	escapes  bool   // of a string: it has some
+	form     form   // of a string
 	from, to uint32 // the value; both 0 if it was left out
 	next     uint32 // the index of the first node behind this one and all below it
 }
+
+// form tells how a string is spelled.
+type form uint8
+
+const (
+	foreign form = 1 << iota // it has bytes that are not ASCII
+	escaped                  // it has escapes
+	long                     // some of these are not the shortest spelling of their character
+)
 
 // Value is a value in a text that was scanned. The zero value is one that is not
 // there.
@@ -80,7 +88,7 @@ func (d *Doc) Scan(raw []byte, without string, most int) bool {
 	}
 	d.nodes[0] = node{from: place(from), to: place(to), next: place(len(d.nodes))}
 	if raw[from] == '"' {
-		_, d.nodes[0].ascii, d.nodes[0].escapes = s.quoted(from)
+		_, d.nodes[0].form = s.quoted(from)
 	}
 	return true
 }
@@ -125,7 +133,7 @@ func (v Value) Text() string {
 	}
 	n := &v.doc.nodes[v.index]
 	s := v.doc.text[n.from+1 : n.to-1]
-	if !n.escapes && (n.ascii || utf8.ValidString(s)) {
+	if n.form == 0 || n.form == foreign && utf8.ValidString(s) {
 		return s
 	}
 	return string(v.AppendText(nil))
@@ -133,13 +141,17 @@ func (v Value) Text() string {
 
 // IsPlain reports whether v is a string of ASCII without escapes. Its text then is a
 // part of what was scanned.
-func (v Value) IsPlain() bool {
-	return v.Kind() == '"' && v.doc.nodes[v.index].ascii && !v.doc.nodes[v.index].escapes
+func (v Value) IsPlain() bool { return v.Kind() == '"' && v.doc.nodes[v.index].form == 0 }
+
+// IsShort reports whether v is a string without escapes that could be left out or could be
+// shorter, and without bytes that are not UTF-8. No two of these have the same text.
+func (v Value) IsShort() bool {
+	return v.Kind() == '"' && v.doc.nodes[v.index].form&long == 0 && v.isUTF8()
 }
 
-// IsUTF8 reports whether v is a string without bytes that are not UTF-8.
-func (v Value) IsUTF8() bool {
-	return v.Kind() == '"' && (v.doc.nodes[v.index].ascii || utf8.Valid(v.Raw()))
+// isUTF8 is about a string.
+func (v Value) isUTF8() bool {
+	return v.doc.nodes[v.index].form&foreign == 0 || utf8.Valid(v.Raw())
 }
 
 // AppendText appends Text to b.
@@ -148,7 +160,7 @@ func (v Value) AppendText(b []byte) []byte {
 		return b
 	}
 	quoted := v.Raw()
-	if v.IsUTF8() {
+	if v.isUTF8() {
 		if text, ok := appendUnescaped(b, quoted[1:len(quoted)-1]); ok {
 			return text
 		}
@@ -265,7 +277,7 @@ func (s *scanner) value(i int) int {
 	}
 	switch s.text[i] {
 	case '"':
-		end, _, _ := s.quoted(i)
+		end, _ := s.quoted(i)
 		return end
 	case '{':
 		return s.object(i)
@@ -330,8 +342,8 @@ const (
 	highs = 0x80 * ones
 )
 
-// quoted reads a string, and reports whether it is ASCII and whether it has escapes.
-func (s *scanner) quoted(i int) (end int, ascii, escapes bool) {
+// quoted reads a string.
+func (s *scanner) quoted(i int) (end int, f form) {
 	b := s.text
 	var all uint64 // what the bytes have in common with those that are not ASCII
 	for i++; ; {
@@ -352,14 +364,20 @@ func (s *scanner) quoted(i int) (end int, ascii, escapes bool) {
 			all |= uint64(b[i])
 		}
 		if i >= len(b) || b[i] < ' ' {
-			return -1, false, false
+			return -1, 0
 		}
 		if b[i] == '"' {
-			return i + 1, all&highs == 0, escapes
+			if all&highs != 0 {
+				f |= foreign
+			}
+			return i + 1, f
 		}
-		escapes = true
+		f |= escaped
+		if i+1 < len(b) && (b[i+1] == '/' || b[i+1] == 'u') {
+			f |= long // \u is the only spelling of some characters, which nobody writes
+		}
 		if i = s.escape(i); i < 0 {
-			return -1, false, false
+			return -1, 0
 		}
 	}
 }
@@ -421,9 +439,9 @@ func (s *scanner) child(n node, i int) int {
 	}
 	n.from, n.next = place(i), place(k+1)
 	if s.text[i] == '"' { // which most are
-		end, ascii, escapes := s.quoted(i)
+		end, form := s.quoted(i)
 		if end > 0 {
-			n.to, n.ascii, n.escapes = place(end), ascii, escapes
+			n.to, n.form = place(end), form
 			s.nodes = append(s.nodes, n)
 		}
 		return end
@@ -451,12 +469,12 @@ func (s *scanner) object(i int) int {
 		if i >= len(s.text) || s.text[i] != '"' {
 			return -1
 		}
-		end, ascii, escapes := s.quoted(i)
+		end, form := s.quoted(i)
 		if end < 0 {
 			return -1
 		}
 		name := s.text[i+1 : end-1]
-		if len(name) > longestName || escapes || !ascii && !utf8.Valid(name) {
+		if len(name) > longestName || form&escaped != 0 || form&foreign != 0 && !utf8.Valid(name) {
 			return -1
 		}
 		bit := uint64(1) << (nameSum(name) % 64)

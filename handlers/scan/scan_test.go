@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -73,8 +72,10 @@ func same(t *testing.T, v scan.Value, raw jsontext.Value) {
 	if got := string(v.AppendText([]byte("x"))); got != "x"+text {
 		t.Errorf("appended %q, want %q", got, "x"+text)
 	}
-	if v.IsPlain() && string(raw) != `"`+text+`"` || v.IsUTF8() != (raw.Kind() == '"' && utf8.Valid(raw)) {
-		t.Errorf("%q is plain: %v, and UTF-8: %v", raw, v.IsPlain(), v.IsUTF8())
+	shortest, _ := jsontext.AppendQuote(nil, text)
+	if short := v.IsShort(); v.IsPlain() && string(raw) != `"`+text+`"` || short && string(raw) != string(shortest) ||
+		!short && string(raw) == string(shortest) && !bytes.Contains(raw, []byte(`\u`)) {
+		t.Errorf("%q is plain: %v, and short: %v", raw, v.IsPlain(), short)
 	}
 	child := v.First()
 	for kind := d.PeekKind(); kind != jsontext.KindInvalid && kind != '}' && kind != ']'; kind = d.PeekKind() {

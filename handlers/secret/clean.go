@@ -17,9 +17,16 @@ type cleaner struct {
 	code    []byte                    // what was in base64
 	names   map[string]cleanName      // plain names of members that turned out to be clean
 	// Most documents have the names of the one before, in the same order. next is where the
-	// name of the next member stands in order, if it does.
-	order []cleanName
+	// next member stands in order, if it does.
+	order []cleanMember
 	next  int
+	other cleanMember // one that is not in order
+	holds bool        // whether named is the same for all documents, so that values can be held
+}
+
+func newCleaner() *cleaner {
+	// A member in order stays where it is while what is inside of it is read.
+	return &cleaner{names: map[string]cleanName{}, order: make([]cleanMember, 0, mostNames)}
 }
 
 // cleanName is the name of a member, which is clean.
@@ -28,13 +35,37 @@ type cleanName struct {
 	label bool // whether it is one of labels
 }
 
-var cleaners = sync.Pool{New: func() any { return &cleaner{names: map[string]cleanName{}} }}
+// cleanMember is a member of the last document.
+type cleanMember struct {
+	cleanName
+	// The string that it held, as it stood in the document, and where. It was clean. Many
+	// members hold the same in all documents.
+	value, parent []byte
+	depth         int
+	inside        int // how many members in order are of the document that the string holds
+}
+
+// held reports whether the member held the string v in the same place.
+func (m *cleanMember) held(v scan.Value, parent string, depth int) bool {
+	return m.depth == depth && bytes.Equal(m.value, v.Raw()) && string(m.parent) == parent
+}
+
+// hold notes that the member holds the string v, which is clean.
+func (m *cleanMember) hold(v scan.Value, parent string, depth, inside int) {
+	if raw := v.Raw(); len(raw) <= mostHeld {
+		m.value, m.parent, m.depth, m.inside = append(m.value[:0], raw...), append(m.parent[:0], parent...), depth, inside
+	}
+}
+
+var cleaners = sync.Pool{New: func() any { return newCleaner() }}
 
 const (
 	// mostValues is how many values a document has at most that is looked at in this way.
 	mostValues = 10_000
 	// mostNames is how many names a cleaner knows, each of at most mostName bytes.
 	mostNames, mostName = 256, 64
+	// mostHeld is how many bytes a string has at most that is held.
+	mostHeld = 256
 )
 
 // isClean reports whether it is certain that Document finds nothing in raw. Most
@@ -42,16 +73,33 @@ const (
 func isClean(raw []byte, named Named) bool {
 	c := cleaners.Get().(*cleaner)
 	defer cleaners.Put(c)
-	c.named, c.scanned, c.next = named, nil, 0
+	c.named, c.next = named, 0
 	return c.document(raw, "", 0)
 }
 
-// isCleanScanned is isClean of a document that was scanned already.
-func isCleanScanned(v scan.Value, inside Inside, named Named) bool {
-	c := cleaners.Get().(*cleaner)
-	defer cleaners.Put(c)
-	c.named, c.scanned, c.next = named, inside, 0
-	return c.value(v, "", 0)
+// Redactor is Document for many documents that were scanned already, one after the other.
+// It saves a pass over each document. What it found in one helps with the next.
+type Redactor struct{ cleaner *cleaner }
+
+// Inside returns the document that the text of a string is, if that was scanned already,
+// and else nothing.
+type Inside func(scan.Value) scan.Value
+
+// NewRedactor returns a Redactor that keeps what named reports, and that need not scan the
+// documents that inside returns.
+func NewRedactor(named Named, inside Inside) *Redactor {
+	c := newCleaner()
+	c.named, c.scanned, c.holds = named, inside, true
+	return &Redactor{c}
+}
+
+// Document returns v without the credentials in it.
+func (r *Redactor) Document(v scan.Value) []byte {
+	r.cleaner.next = 0
+	if r.cleaner.value(v, "", 0) {
+		return v.Raw()
+	}
+	return document(v.Raw(), r.cleaner.named, "", 0)
 }
 
 // document is about a document inside of depth strings. parent is as in document.
@@ -74,24 +122,17 @@ func (c *cleaner) value(root scan.Value, parent string, depth int) bool {
 
 // inside is about an object or an array that the member parent holds.
 func (c *cleaner) inside(v scan.Value, parent string, depth int) bool {
-	object := v.Kind() == '{'
-	for m := v.First(); m != (scan.Value{}); m = m.Next() {
-		holder, member, of := parent, m.Name(), m.Name()
-		label := false
-		if !object {
-			holder, member, of = "", parent, parent
-		} else if clean, ok := c.name(member, depth); ok {
-			label = clean.label
-		} else {
-			return false
-		}
-		switch m.Kind() {
+	if v.Kind() == '{' {
+		return c.object(v, parent, depth)
+	}
+	for e := v.First(); e != (scan.Value{}); e = e.Next() {
+		switch e.Kind() {
 		case '{', '[':
-			if !c.inside(m, of, depth) {
+			if !c.inside(e, parent, depth) {
 				return false
 			}
 		case '"':
-			if label && isSecretName(m.Text()) || !c.string(m, holder, member, depth) {
+			if !c.string(e, "", parent, depth) {
 				return false
 			}
 		}
@@ -99,31 +140,66 @@ func (c *cleaner) inside(v scan.Value, parent string, depth int) bool {
 	return true
 }
 
-// name is about the name of a member. It reports whether the name is clean.
-func (c *cleaner) name(name string, depth int) (cleanName, bool) {
+// object is about an object that the member parent holds.
+func (c *cleaner) object(v scan.Value, parent string, depth int) bool {
+	for m := v.First(); m != (scan.Value{}); m = m.Next() {
+		name := m.Name()
+		member := c.member(name, depth)
+		if member == nil {
+			return false
+		}
+		switch m.Kind() {
+		case '{', '[':
+			if !c.inside(m, name, depth) {
+				return false
+			}
+		case '"':
+			if member.held(m, parent, depth) {
+				c.next += member.inside
+				continue
+			}
+			at := c.next
+			if member.label && isSecretName(m.Text()) || !c.string(m, parent, name, depth) {
+				return false
+			}
+			if c.holds {
+				member.hold(m, parent, depth, c.next-at)
+			}
+		}
+	}
+	return true
+}
+
+// member returns what is known of a member of this name, or nil if it may not be clean. It
+// is good until the next member is read.
+func (c *cleaner) member(name string, depth int) *cleanMember {
 	if depth >= mostStrings {
-		return cleanName{}, false
+		return nil
 	}
 	if c.next < len(c.order) && c.order[c.next].name == name {
 		c.next++
-		return c.order[c.next-1], true
+		return &c.order[c.next-1]
 	}
 	clean, ok := c.names[name]
 	if !ok {
 		if isSecretName(name) || !c.text([]byte(name), "", depth) {
-			return cleanName{}, false
+			return nil
 		}
 		clean = cleanName{label: isOneOf(labels, name)}
 		// A name that is no document is as clean elsewhere.
-		if len(name) > mostName || len(c.names) == mostNames || strings.ContainsAny(name, `{["`) {
-			return clean, true
+		if len(name) <= mostName && len(c.names) < mostNames && !strings.ContainsAny(name, `{["`) {
+			clean.name = strings.Clone(name)
+			c.names[clean.name] = clean
 		}
-		clean.name = strings.Clone(name)
-		c.names[clean.name] = clean
 	}
-	c.order = append(c.order[:min(c.next, mostNames)], clean)
-	c.next = len(c.order)
-	return clean, true
+	n := min(c.next, len(c.order))
+	if clean.name == "" || n == mostNames {
+		c.other = cleanMember{cleanName: clean}
+		return &c.other
+	}
+	c.order = append(c.order[:n], cleanMember{cleanName: clean})
+	c.next = n + 1
+	return &c.order[n]
 }
 
 // string is about a string. Its member, or the member that holds its array, is clean.
@@ -162,6 +238,6 @@ func (c *cleaner) text(s []byte, member string, depth int) bool {
 			}
 		}
 	}
-	mask, ascii := wordsIn(s)
-	return mask == 0 && ascii && bytes.IndexByte(s, '%') < 0
+	mask, all := wordsIn(s)
+	return mask == 0 && all&(isForeign|isPercent) == 0
 }

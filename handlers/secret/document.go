@@ -9,8 +9,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
-
-	"hubwatch/handlers/scan"
 )
 
 // Named reports whether a member of a document holds a name, which is kept as it
@@ -44,19 +42,6 @@ func Document(raw []byte, named Named) []byte {
 		return raw
 	}
 	return document(raw, named, "", 0)
-}
-
-// Inside returns the document that the text of a string is, if that was scanned already,
-// and else nothing.
-type Inside func(scan.Value) scan.Value
-
-// DocumentScanned is Document for a document that was scanned already. It saves a pass
-// over the document, and over those that inside returns.
-func DocumentScanned(v scan.Value, inside Inside, named Named) []byte {
-	if isCleanScanned(v, inside, named) {
-		return v.Raw()
-	}
-	return document(v.Raw(), named, "", 0)
 }
 
 // edit is a part of a document, and what stands there afterwards.

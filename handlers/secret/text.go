@@ -116,8 +116,8 @@ func in(b []byte, forms []form) (found []form) {
 	if len(forms) == 0 {
 		return nil
 	}
-	mask, ascii := wordsIn(b)
-	if !ascii {
+	mask, all := wordsIn(b)
+	if all&isForeign != 0 {
 		mask, _ = wordsIn(bytes.ToLower(b)) // some signs are ASCII in lower case only
 	}
 	for _, f := range forms {
@@ -151,6 +151,7 @@ var (
 const (
 	isSign = 1 << iota
 	isAt
+	isPercent
 	isForeign // not ASCII
 )
 
@@ -158,6 +159,7 @@ func init() {
 	for _, c := range []byte(`=:%\`) {
 		kinds[c] = isSign
 	}
+	kinds['%'] |= isPercent
 	kinds['@'] = isAt
 	for c := 0x80; c <= 0xff; c++ {
 		kinds[c] = isForeign
@@ -182,9 +184,9 @@ func init() {
 }
 
 // wordsIn returns a bit for each form of which b, whose letter case does not count, can
-// hold a credential. ascii is false if b has other characters than those of ASCII.
-func wordsIn(b []byte) (mask uint16, ascii bool) {
-	all, last := byte(0), byte(0)
+// hold a credential, and the kinds of all characters of b.
+func wordsIn(b []byte) (mask uint16, all byte) {
+	last := byte(0)
 	for i, c := range b {
 		all |= kinds[c]
 		if following[last]>>(c%64)&1 != 0 {
@@ -202,7 +204,7 @@ func wordsIn(b []byte) (mask uint16, ascii bool) {
 	if all&isSign == 0 {
 		mask &^= signed
 	}
-	return mask, all&isForeign == 0
+	return mask, all
 }
 
 // hasWord reports whether b begins with word, which is in lower case.
