@@ -310,7 +310,9 @@ func (d *Decoder) record() (Record, error) {
 			if m.odd {
 				r.Unreadable = append(r.Unreadable, name)
 			}
-			text = cmp.Or(text, m.text)
+			if text == "" {
+				text = m.text
+			}
 		}
 		return text
 	}

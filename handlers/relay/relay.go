@@ -79,10 +79,11 @@ func Relay(messages [][]byte) Result {
 	r := Result{Relayed: map[connection.Cause]int{}}
 	for i, message := range messages {
 		w.Unreadable = append(w.Unreadable, w.lost(i, message, func(p connection.Piece) error {
-			f, ok, err := w.failure(p)
+			ok, err := w.failure(p)
 			if !ok {
 				return err
 			}
+			f := &w.failed
 			e := cloudEvent(f.id, f.Record, f.Subject(), f.raw)
 			if len(e) > mostBytes {
 				return fmt.Errorf("record: its event has %d bytes, and Event Grid takes %d", len(e), mostBytes)
@@ -102,6 +103,7 @@ type worker struct {
 	Read
 	reader    connection.Reader
 	decoder   connection.Decoder
+	failed    failed                     // the record that was read last
 	redactor  *secret.Redactor           // of the records that the decoder has read
 	seen      map[[sha256.Size]byte]bool // records that were taken, by the hash of their content
 	id        string                     // the last resource id that turned out to be a hub's
@@ -150,32 +152,34 @@ type failed struct {
 	scanned scan.Value        // raw, if it was scanned
 }
 
-// failure reads a record. ok is false if it is not of a failed connection, or was taken
-// before; then id and raw say nothing. The error means that nothing will ever be made of the record.
-func (w *worker) failure(p connection.Piece) (f failed, ok bool, err error) {
-	r, err := w.decode(p)
-	if err != nil {
-		return f, false, err
+// failure reads a record into w.failed. ok is false if it is not of a failed connection, or
+// was taken before; then id and raw say nothing. The error means that nothing will ever be
+// made of the record.
+func (w *worker) failure(p connection.Piece) (ok bool, err error) {
+	f := &w.failed
+	*f = failed{raw: p.Raw, scanned: p.Scanned}
+	if f.Record, err = w.decode(p); err != nil {
+		return false, err
 	}
-	f = failed{Record: r, Classification: connection.Classify(r), raw: p.Raw, scanned: p.Scanned}
-	if err = w.hear(r); err == nil {
+	f.Classification = connection.Classify(f.Record)
+	if err = w.hear(&f.Record); err == nil {
 		f.hub = w.lower
 	}
 	if f.PassedOver != "" {
 		w.PassedOver[f.PassedOver]++
-		return f, false, nil
+		return false, nil
 	}
 	if err != nil {
-		return f, false, err
+		return false, err
 	}
-	if err := w.identify(&f); err != nil {
-		return f, false, fmt.Errorf("record: %w", err)
+	if err := w.identify(f); err != nil {
+		return false, fmt.Errorf("record: %w", err)
 	}
 	if w.seen[f.id] {
 		w.Repeated++
-		return f, false, nil
+		return false, nil
 	}
-	return f, true, nil
+	return true, nil
 }
 
 // identify finds the id of a record. It replaces the characters of the record that are not
@@ -210,7 +214,7 @@ func (w *worker) decode(p connection.Piece) (connection.Record, error) {
 }
 
 // take notes that something was made of f.
-func (w *worker) take(f failed) {
+func (w *worker) take(f *failed) {
 	w.seen[f.id] = true
 	if f.Unknown == "" {
 		return
@@ -222,8 +226,8 @@ func (w *worker) take(f failed) {
 	w.Unknown[s]++
 }
 
-// addressKey is r.AddressKey. It remembers the last one, since many devices have the same.
-func (w *worker) addressKey(r connection.Record) connection.AddressKey {
+// addressKey is the AddressKey of r. It remembers the last one, since many devices have the same.
+func (w *worker) addressKey(r *connection.Record) connection.AddressKey {
 	if r.MaskedIPAddress != w.address {
 		w.address, w.key = strings.Clone(r.MaskedIPAddress), r.AddressKey()
 	}
@@ -231,7 +235,7 @@ func (w *worker) addressKey(r connection.Record) connection.AddressKey {
 }
 
 // hear notes the hub of a record. Its error says that there is none.
-func (w *worker) hear(r connection.Record) error {
+func (w *worker) hear(r *connection.Record) error {
 	if r.ResourceID == "" || r.ResourceID != w.id {
 		id, err := r.Hub()
 		if err != nil {

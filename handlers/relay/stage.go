@@ -54,7 +54,8 @@ func Stage(messages [][]byte, settings verdict.Settings, now time.Time) Staging 
 		places.reset()
 		clear(w.seen) // so that a row does not depend on the other messages of the batch
 		w.Unreadable = append(w.Unreadable, w.lost(i, message, func(p connection.Piece) error {
-			f, ok, err := w.failure(p)
+			ok, err := w.failure(p)
+			f := &w.failed
 			if err != nil || !ok && (f.PassedOver != connection.Connected || f.hub == "") {
 				return err
 			}
@@ -146,7 +147,7 @@ func comparePlaces(a, b verdict.Place) int {
 }
 
 // redacted returns the record that was read last without the credentials in it.
-func (w *worker) redacted(f failed) []byte {
+func (w *worker) redacted(f *failed) []byte {
 	if f.scanned.Kind() == '{' {
 		return w.redactor.Document(f.scanned)
 	}
@@ -155,8 +156,8 @@ func (w *worker) redacted(f failed) []byte {
 
 // entry returns what is staged of a connection, or of a failed one. staged is false if that
 // is nothing. The error means that nothing will ever be made of the record.
-func (s *Staging) entry(w *worker, f failed, now time.Time) (e verdict.Entry, staged bool, err error) {
-	e.Fact = verdict.Fact{Device: f.DeviceKey(), Second: f.Time.Unix(), Address: w.addressKey(f.Record), Sign: f.Sign(f.Classification)}
+func (s *Staging) entry(w *worker, f *failed, now time.Time) (e verdict.Entry, staged bool, err error) {
+	e.Fact = verdict.Fact{Device: f.DeviceKey(), Second: f.Time.Unix(), Address: w.addressKey(&f.Record), Sign: f.Sign(f.Classification)}
 	untimely := f.Time.Before(time.Unix(0, 0)) || f.Time.After(now.Add(newest))
 	switch {
 	case e.Sign == connection.NoSign: // a connection of no device
