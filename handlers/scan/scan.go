@@ -59,6 +59,8 @@ const (
 	// mostCompared is up to how many members of an object are compared one by one. The
 	// names of more than that are sorted.
 	mostCompared = 64
+	// usualValue is how many bytes of a text there usually are for a value, or more.
+	usualValue = 48
 	// longest is how many bytes a text may have, and longestName how many a name.
 	longest, longestName = 1 << 30, 1<<16 - 1
 )
@@ -78,6 +80,9 @@ func (d *Doc) Scan(raw []byte, without string, most int) bool {
 	d.text = unsafe.String(unsafe.SliceData(raw), len(raw)) // #nosec G103 -- raw does not change, as the caller has promised
 	if d.nodes == nil {
 		d.nodes = d.few[:0]
+	}
+	if usual := len(raw) / usualValue; usual > len(d.few) {
+		d.nodes = slices.Grow(d.nodes[:0], min(usual, most))
 	}
 	s := scanner{text: raw, nodes: append(d.nodes[:0], node{}), without: without, most: most}
 	from := s.space(0)

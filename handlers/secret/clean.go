@@ -26,7 +26,7 @@ type cleaner struct {
 
 func newCleaner() *cleaner {
 	// A member in order stays where it is while what is inside of it is read.
-	return &cleaner{names: map[string]cleanName{}, order: make([]cleanMember, 0, mostNames)}
+	return &cleaner{names: map[string]cleanName{}, order: make([]cleanMember, 0, mostOrder)}
 }
 
 // cleanName is the name of a member, which is clean.
@@ -64,6 +64,8 @@ const (
 	mostValues = 10_000
 	// mostNames is how many names a cleaner knows, each of at most mostName bytes.
 	mostNames, mostName = 256, 64
+	// mostOrder is how many members of a document are compared with those of the one before.
+	mostOrder = 64
 	// mostHeld is how many bytes a string has at most that is held.
 	mostHeld = 256
 )
@@ -193,7 +195,7 @@ func (c *cleaner) member(name string, depth int) *cleanMember {
 		}
 	}
 	n := min(c.next, len(c.order))
-	if clean.name == "" || n == mostNames {
+	if clean.name == "" || n == mostOrder {
 		c.other = cleanMember{cleanName: clean}
 		return &c.other
 	}

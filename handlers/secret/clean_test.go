@@ -14,7 +14,7 @@ func TestRedactor(t *testing.T) {
 	const credential = "sig=U0VDUkVUU0VDUkVUU0VDUkVUU0VDUkVU"
 	inner := `"{\"a\":\"` + credential + `\"}"`
 	many := ""
-	for i := range mostNames + 10 {
+	for i := range mostOrder + 10 {
 		many += `"n` + string(rune('a'+i%26)) + string(rune('a'+i/26)) + `":"x",`
 	}
 	documents := []string{
