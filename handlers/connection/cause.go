@@ -1,7 +1,6 @@
 package connection
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 )
@@ -263,10 +262,19 @@ func errorCode(s string) string {
 	if _, code := errorNamed(s); code != "" {
 		return code
 	}
-	if len(s) >= 3 && strings.Trim(s, "0123456789") == "" && s[0] != '2' {
+	if len(s) >= 3 && isDigits(s) && s[0] != '2' {
 		return s
 	}
 	return ""
+}
+
+func isDigits(s string) bool {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return true
 }
 
 // code returns the error code of the record. If the record has no code, code returns
@@ -274,8 +282,10 @@ func errorCode(s string) string {
 // result as it is. It returns "" for success.
 func (r *Record) code() string {
 	result := strings.ToLower(strings.TrimSpace(r.ResultType))
-	if code := cmp.Or(errorCode(result), errorCode(r.ResultDescription), errorCode(strings.TrimSpace(r.StatusCode))); code != "" {
-		return code
+	for _, s := range [...]string{result, r.ResultDescription, strings.TrimSpace(r.StatusCode)} {
+		if code := errorCode(s); code != "" {
+			return code
+		}
 	}
 	if result == "0" || result == "success" || strings.HasPrefix(result, "2") {
 		return ""

@@ -109,6 +109,7 @@ type worker struct {
 	id        string                     // the last resource id that turned out to be a hub's
 	hub       string                     // the name of that hub
 	lower     string                     // the same in lower case
+	newest    time.Time                  // of its records
 	canonical []byte                     // the last record in canonical form
 	address   string                     // the last address
 	key       connection.AddressKey      // of that address
@@ -242,9 +243,10 @@ func (w *worker) hear(r *connection.Record) error {
 			return err
 		}
 		w.id, w.hub, w.lower = strings.Clone(r.ResourceID), strings.Clone(id.Name), strings.Clone(strings.ToLower(id.Name))
+		w.newest = w.Heard[w.hub]
 	}
-	if r.Time.After(w.Heard[w.hub]) {
-		w.Heard[w.hub] = r.Time
+	if r.Time.After(w.newest) {
+		w.newest, w.Heard[w.hub] = r.Time, r.Time
 	}
 	return nil
 }
