@@ -3,6 +3,11 @@ package connection
 import (
 	"slices"
 	"strings"
+	"sync"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"hubwatch/handlers/scan"
 )
 
 // Failed is the type of the events that the relay makes of records: a
@@ -174,6 +179,30 @@ func Classify(r Record) Classification {
 		return Classification{PassedOver: passedOver(r.OperationName, code)}
 	}
 	return c
+}
+
+// decoders are for records of which nothing is kept.
+var decoders = sync.Pool{New: func() any { return new(Decoder) }}
+
+// CauseOf reads a record, and returns the PassedOver and the Cause of its classification.
+// That takes no memory, so it is for those who look at many records and report few. scanned
+// is raw as it was scanned, if it was. The error is that of DecodeRecord.
+func CauseOf(raw jsontext.Value, scanned scan.Value) (Reason, Cause, error) {
+	d := decoders.Get().(*Decoder)
+	defer decoders.Put(d)
+	defer d.forget()
+	var r Record
+	var err error
+	if scanned.Kind() == '{' {
+		r, err = d.DecodeScanned(scanned)
+	} else {
+		r, err = d.Decode(raw)
+	}
+	if err != nil {
+		return "", "", err
+	}
+	c := Classify(r)
+	return c.PassedOver, c.Cause, nil
 }
 
 // decide finds the line of the table that applies to a record with an error code

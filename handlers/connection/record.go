@@ -204,6 +204,7 @@ type Decoder struct {
 	doc                document
 	properties         properties
 	texts              [2][]byte  // properties, and the authType in them, without their escapes
+	list               [6]string  // the Texts
 	held, inside       scan.Value // the string that has the properties, and the same once inner is its document
 	// What was read last. Nearly all devices have the same authType, and many records are of
 	// the same second.
@@ -244,6 +245,14 @@ func (d *Decoder) DecodeScanned(v scan.Value) (Record, error) {
 // reset forgets the record before.
 func (d *Decoder) reset() {
 	d.doc, d.properties, d.held, d.inside = document{}, properties{}, scan.Value{}, scan.Value{}
+}
+
+// forget lets go of the record before, and of the text that it was read from.
+func (d *Decoder) forget() {
+	d.reset()
+	d.outer.Forget()
+	d.inner.Forget()
+	d.list = [6]string{}
 }
 
 // Inside returns the document that the text of v is, if v is the properties of the record
@@ -336,6 +345,7 @@ func (d *Decoder) record() (Record, error) {
 			break
 		}
 	}
+	texts := d.list[:0]
 	for _, text := range [...]string{
 		r.ResultDescription,
 		read("statusDescription", &v.StatusDescription),
@@ -345,7 +355,8 @@ func (d *Decoder) record() (Record, error) {
 		read("properties.statusDescription", &p.StatusDescription),
 	} {
 		if text != "" {
-			r.Texts = append(r.Texts, text)
+			texts = append(texts, text)
+			r.Texts = texts
 		}
 	}
 	return r, nil

@@ -98,6 +98,9 @@ func (d *Doc) Scan(raw []byte, without string, most int) bool {
 	return true
 }
 
+// Forget lets go of the text. The values of the text are not good any more.
+func (d *Doc) Forget() { d.raw, d.text, d.nodes = nil, "", d.nodes[:0] }
+
 // place is i as a node has it: i is at most longest.
 func place(i int) uint32 { return uint32(i) } // #nosec G115 -- see above
 
