@@ -148,7 +148,12 @@ func (a azure) functions(ctx context.Context, d Deployment) ([]function, error) 
 }
 
 func (a azure) subscriptionsOfChanges(ctx context.Context, d Deployment) ([]armeventgrid.EventSubscription, error) {
-	return all(ctx, a.systemEvents.NewListBySystemTopicPager(d.ResourceGroup, d.ControlPlaneTopic, nil),
+	return a.subscriptionsOf(ctx, d.ResourceGroup, d.ControlPlaneTopic)
+}
+
+// subscriptionsOf returns the event subscriptions of a system topic.
+func (a azure) subscriptionsOf(ctx context.Context, group, topic string) ([]armeventgrid.EventSubscription, error) {
+	return all(ctx, a.systemEvents.NewListBySystemTopicPager(group, topic, nil),
 		func(page armeventgrid.SystemTopicEventSubscriptionsClientListBySystemTopicResponse) []*armeventgrid.EventSubscription {
 			return page.Value
 		})
@@ -193,4 +198,12 @@ func (a azure) allHubIDs(ctx context.Context) ([]string, error) {
 		ids = append(ids, value(hub.ID))
 	}
 	return ids, err
+}
+
+// allSystemTopics returns all system topics of the subscription.
+func (a azure) allSystemTopics(ctx context.Context) ([]armeventgrid.SystemTopic, error) {
+	return all(ctx, a.systemTopics.NewListBySubscriptionPager(nil),
+		func(page armeventgrid.SystemTopicsClientListBySubscriptionResponse) []*armeventgrid.SystemTopic {
+			return page.Value
+		})
 }

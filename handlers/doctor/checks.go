@@ -15,6 +15,7 @@ import (
 
 	"hubwatch/handlers/app"
 	"hubwatch/handlers/detector"
+	"hubwatch/handlers/event"
 	"hubwatch/handlers/judge"
 )
 
@@ -46,7 +47,7 @@ func checks(ctx context.Context, d Deployment, a azure) []check {
 	}
 	list = append(list, checkSubscriptions(d, a, deployed)...)
 	list = append(list, checkExpectedHubs(d, a))
-	list = append(list, checkHubs(ctx, d, a, hubs)...)
+	list = append(list, checkHubs(ctx, d, a, deployed, hubs)...)
 	list = append(list, checkResources(d, a, deployed)...)
 	list = append(list, checkRoles(d, a, deployed)...)
 	list = append(list, checkWriters(d, a, deployed)...)
@@ -82,7 +83,7 @@ func checkFunctions(ctx context.Context, d Deployment, a azure) Result {
 	}
 	var problems []string
 	missing := map[string]bool{}
-	for _, f := range app.Functions(detector.All, judge.Judge{}) {
+	for _, f := range app.Functions(d.detectors, judge.Judge{}) {
 		missing[f.Name] = true
 	}
 	want := len(missing)
@@ -167,8 +168,9 @@ func checkChangesTopic(ctx context.Context, d Deployment, a azure, hubs func(con
 	return inFull(problems, "it has the events of %s", source)
 }
 
-// checkSubscriptions returns a check for the event subscription of each detector,
-// and a check of all other event subscriptions for each topic.
+// checkSubscriptions returns a check for the event subscription of each detector, but of
+// those whose events hubs publish themselves, and a check of all other event subscriptions
+// for each topic.
 func checkSubscriptions(d Deployment, a azure, deployed func(context.Context) (site, error)) []check {
 	type list = func(context.Context) ([]armeventgrid.EventSubscription, error)
 	changes := list(once(func(ctx context.Context) ([]armeventgrid.EventSubscription, error) {
@@ -179,9 +181,13 @@ func checkSubscriptions(d Deployment, a azure, deployed func(context.Context) (s
 	}))
 	var checks []check
 	of := map[string]map[string]bool{d.ControlPlaneTopic: {}, d.connectionsTopic(): {}}
-	for _, each := range detector.All {
+	for _, each := range d.detectors {
+		source, _ := each.On.Source() // each has one, or generate fails
+		if source == detector.Hub {
+			continue
+		}
 		topic, subscriptions := d.ControlPlaneTopic, changes
-		deadLettered := each.On.Unprivileged()
+		deadLettered := source == detector.Connections
 		if deadLettered {
 			topic, subscriptions = d.connectionsTopic(), connections
 		}
@@ -200,6 +206,7 @@ func checkSubscriptions(d Deployment, a azure, deployed func(context.Context) (s
 			return wrong("it is missing on the topic %s: %s", topic, deploySubscriptions)
 		}})
 	}
+	others := len(checks)
 	// A subscription to a missing function is billed for every attempt. A
 	// subscription that is not of this build makes a function judge twice.
 	for topic, subscriptions := range map[string]list{d.ControlPlaneTopic: changes, d.connectionsTopic(): connections} {
@@ -208,17 +215,22 @@ func checkSubscriptions(d Deployment, a azure, deployed func(context.Context) (s
 			if err != nil {
 				return failed(err, deployMain)
 			}
-			var problems []string
-			for _, s := range existing {
-				if to := functionOf(value(s.Properties)); contains(d.appID(), to) && !of[topic][strings.ToLower(value(s.Name))] {
-					problems = append(problems, fmt.Sprintf("%s delivers to %s, but is none of this build: delete it", value(s.Name), lastOf(to)))
-				}
-			}
-			return inFull(problems, "none delivers to the app")
+			return inFull(leftOver(d, existing, of[topic]), "none delivers to the app")
 		}})
 	}
-	slices.SortFunc(checks[len(detector.All):], func(a, b check) int { return strings.Compare(a.name, b.name) })
+	slices.SortFunc(checks[others:], func(a, b check) int { return strings.Compare(a.name, b.name) })
 	return checks
+}
+
+// leftOver says which event subscriptions deliver to the app and have none of the names, in
+// lower case, of this build.
+func leftOver(d Deployment, existing []armeventgrid.EventSubscription, names map[string]bool) (problems []string) {
+	for _, s := range existing {
+		if to := functionOf(value(s.Properties)); contains(d.appID(), to) && !names[strings.ToLower(value(s.Name))] {
+			problems = append(problems, fmt.Sprintf("%s delivers to %s, but is none of this build: delete it", value(s.Name), lastOf(to)))
+		}
+	}
+	return problems
 }
 
 // checkSubscription compares an event subscription with its detector and with
@@ -268,8 +280,8 @@ func functionOf(s armeventgrid.EventSubscriptionProperties) string {
 	return ""
 }
 
-// checkHubs returns a check for each IoT hub.
-func checkHubs(ctx context.Context, d Deployment, a azure, hubs func(context.Context) ([]string, error)) []check {
+// checkHubs returns the checks of each IoT hub.
+func checkHubs(ctx context.Context, d Deployment, a azure, deployed func(context.Context) (site, error), hubs func(context.Context) ([]string, error)) []check {
 	ids, err := hubs(ctx)
 	if err != nil {
 		return []check{{"IoT hubs", func(context.Context) Result { return failed(err, "there is no resource group "+d.ResourceGroup) }}}
@@ -285,33 +297,60 @@ func checkHubs(ctx context.Context, d Deployment, a azure, hubs func(context.Con
 			return checkDiagnostics(ctx, d, a, id)
 		}})
 	}
-	return checks
+	return append(checks, checkHubEvents(d, a, deployed, ids)...)
 }
 
-// checkDiagnostics looks for the diagnostic setting by which a hub sends its
-// Connections log, and nothing else, to the event hub of the relay.
+// checkDiagnostics looks for the diagnostic settings by which a hub sends its Connections
+// log, the logs that detectors need, and nothing else, to the event hub of the relay.
 func checkDiagnostics(ctx context.Context, d Deployment, a azure, hub string) Result {
 	settings, err := a.diagnosticSettings(ctx, hub)
 	if err != nil {
 		return failed(err, "there is no such hub: see --hub")
 	}
 	remedy := deployMain + " with this hub in iotHubs"
+	var found, sent []string
 	for _, setting := range settings {
-		p, name := value(setting.Properties), value(setting.Name)
-		if !sameID(value(p.EventHubAuthorizationRuleID), d.sendRuleID()) || !strings.EqualFold(value(p.EventHubName), logsEventHub) {
-			continue
+		p := value(setting.Properties)
+		if sameID(value(p.EventHubAuthorizationRuleID), d.sendRuleID()) && strings.EqualFold(value(p.EventHubName), logsEventHub) {
+			found, sent = append(found, value(setting.Name)), append(sent, enabled(p)...)
 		}
-		sent := enabled(p)
-		isLog := func(category string) bool { return strings.EqualFold(category, logsCategory) }
-		if !slices.ContainsFunc(sent, isLog) && !slices.Contains(sent, allLogs) {
-			return wrong("%s does not send %s: %s", name, logsCategory, remedy)
-		}
-		if besides := slices.DeleteFunc(sent, isLog); len(besides) > 0 {
-			return wrong("%s sends more than %s, which is paid for and passed over: %s: %s", name, logsCategory, strings.Join(besides, ", "), remedy)
-		}
-		return ok("%s goes to the event hub of the relay, and nothing besides", logsCategory)
 	}
-	return wrong("none sends to the event hub %s: %s", d.eventHubID(), remedy)
+	if len(found) == 0 {
+		return wrong("none sends to the event hub %s: %s", d.eventHubID(), remedy)
+	}
+	name, needed := strings.Join(found, " and "), d.categories()
+	has := func(list []string, category string) bool {
+		return slices.ContainsFunc(list, func(other string) bool { return strings.EqualFold(other, category) })
+	}
+	var problems []string
+	for _, category := range slices.Sorted(maps.Keys(needed)) {
+		switch by := needed[category]; {
+		case has(sent, category), has(sent, allLogs):
+		case len(by) == 0:
+			problems = append(problems, fmt.Sprintf("%s does not send %s: %s", name, category, remedy))
+		default:
+			problems = append(problems, fmt.Sprintf("%s does not send %s, without which there is no alert of %s: %s, and this category in logCategories", name, category, strings.Join(by, ", "), remedy))
+		}
+	}
+	all := slices.Sorted(maps.Keys(needed))
+	if besides := slices.DeleteFunc(sent, func(category string) bool { return has(all, category) }); len(besides) > 0 {
+		problems = append(problems, fmt.Sprintf("%s sends more than %s, which is paid for and passed over: %s: %s", name, strings.Join(all, ", "), strings.Join(besides, ", "), remedy))
+	}
+	return inFull(problems, "%s goes to the event hub of the relay, and nothing besides", strings.Join(all, ", "))
+}
+
+// categories returns the categories of logs that hubs have to send, with the names of the
+// detectors that need them; none for the one that is always sent.
+func (d Deployment) categories() map[string][]string {
+	needed := map[string][]string{logsCategory: nil}
+	for _, each := range d.detectors {
+		for _, of := range each.On.EventTypes {
+			if category, ok := event.LogCategory(of); ok && category != logsCategory {
+				needed[category] = append(needed[category], each.Name)
+			}
+		}
+	}
+	return needed
 }
 
 // allLogs is the group of all categories

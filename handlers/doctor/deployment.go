@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
+
+	"hubwatch/handlers/detector"
 )
 
 // Deployment says which deployment to look at: what infra/main.bicep was told.
@@ -15,12 +17,17 @@ type Deployment struct {
 	// resources; "" for the one that main.bicep makes.
 	ControlPlaneTopic string
 	Hubs              []string // resource ids of the IoT hubs; empty for all of the resource group
+
+	detectors []detector.Detector // of this build
 }
 
-// named returns d with all its names. Its further methods are the names that
+// named returns d with all its names, and with the detectors of this build. Its further methods are the names that
 // main.bicep gives; a test compares them.
 func (d Deployment) named() Deployment {
 	d.ControlPlaneTopic = cmp.Or(d.ControlPlaneTopic, d.ownTopic())
+	if d.detectors == nil {
+		d.detectors = detector.All
+	}
 	return d
 }
 
@@ -36,7 +43,7 @@ const (
 	packages          = "app-package"
 	logsEventHub      = "connections"
 	sendRule          = "azure-monitor"
-	logsCategory      = "Connections" // the one that the relay reads
+	logsCategory      = "Connections" // the one that the relay always reads
 )
 
 // hubType is the resource type of an IoT hub.

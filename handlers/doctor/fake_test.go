@@ -66,6 +66,8 @@ type sky struct {
 	topic       armeventgrid.Topic
 	changes     []*armeventgrid.EventSubscription
 	connections []*armeventgrid.EventSubscription
+	hubTopics   []*armeventgrid.SystemTopic
+	hubEvents   map[string][]*armeventgrid.EventSubscription // by group/name of the topic of a hub
 	hubs        []*armiothub.Description
 	settings    map[string][]*armmonitor.DiagnosticSettingsResource // by hub
 	roles       map[string][]*armauthorization.RoleAssignment       // by principal
@@ -108,7 +110,7 @@ func newSky(t *testing.T) *sky {
 	for _, d := range detector.All {
 		s.addFunction(d.Name)
 		subscription := subscriptionOf(d)
-		if d.On.Unprivileged() {
+		if source, _ := d.On.Source(); source == detector.Connections {
 			s.connections = append(s.connections, subscription)
 		} else {
 			s.changes = append(s.changes, subscription)
@@ -209,7 +211,7 @@ func subscriptionOf(d detector.Detector) *armeventgrid.EventSubscription {
 
 // deadLetterOf is where the dead letters of a detector's events go.
 func deadLetterOf(d detector.Detector) *armeventgrid.DeadLetterWithResourceIdentity {
-	if !d.On.Unprivileged() {
+	if source, _ := d.On.Source(); source != detector.Connections {
 		return nil
 	}
 	return &armeventgrid.DeadLetterWithResourceIdentity{
@@ -529,10 +531,19 @@ func (s *sky) servers() map[string]policy.Transporter {
 		Get: func(context.Context, string, string, *armeventgrid.SystemTopicsClientGetOptions) (azfake.Responder[armeventgrid.SystemTopicsClientGetResponse], azfake.ErrorResponder) {
 			return one(armeventgrid.SystemTopicsClientGetResponse{SystemTopic: armeventgrid.SystemTopic{Properties: &armeventgrid.SystemTopicProperties{Source: to.Ptr(s.source)}}})
 		},
+		NewListBySubscriptionPager: func(*armeventgrid.SystemTopicsClientListBySubscriptionOptions) azfake.PagerResponder[armeventgrid.SystemTopicsClientListBySubscriptionResponse] {
+			return pages(s.hubTopics, func(items []*armeventgrid.SystemTopic) armeventgrid.SystemTopicsClientListBySubscriptionResponse {
+				return armeventgrid.SystemTopicsClientListBySubscriptionResponse{SystemTopicsListResult: armeventgrid.SystemTopicsListResult{Value: items}}
+			})
+		},
 	})
 	systemEvents := gridfake.NewSystemTopicEventSubscriptionsServerTransport(&gridfake.SystemTopicEventSubscriptionsServer{
-		NewListBySystemTopicPager: func(string, string, *armeventgrid.SystemTopicEventSubscriptionsClientListBySystemTopicOptions) azfake.PagerResponder[armeventgrid.SystemTopicEventSubscriptionsClientListBySystemTopicResponse] {
-			return pages(s.changes, func(items []*armeventgrid.EventSubscription) armeventgrid.SystemTopicEventSubscriptionsClientListBySystemTopicResponse {
+		NewListBySystemTopicPager: func(group, topic string, _ *armeventgrid.SystemTopicEventSubscriptionsClientListBySystemTopicOptions) azfake.PagerResponder[armeventgrid.SystemTopicEventSubscriptionsClientListBySystemTopicResponse] {
+			list := s.changes
+			if events, ok := s.hubEvents[group+"/"+topic]; ok {
+				list = events
+			}
+			return pages(list, func(items []*armeventgrid.EventSubscription) armeventgrid.SystemTopicEventSubscriptionsClientListBySystemTopicResponse {
 				return armeventgrid.SystemTopicEventSubscriptionsClientListBySystemTopicResponse{EventSubscriptionsListResult: armeventgrid.EventSubscriptionsListResult{Value: items}}
 			})
 		},

@@ -18,6 +18,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(commandVariable) != "" {
 		main()
 	}
+	if os.Getenv(handlerVariable) != "" {
+		os.Exit(serveFurther())
+	}
 	os.Exit(m.Run())
 }
 

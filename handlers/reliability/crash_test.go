@@ -29,6 +29,7 @@ type delivery struct {
 // scenario is one way of an event through the handler.
 type scenario struct {
 	noTables bool       // the tables do not exist
+	forwards bool       // the relay publishes log records as they are, too
 	rule     string     // when a suppression of all alerts of the hub starts; none if empty
 	hidden   bool       // it hides the alert in the end
 	first    []delivery // what has been delivered before
@@ -66,6 +67,11 @@ func scenarios(t testing.TB) map[string]scenario {
 	// The first record stays in its place and becomes unreadable.
 	broken := delivery{judge.RelayName, sample(t, "logs/night-shift.json",
 		`"time": "2026-02-01T09:00:00Z"`, `"time": "2026-02-01T09:00:00Z and a half"`)}
+	// A record of another category, and one of which no event can be made.
+	const on = `"resourceId": "/SUBSCRIPTIONS/00000000-0000-0000-0000-000000000001/RESOURCEGROUPS/RG-IOT/PROVIDERS/MICROSOFT.DEVICES/IOTHUBS/CONTOSO-HUB"`
+	mixed := delivery{judge.RelayName, []byte(`{"records": [
+		{"time": "2026-02-01T09:00:00Z", ` + on + `, "operationName": "endpointUnhealthy", "category": "Routes", "properties": "{}"},
+		{"time": "2026-02-01T09:00:00Z", "operationName": "endpointUnhealthy", "category": "Routes", "properties": "{}"}]}`)}
 	return map[string]scenario{
 		"a new alert":                          {crash: added},
 		"another occurrence":                   {first: []delivery{added}, crash: again},
@@ -83,6 +89,7 @@ func scenarios(t testing.TB) map[string]scenario {
 		"both, again":                          {first: []delivery{nameless}, crash: nameless},
 		"the first quarantine, no table":       {noTables: true, crash: unreadable},
 		"the relay":                            {crash: night},
+		"the relay that forwards":              {forwards: true, crash: mixed},
 		"the relay with one broken record":     {crash: broken},
 		"the relay, again, with a broken one":  {first: []delivery{broken}, crash: broken},
 	}
@@ -96,11 +103,15 @@ type process struct {
 	dying     *sync.Mutex // held from the kill until the next handler is started
 }
 
-func startProcess(t testing.TB, withTables bool) process {
+func (s scenario) startProcess(t testing.TB) process {
 	t.Helper()
-	p := process{rig: newRig(t, withTables), dying: &sync.Mutex{}}
+	p := process{rig: newRig(t, !s.noTables), dying: &sync.Mutex{}}
+	options := p.options()
+	if s.forwards {
+		options.ScriptRoot, options.Env = shared.forwarding, append(options.Env, forwardingVariable+"=yes")
+	}
 	var err error
-	if p.functions, err = functions.Start(context.Background(), p.options()); err != nil {
+	if p.functions, err = functions.Start(context.Background(), options); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.functions.Close)
@@ -163,7 +174,7 @@ func (p process) deliver(t testing.TB, d delivery) int {
 // delivery was made.
 func (s scenario) run(t testing.TB, fault func(process, step) azurite.Fault) (rows map[string]map[string]any, steps, deliveries int) {
 	t.Helper()
-	p := startProcess(t, !s.noTables)
+	p := s.startProcess(t)
 	if s.rule != "" {
 		p.suppress(t, s.rule)
 	}
@@ -211,7 +222,7 @@ func TestFailureAtEveryStep(t *testing.T) {
 			raised.rule = ""
 			told, _, _ := raised.run(t, func(process, step) azurite.Fault { return azurite.Pass })
 			stride := 1
-			if s.crash.function == judge.RelayName && !long() {
+			if s.crash.function == judge.RelayName && !s.forwards && !long() {
 				stride = 3 // the relay and the verdicts have many steps; make chaos takes each
 			}
 			for n := 1; n <= steps; n += stride {

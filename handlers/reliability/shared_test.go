@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -24,6 +25,10 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
 	"github.com/go-json-experiment/json"
 
+	"hubwatch/handlers/app"
+	"hubwatch/handlers/detector"
+	"hubwatch/handlers/event"
+	"hubwatch/handlers/host"
 	"hubwatch/handlers/local/azurite"
 	"hubwatch/handlers/local/functions"
 )
@@ -32,6 +37,9 @@ import (
 func long() bool { return os.Getenv("HUBWATCH_CHAOS") == "long" }
 
 func TestMain(m *testing.M) {
+	if os.Getenv(forwardingVariable) != "" {
+		os.Exit(serveForwarding())
+	}
 	code := m.Run()
 	if shared.azurite != nil {
 		if err := shared.azurite.Stop(); err != nil {
@@ -40,6 +48,7 @@ func TestMain(m *testing.M) {
 	}
 	if shared.app != "" {
 		os.RemoveAll(shared.app)
+		os.RemoveAll(shared.forwarding)
 	}
 	os.Exit(code)
 }
@@ -47,10 +56,11 @@ func TestMain(m *testing.M) {
 // shared has what all tests use: the app as it is deployed, and one Azurite. Each
 // rig has tables of its own there.
 var shared struct {
-	once    sync.Once
-	azurite *azurite.Service
-	app     string // the folder
-	tables  atomic.Int64
+	once       sync.Once
+	azurite    *azurite.Service
+	app        string // the folder
+	forwarding string // the folder of the same, with serveForwarding as its handler
+	tables     atomic.Int64
 
 	missing, broken error
 }
@@ -87,14 +97,49 @@ func buildApp() (err error) {
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %w\n%s", err, out)
 	}
-	if err := os.CopyFS(shared.app, os.DirFS("../../functions")); err != nil {
+	if shared.forwarding, err = os.MkdirTemp("", "hubwatch-forwarding-*"); err != nil {
 		return err
 	}
-	host, err := os.ReadFile("../../host.json")
+	program, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(shared.app, "host.json"), host, 0o600)
+	if err := os.Symlink(program, filepath.Join(shared.forwarding, "handler")); err != nil {
+		return err
+	}
+	settings, err := os.ReadFile("../../host.json")
+	if err != nil {
+		return err
+	}
+	for _, folder := range []string{shared.app, shared.forwarding} {
+		if err := os.CopyFS(folder, os.DirFS("../../functions")); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(folder, "host.json"), settings, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forwardingVariable makes the test binary the handler that serveForwarding runs.
+const forwardingVariable = "HUBWATCH_TEST_FORWARDING"
+
+// serveForwarding is the custom handler with a detector that wants log records. It returns the exit code.
+func serveForwarding() int {
+	return host.Run(context.Background(), nil, os.Getenv, os.Stdout, os.Stderr, "%s", func(ctx context.Context, port string, log *slog.Logger) error {
+		a, err := app.Open(os.Getenv)
+		if err != nil {
+			return err
+		}
+		a.Detectors = append(a.Detectors, detector.Detector{Name: "Wants", On: detector.Trigger{EventTypes: []string{event.LogType("Routes")}}})
+		j := a.Judge(nil)
+		handler, err := host.NewHandler(app.Functions(a.Detectors, j), j.Broken, log, host.Limits{})
+		if err != nil {
+			return err
+		}
+		return host.Serve(ctx, port, handler)
+	})
 }
 
 // service is a table service of its own that can be stopped and started.
