@@ -145,15 +145,19 @@ const (
 	laneFailures = "failures"
 	laneRelay    = "relay"
 	laneVerdicts = "verdicts"
+	laneWindows  = "windows"
 )
 
-// Functions returns every function of hubwatch: one for each detector, and those of the
-// Connections log. Their work is done by j.
+// Functions returns every function of hubwatch: one for each detector, those of the
+// Connections log, and one that judges where too few events came, if a detector asks. Their work is done by j.
 func Functions(detectors []detector.Detector, j judge.Judge) []host.Function {
 	functions := []host.Function{
 		relay(j),
 		{Name: judge.VerdictsName, Trigger: host.Timer{Schedule: "0 * * * * *"}, Lane: laneVerdicts, Run: j.Verdicts},
 		{Name: judge.HousekeepingName, Trigger: host.Timer{Schedule: "0 17 3 * * *"}, Lane: laneVerdicts, Run: j.Housekeeping},
+	}
+	if watching := judge.Watches(detectors); len(watching) > 0 {
+		functions = append(functions, host.Function{Name: judge.WindowsName, Trigger: host.Timer{Schedule: "0 * * * * *"}, Lane: laneWindows, Run: j.Watch(watching)})
 	}
 	for _, d := range detectors {
 		lane := laneChanges

@@ -30,6 +30,11 @@ func (c *tallier) Count(_ context.Context, rule window.Rule, occurrences []alert
 
 func (c *tallier) Expire(context.Context, time.Time) (int, error) { return 2, c.err }
 
+func (c *tallier) Watch(_ context.Context, rule window.Rule, alerts alert.Occurrence) (int, error) {
+	c.counted = append(c.counted, fmt.Sprintf("watch %s: %s %s", rule.Name, alerts.Detector, alerts.Type))
+	return 3, c.err
+}
+
 // counting is a detector that counts.
 func counting() detector.Detector {
 	d := detector.CertificateAdded
@@ -109,6 +114,22 @@ func TestHousekeepingOfCounts(t *testing.T) {
 		}
 		if _, ok := out.Counts["dropped days"]; !ok {
 			t.Errorf("with %v: records were not dropped", err)
+		}
+	}
+}
+
+// TestWatches checks that each rule that expects events is judged, also if another one fails,
+// and no other rule.
+func TestWatches(t *testing.T) {
+	first, second := counting(), counting()
+	first.Count.Min, second.Count.Min, second.Name = 1, 2, "Second"
+	watching := Watches([]detector.Detector{detector.CertificateDeleted, counting(), first, second})
+	for _, err := range []error{nil, errors.New("the table is away")} {
+		windows := tallier{err: err}
+		out, failed := Judge{Windows: &windows}.Watch(watching)(t.Context(), host.Invocation{})
+		want := []string{"watch CertificateAdded: CertificateAdded " + first.AlertType, "watch CertificateAdded: Second " + first.AlertType}
+		if !errors.Is(failed, err) || out.Counts["cells"] != 6 || !slices.Equal(windows.counted, want) {
+			t.Errorf("with %v: %v, %v, %q", err, out, failed, windows.counted)
 		}
 	}
 }

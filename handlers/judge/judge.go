@@ -51,6 +51,37 @@ type Counter interface {
 type Windows interface {
 	// Expire drops what is too old to be counted, and returns how many days that were.
 	Expire(ctx context.Context, now time.Time) (dropped int, err error)
+	// Watch judges the windows of a rule whose time has come, and returns how many cells that
+	// were. alerts is what its alerts say, apart from what they are about. After an error it
+	// goes on at its next time.
+	Watch(ctx context.Context, rule window.Rule, alerts alert.Occurrence) (judged int, err error)
+}
+
+// Watches returns those of the detectors whose rule expects a number of events at least.
+func Watches(detectors []detector.Detector) (watching []detector.Detector) {
+	for _, d := range detectors {
+		if d.Count != nil && d.Count.Min > 0 {
+			watching = append(watching, d)
+		}
+	}
+	return watching
+}
+
+// Watch returns the work of the function that judges where too few events came. A rule
+// that fails does not keep the others from being judged.
+func (j Judge) Watch(detectors []detector.Detector) func(context.Context, host.Invocation) (host.Outcome, error) {
+	return func(ctx context.Context, _ host.Invocation) (host.Outcome, error) {
+		out := host.Outcome{Counts: map[string]int{}}
+		var errs []error
+		for _, d := range detectors {
+			n, err := j.Windows.Watch(ctx, *d.Count, alert.Occurrence{
+				Detector: d.Name, Type: d.AlertType, DisplayName: d.Title, Severity: d.Severity, Remediation: d.Remediation,
+			})
+			out.Counts["cells"] += n
+			errs = append(errs, err)
+		}
+		return out, errors.Join(errs...)
+	}
 }
 
 // hearing bounds how long an invocation waits until it is remembered that a hub was

@@ -23,6 +23,7 @@ const (
 	RelayName        = "RelayResourceLogs" // keeps records of the Connections log
 	VerdictsName     = "Verdicts"          // says which of these are worth an alert
 	HousekeepingName = "Housekeeping"      // drops records that are no longer needed
+	WindowsName      = "Windows"           // says where too few events came; only if a rule asks
 )
 
 // OldestMark is the name of the count, in the log of the function Verdicts, of the seconds by

@@ -73,6 +73,7 @@ type counted struct {
 	rule  window.Rule
 	of    alert.Occurrence // of the event
 	event window.Event
+	low   bool // for what is fewer than Min, and not for what is more than Max
 	tell  func(error)
 }
 
@@ -82,7 +83,7 @@ type counted struct {
 // counted, and that all others are. After any other error the caller counts all of
 // them again.
 func (c *Counts) Count(ctx context.Context, rule window.Rule, occurrences []alert.Occurrence) error {
-	done := make(chan error, len(occurrences)) // has room for all, so that no writer waits for a caller who has gone
+	done := make(chan error, 2*len(occurrences)) // has room for all, so that no writer waits for a caller who has gone
 	var never []error
 	n := 0
 	for _, o := range occurrences {
@@ -93,8 +94,16 @@ func (c *Counts) Count(ctx context.Context, rule window.Rule, occurrences []aler
 			never = append(never, err)
 			continue
 		}
-		c.enqueue(countKey(rule.OverHash(), o), counted{rule, o, window.Event{Time: o.Event.Time.UnixNano(), Hash: digest(identity(o)...)}, func(err error) { done <- err }})
-		n++
+		e := counted{rule, o, window.Event{Time: o.Event.Time.UnixNano(), Hash: digest(identity(o)...)}, false, func(err error) { done <- err }}
+		if rule.Max != nil {
+			c.enqueue(countKey(rule.OverHash(), o), e)
+			n++
+		}
+		if rule.Min > 0 {
+			e.low = true
+			c.enqueue(countKey(rule.LowHash(), o), e)
+			n++
+		}
 	}
 	var errs []error
 	for range n {
@@ -147,7 +156,11 @@ func (c *Counts) write(partition string, q *counting) {
 			return
 		}
 		c.mu.Unlock()
-		err := c.settle(partition, batch)
+		count := c.settle
+		if batch[0].low {
+			count = c.watch
+		}
+		err := count(partition, batch)
 		for _, e := range batch {
 			e.tell(err)
 		}
@@ -157,6 +170,10 @@ func (c *Counts) write(partition string, q *counting) {
 // take removes the next batch from the queue: those of its events that are near the first.
 func (q *counting) take() (batch []counted) {
 	var rest []counted
+	if len(q.events) > 0 && q.events[0].low { // the cells between two events are not read
+		batch, q.events = q.events, nil
+		return batch
+	}
 	for _, e := range q.events {
 		at, _ := e.rule.Rows(e.event)
 		if len(batch) > 0 {
@@ -352,8 +369,11 @@ func breach(rule window.Rule, of alert.Occurrence, slot window.Slot, p window.Pr
 }
 
 // Expire drops the tables whose events are too old to be counted, and returns how many it
-// dropped.
+// dropped. It also ends the watching of keys that had no event for a week.
 func (c *Counts) Expire(ctx context.Context, now time.Time) (dropped int, err error) {
+	if err := c.forget(ctx, now); err != nil {
+		return 0, err
+	}
 	first := c.prefix + countsTable
 	pages := c.account.service.NewListTablesPager(&aztables.ListTablesOptions{
 		Filter: to.Ptr(fmt.Sprintf("TableName ge %s and TableName lt %s", quoted(first), quoted(first+":"))), // behind all digits

@@ -360,6 +360,8 @@ type evidence struct {
 	DevicesType    string `json:"Devices@odata.type,omitzero"`
 	Proof          []byte `json:",omitzero"` // the events that were counted, see window.Proof; RawEvent is empty then
 	ProofType      string `json:"Proof@odata.type,omitzero"`
+	Lows           []byte `json:",omitzero"` // at which windows breaches begin, see window.Lows; Count is how many
+	LowsType       string `json:"Lows@odata.type,omitzero"`
 	tally
 }
 

@@ -47,6 +47,7 @@ type service struct {
 	prefer    []int // the order in which processes go on; nil is by chance
 	stay      int   // for how many requests prefer stays, on average
 	crashes   int
+	stepped   func() // what happens beside each step, nil for nothing
 }
 
 type columns map[string]jsontext.Value
@@ -110,7 +111,9 @@ func newService(t *testing.T, seed uint64) *service {
 func (s *service) start(number int) *process {
 	p := &process{s: s, number: number, retry: s.r.IntN(2) == 0}
 	s.processes = slices.DeleteFunc(s.processes, func(p *process) bool { return p.number == number })
-	s.processes = append(s.processes, p)
+	if s.processes = append(s.processes, p); len(s.prefer) != len(s.processes) {
+		s.prefer = nil
+	}
 	return p
 }
 
@@ -219,6 +222,9 @@ func (s *service) run(next func() *task) {
 
 // step lets one call go on.
 func (s *service) step() {
+	if s.stepped != nil {
+		s.stepped()
+	}
 	if s.r.IntN(s.stay) == 0 {
 		if s.prefer = s.r.Perm(len(s.processes)); s.r.IntN(2) == 0 {
 			s.prefer = nil
@@ -248,15 +254,18 @@ func (s *service) step() {
 	case 0, 1: // a crash before, or after
 		for kind == 1 && !s.serve(c) {
 		}
+		s.crashes++
+		s.start(c.p.number)
+		s.mu.Lock()
 		c.p.dead = true
-		for _, other := range s.pending {
+		lost := slices.Clone(s.pending)
+		s.pending = slices.DeleteFunc(s.pending, func(other *call) bool { return other.p == c.p })
+		s.mu.Unlock()
+		for _, other := range lost {
 			if other.p == c.p {
 				other.answer <- answered{err: crashed{}}
 			}
 		}
-		s.pending = slices.DeleteFunc(s.pending, func(other *call) bool { return other.p == c.p })
-		s.crashes++
-		s.start(c.p.number)
 	case 2, 3: // the answer is lost, or the request
 		for kind == 2 && !s.serve(c) {
 		}
@@ -268,9 +277,10 @@ func (s *service) step() {
 	}
 }
 
+// done gives a call its answer. Whoever gets it makes the next call at once.
 func (s *service) done(c *call, a answered) {
-	c.answer <- a
 	s.pending = slices.DeleteFunc(s.pending, func(other *call) bool { return other == c })
+	c.answer <- a
 }
 
 func response(c *call, status int, code string, header http.Header, body []byte) answered {

@@ -44,6 +44,8 @@ func (r Rule) Check() error {
 		return fmt.Errorf("count.min: want at most count.max, which is %d, have %d", *r.Max, r.Min)
 	case r.Width < Shortest:
 		return fmt.Errorf("count.window: want at least %v, have %v: an alert has a place for each window of its day, and shorter windows are more than it can hold", Shortest, r.Width)
+	case r.Min > 0 && r.Width < quarters*Shortest:
+		return fmt.Errorf("count.window: want at least %v for count.min, have %v: such a window is judged in quarters, and the clock ticks once a minute", quarters*Shortest, r.Width)
 	case r.Width > Longest:
 		return fmt.Errorf("count.window: want at most %v, have %v: counts are kept for three days, and longer windows reach further back", Longest, r.Width)
 	}

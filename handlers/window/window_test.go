@@ -22,6 +22,8 @@ func TestCheck(t *testing.T) {
 		{Rule{Width: time.Hour, Min: 1001}, "count.min"},
 		{Rule{Width: time.Hour, Max: most(2), Min: 3}, "want at most count.max, which is 2, have 3"},
 		{Rule{Width: time.Minute - 1, Min: 1}, "want at least 1m0s"},
+		{Rule{Width: 4*time.Minute - 1, Min: 1}, "want at least 4m0s for count.min"},
+		{Rule{Width: 4 * time.Minute, Min: 1}, ""},
 		{Rule{Width: 24*time.Hour + 1, Min: 1}, "want at most 24h0m0s"},
 	} {
 		err := c.rule.Check()
