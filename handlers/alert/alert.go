@@ -201,6 +201,10 @@ var nameProperties = map[string]bool{"ActorObjectId": true, "ActorApplicationId"
 // has them in a part that describes, so they are names only if they look like one.
 var roleProperties = map[string]bool{"RoleAssignmentId": true, "RoleAssignmentScope": true, "RoleDefinitionId": true, "RolePrincipalId": true}
 
+// KeptProperty reports whether Redact keeps a property as it is, or may do so. Only
+// hubwatch itself sets such properties.
+func KeptProperty(name string) bool { return nameProperties[name] || roleProperties[name] }
+
 // roleName is the form of a resource id or of a GUID. The letters of its names are those
 // that a resource group may have
 // (https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules#microsoftresources).
