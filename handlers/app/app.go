@@ -125,6 +125,7 @@ func (noTopic) Publish(context.Context, [][]byte) (map[int]error, error) {
 // none.
 func (a *App) Judge(rules *judge.Rules) judge.Judge {
 	logs := judge.NewLogs(a.verdicts, a.State, a.topic)
+	logs.Wanted = judge.Wanted(a.Detectors)
 	if !a.logClock {
 		logs.Noter = nil
 	}

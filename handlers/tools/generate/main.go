@@ -22,10 +22,8 @@ import (
 	"hubwatch/handlers/app"
 	"hubwatch/handlers/custom"
 	"hubwatch/handlers/detector"
-	"hubwatch/handlers/event"
 	"hubwatch/handlers/judge"
 	"hubwatch/handlers/tools/cost"
-	"hubwatch/handlers/verdict"
 )
 
 func main() {
@@ -158,47 +156,20 @@ func removeDisabled(root string, alerts []custom.Alert, strays []string) (left [
 type subscription struct {
 	Name     string          `json:"name"`
 	Function string          `json:"function"`
-	Source   string          `json:"source"` // which topic has the events
+	Source   detector.Source `json:"source"`
 	Filter   detector.Filter `json:"filter"`
 }
 
 func subscriptionsJSON(detectors []detector.Detector) ([]byte, error) {
 	var list []subscription
 	for _, d := range detectors {
-		source, err := source(d.On)
+		source, err := d.On.Source()
 		if err != nil {
 			return nil, fmt.Errorf("detector %s: %w", d.Name, err)
 		}
 		list = append(list, subscription{d.Name, d.Name, source, d.On.Filter()})
 	}
 	return indent(list), nil
-}
-
-// source says which topic has the events of a trigger: controlPlane is the system
-// topic of a subscription or resource group, connections is the custom topic
-// that verdicts are published to.
-func source(t detector.Trigger) (string, error) {
-	sources := map[string]string{}
-	for _, kind := range verdict.EventTypes {
-		sources[kind] = "connections"
-	}
-	for _, kind := range event.OperationTypes {
-		sources[kind] = "controlPlane"
-	}
-	for _, category := range event.LogCategories {
-		sources[event.LogType(category)] = "connections"
-	}
-	for _, kind := range event.HubTypes {
-		sources[kind] = "hub"
-	}
-	found := map[string]bool{}
-	for _, kind := range t.EventTypes {
-		found[sources[kind]] = true
-	}
-	if len(found) != 1 || found[""] {
-		return "", fmt.Errorf("no single topic has events of the types %q", t.EventTypes)
-	}
-	return sources[t.EventTypes[0]], nil
 }
 
 func indent(v any) []byte {

@@ -5,10 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"hubwatch/handlers/connection"
-	"hubwatch/handlers/detector"
-	"hubwatch/handlers/event"
 )
 
 // TestUpToDate fails if somebody changed a detector, a case or a generated file
@@ -160,31 +156,5 @@ func TestCasesAreRead(t *testing.T) {
 	}
 	if err := run(root, false); err == nil || !strings.Contains(err.Error(), "fires-half.json") {
 		t.Errorf("%v, want it to name the case", err)
-	}
-}
-
-// TestSource checks which topic has which events. It covers all events of Azure
-// Resource Manager, so that a detector for another of them needs no change here.
-func TestSource(t *testing.T) {
-	for _, kind := range event.OperationTypes {
-		if got, err := source(detector.Trigger{EventTypes: []string{kind}}); got != "controlPlane" || err != nil {
-			t.Errorf("%s is of %q, %v", kind, got, err)
-		}
-	}
-	if got, err := source(detector.Trigger{EventTypes: event.OperationTypes}); got != "controlPlane" || err != nil {
-		t.Errorf("all together are of %q, %v", got, err)
-	}
-	if got, err := source(detector.Trigger{EventTypes: []string{connection.Failed}}); got != "connections" || err != nil {
-		t.Errorf("%s is of %q, %v", connection.Failed, got, err)
-	}
-	for name, kinds := range map[string][]string{
-		"none":      nil,
-		"two":       {connection.Failed, event.ResourceWriteSuccess},
-		"not known": {"Microsoft.Devices.Unknown"},
-		"one known": {event.ResourceWriteSuccess, "Microsoft.Devices.Unknown"},
-	} {
-		if got, err := source(detector.Trigger{EventTypes: kinds}); err == nil {
-			t.Errorf("%s: the events are of %q", name, got)
-		}
 	}
 }
