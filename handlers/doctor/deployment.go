@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"hubwatch/handlers/app"
 	"hubwatch/handlers/detector"
 )
 
@@ -26,7 +27,7 @@ type Deployment struct {
 func (d Deployment) named() Deployment {
 	d.ControlPlaneTopic = cmp.Or(d.ControlPlaneTopic, d.ownTopic())
 	if d.detectors == nil {
-		d.detectors = detector.All
+		d.detectors = app.Detectors()
 	}
 	return d
 }

@@ -131,7 +131,7 @@ func rewrite[R any](ctx context.Context, t table, k key, f func(row R, there boo
 		if tag != "" {
 			action.ActionType, action.IfMatch = aztables.TransactionTypeUpdateReplace, &tag
 		}
-		if err = t.submit(ctx, action); err == nil {
+		if _, err = t.submit(ctx, action); err == nil {
 			return nil
 		}
 		if _, conflict := t.conflict(err); !conflict && !t.missing(ctx, err) {

@@ -30,6 +30,70 @@ func generated(t *testing.T) string {
 	return root
 }
 
+// customAlert is a custom alert that is enabled.
+const customAlert = `{
+  "alertType": "Contoso_KeysListed", "severity": "Medium", "title": "Keys were read", "description": "Whoever has the keys has the devices.", "remediation": ["Ask why."],
+  "on": {"source": "resources", "eventTypes": ["Microsoft.Resources.ResourceActionSuccess"], "operations": ["Microsoft.Devices/IotHubs/listkeys/action"]},
+  "cases": [
+    {"name": "fires-a", "about": "Keys are read.", "want": "alert", "event": {"id": "1", "topic": "/subscriptions/s", "eventType": "Microsoft.Resources.ResourceActionSuccess", "eventTime": "2026-02-01T08:00:00Z",
+      "subject": "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg/providers/Microsoft.Devices/IotHubs/contoso-hub", "data": {"operationName": "Microsoft.Devices/IotHubs/listkeys/action"}}},
+    {"name": "silent-a", "about": "Something else happens.", "want": "silent", "event": {"id": "1", "topic": "/subscriptions/s", "eventType": "Microsoft.Resources.ResourceActionSuccess", "eventTime": "2026-02-01T08:00:00Z",
+      "subject": "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg/providers/Microsoft.Devices/IotHubs/contoso-hub", "data": {"operationName": "Microsoft.Devices/IotHubs/stop/action"}}}
+  ]
+}`
+
+// TestCustomAlerts adds a custom alert, disables it and breaks it. What is generated
+// follows.
+func TestCustomAlerts(t *testing.T) {
+	root := generated(t)
+	write := func(text string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Join(root, "functions/KeysListed"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(root, "functions/KeysListed/alert.json"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	has := func(file, text string) bool {
+		b, err := os.ReadFile(filepath.Join(root, file))
+		return err == nil && strings.Contains(string(b), text)
+	}
+	const function = "functions/KeysListed/function.json"
+	write(customAlert)
+	if err := run(root, true); err == nil || !strings.Contains(err.Error(), function) || !strings.Contains(err.Error(), "handlers/custom/alerts.json") {
+		t.Errorf("a new custom alert: -check says %v", err)
+	}
+	if err := run(root, false); err != nil {
+		t.Fatal(err)
+	}
+	for file, text := range map[string]string{
+		function: "eventGridTrigger", "handlers/custom/alerts.json": `"name": "KeysListed"`, "infra/subscriptions.json": `"name": "KeysListed"`, "docs/alerts.md": "## KeysListed",
+	} {
+		if !has(file, text) {
+			t.Errorf("%s has no %s", file, text)
+		}
+	}
+	write(strings.Replace(customAlert, `"alertType"`, `"enabled": false, "alertType"`, 1))
+	if err := run(root, true); err == nil || !strings.Contains(err.Error(), function) || !has(function, "eventGridTrigger") {
+		t.Errorf("a disabled custom alert: -check says %v", err)
+	}
+	if err := run(root, false); err != nil {
+		t.Fatal(err)
+	}
+	if has(function, "") || has("infra/subscriptions.json", "KeysListed") || has("handlers/custom/alerts.json", "KeysListed") || !has("docs/alerts.md", "KeysListed") {
+		t.Error("the disabled custom alert is deployed, or is not in the catalogue")
+	}
+	write(strings.Replace(customAlert, `"IotHubs/stop/action"`, "x", 1)[:len(customAlert)-1])
+	if err := run(root, false); err == nil || !strings.Contains(err.Error(), "functions/KeysListed/alert.json:") {
+		t.Errorf("a broken custom alert: %v", err)
+	}
+	write(strings.Replace(customAlert, "IotHubs/stop/action", "IotHubs/listkeys/action", 1))
+	if err := run(root, true); err == nil || !strings.Contains(err.Error(), "KeysListed: case silent-a: want silent, have alert") {
+		t.Errorf("a case that fails: %v", err)
+	}
+}
+
 // TestCheck changes a file that run wrote. -check has to name the file and to
 // leave it as it is. run has to write it again.
 func TestCheck(t *testing.T) {
