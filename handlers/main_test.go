@@ -256,19 +256,20 @@ func TestDiesWithItsParent(t *testing.T) {
 	}
 }
 
-// TestEveryFunctionIsServed checks that the handler has a function for each folder
-// that is deployed, and that each folder has its function.
+// TestEveryFunctionIsServed checks that the handler has a function for each
+// function.json, and that each function has one. A custom alert that is switched off has
+// none.
 func TestEveryFunctionIsServed(t *testing.T) {
 	t.Parallel()
 	port := freePort(t)
 	start(t, "handler", port, storage)
-	folders, err := filepath.Glob("../functions/*")
+	files, err := filepath.Glob("../functions/*/function.json")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got []string
-	for _, folder := range folders {
-		name := filepath.Base(folder)
+	for _, file := range files {
+		name := filepath.Base(filepath.Dir(file))
 		got = append(got, name)
 		// An empty batch, which needs no store.
 		response, err := http.Post("http://127.0.0.1:"+port+"/"+name, "application/json", strings.NewReader(`{"Data":{"event":"[]"}}`))
