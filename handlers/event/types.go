@@ -25,6 +25,20 @@ var OperationTypes = []string{
 	ResourceActionSuccess, ResourceActionFailure, ResourceActionCancel,
 }
 
+// Types of the events that an IoT hub itself publishes
+// (https://learn.microsoft.com/azure/iot-hub/iot-hub-event-grid#event-types). None of them
+// is of a device that the hub refused.
+const (
+	DeviceCreated      = "Microsoft.Devices.DeviceCreated"
+	DeviceDeleted      = "Microsoft.Devices.DeviceDeleted"
+	DeviceConnected    = "Microsoft.Devices.DeviceConnected"
+	DeviceDisconnected = "Microsoft.Devices.DeviceDisconnected"
+	DeviceTelemetry    = "Microsoft.Devices.DeviceTelemetry"
+)
+
+// HubTypes are all event types of an IoT hub. Such an event is read by Event.Device.
+var HubTypes = []string{DeviceCreated, DeviceDeleted, DeviceConnected, DeviceDisconnected, DeviceTelemetry}
+
 // Outcome returns what an event type of Azure Resource Manager says of the
 // operation: "succeeded", "failed" or "was cancelled", and "" for any other type.
 // The member data.status cannot be trusted: Microsoft's own samples of failures
