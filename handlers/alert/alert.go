@@ -86,10 +86,14 @@ const (
 	DiagnosticSetting EntityType = "DiagnosticSetting"
 	Device            EntityType = "Device"
 	Module            EntityType = "Module" // of a device; its name is <device id>/<module id>
+	// Caller and Address are what a detector counts by: who asks for operations, and from
+	// where.
+	Caller  EntityType = "Caller"
+	Address EntityType = "Address"
 )
 
 // EntityTypes are all kinds of entity.
-var EntityTypes = []EntityType{IoTHub, Certificate, DiagnosticSetting, Device, Module}
+var EntityTypes = []EntityType{IoTHub, Certificate, DiagnosticSetting, Device, Module, Caller, Address}
 
 // Entity is the thing an alert is about, by the name it has on its hub.
 type Entity struct {
@@ -134,6 +138,9 @@ type Finding struct {
 	Properties map[string]string // further particulars, by names in PascalCase
 	Tally      Tally             // zero for what counts once
 	Devices    []string          // of what happened to many at once, as IoT Hub's events name them; nil otherwise
+	// Event is the record that the finding is about, if the event that was judged has many;
+	// nil for the event itself.
+	Event *Event
 }
 
 // Occurrence is what a detector found in one event: a finding with the texts of

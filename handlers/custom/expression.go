@@ -1,25 +1,38 @@
 package custom
 
 import (
+	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"unicode/utf8"
 
 	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/env"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/common/types/traits"
 )
 
-// Bounds of an expression.
+// Bounds of an expression. A rule that reaches one of the last three at an event cannot
+// judge it, so the event is quarantined for that rule, and for no other.
 const (
 	mostText  = 4_096 // characters
 	mostDepth = 64    // of parts within parts, as the parser counts them
 	mostLoops = 2     // of loops within loops: all, exists, exists_one, map, filter
-	// mostRegexp is the most instructions of a regular expression. RE2 takes a step of each
-	// instruction for each character at most.
-	mostRegexp = 500
-	// mostCost is the most that one evaluation may cost. A comparison costs about 1.
+	// mostRegexp is the most instructions of a regular expression, and mostMatched the most
+	// bytes of what it is compared with. RE2 takes a step of each instruction for each
+	// character at most.
+	mostRegexp  = 500
+	mostMatched = 4 << 10
+	// mostCost is the most that one evaluation may cost: 1 for each step, and 1 for each ten
+	// bytes that a step reads.
 	mostCost = 20_000
+	// mostData is the most bytes of an event's data, or of a record, that an expression reads.
+	mostData = 128 << 10
 )
 
 // variables are what an expression can name.
@@ -27,26 +40,36 @@ var variables = []struct {
 	name string
 	kind *cel.Type
 }{
-	{"hub", cel.StringType},
-	{"resource", cel.StringType},
-	{"operation", cel.StringType},
-	{"outcome", cel.StringType},
-	{"actor", cel.StringType},
-	{"address", cel.StringType},
+	{"hub", cel.StringType},       // the name of the IoT hub
+	{"resource", cel.StringType},  // the id of the resource that the event is about
+	{"operation", cel.StringType}, // the name of the operation
+	{"outcome", cel.StringType},   // succeeded, failed, cancelled, or ""
+	{"actor", cel.StringType},     // who asked for the operation
+	{"address", cel.StringType},   // from where, as the event has it
 	{"device", cel.StringType},
 	{"module", cel.StringType},
-	{"record", cel.MapType(cel.StringType, cel.DynType)},
-	{"data", cel.DynType},
+	{"record", cel.MapType(cel.StringType, cel.DynType)}, // of a resource log, its properties decoded
+	{"data", cel.DynType},                                // of the event
 	{"eventType", cel.StringType},
-	{"subject", cel.StringType},
-	{"source", cel.StringType},
-	{"time", cel.TimestampType},
+	{"subject", cel.StringType}, // of the event
+	{"source", cel.StringType},  // of the event
+	{"time", cel.TimestampType}, // of the event, or of the record
 }
 
 // environment returns what expressions are compiled in. Nothing in it tells the time or
 // reaches out.
 var environment = sync.OnceValues(func() (*cel.Env, error) {
+	stringToString := func(name, id string, do func(string) string) cel.EnvOption {
+		return cel.Function(name, cel.MemberOverload(id, []*cel.Type{cel.StringType}, cel.StringType,
+			cel.UnaryBinding(func(s ref.Val) ref.Val { return types.String(do(string(s.(types.String)))) })))
+	}
+	matches := cel.BinaryBinding(func(s, pattern ref.Val) ref.Val {
+		return match(string(s.(types.String)), string(pattern.(types.String)))
+	})
+	// A function of the library that is as long as its arguments are has no bound, and neither has a regular expression.
+	library := env.NewLibrarySubset().AddExcludedFunctions(env.NewFunction("matches"))
 	options := []cel.EnvOption{
+		cel.StdLib(cel.StdLibSubset(library)),
 		cel.OptionalTypes(),
 		cel.CrossTypeNumericComparisons(true),
 		cel.ParserExpressionSizeLimit(mostText),
@@ -58,12 +81,99 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 			cel.ValidateTimestampLiterals(),
 			cel.ValidateDurationLiterals(),
 		),
+		cel.Function("matches",
+			cel.Overload("matches", []*cel.Type{cel.StringType, cel.StringType}, cel.BoolType, matches),
+			cel.MemberOverload("matches_string", []*cel.Type{cel.StringType, cel.StringType}, cel.BoolType, matches)),
+		stringToString("lowerAscii", "string_lower_ascii", lowerASCII),
+		stringToString("upperAscii", "string_upper_ascii", upperASCII),
+		stringToString("trim", "string_trim", strings.TrimSpace),
+		cel.Function("split", cel.MemberOverload("string_split_string", []*cel.Type{cel.StringType, cel.StringType}, cel.ListType(cel.StringType),
+			cel.BinaryBinding(func(s, separator ref.Val) ref.Val {
+				return types.NewStringList(types.DefaultTypeAdapter, strings.Split(string(s.(types.String)), string(separator.(types.String))))
+			}))),
 	}
 	for _, v := range variables {
 		options = append(options, cel.Variable(v.name, v.kind))
 	}
-	return cel.NewEnv(options...)
+	return cel.NewCustomEnv(options...)
 })
+
+// patterns are the compiled regular expressions, by their texts. Each is a literal of a
+// rule, so there are not more than rules have.
+var patterns sync.Map
+
+// match reports whether a part of s is what the regular expression says.
+func match(s, pattern string) ref.Val {
+	if len(s) > mostMatched {
+		return types.NewErr("matches: the text has %d bytes: a regular expression is compared with %d at most", len(s), mostMatched)
+	}
+	compiled, ok := patterns.Load(pattern)
+	if !ok {
+		r, err := regexp.Compile(pattern)
+		if err != nil {
+			return types.NewErr("matches: %v", err)
+		}
+		compiled, _ = patterns.LoadOrStore(pattern, r)
+	}
+	return types.Bool(compiled.(*regexp.Regexp).MatchString(s))
+}
+
+func lowerASCII(s string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			r += 'a' - 'A'
+		}
+		return r
+	}, s)
+}
+
+func upperASCII(s string) string {
+	return strings.Map(func(r rune) rune {
+		if 'a' <= r && r <= 'z' {
+			r -= 'a' - 'A'
+		}
+		return r
+	}, s)
+}
+
+// costs says what calls cost. The library's own costs leave out what lists and maps
+// contain.
+type costs struct{}
+
+// CallCost implements [cost.ActualCostEstimator].
+func (costs) CallCost(_, _ string, args []ref.Val, _ ref.Val) *uint64 {
+	sum := uint64(1)
+	for _, arg := range args {
+		sum += weight(arg, mostCost) / 10
+	}
+	return &sum
+}
+
+// weight returns how many bytes a value has, about; most, if it has more.
+func weight(v ref.Val, most uint64) uint64 {
+	switch v := v.(type) {
+	case types.String:
+		return uint64(len(v))
+	case types.Bytes:
+		return uint64(len(v))
+	case traits.Mapper:
+		return weightOf(v.Iterator(), most, func(key ref.Val) ref.Val { return v.Get(key) })
+	case traits.Lister:
+		return weightOf(v.Iterator(), most, nil)
+	}
+	return 1
+}
+
+func weightOf(elements traits.Iterator, most uint64, value func(ref.Val) ref.Val) (sum uint64) {
+	for elements.HasNext() == types.True && sum < most {
+		element := elements.Next()
+		sum += 10 + weight(element, most)
+		if value != nil {
+			sum += weight(value(element), most)
+		}
+	}
+	return min(sum, most)
+}
 
 // fault is one thing that is wrong with an expression.
 type fault struct {
@@ -81,7 +191,7 @@ func compile(text string, kind *cel.Type) (*cel.Ast, []fault) {
 	if err != nil {
 		return nil, []fault{{0, err.Error()}}
 	}
-	ast, issues := env.Compile(text)
+	checked, issues := env.Compile(text)
 	if issues != nil && issues.Err() != nil {
 		lines := strings.Split(text, "\n")
 		var faults []fault
@@ -94,11 +204,45 @@ func compile(text string, kind *cel.Type) (*cel.Ast, []fault) {
 		}
 		return nil, faults
 	}
-	if !ast.OutputType().IsExactType(kind) && !ast.OutputType().IsExactType(cel.DynType) {
-		return nil, []fault{{0, "want an expression whose value is a " + kind.String() + ", have one of type " + ast.OutputType().String()}}
+	if f := forbidden(checked); len(f) > 0 {
+		return nil, f
 	}
-	return ast, nil
+	if !checked.OutputType().IsExactType(kind) && !checked.OutputType().IsExactType(cel.DynType) {
+		return nil, []fault{{0, "want an expression whose value is a " + kind.String() + ", have one of type " + checked.OutputType().String()}}
+	}
+	return checked, nil
 }
+
+// forbidden returns calls whose arguments have to stand in the expression. The pattern of
+// a regular expression could have any length otherwise. The name of a time zone means
+// something only where a database of time zones is.
+func forbidden(checked *cel.Ast) (faults []fault) {
+	tree := checked.NativeRep()
+	ast.PostOrderVisit(tree.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
+		if e.Kind() != ast.CallKind {
+			return
+		}
+		call := e.AsCall()
+		args := call.Args()
+		at := func(e ast.Expr) int {
+			offset, _ := tree.SourceInfo().GetOffsetRange(e.ID())
+			return int(offset.Start)
+		}
+		switch name := call.FunctionName(); {
+		case name == "matches":
+			if pattern := args[len(args)-1]; pattern.Kind() != ast.LiteralKind {
+				faults = append(faults, fault{at(pattern), "matches: want the regular expression itself, in quotation marks"})
+			}
+		case strings.HasPrefix(name, "get") && call.IsMemberFunction() && len(args) == 1:
+			if zone := args[0]; zone.Kind() != ast.LiteralKind || !offsetForm.MatchString(fmt.Sprint(zone.AsLiteral().Value())) {
+				faults = append(faults, fault{at(zone), name + `: want a time zone as "+01:00", since names of time zones are not known everywhere`})
+			}
+		}
+	}))
+	return faults
+}
+
+var offsetForm = regexp.MustCompile(`^([+-]?\d\d:\d\d|UTC)$`)
 
 // expression is an expression of the file, where it stands.
 type expression struct {

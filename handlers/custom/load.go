@@ -183,7 +183,12 @@ func (d *document) checkTexts(a Alert) {
 			d.wrongAt([]any{"remediation", i}, "remediation[%d]: empty", i)
 		}
 	}
-	if (a.Entity == "") != (a.EntityType == "") {
+	switch {
+	case a.Count != nil && a.Entity != "":
+		d.wrongAt([]any{"entity"}, "entity: an alert that counts is about what it counts, which is count.per")
+	case a.Count != nil && a.EntityType == "" && a.Count.Per != "" && keyTypes[a.Count.Per] == "":
+		d.wrongAt([]any{"count", "per"}, "count.per: want entityType too, which says what kind of thing is counted, unless that is device, hub, actor or address")
+	case a.Count == nil && (a.Entity == "") != (a.EntityType == ""):
 		d.wrongAt([]any{"entity"}, "entity and entityType: want both or none")
 	}
 	if a.EntityType != "" && !slices.Contains(alert.EntityTypes, a.EntityType) {
@@ -204,7 +209,7 @@ func (d *document) checkTexts(a Alert) {
 var eventTypes = map[Source][]string{
 	Resources:   event.OperationTypes,
 	Connections: deviceTypes,
-	Hub:         hubTypes,
+	Hub:         event.HubTypes,
 }
 
 // deviceTypes are the verdicts about single devices.
@@ -231,8 +236,8 @@ func (d *document) checkOn(on On) {
 	if only("operations", Resources, Logs) {
 		d.checkOperations(on)
 	}
-	if only("category", Logs) && on.Source == Logs && !slices.Contains(categories, on.Category) {
-		d.wrongAt([]any{"on", "category"}, "on.category: want a category of the resource logs of an IoT hub, which are %s, have %q%s", strings.Join(categories, ", "), on.Category, meant(on.Category, categories))
+	if only("category", Logs) && on.Source == Logs && !slices.Contains(event.LogCategories, on.Category) {
+		d.wrongAt([]any{"on", "category"}, "on.category: want a category of the resource logs of an IoT hub, which are %s, have %q%s", strings.Join(event.LogCategories, ", "), on.Category, meant(on.Category, event.LogCategories))
 	}
 	if only("subjectContains", Resources, Connections, Hub) && len(on.SubjectContains) > mostLetters {
 		d.wrongAt([]any{"on", "subjectContains"}, "on.subjectContains: want %d letters at most: Event Grid compares no more", mostLetters)

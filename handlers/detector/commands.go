@@ -378,6 +378,9 @@ var (
 	}
 )
 
+// AnyAlert are the commands of hubwatch itself, which are for every alert.
+var AnyAlert = []remedy.Command{showEvidence, listAgain}
+
 // as returns a command for another goal.
 func as(goal remedy.Goal, c remedy.Command) remedy.Command {
 	c.Goal = goal

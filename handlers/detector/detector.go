@@ -124,6 +124,9 @@ func (d Detector) detect(e event.Event) (occurrences []alert.Occurrence, err err
 			Finding:     f,
 			Event:       alert.Event{Source: e.Source, ID: e.ID, Time: e.Time, Raw: e.Raw},
 		}
+		if f.Event != nil {
+			o.Event, o.Finding.Event = *f.Event, nil
+		}
 		o.Redact()
 		o.ID = alert.ID(o.Type, o.Hub, o.Entity, o.Actor, o.Event.Time)
 		occurrences = append(occurrences, o)

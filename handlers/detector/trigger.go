@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"hubwatch/handlers/event"
-	"hubwatch/handlers/verdict"
 )
 
 // Matches reports whether the detector is to be run on e, by the rules that
@@ -19,7 +18,7 @@ func (t Trigger) Matches(e event.Event) (bool, error) {
 	if !strings.Contains(strings.ToLower(e.Subject), strings.ToLower(t.SubjectContains)) {
 		return false, nil
 	}
-	if t.Operations == nil {
+	if t.Operations == nil || t.ofRecords() {
 		return true, nil
 	}
 	name, err := e.OperationName()
@@ -31,10 +30,17 @@ func (t Trigger) Matches(e event.Event) (bool, error) {
 
 // Unprivileged reports whether somebody without any rights on Azure can cause events
 // that t matches, and as many as he likes: whoever reaches the endpoint of an IoT hub can
-// fail to connect. All other events are of operations that Azure Resource Manager has
-// let somebody do.
+// fail to connect, and a device can connect, send and ask as often as it likes. The other
+// events are of operations that Azure Resource Manager has let somebody do.
 func (t Trigger) Unprivileged() bool {
-	return slices.ContainsFunc(verdict.EventTypes, func(of string) bool { return containsFold(t.EventTypes, of) })
+	return slices.ContainsFunc(t.EventTypes, func(of string) bool { return !containsFold(event.OperationTypes, of) })
+}
+
+// ofRecords reports whether the events have records of a resource log. Operations are then
+// those of records, of which an event has many: the relay publishes those that are wanted,
+// and the detector compares them once more.
+func (t Trigger) ofRecords() bool {
+	return slices.ContainsFunc(t.EventTypes, func(of string) bool { _, ok := event.LogCategory(of); return ok })
 }
 
 func containsFold(list []string, s string) bool {
@@ -61,7 +67,7 @@ type AdvancedFilter struct {
 // schemas.
 func (t Trigger) Filter() Filter {
 	f := Filter{IncludedEventTypes: t.EventTypes}
-	if t.Operations != nil {
+	if t.Operations != nil && !t.ofRecords() {
 		f.AdvancedFilters = append(f.AdvancedFilters, AdvancedFilter{"StringIn", "data.operationName", t.Operations})
 	}
 	if t.SubjectContains != "" {

@@ -24,7 +24,7 @@ type alertFilter struct {
 func newAlertFilter() *alertFilter {
 	return &alertFilter{
 		severity:   &choice{name: "severity", words: []string{string(alert.High), string(alert.Medium), string(alert.Low), string(alert.Informational)}},
-		entityType: &choice{name: "entity-type", words: []string{string(alert.IoTHub), string(alert.Certificate), string(alert.DiagnosticSetting), string(alert.Device), string(alert.Module)}},
+		entityType: &choice{name: "entity-type", words: kindWords()},
 	}
 }
 
@@ -34,7 +34,7 @@ func (f *alertFilter) add(command *cobra.Command) {
 	f.addHubAndType(command)
 	addChoice(command, f.severity, "", "High, Medium, Low or Informational")
 	flags.StringVar(&f.asked.Entity, "entity", "", "`name` of the certificate, setting, device or module")
-	addChoice(command, f.entityType, "", "IoTHub, Certificate, DiagnosticSetting, Device or Module")
+	addChoice(command, f.entityType, "", "IoTHub, Certificate, DiagnosticSetting, Device, Module, Caller or Address")
 	flags.StringVar(&f.asked.Actor, "actor", "", "`name` of who did it")
 	flags.Var(&addressFlag{prefix: &f.asked.Address}, "address", "IP `address` or range that the alert was seen from")
 	f.addSuppressed(command)

@@ -53,11 +53,8 @@ func (f *conditionFlags) add(command *cobra.Command) {
 	flags.StringVar(&f.alertType, "type", "", "alert `type`, or the name of the detector (default any)")
 	flags.StringVar(&f.hub, "hub", "", "`name` of the IoT hub (default any)")
 	flags.StringVar(&f.entity, "entity", "", "`name` of the certificate, setting, device or module, or its beginning and a * (default any)")
-	f.entityType = choice{name: "entity-type"}
-	for _, kind := range alert.EntityTypes {
-		f.entityType.words = append(f.entityType.words, string(kind))
-	}
-	addChoice(command, &f.entityType, "", "IoTHub, Certificate, DiagnosticSetting, Device or Module (default any)")
+	f.entityType = choice{name: "entity-type", words: kindWords()}
+	addChoice(command, &f.entityType, "", "IoTHub, Certificate, DiagnosticSetting, Device, Module, Caller or Address (default any)")
 	flags.StringVar(&f.actor, "actor", "", "`name` of who does it, as the alert has it (default anybody)")
 	flags.Var(&addressFlag{prefix: &f.addresses}, "address", "IP address or range that it comes from; one that Azure masks is in no range (default any)")
 	types := make([]string, len(detector.All))
@@ -65,6 +62,15 @@ func (f *conditionFlags) add(command *cobra.Command) {
 		types[i] = d.Name
 	}
 	register(command, "type", types)
+}
+
+// kindWords returns the kinds of entity as the words of a flag.
+func kindWords() []string {
+	var words []string
+	for _, kind := range alert.EntityTypes {
+		words = append(words, string(kind))
+	}
+	return words
 }
 
 // suppression returns a suppression with these conditions alone.

@@ -57,8 +57,12 @@ func (i Item) EventType() string {
 	case i.Storm():
 		return StormType
 	}
-	return typesOf[i.Cause]
+	return i.Cause.EventType()
 }
+
+// EventType returns the type of the events about single devices that have this cause; ""
+// if there are none.
+func (c Cause) EventType() string { return typesOf[c] }
 
 // data is the data of an event that tells of an item.
 type data struct {
