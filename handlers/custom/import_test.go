@@ -183,7 +183,7 @@ func TestImportBack(t *testing.T) {
 }
 
 var (
-	watchedHubs = regexp.MustCompile(`hub\.matches\("\(\?i\)\^([^$]+)\$"\)`)
+	watchedHubs = regexp.MustCompile(`^hub\.lowerAscii\(\) in \[(.*?)\]`)
 	rangeTypes  = map[string]string{
 		"IoT_CA_UnauthorizedOperationsNotInAllowedRange": "UnauthorizedOperationsNotInAllowedRange",
 		"IoT_CA_DirectMethodInvokesNotInAllowedRange":    "DirectMethodInvokesNotInAllowedRange",
@@ -215,12 +215,9 @@ func rulesOf(t *testing.T, a Alert, in Imported) (rules []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var hubs []string
-	for _, hub := range watchedHubs.FindAllStringSubmatch(a.When, -1) {
-		hubs = append(hubs, hub[1])
-	}
-	if hubs == nil {
-		hubs = []string{""}
+	hubs := []string{""}
+	if list := watchedHubs.FindStringSubmatch(a.When); list != nil {
+		hubs = strings.Split(strings.ReplaceAll(list[1], `"`, ""), ", ")
 	}
 	for _, hub := range hubs {
 		rules = append(rules, fmt.Sprintf("%s %s: %s %d %v", hub, spelled, name, *a.Count.Max, width))

@@ -2,7 +2,6 @@ package custom
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -150,7 +149,7 @@ var serviceTwinUpdates = ready{
 		Limits: "The log does not say who made an update. Microsoft documents one record of this category, a read, so every operation that is not a read is taken to be an update. " +
 			"Updates that devices make are in another category of the log: DeviceTwinUpdates counts them.",
 		On:   On{Source: Logs, Category: "C2DTwinOperations"},
-		When: `!operation.matches("(?i)^read$")`,
+		When: `operation.lowerAscii() != "read"`,
 	},
 	counted: logRecord{
 		operation: "update", level: "Information", duration: "1",
@@ -171,13 +170,13 @@ func (r ready) make(c Count, width time.Duration, hubs []string) Alert {
 	hub := "contoso-hub"
 	if len(hubs) > 0 {
 		hub = hubs[0]
-		conditions := make([]string, len(hubs))
+		names := make([]string, len(hubs))
 		for i, h := range hubs {
-			conditions[i] = fmt.Sprintf("hub.matches(%q)", "(?i)^"+regexp.QuoteMeta(h)+"$")
+			names[i] = fmt.Sprintf("%q", strings.ToLower(h))
 		}
-		watched := strings.Join(conditions, " || ")
+		watched := fmt.Sprintf("hub.lowerAscii() in [%s]", strings.Join(names, ", "))
 		if a.When != "" {
-			watched = fmt.Sprintf("(%s) && %s", watched, a.When)
+			watched += " && " + a.When
 		}
 		a.When = watched
 	}
