@@ -163,8 +163,8 @@ func TestAllMistakes(t *testing.T) {
 	want := `functions/KeysListed/alert.json:4 alertType: Contoso_HubKeysListed is take
 functions/KeysListed/alert.json:5 severity: want High, Medium, Low or Info
 functions/KeysListed/alert.json:22 properties.Who: undeclared reference to 
-functions/KeysListed/alert.json:25 count.per: undeclared reference to 'actr
 functions/KeysListed/alert.json:25 count.per: want entityType too, which sa
+functions/KeysListed/alert.json:25 count.per: undeclared reference to 'actr
 functions/KeysListed/alert.json:26 count.window: want a duration as ISO 860
 functions/certificateadded/alert.json:1 the folder's name "certificateadded": wa
 functions/certificateadded/alert.json:1 the folder's name certificateadded is ta
