@@ -63,7 +63,7 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 		return cel.Function(name, cel.MemberOverload(id, []*cel.Type{cel.StringType}, cel.StringType,
 			cel.UnaryBinding(func(s ref.Val) ref.Val { return types.String(do(string(s.(types.String)))) })))
 	}
-	matches := cel.BinaryBinding(func(s, pattern ref.Val) ref.Val {
+	matches := cel.SingletonBinaryBinding(func(s, pattern ref.Val) ref.Val {
 		return match(string(s.(types.String)), string(pattern.(types.String)))
 	})
 	// A function of the library that is as long as its arguments are has no bound, and neither has a regular expression.
@@ -82,8 +82,8 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 			cel.ValidateDurationLiterals(),
 		),
 		cel.Function("matches",
-			cel.Overload("matches", []*cel.Type{cel.StringType, cel.StringType}, cel.BoolType, matches),
-			cel.MemberOverload("matches_string", []*cel.Type{cel.StringType, cel.StringType}, cel.BoolType, matches)),
+			cel.Overload("matches", []*cel.Type{cel.StringType, cel.StringType}, cel.BoolType),
+			cel.MemberOverload("matches_string", []*cel.Type{cel.StringType, cel.StringType}, cel.BoolType), matches),
 		stringToString("lowerAscii", "string_lower_ascii", lowerASCII),
 		stringToString("upperAscii", "string_upper_ascii", upperASCII),
 		stringToString("trim", "string_trim", strings.TrimSpace),
