@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strings"
 	"sync"
@@ -29,8 +30,10 @@ const (
 	mostRegexp  = 500
 	mostMatched = 4 << 10
 	// mostCost is the most that one evaluation may cost: 1 for each step, and 1 for each ten
-	// bytes that a step reads.
-	mostCost = 20_000
+	// bytes that a step reads. mostSpent is the most for all evaluations at one event, which
+	// may have many records.
+	mostCost  = 20_000
+	mostSpent = 20 * mostCost
 	// mostData is the most bytes of an event's data, or of a record, that an expression reads.
 	mostData = 128 << 10
 )
@@ -98,24 +101,47 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 	return cel.NewCustomEnv(options...)
 })
 
+// pattern is a compiled regular expression.
+type pattern struct {
+	*regexp.Regexp
+	size int // how many instructions it has
+}
+
 // patterns are the compiled regular expressions, by their texts. Each is a literal of a
 // rule, so there are not more than rules have.
 var patterns sync.Map
 
+// compilePattern returns the pattern of a text.
+func compilePattern(text string) (pattern, error) {
+	if known, ok := patterns.Load(text); ok {
+		return known.(pattern), nil
+	}
+	r, err := regexp.Compile(text)
+	if err != nil {
+		return pattern{}, err
+	}
+	tree, err := syntax.Parse(text, syntax.Perl)
+	if err != nil {
+		return pattern{}, err
+	}
+	program, err := syntax.Compile(tree.Simplify())
+	if err != nil {
+		return pattern{}, err
+	}
+	known, _ := patterns.LoadOrStore(text, pattern{r, len(program.Inst)})
+	return known.(pattern), nil
+}
+
 // match reports whether a part of s is what the regular expression says.
-func match(s, pattern string) ref.Val {
+func match(s, text string) ref.Val {
 	if len(s) > mostMatched {
 		return types.NewErr("matches: the text has %d bytes: a regular expression is compared with %d at most", len(s), mostMatched)
 	}
-	compiled, ok := patterns.Load(pattern)
-	if !ok {
-		r, err := regexp.Compile(pattern)
-		if err != nil {
-			return types.NewErr("matches: %v", err)
-		}
-		compiled, _ = patterns.LoadOrStore(pattern, r)
+	p, err := compilePattern(text)
+	if err != nil {
+		return types.NewErr("matches: %v", err)
 	}
-	return types.Bool(compiled.(*regexp.Regexp).MatchString(s))
+	return types.Bool(p.MatchString(s))
 }
 
 func lowerASCII(s string) string {
@@ -141,8 +167,15 @@ func upperASCII(s string) string {
 type costs struct{}
 
 // CallCost implements [cost.ActualCostEstimator].
-func (costs) CallCost(_, _ string, args []ref.Val, _ ref.Val) *uint64 {
+func (costs) CallCost(function, _ string, args []ref.Val, _ ref.Val) *uint64 {
 	sum := uint64(1)
+	if function == "matches" && len(args) == 2 {
+		if text, ok := args[1].(types.String); ok {
+			if p, err := compilePattern(string(text)); err == nil {
+				sum += weight(args[0], mostMatched) * uint64(p.size) / 200 // #nosec G115 -- is a length
+			}
+		}
+	}
 	for _, arg := range args {
 		sum += weight(arg, mostCost) / 10
 	}

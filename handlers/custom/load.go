@@ -22,8 +22,9 @@ import (
 
 // Bounds of the file of a custom alert.
 const (
-	mostBytes    = 1 << 20 // of the file
-	mostPatterns = 10_000  // of a group, those of its file included
+	mostBytes      = 1 << 20 // of the file
+	mostPatterns   = 10_000  // of a group, those of its file included
+	mostProperties = 20
 	// mostValues is the most values in the filters of an event subscription
 	// (https://learn.microsoft.com/azure/event-grid/event-filtering#limitations).
 	mostValues = 25
@@ -193,6 +194,9 @@ func (d *document) checkTexts(a Alert) {
 	}
 	if a.EntityType != "" && !slices.Contains(alert.EntityTypes, a.EntityType) {
 		d.wrongAt([]any{"entityType"}, "entityType: want %s, have %q", or(words(alert.EntityTypes)), a.EntityType)
+	}
+	if n := len(a.Properties); n > mostProperties {
+		d.wrongAt([]any{"properties"}, "properties: want %d at most, have %d", mostProperties, n)
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.Properties)) {
 		switch {

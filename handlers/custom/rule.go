@@ -127,13 +127,14 @@ func identifiers(checked *cel.Ast) (list []string) {
 // detect returns what the rule finds in an event that its trigger matches. Records of a
 // resource log are judged one by one.
 func (r *rule) detect(e event.Event) ([]alert.Finding, error) {
+	spent := new(uint64)
 	switch r.On.Source {
 	case Resources:
 		f, o, err := detector.Operation(e)
 		if err != nil {
 			return nil, err
 		}
-		return r.judge(f, facts{event: e, operation: o.Name, outcome: outcomes[event.Outcome(e.Type)], resource: e.Subject, time: e.Time})
+		return r.judge(f, facts{event: e, spent: spent, operation: o.Name, outcome: outcomes[event.Outcome(e.Type)], resource: e.Subject, time: e.Time})
 	case Connections:
 		f, raw, cause, ok, err := detector.Connection(e)
 		if err != nil {
@@ -143,7 +144,7 @@ func (r *rule) detect(e event.Event) ([]alert.Finding, error) {
 		if !ok || single && !slices.Contains(r.On.EventTypes, cause.EventType()) {
 			return nil, nil
 		}
-		return r.judge(f, facts{event: e, operation: f.Properties["OperationName"], outcome: "failed", resource: f.Hub.ResourceID, time: e.Time, raw: raw})
+		return r.judge(f, facts{event: e, spent: spent, operation: f.Properties["OperationName"], outcome: "failed", resource: f.Hub.ResourceID, time: e.Time, raw: raw})
 	case Hub:
 		d, err := e.Device()
 		if err != nil {
@@ -152,14 +153,14 @@ func (r *rule) detect(e event.Event) ([]alert.Finding, error) {
 		f := finding(d.Hub, detector.Client(d.DeviceID, d.ModuleID, d.Hub.Name))
 		kind := e.Type[strings.LastIndexByte(e.Type, '.')+1:]
 		f.Message = fmt.Sprintf("IoT hub %q says %s of device %q.", d.Hub.Name, event.Shorten(kind), d.DeviceID)
-		return r.judge(f, facts{event: e, operation: kind, resource: e.Source, time: e.Time, device: d.DeviceID, module: d.ModuleID})
+		return r.judge(f, facts{event: e, spent: spent, operation: kind, resource: e.Source, time: e.Time, device: d.DeviceID, module: d.ModuleID})
 	default:
-		return r.detectRecords(e)
+		return r.detectRecords(e, spent)
 	}
 }
 
 // detectRecords is detect of an event with records of a resource log.
-func (r *rule) detectRecords(e event.Event) ([]alert.Finding, error) {
+func (r *rule) detectRecords(e event.Event, spent *uint64) ([]alert.Finding, error) {
 	records, err := event.LogRecords(e)
 	var all []alert.Finding
 	failed := 0
@@ -167,7 +168,7 @@ func (r *rule) detectRecords(e event.Event) ([]alert.Finding, error) {
 		if r.On.Operations != nil && !containsFold(r.On.Operations, record.Operation) {
 			continue // Another rule wants it, and it comes in the same event.
 		}
-		found, failure := r.detectRecord(e, record)
+		found, failure := r.detectRecord(e, record, spent)
 		for _, f := range found {
 			f.Event = &alert.Event{Source: e.Source, ID: record.ID, Time: record.Time, Raw: record.Raw}
 			all = append(all, f)
@@ -184,7 +185,7 @@ func (r *rule) detectRecords(e event.Event) ([]alert.Finding, error) {
 	return all, err
 }
 
-func (r *rule) detectRecord(e event.Event, record event.LogRecord) ([]alert.Finding, error) {
+func (r *rule) detectRecord(e event.Event, record event.LogRecord, spent *uint64) ([]alert.Finding, error) {
 	c, err := readClient(record.Raw)
 	if err != nil {
 		return nil, err
@@ -203,7 +204,7 @@ func (r *rule) detectRecord(e event.Event, record event.LogRecord) ([]alert.Find
 		}
 	}
 	return r.judge(f, facts{
-		event: e, operation: record.Operation, outcome: c.outcome(), resource: record.ResourceID, time: record.Time,
+		event: e, spent: spent, operation: record.Operation, outcome: c.outcome(), resource: record.ResourceID, time: record.Time,
 		device: c.device, module: c.module, raw: record.Raw, members: c.members,
 	})
 }
@@ -368,6 +369,7 @@ type facts struct {
 	time                              time.Time
 	raw                               jsontext.Value // of the record; nil if there is none
 	members                           map[string]any // of the record, if it is decoded already
+	spent                             *uint64        // what evaluations at the event have cost
 	data                              any
 }
 
@@ -447,7 +449,15 @@ func (f *facts) Parent() cel.Activation { return nil }
 // evaluate returns the value of an expression. Its error says why there is none.
 func evaluate[T bool | string](program cel.Program, f *facts) (T, error) {
 	var zero T
-	value, _, err := program.Eval(f)
+	if *f.spent > mostSpent {
+		return zero, fmt.Errorf("the event costs more than %d steps", mostSpent)
+	}
+	value, details, err := program.Eval(f)
+	if details != nil && details.ActualCost() != nil {
+		*f.spent += *details.ActualCost()
+	} else {
+		*f.spent += mostCost
+	}
 	if err != nil {
 		return zero, errors.New(shortenError(err.Error()))
 	}
