@@ -16,7 +16,7 @@ import (
 // forms in which people have them:
 //
 //   - what the REST API answers, one group or a list
-//     (https://learn.microsoft.com/rest/api/defenderforcloud/device-security-groups),
+//     (https://learn.microsoft.com/javascript/api/@azure/arm-security/devicesecuritygrouplist),
 //   - a template of Azure Resource Manager, exported or compiled from Bicep
 //     (https://learn.microsoft.com/azure/templates/microsoft.security/devicesecuritygroups),
 //   - the state of Terraform, version 4, and what terraform show -json prints
