@@ -332,6 +332,42 @@ func TestImportedNames(t *testing.T) {
 	}
 }
 
+// TestTemplateExpressions evaluates names of a template.
+func TestTemplateExpressions(t *testing.T) {
+	wide := strings.Repeat("parameters('b'), ", 100) + "'x'"
+	for name, want := range map[string]string{
+		"default":                            "default",
+		"[[default]":                         "[default]",
+		"['it''s']":                          "it's",
+		"[ concat( 'a' , parameters('A') )]": "ab",
+		"[format('{0}-{1}-{0}', variables('v'), 7)]": "b-7-b",
+		"[parameters('none')]":                       "[parameters('none')]",
+		"[parameters('self')]":                       "[parameters('self')]",
+		"[concat('a'":                                "[concat('a'",
+		"[concat('a')] ":                             "[concat('a')] ",
+		"[concat('a') 'b']":                          "[concat('a') 'b']",
+		"[concat('a' 'b')]":                          "[concat('a' 'b')]",
+		"['a]":                                       "['a]",
+		"[resourceGroup().name]":                     "[resourceGroup().name]",
+		"[uniqueString('a')]":                        "[uniqueString('a')]",
+		"[parameters('wide')]":                       "[parameters('wide')]",
+	} {
+		template := map[string]any{
+			"parameters": map[string]any{
+				"a": map[string]any{"defaultValue": "b"}, "self": map[string]any{"defaultValue": "[parameters('self')]"},
+				"wide":  map[string]any{"defaultValue": "[concat(" + strings.ReplaceAll(wide, "'b'", "'wide2'") + ")]"},
+				"wide2": map[string]any{"defaultValue": "[concat(" + strings.ReplaceAll(wide, "'b'", "'wide3'") + ")]"},
+				"wide3": map[string]any{"defaultValue": "[concat(" + strings.ReplaceAll(wide, "'b'", "'a'") + ")]"},
+			},
+			"variables": map[string]any{"v": "[parameters('a')]"},
+			"resources": []any{map[string]any{"type": groupType, "name": name, "properties": map[string]any{}}},
+		}
+		if e := templateExport(part{v: template}, scope{}, part{}); len(e.groups) != 1 || e.groups[0].name != want {
+			t.Errorf("%s: have %+v, want the name %s", name, e, want)
+		}
+	}
+}
+
 func FuzzImport(f *testing.F) {
 	files, err := filepath.Glob("testdata/import/*")
 	if err != nil {

@@ -13,12 +13,16 @@ const deploymentType = "Microsoft.Resources/deployments"
 // scope is what the expressions of a template can name.
 type scope struct {
 	parameters, variables map[string]part
+	steps                 *int // how many values were evaluated, in all scopes of the file
 }
 
 // templateExport reads a template. outer is the scope of the template around it, and
 // given are the values of its parameters; both are empty for the outermost.
 func templateExport(t part, outer scope, given part) (e export) {
-	s := scope{map[string]part{}, map[string]part{}}
+	s := scope{map[string]part{}, map[string]part{}, outer.steps}
+	if s.steps == nil {
+		s.steps = new(int)
+	}
 	for _, name := range t.get("parameters").names() {
 		key := strings.ToLower(name)
 		if value := given.get(name); value.has("value") {
@@ -120,15 +124,21 @@ func isExpression(s string) bool {
 // templates have in names. Any other expression stays as it is.
 func (s scope) value(n part) part { return s.evaluated(n, 0) }
 
-// deepest is how deep an expression may go, through parameters and variables too.
-const deepest = 20
+// Bounds of expressions: how deep one may go, through parameters and variables too, and
+// how many values those of a file may have.
+const (
+	deepest   = 20
+	mostSteps = 10_000
+)
 
 func (s scope) evaluated(n part, depth int) part {
 	text := n.text()
-	if strings.HasPrefix(text, "[[") {
+	switch {
+	case s.steps == nil: // Only templates have expressions.
+		return n
+	case strings.HasPrefix(text, "[["):
 		return part{text[1:], n.path}
-	}
-	if !isExpression(text) {
+	case !isExpression(text):
 		return n
 	}
 	e := formula{text[1 : len(text)-1], s, depth}
@@ -147,7 +157,8 @@ type formula struct {
 
 // next reads a value: a literal, or the call of a function.
 func (e *formula) next() (any, bool) {
-	if e.depth++; e.depth > deepest {
+	*e.scope.steps++
+	if e.depth++; e.depth > deepest || *e.scope.steps > mostSteps {
 		return nil, false
 	}
 	defer func() { e.depth-- }()
