@@ -295,6 +295,33 @@ func TestReadyAlerts(t *testing.T) {
 	}
 }
 
+// TestImportedHubs checks which hubs an alert watches: those on which its rule is switched
+// on, and all if the file does not say on which that is.
+func TestImportedHubs(t *testing.T) {
+	group := func(hub string, on bool) string {
+		id := ""
+		if hub != "" {
+			id = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Devices/IotHubs/" + hub + "/providers/Microsoft.Security/deviceSecurityGroups/default"
+		}
+		return fmt.Sprintf(`{"id":%q,"name":"default","properties":{"timeWindowRules":[{"ruleType":"DirectMethodInvokesNotInAllowedRange","isEnabled":%v,"minThreshold":0,"maxThreshold":1,"timeWindowSize":"PT5M"}]}}`, id, on)
+	}
+	for _, c := range []struct{ groups, want string }{
+		{group("Contoso-Hub", true), `hub.lowerAscii() in ["contoso-hub"]`},
+		{group("b", true) + "," + group("a", true), `hub.lowerAscii() in ["a", "b"]`},
+		{group("b", true) + "," + group("a", false), `hub.lowerAscii() in ["b"]`},
+		{group("b", true) + "," + group("", true), ``},
+		{group("b", true) + "," + group("", false), `hub.lowerAscii() in ["b"]`},
+	} {
+		in, err := Import([]byte("[" + c.groups + "]"))
+		if err != nil || len(in.Alerts) != 1 {
+			t.Fatalf("%s: %+v, %v", c.groups, in, err)
+		}
+		if got := in.Alerts[0].When; got != c.want {
+			t.Errorf("%s: watched on the condition %s, want %s", c.groups, got, c.want)
+		}
+	}
+}
+
 // TestImportMistakes imports what is not an export.
 func TestImportMistakes(t *testing.T) {
 	for data, want := range map[string]string{

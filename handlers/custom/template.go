@@ -119,19 +119,14 @@ func isExpression(s string) bool {
 	return strings.HasPrefix(s, "[") && !strings.HasPrefix(s, "[[") && strings.HasSuffix(s, "]")
 }
 
+// mostSteps is how many values the expressions of a file may have, parameters and variables
+// as often as they are named. So none goes on for ever.
+const mostSteps = 10_000
+
 // value returns what a value of a template means. An expression is evaluated if it only
 // has literals, parameters, variables, and the functions that exported and compiled
 // templates have in names. Any other expression stays as it is.
-func (s scope) value(n part) part { return s.evaluated(n, 0) }
-
-// Bounds of expressions: how deep one may go, through parameters and variables too, and
-// how many values those of a file may have.
-const (
-	deepest   = 20
-	mostSteps = 10_000
-)
-
-func (s scope) evaluated(n part, depth int) part {
+func (s scope) value(n part) part {
 	text := n.text()
 	switch {
 	case s.steps == nil: // Only templates have expressions.
@@ -141,7 +136,7 @@ func (s scope) evaluated(n part, depth int) part {
 	case !isExpression(text):
 		return n
 	}
-	e := formula{text[1 : len(text)-1], s, depth}
+	e := formula{text[1 : len(text)-1], s}
 	if v, ok := e.next(); ok && strings.TrimSpace(e.rest) == "" {
 		return part{v, n.path}
 	}
@@ -152,16 +147,13 @@ func (s scope) evaluated(n part, depth int) part {
 type formula struct {
 	rest  string
 	scope scope
-	depth int
 }
 
 // next reads a value: a literal, or the call of a function.
 func (e *formula) next() (any, bool) {
-	*e.scope.steps++
-	if e.depth++; e.depth > deepest || *e.scope.steps > mostSteps {
+	if *e.scope.steps++; *e.scope.steps > mostSteps {
 		return nil, false
 	}
-	defer func() { e.depth-- }()
 	e.rest = strings.TrimSpace(e.rest)
 	if literal, ok := strings.CutPrefix(e.rest, "'"); ok {
 		return e.literal(literal)
@@ -234,7 +226,7 @@ func (e *formula) call(function string, arguments []any) (any, bool) {
 		if !ok {
 			return nil, false
 		}
-		n = e.scope.evaluated(n, e.depth)
+		n = e.scope.value(n)
 		return n.v, !isExpression(n.text())
 	case function == "concat":
 		return strings.Join(texts, ""), true
