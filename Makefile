@@ -205,7 +205,10 @@ check: lint
 app:
 	@rm -rf $(BUILD) && mkdir -p $(BUILD)
 	$(SETTINGS) go build $(FLAGS) -o $(HANDLER) $(PROGRAM)
-	@cp $(SITE)/host.json $(BUILD)/ && cp -R $(SITE)/functions/. $(BUILD)/
+	@cp $(SITE)/host.json $(BUILD)/
+	@for file in $(SITE)/functions/*/function.json; do \
+		folder=$(BUILD)/$$(basename $$(dirname $$file)); mkdir $$folder && cp $$file $$folder/ || exit 1; \
+	done
 
 ## package: the app for Azure (Linux, amd64), and the list of what is in it
 #

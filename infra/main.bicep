@@ -23,6 +23,12 @@ param watch string = 'resourceGroup'
 @description('Name of the system topic in this resource group that already has the events of what is watched: Event Grid allows one for each source. Empty to create it.')
 param controlPlaneTopicName string = ''
 
+@description('Categories of the logs of the IoT hubs that are sent to hubwatch. Verdicts on connections need Connections. An alert that is made from records of another category needs that one, too. All records of a category are sent and cost what a record of Connections costs (docs/cost.md), whether or not an alert is made from them; most categories have a record for each operation of each device. Their names: https://learn.microsoft.com/azure/azure-monitor/reference/supported-logs/microsoft-devices-iothubs-logs')
+param logCategories array = ['Connections']
+
+@description('Names of the system topics that IoT hubs already have for their own events, by the names of the hubs: Event Grid allows one for each hub. Each is in the resource group of its hub. A hub that is not named gets a topic if an alert is made from such events.')
+param hubTopicNames object = {}
+
 @description('Object ids of the users, groups and applications that may read the alerts, the suppressions and what is in quarantine.')
 param readers array = []
 
@@ -282,6 +288,10 @@ module hubs 'hub.bicep' = [for (id, i) in iotHubs: {
     settingName: name
     authorizationRuleId: sendRule.id
     eventHubName: logs.name
+    logCategories: logCategories
+    location: location
+    topicName: hubTopicNames[?last(split(id, '/'))] ?? ''
+    actionGroups: actionGroups
   }
 }]
 

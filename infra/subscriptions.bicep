@@ -11,6 +11,12 @@ param name string = 'hubwatch-${uniqueString(resourceGroup().id)}'
 @description('Name of the system topic, if main.bicep was given one.')
 param controlPlaneTopicName string = ''
 
+@description('Resource ids of the IoT hubs, as given to main.bicep. Only alerts from events that hubs publish themselves need them.')
+param iotHubs array = []
+
+@description('Names of the system topics that hubs already have, if main.bicep was given any.')
+param hubTopicNames object = {}
+
 // The same names as in main.bicep.
 var storageName = 'hubwatch${uniqueString(resourceGroup().id, name)}'
 var connectionsTopicName = '${name}-connections'
@@ -92,5 +98,15 @@ resource failedConnections 'Microsoft.EventGrid/topics/eventSubscriptions@2022-0
         }
       }
     }
+  }
+}]
+
+// Of each hub, if there is an alert from events that hubs publish themselves.
+module hubs 'hub-subscriptions.bicep' = [for (id, i) in empty(filter(subscriptions, each => each.source == 'hub')) ? [] : iotHubs: {
+  name: 'hubwatch-hub-subscriptions-${i}'
+  scope: resourceGroup(split(id, '/')[2], split(id, '/')[4])
+  params: {
+    topicName: hubTopicNames[?last(split(id, '/'))] ?? '${name}-${last(split(id, '/'))}'
+    appId: app.id
   }
 }]

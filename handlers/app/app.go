@@ -8,8 +8,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/custom"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/host"
 	"hubwatch/handlers/judge"
@@ -123,6 +125,7 @@ func (noTopic) Publish(context.Context, [][]byte) (map[int]error, error) {
 // none.
 func (a *App) Judge(rules *judge.Rules) judge.Judge {
 	logs := judge.NewLogs(a.verdicts, a.State, a.topic)
+	logs.Wanted = judge.Wanted(a.Detectors)
 	if !a.logClock {
 		logs.Noter = nil
 	}
@@ -133,13 +136,31 @@ func (a *App) Judge(rules *judge.Rules) judge.Judge {
 }
 
 // Lanes of the functions. A device that fails to connect can make as many events as
-// it likes, which must not keep a change of a hub waiting.
+// it likes, which must not keep a change of a hub waiting. A custom alert may be costly,
+// and wait for its count.
 const (
 	laneChanges  = "changes"
 	laneFailures = "failures"
+	laneCustom   = "custom"
 	laneRelay    = "relay"
 	laneVerdicts = "verdicts"
 )
+
+// Detectors returns every detector of this build: the built-in ones, and the custom alerts
+// that are enabled. Each function of a detector, each event subscription and each entry of
+// the catalogue is of one of them.
+func Detectors() []detector.Detector { return With(custom.Packed()) }
+
+// With returns the built-in detectors, and those of the custom alerts that are enabled.
+func With(alerts []custom.Alert) []detector.Detector {
+	all := slices.Clone(detector.All)
+	for _, a := range alerts {
+		if a.Enabled {
+			all = append(all, a.Detector())
+		}
+	}
+	return all
+}
 
 // Functions returns every function of hubwatch: one for each detector, and those of the
 // Connections log. Their work is done by j.
@@ -151,7 +172,10 @@ func Functions(detectors []detector.Detector, j judge.Judge) []host.Function {
 	}
 	for _, d := range detectors {
 		lane := laneChanges
-		if d.On.Unprivileged() {
+		switch {
+		case d.Custom:
+			lane = laneCustom
+		case d.On.Unprivileged():
 			lane = laneFailures
 		}
 		functions = append(functions, host.Function{Name: d.Name, Trigger: host.EventGrid{}, Lane: lane, Run: j.Detect(d)})

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -536,7 +535,7 @@ func misspelled(name string) (others []string) {
 
 // detectors returns the detectors as the settings want them.
 func (c Config) detectors() []detector.Detector {
-	all := slices.Clone(detector.All)
+	all := Detectors()
 	if !c.InferredAlerts {
 		for i, d := range all {
 			all[i] = detector.StatedOnly(d)

@@ -5,7 +5,6 @@
 package custom
 
 import (
-	"bytes"
 	"fmt"
 	"time"
 
@@ -121,12 +120,15 @@ const Schema = "../../docs/alert.schema.json"
 const FileName = "alert.json"
 
 // Format returns the alert as its file has it. The same alert gives the same bytes.
-func Format(a Alert) []byte {
-	b, err := json.Marshal(a, jsontext.WithIndent("  "), json.Deterministic(true))
+func Format(a Alert) []byte { return indent(a) }
+
+// indent returns v as JSON for people.
+func indent(v any) []byte {
+	b, err := json.Marshal(v, jsontext.WithIndent("  "), json.Deterministic(true))
 	if err != nil { // an event or a record is not JSON
-		panic(fmt.Errorf("custom alert %s: %w", a.Name, err))
+		panic(fmt.Errorf("custom alert: %w", err))
 	}
-	return append(bytes.TrimSpace(b), '\n')
+	return append(b, '\n')
 }
 
 // Rule returns the rule of the count of an alert that Load returned; nil if it counts

@@ -315,12 +315,11 @@ func (d *document) checkCount(a Alert) *window.Rule {
 	if a.On.Source == Connections {
 		d.wrongAt([]any{"count"}, "count: the source connections has one event for all refusals of a device in ten minutes, so a count of events would be wrong: count those of the source logs, category Connections")
 	}
-	width, err := parseDuration(a.Count.Window)
+	rule, err := a.newRule()
 	if err != nil {
 		d.wrongAt([]any{"count", "window"}, "count.window: %v", err)
 		return nil
 	}
-	rule := &window.Rule{Name: a.Name, Key: a.Count.Per, Width: width, Max: a.Count.Max, Min: a.Count.Min}
 	if err := rule.Check(); err != nil {
 		name, _, _ := strings.Cut(err.Error(), ":")
 		var at []any
@@ -330,6 +329,15 @@ func (d *document) checkCount(a Alert) *window.Rule {
 		d.wrongAt(at, "%v", err)
 	}
 	return rule
+}
+
+// newRule returns the rule of the count. Its error says what is wrong with the window.
+func (a Alert) newRule() (*window.Rule, error) {
+	width, err := parseDuration(a.Count.Window)
+	if err != nil {
+		return nil, err
+	}
+	return &window.Rule{Name: a.Name, Key: a.Count.Per, Width: width, Max: a.Count.Max, Min: a.Count.Min}, nil
 }
 
 var durationForm = regexp.MustCompile(`^P(?:(\d{1,6})D)?(?:T(?:(\d{1,6})H)?(?:(\d{1,6})M)?(?:(\d{1,6})S)?)?$`)

@@ -28,7 +28,7 @@ func (a Alert) Detector() detector.Detector {
 	d := detector.Detector{
 		Name: a.Name, AlertType: a.AlertType, Severity: a.Severity, Title: a.Title,
 		Description: a.Description, Remediation: a.Remediation, Limits: a.Limits, Commands: detector.AnyAlert,
-		On: a.trigger(), Count: a.rule,
+		On: a.trigger(), Count: a.rule, Custom: true,
 		Detect: func(e event.Event) ([]alert.Finding, error) {
 			r, err := compiled()
 			if err != nil {

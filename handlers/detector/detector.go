@@ -51,6 +51,8 @@ type Detector struct {
 	// part of it, cannot be judged, now or later: the event is quarantined. Findings
 	// beside an error are recorded all the same.
 	Detect func(event.Event) ([]alert.Finding, error)
+	// Custom says that the detector is made of a file of package custom. It is not in All.
+	Custom bool
 	// Count is nil if each finding is an alert. Otherwise findings are counted by hub and
 	// entity, and only what is outside the rule is an alert.
 	Count *window.Rule

@@ -82,7 +82,7 @@ func checkFunctions(ctx context.Context, d Deployment, a azure) Result {
 	}
 	var problems []string
 	missing := map[string]bool{}
-	for _, f := range app.Functions(detector.All, judge.Judge{}) {
+	for _, f := range app.Functions(app.Detectors(), judge.Judge{}) {
 		missing[f.Name] = true
 	}
 	want := len(missing)
@@ -174,9 +174,10 @@ func checkSubscriptions(d Deployment, a azure, deployed func(context.Context) (s
 	connections := list(once(func(ctx context.Context) ([]armeventgrid.EventSubscription, error) {
 		return a.subscriptionsOfConnections(ctx, d)
 	}))
+	detectors := app.Detectors()
 	var checks []check
 	of := map[string]map[string]bool{d.ControlPlaneTopic: {}, d.connectionsTopic(): {}}
-	for _, each := range detector.All {
+	for _, each := range detectors {
 		topic, subscriptions := d.ControlPlaneTopic, changes
 		deadLettered := each.On.Unprivileged()
 		if deadLettered {
@@ -214,7 +215,7 @@ func checkSubscriptions(d Deployment, a azure, deployed func(context.Context) (s
 			return inFull(problems, "none delivers to the app")
 		}})
 	}
-	slices.SortFunc(checks[len(detector.All):], func(a, b check) int { return strings.Compare(a.name, b.name) })
+	slices.SortFunc(checks[len(detectors):], func(a, b check) int { return strings.Compare(a.name, b.name) })
 	return checks
 }
 

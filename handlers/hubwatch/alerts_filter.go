@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/app"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/fleet"
 )
@@ -45,9 +46,9 @@ func (f *alertFilter) add(command *cobra.Command) {
 func (f *alertFilter) addHubAndType(command *cobra.Command) {
 	command.Flags().StringVar(&f.asked.Hub, "hub", "", "`name` of the IoT hub")
 	command.Flags().StringVar(&f.asked.Type, "type", "", "alert `type`, or the name of the detector as the table shows it")
-	types := make([]string, len(detector.All))
-	for i, d := range detector.All {
-		types[i] = d.Name
+	var types []string
+	for _, d := range app.Detectors() {
+		types = append(types, d.Name)
 	}
 	register(command, "type", types)
 	f.names = append(f.names, "hub", "type")

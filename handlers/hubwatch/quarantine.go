@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"hubwatch/handlers/detector"
+	"hubwatch/handlers/app"
 	"hubwatch/handlers/judge"
 	"hubwatch/handlers/table"
 )
@@ -56,7 +56,7 @@ func (f *quarantineFilter) add(command *cobra.Command) {
 // functionNames returns the names of the functions that quarantine events.
 func functionNames() []string {
 	names := []string{judge.RelayName}
-	for _, d := range detector.All {
+	for _, d := range app.Detectors() {
 		names = append(names, d.Name)
 	}
 	return names

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/app"
 	"hubwatch/handlers/detector"
 )
 
@@ -57,9 +58,9 @@ func (f *conditionFlags) add(command *cobra.Command) {
 	addChoice(command, &f.entityType, "", "IoTHub, Certificate, DiagnosticSetting, Device, Module, Caller or Address (default any)")
 	flags.StringVar(&f.actor, "actor", "", "`name` of who does it, as the alert has it (default anybody)")
 	flags.Var(&addressFlag{prefix: &f.addresses}, "address", "IP address or range that it comes from; one that Azure masks is in no range (default any)")
-	types := make([]string, len(detector.All))
-	for i, d := range detector.All {
-		types[i] = d.Name
+	var types []string
+	for _, d := range app.Detectors() {
+		types = append(types, d.Name)
 	}
 	register(command, "type", types)
 }
@@ -103,7 +104,7 @@ func conditionsOf(s alert.Suppression) string {
 		}
 	}
 	name := s.AlertType
-	for _, d := range detector.All {
+	for _, d := range app.Detectors() {
 		if strings.EqualFold(d.AlertType, s.AlertType) {
 			name = d.Name
 		}

@@ -23,7 +23,7 @@ const (
 	literal                 // string; parts are constants of its text and what is interpolated
 	word                    // name of a symbol, in text
 	member                  // parts[0].text, also with a question mark
-	index                   // parts[0][parts[1]]
+	index                   // parts[0][parts[1]], also with a question mark
 	call                    // text(parts...), or parts[0].text(parts[1:]...) if method is set
 	object                  // keys and parts
 	array                   // parts
@@ -475,6 +475,7 @@ func (p *bicepParser) operand() *expression {
 				e = &expression{kind: member, text: name, parts: []*expression{e}}
 			}
 		case p.accept("["):
+			p.accept("?")
 			e = &expression{kind: index, parts: []*expression{e, p.expression()}}
 			p.take("]")
 		default:
@@ -580,7 +581,7 @@ resource one 'Some/things@2024-01-01' = if (name == 'ab') {
 resource two 'Some/things/parts@2024-01-01' = [for (item, i) in filter(list, x => x.a == 'b'): {
   parent: one
   name: 'p${i}'
-  properties: { last: last(split(item, '/')), id: split(item, '/')[2] }
+  properties: { last: last(split(item, '/')), id: split(item, '/')[2], other: roles[?item] ?? 'none' }
 }]
 resource three 'Some/things@2024-01-01' existing = { name: 'three' }
 resource four 'Some/things@2024-01-01' = {
@@ -608,6 +609,9 @@ output all string = one.name
 	}
 	if got := read.named("two").value.parts[0].String(); got != "filter(list, (==(x.a, 'b')))" {
 		t.Errorf("two is made for %s", got)
+	}
+	if got := read.named("two").value.get("properties", "other").String(); got != "??(roles[item], 'none')" {
+		t.Errorf("other of two is %s", got)
 	}
 	if got := read.named("two").kind(); got != "Some/things/parts" {
 		t.Errorf("two is a %s", got)

@@ -17,6 +17,7 @@ import (
 	"hubwatch/handlers/app"
 	"hubwatch/handlers/connection"
 	"hubwatch/handlers/detector"
+	"hubwatch/handlers/event"
 	"hubwatch/handlers/judge"
 	"hubwatch/handlers/verdict"
 )
@@ -28,11 +29,12 @@ const root = "../.."
 
 // site is what the tests compare: templates, generated files and settings.
 type site struct {
-	main, hub, subscriptions, console template
-	text                              string // of all templates
-	catalogue                         []catalogueEntry
-	code                              map[string]bool     // settings that the handler reads
-	functions                         map[string][]string // settings that function.json files refer to, and who does
+	main, hub, subscriptions, hubSubscriptions, console template
+
+	text      string // of all templates
+	catalogue []catalogueEntry
+	code      map[string]bool     // settings that the handler reads
+	functions map[string][]string // settings that function.json files refer to, and who does
 }
 
 // catalogueEntry is an entry of subscriptions.json.
@@ -47,7 +49,8 @@ func read(root string) (s site, err error) {
 	if err != nil {
 		return s, err
 	}
-	s.main, s.hub, s.subscriptions, s.console = templates["main.bicep"], templates["hub.bicep"], templates["subscriptions.bicep"], templates["console.bicep"]
+	s.main, s.hub, s.console = templates["main.bicep"], templates["hub.bicep"], templates["console.bicep"]
+	s.subscriptions, s.hubSubscriptions = templates["subscriptions.bicep"], templates["hub-subscriptions.bicep"]
 	for _, name := range slices.Sorted(maps.Keys(templates)) {
 		text, err := os.ReadFile(filepath.Join(root, "infra", name))
 		if err != nil {
@@ -165,6 +168,7 @@ func check(s site) []string {
 	s.checkTables(&f)
 	s.checkSubscriptions(&f)
 	s.checkDiagnostics(&f)
+	s.checkHubTopics(&f)
 	s.checkApp(&f)
 	s.checkNeeds(&f)
 	s.checkAlerts(&f)
@@ -280,8 +284,10 @@ func (s site) checkRoles(f *faults) {
 		}
 	}
 	const definitions = "Microsoft.Authorization/roleDefinitions"
-	if n := len(s.hub.of("resource", assignments, definitions)) + len(s.subscriptions.of("resource", assignments, definitions)); n > 0 {
-		f.add("%d roles are given or defined elsewhere than in main.bicep", n)
+	for _, t := range []template{s.hub, s.subscriptions, s.hubSubscriptions} {
+		if n := len(t.of("resource", assignments, definitions)); n > 0 {
+			f.add("%d roles are given or defined in %s, and not in main.bicep", n, t.path)
+		}
 	}
 	s.checkDefinitions(f, s.main.of("resource", definitions))
 	allowed := map[string]bool{}
@@ -404,7 +410,7 @@ var hostName = regexp.MustCompile(`(?i)[a-z0-9]\.(net|com|org|io|us|cn|de)\b`)
 // Azure has its own host names
 // (https://learn.microsoft.com/azure/azure-government/compare-azure-government-global-azure#guidance-for-developers).
 func (s site) checkClouds(f *faults) {
-	for _, t := range []template{s.main, s.hub, s.subscriptions, s.console} {
+	for _, t := range []template{s.main, s.hub, s.subscriptions, s.hubSubscriptions, s.console} {
 		for _, d := range t.declarations {
 			d.value.within(func(e *expression) {
 				if e.kind == constant && hostName.MatchString(e.text) {
@@ -543,15 +549,18 @@ func (s site) checkTables(f *faults) {
 	}
 }
 
-// sources are the topics in subscriptions.json, with the type of their event
-// subscriptions, and whether they can have dead letters.
+// sources are the topics in subscriptions.json, with the template and the type of their
+// event subscriptions, what that template calls the app, and whether they can have dead letters.
 var sources = map[string]struct {
+	template    string
 	kind        string
 	parent      string
+	app         string
 	deadLetters bool
 }{
-	"controlPlane": {"Microsoft.EventGrid/systemTopics/eventSubscriptions", "controlPlane", false},
-	"connections":  {"Microsoft.EventGrid/topics/eventSubscriptions", "connections", true},
+	"controlPlane": {"subscriptions.bicep", "Microsoft.EventGrid/systemTopics/eventSubscriptions", "controlPlane", "app.id", false},
+	"connections":  {"subscriptions.bicep", "Microsoft.EventGrid/topics/eventSubscriptions", "connections", "app.id", true},
+	"hub":          {"hub-subscriptions.bicep", "Microsoft.EventGrid/systemTopics/eventSubscriptions", "topic", "appId", false},
 }
 
 // sourceOf returns the source that has the events of a trigger, or "" if no
@@ -562,8 +571,10 @@ func sourceOf(t detector.Trigger) string {
 		switch {
 		case strings.HasPrefix(kind, "Microsoft.Resources."):
 			found["controlPlane"] = true
-		case slices.Contains(verdict.EventTypes, kind):
+		case slices.Contains(verdict.EventTypes, kind), strings.HasPrefix(kind, "hubwatch.iothub.log."):
 			found["connections"] = true
+		case strings.HasPrefix(kind, "Microsoft.Devices."):
+			found["hub"] = true
 		default:
 			return ""
 		}
@@ -602,65 +613,13 @@ func (s site) checkSubscriptions(f *faults) {
 		f.add("subscriptions.json: there is no detector %s", name)
 	}
 
-	// The template makes an event subscription for each entry, and no others.
+	// The templates make an event subscription for each entry, and no others.
+	s.checkLoops(f, s.subscriptions)
+	s.checkLoops(f, s.hubSubscriptions)
 	t := s.subscriptions
-	if d := t.named("subscriptions"); d == nil || d.value.String() != "loadJsonContent('subscriptions.json')" {
-		f.add("subscriptions.bicep: subscriptions is not what subscriptions.json has")
-	}
-	var count int
-	for _, d := range t.of("resource") {
-		if !strings.HasSuffix(d.kind(), "/eventSubscriptions") {
-			continue
-		}
-		count++
-		if d.value.kind != loop {
-			f.add("subscriptions.bicep: %s is not made for each of subscriptions.json", d.name)
-			continue
-		}
-		found := false
-		for name, source := range sources {
-			if source.kind != d.kind() {
-				continue
-			}
-			found = true
-			each := d.value.names[0]
-			what := "subscriptions.bicep: " + d.name + ": "
-			f.same(what+"the list", d.value.parts[0], fmt.Sprintf("filter(subscriptions, (==(each.source, '%s')))", name))
-			properties := d.value.get("properties")
-			f.same(what+"parent", d.value.get("parent"), source.parent)
-			f.same(what+"name", d.value.get("name"), each+".name")
-			f.same(what+"filter", properties.get("filter"), each+".filter")
-			f.same(what+"schema", properties.get("eventDeliverySchema"), "'CloudEventSchemaV1_0'")
-			f.same(what+"endpoint", properties.get("destination", "endpointType"), "'AzureFunction'")
-			f.same(what+"function", properties.get("destination", "properties", "resourceId"), fmt.Sprintf("'app.id, /functions/, %s.function'", each))
-			f.same(what+"events in a delivery", properties.get("destination", "properties", "maxEventsPerBatch"), "1")
-			f.same(what+"retryPolicy", properties.get("retryPolicy"), "retryPolicy")
-			if properties.get("deadLetterDestination") != nil {
-				f.add("%sdead letters are written with a key, which the storage account refuses", what)
-			}
-			letter := properties.get("deadLetterWithResourceIdentity")
-			if (letter != nil) != source.deadLetters {
-				f.add("%sdead letters: %t, want %t", what, letter != nil, source.deadLetters)
-			}
-			if letter != nil {
-				f.same(what+"identity", letter.get("identity", "type"), "'SystemAssigned'")
-				f.same(what+"account", letter.get("deadLetterDestination", "properties", "resourceId"), "storage.id")
-				have, _ := t.constant(letter.get("deadLetterDestination", "properties", "blobContainerName"))
-				if want, _ := s.main.constant(s.main.named("deadLetters").value.get("name")); have != want {
-					f.add("%sdead letters go to the container %q, and main.bicep makes %q", what, have, want)
-				}
-			}
-		}
-		if !found {
-			f.add("subscriptions.bicep: %s is for a source that subscriptions.json does not know", d.name)
-		}
-	}
-	if count != len(sources) {
-		f.add("subscriptions.bicep has %d loops for %d sources", count, len(sources))
-	}
 
 	// Both templates compute the same names.
-	for _, name := range []string{"storageName", "connectionsTopicName", "controlPlaneName", "name", "controlPlaneTopicName"} {
+	for _, name := range []string{"storageName", "connectionsTopicName", "controlPlaneName", "name", "controlPlaneTopicName", "iotHubs", "hubTopicNames"} {
 		here, there := t.named(name), s.main.named(name)
 		if here == nil || there == nil || here.value.String() != there.value.String() {
 			f.add("main.bicep and subscriptions.bicep do not agree on %s", name)
@@ -680,11 +639,74 @@ func (s site) checkSubscriptions(f *faults) {
 	}
 }
 
-// categories are the categories of resource logs that an IoT hub has
-// (https://learn.microsoft.com/azure/azure-monitor/reference/supported-logs/microsoft-devices-iothubs-logs).
-var categories = []string{
-	"Connections", "DeviceTelemetry", "C2DCommands", "DeviceIdentityOperations", "FileUploadOperations", "Routes", "D2CTwinOperations",
-	"C2DTwinOperations", "TwinQueries", "JobsOperations", "DirectMethods", "DistributedTracing", "Configurations", "DeviceStreams",
+// checkLoops checks that a template makes an event subscription for each entry of its
+// sources, and no others.
+func (s site) checkLoops(f *faults, t template) {
+	file := filepath.Base(t.path)
+	if d := t.named("subscriptions"); d == nil || d.value.String() != "loadJsonContent('subscriptions.json')" {
+		f.add("%s: subscriptions is not what subscriptions.json has", file)
+	}
+	retry := t.named("retryPolicy")
+	if retry == nil || retry.value.String() != "{maxDeliveryAttempts: 30, eventTimeToLiveInMinutes: 1440}" {
+		f.add("%s: retryPolicy is not the longest", file)
+	}
+	var count int
+	for _, d := range t.of("resource") {
+		if !strings.HasSuffix(d.kind(), "/eventSubscriptions") {
+			continue
+		}
+		count++
+		if d.value.kind != loop {
+			f.add("%s: %s is not made for each of subscriptions.json", file, d.name)
+			continue
+		}
+		found := false
+		for name, source := range sources {
+			if source.kind != d.kind() || source.template != file {
+				continue
+			}
+			found = true
+			each := d.value.names[0]
+			what := file + ": " + d.name + ": "
+			f.same(what+"the list", d.value.parts[0], fmt.Sprintf("filter(subscriptions, (==(each.source, '%s')))", name))
+			properties := d.value.get("properties")
+			f.same(what+"parent", d.value.get("parent"), source.parent)
+			f.same(what+"name", d.value.get("name"), each+".name")
+			f.same(what+"filter", properties.get("filter"), each+".filter")
+			f.same(what+"schema", properties.get("eventDeliverySchema"), "'CloudEventSchemaV1_0'")
+			f.same(what+"endpoint", properties.get("destination", "endpointType"), "'AzureFunction'")
+			f.same(what+"function", properties.get("destination", "properties", "resourceId"), fmt.Sprintf("'%s, /functions/, %s.function'", source.app, each))
+			f.same(what+"events in a delivery", properties.get("destination", "properties", "maxEventsPerBatch"), "1")
+			f.same(what+"retryPolicy", properties.get("retryPolicy"), "retryPolicy")
+			if properties.get("deadLetterDestination") != nil {
+				f.add("%sdead letters are written with a key, which the storage account refuses", what)
+			}
+			letter := properties.get("deadLetterWithResourceIdentity")
+			if (letter != nil) != source.deadLetters {
+				f.add("%sdead letters: %t, want %t", what, letter != nil, source.deadLetters)
+			}
+			if letter != nil {
+				f.same(what+"identity", letter.get("identity", "type"), "'SystemAssigned'")
+				f.same(what+"account", letter.get("deadLetterDestination", "properties", "resourceId"), "storage.id")
+				have, _ := t.constant(letter.get("deadLetterDestination", "properties", "blobContainerName"))
+				if want, _ := s.main.constant(s.main.named("deadLetters").value.get("name")); have != want {
+					f.add("%sdead letters go to the container %q, and main.bicep makes %q", what, have, want)
+				}
+			}
+		}
+		if !found {
+			f.add("%s: %s is for a source that subscriptions.json does not know", file, d.name)
+		}
+	}
+	want := 0
+	for _, source := range sources {
+		if source.template == file {
+			want++
+		}
+	}
+	if count != want {
+		f.add("%s has %d loops for %d sources", file, count, want)
+	}
 }
 
 func (s site) checkDiagnostics(f *faults) {
@@ -695,20 +717,27 @@ func (s site) checkDiagnostics(f *faults) {
 	}
 	d := settings[0]
 	f.same("hub.bicep: scope", d.value.get("scope"), "hub")
-	enabled := map[string]bool{}
-	if logs := d.value.get("properties", "logs"); logs != nil {
-		for _, entry := range logs.parts {
-			category, _ := s.hub.constant(entry.get("category"))
-			if entry.get("enabled").String() != "true" || entry.get("categoryGroup") != nil || !slices.Contains(categories, category) {
-				f.add("hub.bicep: %s is not a category of an IoT hub that is enabled", entry)
+	logs := d.value.get("properties")
+	if i := slices.Index(logs.keys, "logs"); i < 0 || logs.parts[i].kind != loop {
+		f.add("hub.bicep: logs is not made for each category")
+	} else {
+		logs = logs.parts[i]
+		f.same("hub.bicep: which logs are sent", logs.parts[0], "logCategories")
+		f.same("hub.bicep: what is sent of a category", logs.parts[1], fmt.Sprintf("{category: %s, enabled: true}", logs.names[0]))
+	}
+	sent := map[string]bool{}
+	if d := s.main.named("logCategories"); d != nil && d.value != nil {
+		for _, entry := range d.value.parts {
+			category, _ := s.main.constant(entry)
+			sent[category] = true
+			if !slices.Contains(event.LogCategories, category) {
+				f.add("main.bicep: logCategories has %q, which is not a category of an IoT hub", category)
 			}
-			enabled[category] = true
 		}
 	}
-	for _, category := range categories {
-		read := connection.Classify(connection.Record{Category: category}).PassedOver != connection.OtherCategory
-		if read != enabled[category] {
-			f.add("hub.bicep: the category %s is sent: %t, read by the relay: %t", category, enabled[category], read)
+	for _, category := range event.LogCategories {
+		if read := connection.Classify(connection.Record{Category: category}).PassedOver != connection.OtherCategory; read != sent[category] {
+			f.add("main.bicep: unless a parameter says so, the category %s is sent: %t, read by the relay: %t", category, sent[category], read)
 		}
 	}
 	hubs := s.main.named("hubs")
@@ -725,8 +754,55 @@ func (s site) checkDiagnostics(f *faults) {
 	f.same("main.bicep: what each hub is", hubs.value.parts[0], "iotHubs")
 	f.same("main.bicep: eventHubName", given.get("eventHubName"), "logs.name")
 	f.same("main.bicep: authorizationRuleId", given.get("authorizationRuleId"), "sendRule.id")
+	f.same("main.bicep: logCategories", given.get("logCategories"), "logCategories")
 	f.same("hub.bicep: eventHubName", d.value.get("properties", "eventHubName"), "eventHubName")
 	f.same("hub.bicep: eventHubAuthorizationRuleId", d.value.get("properties", "eventHubAuthorizationRuleId"), "authorizationRuleId")
+}
+
+// checkHubTopics checks that there is a topic for the events that a hub publishes itself
+// if an alert needs it and the hub has none, and that its events come to the functions.
+func (s site) checkHubTopics(f *faults) {
+	const hubName = "last(split(id, '/'))"
+	topics := s.hub.of("resource", "Microsoft.EventGrid/systemTopics")
+	alerts := s.hub.of("resource", "Microsoft.Insights/metricAlerts")
+	if len(topics) != 1 || len(alerts) != 1 || topics[0].value.kind != conditional || alerts[0].value.kind != conditional {
+		f.add("hub.bicep: %d topics and %d alerts, want one of each, on conditions", len(topics), len(alerts))
+		return
+	}
+	topic, dropped := topics[0].value, alerts[0].value
+	if d := s.hub.named("needsTopic"); d == nil || d.value.String() != "!(empty(filter(loadJsonContent('subscriptions.json'), (==(each.source, 'hub')))))" {
+		f.add("hub.bicep: needsTopic is not whether subscriptions.json has the source hub")
+	}
+	f.same("hub.bicep: when there is a topic", topic.parts[0], "&&(needsTopic, empty(topicName))")
+	f.same("hub.bicep: source of the topic", topic.get("properties", "source"), "hub.id")
+	f.same("hub.bicep: type of the topic", topic.get("properties", "topicType"), "'Microsoft.Devices.IoTHubs'")
+	f.same("hub.bicep: name of the topic", topic.get("name"), "'settingName, -, hubName'")
+	f.same("hub.bicep: when there is an alert", dropped.parts[0], "needsTopic")
+	f.same("hub.bicep: scope of the alert", dropped.get("properties", "scopes"), "[resourceId('Microsoft.EventGrid/systemTopics', ?(empty(topicName), 'settingName, -, hubName', topicName))]")
+	criteria := dropped.get("properties", "criteria", "allOf")
+	if criteria == nil || len(criteria.parts) != 1 || criteria.parts[0].get("metricName").String() != "'DroppedEventCount'" || criteria.parts[0].get("threshold").String() != "0" {
+		f.add("hub.bicep: the alert compares %s", criteria)
+	}
+	if !s.hub.needs(dropped)["topic"] {
+		f.add("hub.bicep: the alert does not depend on topic")
+	}
+	given := s.main.named("hubs").value.get("params")
+	f.same("main.bicep: topicName", given.get("topicName"), "??(hubTopicNames["+hubName+"], '')")
+	f.same("main.bicep: settingName, with which the name of a topic begins", given.get("settingName"), "name")
+	f.same("main.bicep: hubName", given.get("hubName"), hubName)
+
+	hubs := s.subscriptions.named("hubs")
+	if hubs == nil || hubs.is != "hub-subscriptions.bicep" || hubs.value.kind != loop {
+		f.add("subscriptions.bicep does not use hub-subscriptions.bicep for each hub")
+		return
+	}
+	f.same("subscriptions.bicep: the hubs", hubs.value.parts[0], "?(empty(filter(subscriptions, (==(each.source, 'hub')))), [], iotHubs)")
+	f.same("subscriptions.bicep: scope of hubs", hubs.value.get("scope"), s.main.named("hubs").value.get("scope").String())
+	f.same("subscriptions.bicep: topicName", hubs.value.get("params", "topicName"), "??(hubTopicNames["+hubName+"], 'name, -, "+hubName+"')")
+	f.same("subscriptions.bicep: appId", hubs.value.get("params", "appId"), "app.id")
+	if d := s.hubSubscriptions.named("topic"); d == nil || !d.existing || d.value.get("name").String() != "topicName" {
+		f.add("hub-subscriptions.bicep: topic is not that of the hub")
+	}
 }
 
 func (s site) checkApp(f *faults) {
@@ -1032,9 +1108,21 @@ func TestPlantedErrors(t *testing.T) {
 		{"a loop over half of them", "infra/subscriptions.bicep", "each.source == 'connections'", "each.name == 'DeviceTokenExpired'", "the list"},
 		{"another schema", "infra/subscriptions.bicep", "'CloudEventSchemaV1_0'", "'EventGridSchema'", "schema"},
 		{"dead letters nowhere", "infra/main.bicep", "name: 'deadletter'", "name: 'dead-letters'", `main.bicep makes "dead-letters"`},
-		{"a category too many", "infra/hub.bicep", "logs: [\n", "logs: [\n{ category: 'DeviceTelemetry', enabled: true }\n", "DeviceTelemetry is sent: true"},
-		{"the category off", "infra/hub.bicep", "enabled: true", "enabled: false", "enabled"},
-		{"another category", "infra/hub.bicep", "'Connections'", "'Routes'", "Connections is sent: false"},
+		{"a category too many", "infra/main.bicep", "param logCategories array = ['Connections']", "param logCategories array = ['Connections', 'DeviceTelemetry']", "DeviceTelemetry is sent: true"},
+		{"the category off", "infra/hub.bicep", "enabled: true", "enabled: false", "what is sent of a category"},
+		{"another category", "infra/main.bicep", "['Connections']", "['Routes']", "Connections is sent: false"},
+		{"a category that does not exist", "infra/main.bicep", "['Connections']", "['Connections', 'Gossip']", `logCategories has "Gossip"`},
+		{"a category whatever is asked", "infra/hub.bicep", "category: category", "category: 'Connections'", "what is sent of a category"},
+		{"categories that nobody asked for", "infra/main.bicep", "logCategories: logCategories", "logCategories: ['Connections', 'Routes']", "main.bicep: logCategories is"},
+		{"a second topic of a hub", "infra/hub.bicep", "needsTopic && empty(topicName)", "needsTopic", "when there is a topic is needsTopic"},
+		{"a topic of each hub", "infra/hub.bicep", "each.source == 'hub'", "each.source != ''", "needsTopic is not whether"},
+		{"a topic of something else", "infra/hub.bicep", "'Microsoft.Devices.IoTHubs'", "'Microsoft.Storage.StorageAccounts'", "type of the topic"},
+		{"a topic called otherwise", "infra/subscriptions.bicep", "?? '${name}-${last", "?? '${name}-hub-${last", "subscriptions.bicep: topicName"},
+		{"dropped events of a hub unheard", "infra/hub.bicep", "'DroppedEventCount'", "'MatchedEventCount'", "the alert compares"},
+		{"a hub's filter in the template", "infra/hub-subscriptions.bicep", "filter: s.filter", "filter: {}", "filter is {}"},
+		{"events of a hub given up early", "infra/hub-subscriptions.bicep", "maxDeliveryAttempts: 30", "maxDeliveryAttempts: 3", "retryPolicy is not the longest"},
+		{"events of a hub for another app", "infra/hub-subscriptions.bicep", "'${appId}/functions/", "'${topic.id}/functions/", "hub-subscriptions.bicep: devices: function"},
+		{"a role for the topic of a hub", "infra/hub.bicep", "resource dropped ", "resource r 'Microsoft.Authorization/roleAssignments@2022-04-01' = { name: 'x' }\nresource dropped ", "roles are given or defined in"},
 		{"the storage account called otherwise", "infra/subscriptions.bicep", "'hubwatch${uniqueString(resourceGroup().id, name)}'", "'hubwatch${uniqueString(name)}'", "do not agree on storageName"},
 		{"a dependency missing", "infra/main.bicep", "  dependsOn: [hostStorage, keepPackage]\n", "", "app does not depend on hostStorage"},
 		{"another dependency missing", "infra/main.bicep", "  dependsOn: [hostStorage, keepPackage]\n", "  dependsOn: [hostStorage]\n", "app does not depend on keepPackage"},

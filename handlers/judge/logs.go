@@ -33,6 +33,7 @@ type Logs struct {
 	Settings verdict.Settings
 	Store    Store
 	Topic    Topic
+	Wanted   relay.Wanted    // log records that are published as they are, for detectors
 	Stager   *verdict.Stager // of the same settings and store
 	Noter    *verdict.Noter  // of the same store; nil if the clock of the log is that of the wall
 	Now      func() time.Time
@@ -73,7 +74,8 @@ const judgingAtOnce = 3 * time.Second
 
 // Relay is the work of the function that keeps the records in the messages that it is
 // invoked with. What cannot be read is quarantined. A device that was refused is
-// told at once, and the function Verdicts tells what has to wait.
+// told at once, and the function Verdicts tells what has to wait. Records that detectors
+// want as they are (Logs.Wanted) are published before the messages are acknowledged.
 func (j Judge) Relay(ctx context.Context, in host.Invocation) (host.Outcome, error) {
 	messages, err := messages(in.Data)
 	if err != nil {
@@ -103,6 +105,9 @@ func (j Judge) Relay(ctx context.Context, in host.Invocation) (host.Outcome, err
 		}
 	}
 	if err := j.Logs.Stager.Stage(ctx, staging.Rows, staging.Marks); err != nil {
+		return out, err
+	}
+	if err := j.forward(ctx, &out, in, messages, staging.Unreadable); err != nil {
 		return out, err
 	}
 	j.note(ctx, &out, in)

@@ -105,7 +105,11 @@ func (j Judge) redriveMessage(ctx context.Context, r *Redriven, detectors []dete
 		for _, u := range result.Unreadable {
 			r.Reasons = append(r.Reasons, u.Err.Error())
 		}
-		events = result.Events
+		forwarded := relay.Forward([][]byte{body}, Wanted(detectors))
+		for _, u := range forwarded.Unreadable {
+			r.Reasons = append(r.Reasons, u.Err.Error())
+		}
+		events = append(result.Events, forwarded.Events...)
 	}
 	for _, raw := range events {
 		for _, d := range detectors {
@@ -121,9 +125,9 @@ func (j Judge) redriveMessage(ctx context.Context, r *Redriven, detectors []dete
 	return nil
 }
 
-// relayedEvents returns the events in data if it is an event of a connection, which is
-// what cannot be published, or an array of them, which versions before verdicts
-// quarantined. Otherwise it returns nil.
+// relayedEvents returns the events in data if it is an event of a connection or of log
+// records, which is what cannot be published, or an array of them, which versions before
+// verdicts quarantined. Otherwise it returns nil.
 func relayedEvents(data jsontext.Value) (events []jsontext.Value) {
 	if data.Kind() == '{' {
 		events = []jsontext.Value{data}
@@ -131,7 +135,8 @@ func relayedEvents(data jsontext.Value) (events []jsontext.Value) {
 		return nil
 	}
 	for _, raw := range events {
-		if e, err := event.Decode(raw); err != nil || !slices.Contains(verdict.EventTypes, e.Type) {
+		e, err := event.Decode(raw)
+		if _, ofLog := event.LogCategory(e.Type); err != nil || !ofLog && !slices.Contains(verdict.EventTypes, e.Type) {
 			return nil
 		}
 	}

@@ -1,12 +1,14 @@
 // Command generate writes every file that is derived from Go values: a
 // function.json for each function, the filters of the event subscriptions, the
-// catalogue of alerts and the bill of a deployment. Run it in the root of the
+// catalogue of alerts and the bill of a deployment. It also packs the custom alerts of
+// functions/*/alert.json, after it has run their cases. Run it in the root of the
 // repository. With -check it writes nothing and names the files that are not up
 // to date.
 package main
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -18,11 +20,10 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"hubwatch/handlers/app"
+	"hubwatch/handlers/custom"
 	"hubwatch/handlers/detector"
-	"hubwatch/handlers/event"
 	"hubwatch/handlers/judge"
 	"hubwatch/handlers/tools/cost"
-	"hubwatch/handlers/verdict"
 )
 
 func main() {
@@ -36,13 +37,25 @@ func main() {
 
 // run writes the files below root, or compares them.
 func run(root string, check bool) error {
-	files, err := derive(root)
+	alerts, err := custom.Load(os.DirFS(root))
+	for _, a := range alerts {
+		err = errors.Join(err, a.Test())
+	}
+	if err != nil {
+		return fmt.Errorf("custom alerts:\n%w", err)
+	}
+	files, err := derive(root, alerts)
 	if err != nil {
 		return err
 	}
 	stale, err := strays(root, files)
 	if err != nil {
 		return err
+	}
+	if !check {
+		if stale, err = removeDisabled(root, alerts, stale); err != nil {
+			return err
+		}
 	}
 	for _, path := range slices.Sorted(maps.Keys(files)) {
 		full := filepath.Join(root, path)
@@ -68,9 +81,10 @@ func run(root string, check bool) error {
 }
 
 // derive returns the generated files by their paths below root.
-func derive(root string) (files map[string][]byte, err error) {
-	files = map[string][]byte{}
-	for _, f := range app.Functions(detector.All, judge.Judge{}) {
+func derive(root string, alerts []custom.Alert) (files map[string][]byte, err error) {
+	files = map[string][]byte{"handlers/custom/alerts.json": custom.Pack(alerts)}
+	detectors := app.With(alerts)
+	for _, f := range app.Functions(detectors, judge.Judge{}) {
 		if files[functionFile(f.Name)], err = f.JSON(); err != nil {
 			return nil, err
 		}
@@ -80,11 +94,11 @@ func derive(root string) (files map[string][]byte, err error) {
 	if files["handlers/consoleapp/"+functionFile(console.Name)], err = console.JSON(); err != nil {
 		return nil, err
 	}
-	files["infra/subscriptions.json"], err = subscriptionsJSON()
+	files["infra/subscriptions.json"], err = subscriptionsJSON(detectors)
 	if err != nil {
 		return nil, err
 	}
-	catalogue, err := catalogue(root)
+	catalogue, err := catalogue(root, detectors, alerts)
 	if err != nil {
 		return nil, err
 	}
@@ -121,45 +135,41 @@ func strays(root string, files map[string][]byte) ([]string, error) {
 	return stray, nil
 }
 
+// removeDisabled removes the function.json of custom alerts that are not enabled: their
+// alert.json says what was meant. It returns the strays that are left.
+func removeDisabled(root string, alerts []custom.Alert, strays []string) (left []string, err error) {
+	disabled := map[string]bool{}
+	for _, a := range alerts {
+		disabled[functionFile(a.Name)] = !a.Enabled
+	}
+	for _, path := range strays {
+		if !disabled[filepath.ToSlash(path)] {
+			left = append(left, path)
+		} else if err := os.Remove(filepath.Join(root, path)); err != nil {
+			return nil, err
+		}
+	}
+	return left, nil
+}
+
 // subscription is what infra needs to know of an event subscription.
 type subscription struct {
 	Name     string          `json:"name"`
 	Function string          `json:"function"`
-	Source   string          `json:"source"` // which topic has the events
+	Source   detector.Source `json:"source"`
 	Filter   detector.Filter `json:"filter"`
 }
 
-func subscriptionsJSON() ([]byte, error) {
+func subscriptionsJSON(detectors []detector.Detector) ([]byte, error) {
 	var list []subscription
-	for _, d := range detector.All {
-		source, err := source(d.On)
+	for _, d := range detectors {
+		source, err := d.On.Source()
 		if err != nil {
 			return nil, fmt.Errorf("detector %s: %w", d.Name, err)
 		}
 		list = append(list, subscription{d.Name, d.Name, source, d.On.Filter()})
 	}
 	return indent(list), nil
-}
-
-// source says which topic has the events of a trigger: controlPlane is the system
-// topic of a subscription or resource group, connections is the custom topic
-// that verdicts are published to.
-func source(t detector.Trigger) (string, error) {
-	sources := map[string]string{}
-	for _, kind := range verdict.EventTypes {
-		sources[kind] = "connections"
-	}
-	for _, kind := range event.OperationTypes {
-		sources[kind] = "controlPlane"
-	}
-	found := map[string]bool{}
-	for _, kind := range t.EventTypes {
-		found[sources[kind]] = true
-	}
-	if len(found) != 1 || found[""] {
-		return "", fmt.Errorf("no single topic has events of the types %q", t.EventTypes)
-	}
-	return sources[t.EventTypes[0]], nil
 }
 
 func indent(v any) []byte {

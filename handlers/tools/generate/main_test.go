@@ -5,10 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"hubwatch/handlers/connection"
-	"hubwatch/handlers/detector"
-	"hubwatch/handlers/event"
 )
 
 // TestUpToDate fails if somebody changed a detector, a case or a generated file
@@ -32,6 +28,70 @@ func generated(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return root
+}
+
+// customAlert is a custom alert that is enabled.
+const customAlert = `{
+  "alertType": "Contoso_KeysListed", "severity": "Medium", "title": "Keys were read", "description": "Whoever has the keys has the devices.", "remediation": ["Ask why."],
+  "on": {"source": "resources", "eventTypes": ["Microsoft.Resources.ResourceActionSuccess"], "operations": ["Microsoft.Devices/IotHubs/listkeys/action"]},
+  "cases": [
+    {"name": "fires-a", "about": "Keys are read.", "want": "alert", "event": {"id": "1", "topic": "/subscriptions/s", "eventType": "Microsoft.Resources.ResourceActionSuccess", "eventTime": "2026-02-01T08:00:00Z",
+      "subject": "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg/providers/Microsoft.Devices/IotHubs/contoso-hub", "data": {"operationName": "Microsoft.Devices/IotHubs/listkeys/action"}}},
+    {"name": "silent-a", "about": "Something else happens.", "want": "silent", "event": {"id": "1", "topic": "/subscriptions/s", "eventType": "Microsoft.Resources.ResourceActionSuccess", "eventTime": "2026-02-01T08:00:00Z",
+      "subject": "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg/providers/Microsoft.Devices/IotHubs/contoso-hub", "data": {"operationName": "Microsoft.Devices/IotHubs/stop/action"}}}
+  ]
+}`
+
+// TestCustomAlerts adds a custom alert, disables it and breaks it. What is generated
+// follows.
+func TestCustomAlerts(t *testing.T) {
+	root := generated(t)
+	write := func(text string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Join(root, "functions/KeysListed"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(root, "functions/KeysListed/alert.json"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	has := func(file, text string) bool {
+		b, err := os.ReadFile(filepath.Join(root, file))
+		return err == nil && strings.Contains(string(b), text)
+	}
+	const function = "functions/KeysListed/function.json"
+	write(customAlert)
+	if err := run(root, true); err == nil || !strings.Contains(err.Error(), function) || !strings.Contains(err.Error(), "handlers/custom/alerts.json") {
+		t.Errorf("a new custom alert: -check says %v", err)
+	}
+	if err := run(root, false); err != nil {
+		t.Fatal(err)
+	}
+	for file, text := range map[string]string{
+		function: "eventGridTrigger", "handlers/custom/alerts.json": `"name": "KeysListed"`, "infra/subscriptions.json": `"name": "KeysListed"`, "docs/alerts.md": "## KeysListed",
+	} {
+		if !has(file, text) {
+			t.Errorf("%s has no %s", file, text)
+		}
+	}
+	write(strings.Replace(customAlert, `"alertType"`, `"enabled": false, "alertType"`, 1))
+	if err := run(root, true); err == nil || !strings.Contains(err.Error(), function) || !has(function, "eventGridTrigger") {
+		t.Errorf("a disabled custom alert: -check says %v", err)
+	}
+	if err := run(root, false); err != nil {
+		t.Fatal(err)
+	}
+	if has(function, "") || has("infra/subscriptions.json", "KeysListed") || has("handlers/custom/alerts.json", "KeysListed") || !has("docs/alerts.md", "KeysListed") {
+		t.Error("the disabled custom alert is deployed, or is not in the catalogue")
+	}
+	write(strings.Replace(customAlert, `"IotHubs/stop/action"`, "x", 1)[:len(customAlert)-1])
+	if err := run(root, false); err == nil || !strings.Contains(err.Error(), "functions/KeysListed/alert.json:") {
+		t.Errorf("a broken custom alert: %v", err)
+	}
+	write(strings.Replace(customAlert, "IotHubs/stop/action", "IotHubs/listkeys/action", 1))
+	if err := run(root, true); err == nil || !strings.Contains(err.Error(), "KeysListed: case silent-a: want silent, have alert") {
+		t.Errorf("a case that fails: %v", err)
+	}
 }
 
 // TestCheck changes a file that run wrote. -check has to name the file and to
@@ -96,31 +156,5 @@ func TestCasesAreRead(t *testing.T) {
 	}
 	if err := run(root, false); err == nil || !strings.Contains(err.Error(), "fires-half.json") {
 		t.Errorf("%v, want it to name the case", err)
-	}
-}
-
-// TestSource checks which topic has which events. It covers all events of Azure
-// Resource Manager, so that a detector for another of them needs no change here.
-func TestSource(t *testing.T) {
-	for _, kind := range event.OperationTypes {
-		if got, err := source(detector.Trigger{EventTypes: []string{kind}}); got != "controlPlane" || err != nil {
-			t.Errorf("%s is of %q, %v", kind, got, err)
-		}
-	}
-	if got, err := source(detector.Trigger{EventTypes: event.OperationTypes}); got != "controlPlane" || err != nil {
-		t.Errorf("all together are of %q, %v", got, err)
-	}
-	if got, err := source(detector.Trigger{EventTypes: []string{connection.Failed}}); got != "connections" || err != nil {
-		t.Errorf("%s is of %q, %v", connection.Failed, got, err)
-	}
-	for name, kinds := range map[string][]string{
-		"none":      nil,
-		"two":       {connection.Failed, event.ResourceWriteSuccess},
-		"not known": {"Microsoft.Devices.DeviceConnected"},
-		"one known": {event.ResourceWriteSuccess, "Microsoft.Devices.DeviceConnected"},
-	} {
-		if got, err := source(detector.Trigger{EventTypes: kinds}); err == nil {
-			t.Errorf("%s: the events are of %q", name, got)
-		}
 	}
 }

@@ -1,0 +1,56 @@
+package detector
+
+import (
+	"fmt"
+
+	"hubwatch/handlers/event"
+	"hubwatch/handlers/verdict"
+)
+
+// Source is where the events of a trigger come from: a topic of Event Grid.
+type Source string
+
+// The sources, as infra/subscriptions.json names them.
+const (
+	// ControlPlane is the system topic of a subscription or a resource group, to which Azure
+	// Resource Manager publishes.
+	ControlPlane Source = "controlPlane"
+	// Connections is the custom topic to which hubwatch publishes verdicts on the
+	// Connections log, and the log records that detectors want.
+	Connections Source = "connections"
+	// Hub is the system topic of each IoT hub, to which the hub itself publishes.
+	Hub Source = "hub"
+)
+
+// Source returns the topic that has the events of t. Its error says that no single topic
+// has all of them.
+func (t Trigger) Source() (Source, error) {
+	var found Source
+	for i, of := range t.EventTypes {
+		source := sourceOf(of)
+		if i > 0 && source != found {
+			source = ""
+		}
+		if found = source; found == "" {
+			break
+		}
+	}
+	if found == "" {
+		return "", fmt.Errorf("no single topic has events of the types %q", t.EventTypes)
+	}
+	return found, nil
+}
+
+// sourceOf returns the topic that has events of a type, or "" if none has.
+func sourceOf(eventType string) Source {
+	_, ofLog := event.LogCategory(eventType)
+	switch {
+	case ofLog, containsFold(verdict.EventTypes, eventType):
+		return Connections
+	case containsFold(event.OperationTypes, eventType):
+		return ControlPlane
+	case containsFold(event.HubTypes, eventType):
+		return Hub
+	}
+	return ""
+}
