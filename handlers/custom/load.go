@@ -32,11 +32,14 @@ const (
 	mostLetters = 512
 )
 
-// Load reads the custom alerts of a repository, or of a deployment: functions/*/alert.json
-// below root. It returns those without mistakes, by name. Its error tells of every mistake
+// Load reads the custom alerts of a repository: functions/*/alert.json below root. It is
+// LoadFrom of its folder functions.
+func Load(root fs.FS) ([]Alert, error) { return LoadFrom(root, "functions") }
+
+// LoadFrom reads the custom alerts of a folder below root: */alert.json. It returns those without mistakes, by name. Its error tells of every mistake
 // in every file, see Mistakes; or it says why a file could not be read.
-func Load(root fs.FS) ([]Alert, error) {
-	files, err := fs.Glob(root, "functions/*/"+FileName)
+func LoadFrom(root fs.FS, folder string) ([]Alert, error) {
+	files, err := fs.Glob(root, path.Join(folder, "*", FileName))
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"hubwatch/handlers/custom"
+	"hubwatch/handlers/export"
+	"hubwatch/handlers/table"
+)
+
+// listedRule is a custom alert in the JSON of the list.
+type listedRule struct {
+	Name        string `json:"name"`
+	Enabled     bool   `json:"enabled"`
+	AlertType   string `json:"alertType"`
+	Severity    string `json:"severity"`
+	Source      string `json:"source"`
+	Title       string `json:"title"`
+	Owner       string `json:"owner,omitzero"`
+	Quarantined *int   `json:"quarantined,omitzero"` // nil if nobody asked
+}
+
+// newRulesList returns the verb that lists custom alerts.
+func newRulesList(o *operator, files *ruleFiles) *cobra.Command {
+	var quarantined bool
+	output := &choice{name: "output", words: []string{"table", "json"}, word: "table"}
+	command := &cobra.Command{
+		Use:   "list",
+		Short: "List the custom alerts, and which are enabled",
+		Long: `list lists the custom alerts of the repository. With --quarantine it also reads
+the quarantine of the deployment: how many events each of them could not judge,
+that have not been judged since. One that cannot judge anything has a condition
+that does not fit its events: "hubwatch quarantine list --function <name>" has
+the reasons.
+
+In JSON it is an array of objects with name, enabled, alertType, severity,
+source, title, owner and quarantined. It ends with 2 if a file has a mistake.`,
+		Example: `  hubwatch rules list
+  hubwatch rules list --quarantine --account contosostorage`,
+		Args: none,
+		RunE: func(command *cobra.Command, _ []string) error {
+			alerts, err := files.load()
+			wrong, err := files.writeMistakes(command.ErrOrStderr(), err, nil)
+			if err != nil {
+				return err
+			}
+			var counts map[string]int
+			if quarantined {
+				a, err := o.open()
+				if err != nil {
+					return err
+				}
+				if counts, err = countQuarantined(command.Context(), a.Quarantine); err != nil {
+					return err
+				}
+			}
+			list := listRules(alerts, counts)
+			w := command.OutOrStdout()
+			switch {
+			case output.word == "json":
+				err = export.WriteJSON(w, list)
+			case len(list) == 0 && wrong == 0:
+				fmt.Fprintf(command.ErrOrStderr(), "There are no custom alerts in %s.\n", printable(files.folder))
+			default:
+				err = ruleGrid(list).write(w, width(w))
+			}
+			if err == nil && wrong > 0 {
+				err = said(exitUsage)
+			}
+			return err
+		},
+	}
+	command.Flags().BoolVar(&quarantined, "quarantine", false, "also how many events each could not judge")
+	addChoice(command, output, "o", "table or json")
+	return command
+}
+
+// countQuarantined returns how many events wait in the quarantine, by the name of the
+// function in lower case.
+func countQuarantined(ctx context.Context, quarantine *table.Quarantine) (map[string]int, error) {
+	events, err := (quarantineFilter{}).find(ctx, quarantine, func(table.Held) bool { return true })
+	if err != nil {
+		return nil, err
+	}
+	counts := map[string]int{}
+	for _, rows := range events {
+		if newest := rows[0]; newest.Waits() {
+			counts[strings.ToLower(newest.Function)]++
+		}
+	}
+	return counts, nil
+}
+
+// listRules returns alerts as the list has them. counts is nil if nobody asked.
+func listRules(alerts []custom.Alert, counts map[string]int) []listedRule {
+	list := []listedRule{}
+	for _, a := range alerts {
+		r := listedRule{Name: a.Name, Enabled: a.Enabled, AlertType: a.AlertType, Severity: string(a.Severity), Source: string(a.On.Source), Title: a.Title, Owner: a.Owner}
+		if counts != nil {
+			n := counts[strings.ToLower(a.Name)]
+			r.Quarantined = &n
+		}
+		list = append(list, r)
+	}
+	return list
+}
+
+// ruleGrid returns the list as a table for people.
+func ruleGrid(list []listedRule) grid {
+	g := grid{columns: []column{{title: "NAME", whole: true}, {title: "STATE", whole: true}, {title: "SEVERITY", whole: true}, {title: "SOURCE", whole: true}, {title: "TITLE"}}, below: 4}
+	asked := len(list) > 0 && list[0].Quarantined != nil
+	if asked {
+		g.columns = append(g.columns[:4:4], column{title: "QUARANTINED", right: true, whole: true}, g.columns[4])
+		g.below = 5
+	}
+	for _, r := range list {
+		state := "off"
+		if r.Enabled {
+			state = "on"
+		}
+		row := []string{r.Name, state, r.Severity, r.Source}
+		if asked {
+			row = append(row, fmt.Sprint(*r.Quarantined))
+		}
+		g.rows = append(g.rows, append(row, printable(r.Title)))
+	}
+	return g
+}
