@@ -120,9 +120,7 @@ func Import(data []byte) (Imported, error) {
 	in := Imported{Remarks: e.remarks}
 	hubs := map[definition][]string{}
 	for _, g := range e.groups {
-		for _, remark := range g.remarks {
-			in.Remarks = append(in.Remarks, remark)
-		}
+		in.Remarks = append(in.Remarks, g.remarks...)
 		for _, r := range g.rules {
 			if d, ok := definitionOf(g, r); ok && !slices.Contains(hubs[d], g.hub) {
 				hubs[d] = append(hubs[d], g.hub)
