@@ -23,7 +23,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hubwatch/handlers/app"
-	"hubwatch/handlers/detector"
 	"hubwatch/handlers/host"
 	"hubwatch/handlers/judge"
 )
@@ -256,19 +255,20 @@ func TestDiesWithItsParent(t *testing.T) {
 	}
 }
 
-// TestEveryFunctionIsServed checks that the handler has a function for each folder
-// that is deployed, and that each folder has its function.
+// TestEveryFunctionIsServed checks that the handler has a function for each
+// function.json, and that each function has one. A custom alert that is switched off has
+// none.
 func TestEveryFunctionIsServed(t *testing.T) {
 	t.Parallel()
 	port := freePort(t)
 	start(t, "handler", port, storage)
-	folders, err := filepath.Glob("../functions/*")
+	files, err := filepath.Glob("../functions/*/function.json")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got []string
-	for _, folder := range folders {
-		name := filepath.Base(folder)
+	for _, file := range files {
+		name := filepath.Base(filepath.Dir(file))
 		got = append(got, name)
 		// An empty batch, which needs no store.
 		response, err := http.Post("http://127.0.0.1:"+port+"/"+name, "application/json", strings.NewReader(`{"Data":{"event":"[]"}}`))
@@ -283,7 +283,7 @@ func TestEveryFunctionIsServed(t *testing.T) {
 		}
 	}
 	var want []string
-	for _, f := range app.Functions(detector.All, judge.Judge{}) {
+	for _, f := range app.Functions(app.Detectors(), judge.Judge{}) {
 		want = append(want, f.Name)
 	}
 	slices.Sort(want)

@@ -8,7 +8,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"hubwatch/handlers/detector"
 	"hubwatch/handlers/secret"
 	"hubwatch/handlers/table"
 	"hubwatch/handlers/verdict"
@@ -290,6 +289,7 @@ func TestConvention(t *testing.T) {
 // TestDetectorSettings checks that InferredAlerts changes what detectors find, not
 // which there are.
 func TestDetectorSettings(t *testing.T) {
+	all := Detectors()
 	for _, value := range []string{"", "true", "false", "True", "0"} {
 		c, err := Read(environment("InferredAlerts", value))
 		if err != nil {
@@ -297,13 +297,13 @@ func TestDetectorSettings(t *testing.T) {
 			continue
 		}
 		got := c.detectors()
-		if len(got) != len(detector.All) {
-			t.Errorf("InferredAlerts=%q: %d detectors, want %d", value, len(got), len(detector.All))
+		if len(got) != len(all) {
+			t.Errorf("InferredAlerts=%q: %d detectors, want %d", value, len(got), len(all))
 			continue
 		}
 		for i, d := range got {
-			if d.Name != detector.All[i].Name {
-				t.Errorf("InferredAlerts=%q: %s stands where %s should", value, d.Name, detector.All[i].Name)
+			if d.Name != all[i].Name {
+				t.Errorf("InferredAlerts=%q: %s stands where %s should", value, d.Name, all[i].Name)
 			}
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/monitor/armmonitor"
 	"github.com/google/go-cmp/cmp"
 
+	"hubwatch/handlers/app"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/table"
 )
@@ -40,7 +41,7 @@ func examine(t *testing.T, s *sky, d Deployment) (ill []string, all int) {
 // expected hubs, two hubs, the resources and the alerts of Azure Monitor, the roles with
 // others of the app, who may write three tables and the state, two stacks, the console,
 // and three arrivals.
-var inAll = 8 + len(detector.All) + 2 + 1 + 2 + len(Resources) + len(Failures) + len(appRoles) + 2 + 4 + 2 + 1 + 3
+var inAll = 8 + len(app.Detectors()) + 2 + 1 + 2 + len(Resources) + len(Failures) + len(appRoles) + 2 + 4 + 2 + 1 + 3
 
 func TestAllOK(t *testing.T) {
 	unnamed, named := contoso, contoso
@@ -60,10 +61,12 @@ func TestFaults(t *testing.T) {
 		plant func(*sky)
 		want  []string // how the lines begin that are not ok
 	}
+	detectors := app.Detectors()
+	last := detectors[len(detectors)-1]
 	for _, f := range []fault{
 		{"a function is missing", func(s *sky) {
 			s.functions = s.functions[:len(s.functions)-1]
-		}, []string{"wrong    functions: ReconnectionSurge is missing: make publish"}},
+		}, []string{"wrong    functions: " + last.Name + " is missing: make publish"}},
 		{"a function is disabled", func(s *sky) {
 			s.functions[3].Properties.IsDisabled = to.Ptr(true)
 		}, []string{"wrong    functions: CertificateAdded is disabled: remove the setting AzureWebJobs.CertificateAdded.Disabled of the app"}},

@@ -148,12 +148,16 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	repository, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
 			n, now := tables.Add(1), time.Now().UTC()
 			bin, _, _ := strings.Cut(env.Getenv("PATH"), string(os.PathListSeparator))
-			env.Vars = append(env.Vars, "BIN="+bin, "SAMPLES="+samples, "SSL_CERT_FILE="+certificate, "ENDPOINT="+service.Endpoint(), "KEY="+accountKey(service),
+			env.Vars = append(env.Vars, "BIN="+bin, "SAMPLES="+samples, "REPOSITORY="+repository, "SSL_CERT_FILE="+certificate, "ENDPOINT="+service.Endpoint(), "KEY="+accountKey(service),
 				"AlertsStorage="+service.ConnectionString(), fmt.Sprintf("AlertsTable=alerts%d", n), fmt.Sprintf("QuarantineTable=quarantine%d", n), fmt.Sprintf("SuppressionsTable=suppressions%d", n),
 				"TODAY="+now.Format(time.DateOnly), "YESTERDAY="+now.AddDate(0, 0, -1).Format(time.DateOnly), "TOMORROW="+now.AddDate(0, 0, 1).Format(time.DateOnly))
 			return nil

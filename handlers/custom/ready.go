@@ -1,0 +1,243 @@
+package custom
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"hubwatch/handlers/alert"
+)
+
+// ready is a custom alert of Microsoft Defender for IoT that can be judged from what a hub
+// logs, or a part of one. Make makes it an alert; functions/<Name>/alert.json has what it
+// makes with readyCount, and the importer makes those of people.
+type ready struct {
+	alert      Alert // without enabled, count and cases
+	counted    logRecord
+	passedOver logRecord // a record of the same category that does not count
+	about      string    // of passedOver, for the case that has it: "a device that connected"
+}
+
+// logRecord is what makes a record of a case: the rest is the same for all.
+type logRecord struct {
+	operation, level     string
+	resultType           string // "" for null, as a record has it that is not of an error
+	properties           map[string]any
+	resultName, duration string // "" for none
+}
+
+// caseDevice is the device in the cases. The alert of a group names it until people put
+// their own devices there.
+const caseDevice = "example-device"
+
+// mostAllowed is the most records of a silent case that count, so that a file with a large
+// range does not become too large to load.
+const mostAllowed = 100
+
+// readyCount is the count of the alerts in functions. Each owner of a fleet has to find
+// their own.
+func readyCount() Count {
+	most := 10
+	return Count{Per: "device", Window: "PT15M", Max: &most}
+}
+
+// readyAlerts are the custom alerts of Microsoft Defender for IoT that can be judged, in
+// whole or in part. docs/custom-alerts.md has all fourteen.
+var readyAlerts = []ready{unauthorizedOperations, directMethodInvokes, deviceTwinUpdates, serviceTwinUpdates}
+
+var unauthorizedOperations = ready{
+	alert: Alert{
+		Name:      "UnauthorizedOperations",
+		AlertType: "IoT_CA_UnauthorizedOperationsNotInAllowedRange",
+		Severity:  alert.Low,
+		Title:     "Custom alert - The number of unauthorized operations is outside the allowed range",
+		Description: "A device was refused more often than the rule allows: its hub answered that it is not authorized. Somebody may be trying " +
+			"keys or certificates for it, or the device has a wrong credential or a wrong clock. Every failed authentication counts, " +
+			"also one whose cause hubwatch cannot tell.",
+		Remediation: []string{
+			"See in the evidence from which addresses the device was refused, and whether they are its own.",
+			"If they are not, disable the device in the identity registry, give it a new credential, and enable it again.",
+			"If they are, look for an old credential or a wrong clock in the device.",
+		},
+		Limits: "Only the category Connections is read, since an alert has one category. Operations that a hub refuses in an open connection are in other " +
+			"categories, and are not counted here. A session that ends because its token expired counts as well: a healthy device that renews " +
+			"tokens by reconnecting has one an hour or so. The log can lose records, and has times in whole seconds, so two refusals of " +
+			"a device in one second that differ in nothing count once.",
+		On:   On{Source: Logs, Category: "Connections"},
+		When: `has(record.resultType) && record.resultType != null && string(record.resultType).startsWith("401")`,
+	},
+	counted: logRecord{
+		operation: "deviceConnect", level: "Error", resultType: "401003", resultName: "IotHubUnauthorized",
+		properties: map[string]any{"protocol": "Mqtt", "authType": nil, "maskedIpAddress": "203.0.113.XXX", "statusCode": "401"},
+	},
+	passedOver: logRecord{
+		operation: "deviceConnect", level: "Information",
+		properties: map[string]any{"protocol": "Mqtt", "authType": nil, "maskedIpAddress": "203.0.113.XXX", "statusCode": nil},
+	},
+	about: "a connection that succeeds",
+}
+
+var directMethodInvokes = ready{
+	alert: Alert{
+		Name:      "DirectMethodInvokes",
+		AlertType: "IoT_CA_DirectMethodInvokesNotInAllowedRange",
+		Severity:  alert.Low,
+		Title:     "Custom alert - The number of direct method invokes is outside the allowed range",
+		Description: "Direct methods of a device were invoked more often than the rule allows. Whoever may invoke them commands the device. " +
+			"A flood of them may come from a stolen service key, or from a program that has gone wrong.",
+		Remediation: []string{
+			"Ask the owner of the service whether so many invocations were planned.",
+			"If they were not, find out who holds the service keys of the hub, and change them.",
+		},
+		Limits: "The log does not say who invoked a method, and not which one. Invocations that fail count as well. Microsoft documents one sample of a record of this category, without an error.",
+		On:     On{Source: Logs, Category: "DirectMethods", Operations: []string{"send"}},
+	},
+	counted: logRecord{
+		operation: "send", level: "Information", duration: "1",
+		properties: map[string]any{"RequestSize": 1, "ResponseSize": 1, "sdkVersion": "2017-07-11"},
+	},
+	passedOver: logRecord{
+		operation: "other", level: "Information", duration: "1",
+		properties: map[string]any{"sdkVersion": "2017-07-11"},
+	},
+	about: "an operation that is not an invocation",
+}
+
+var deviceTwinUpdates = ready{
+	alert: Alert{
+		Name:      "DeviceTwinUpdates",
+		AlertType: "IoT_CA_TwinUpdatesNotInAllowedRange",
+		Severity:  alert.Low,
+		Title:     "Custom alert - The number of module twin updates is outside the allowed range",
+		Description: "A device updated its twin more often than the rule allows. It may have gone wrong, or somebody else may use its identity. " +
+			"Each update counts against the throttles and the bill of the hub.",
+		Remediation: []string{
+			"See in the evidence whether the updates come at the pace of the device's own program.",
+			"If they do not, give the device a new credential, and see what was written into its reported properties.",
+		},
+		Limits: "Only the updates that devices make are counted. Those that services make are in another category of the log, and an alert has one category: " +
+			"ServiceTwinUpdates counts them apart. So a device with as many of both as are allowed is not found. The title is Microsoft's; updates of device twins count, too.",
+		On: On{Source: Logs, Category: "D2CTwinOperations", Operations: []string{"update"}},
+	},
+	counted: logRecord{
+		operation: "update", level: "Information", duration: "1",
+		properties: map[string]any{"protocol": "Mqtt", "authenticationType": `{"scope":"device","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}`},
+	},
+	passedOver: logRecord{
+		operation: "read", level: "Information", duration: "1",
+		properties: map[string]any{"protocol": "Mqtt", "authenticationType": `{"scope":"device","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}`},
+	},
+	about: "a read of the twin",
+}
+
+var serviceTwinUpdates = ready{
+	alert: Alert{
+		Name:      "ServiceTwinUpdates",
+		AlertType: "Hubwatch_ServiceTwinUpdatesNotInAllowedRange",
+		Severity:  alert.Low,
+		Title:     "The number of twin updates by services is outside the allowed range",
+		Description: "Services updated the twin of a device more often than the rule allows. Desired properties and tags command a device. " +
+			"A flood of updates may come from a stolen service key, or from a program that has gone wrong.",
+		Remediation: []string{
+			"Ask the owner of the service whether so many updates were planned.",
+			"If they were not, find out who holds the service keys of the hub, change them, and see what was written into the desired properties.",
+		},
+		Limits: "The log does not say who made an update. Microsoft documents one record of this category, a read, so every operation that is not a read is taken to be an update. " +
+			"Updates that devices make are in another category of the log: DeviceTwinUpdates counts them.",
+		On:   On{Source: Logs, Category: "C2DTwinOperations"},
+		When: `operation.lowerAscii() != "read"`,
+	},
+	counted: logRecord{
+		operation: "update", level: "Information", duration: "1",
+		properties: map[string]any{"sdkVersion": "2020-03-13", "messageSize": "10"},
+	},
+	passedOver: logRecord{
+		operation: "read", level: "Information", duration: "1",
+		properties: map[string]any{"sdkVersion": "2020-03-13", "messageSize": "10"},
+	},
+	about: "a read of the twin",
+}
+
+// make returns the alert with a count. hubs are the hubs that it watches, nil for all. The
+// width of the count is its window.
+func (r ready) make(c Count, width time.Duration, hubs []string) Alert {
+	a := r.alert
+	a.Schema, a.Count = Schema, &c
+	hub := "contoso-hub"
+	if len(hubs) > 0 {
+		hub = hubs[0]
+		names := make([]string, len(hubs))
+		for i, h := range hubs {
+			names[i] = fmt.Sprintf("%q", strings.ToLower(h))
+		}
+		watched := fmt.Sprintf("hub.lowerAscii() in [%s]", strings.Join(names, ", "))
+		if a.When != "" {
+			watched += " && " + a.When
+		}
+		a.When = watched
+	}
+	begin := time.Date(2026, 2, 1, 8, 0, 0, 0, time.UTC)
+	pace := ((width - time.Second) / time.Duration(*c.Max+1)).Truncate(time.Millisecond)
+	if pace >= time.Second {
+		pace = time.Second
+	}
+	var records []jsontext.Value
+	for i := range *c.Max + 1 {
+		records = append(records, r.counted.record(a.On.Category, hub, begin.Add(time.Duration(i)*pace)))
+	}
+	allowed := min(*c.Max, mostAllowed)
+	other := r.passedOver.record(a.On.Category, hub, begin)
+	a.Cases = []Case{
+		{Name: "fires-above-max", About: fmt.Sprintf("%d of a device in one window are one more than allowed.", *c.Max+1), Records: records, Want: Fires},
+		{Name: "silent-at-max", About: fmt.Sprintf("%d are allowed, and %s does not count.", allowed, r.about), Records: append(slices.Clone(records[:allowed]), other), Want: Silent},
+	}
+	return a
+}
+
+// record returns a record of the case device, as a hub writes it
+// (https://learn.microsoft.com/azure/iot-hub/monitor-iot-hub-reference#resource-logs).
+func (r logRecord) record(category, hub string, at time.Time) jsontext.Value {
+	properties := map[string]any{"deviceId": caseDevice}
+	for name, value := range r.properties {
+		properties[name] = value
+	}
+	inside, err := json.Marshal(properties, json.Deterministic(true))
+	if err != nil {
+		panic(err) // not possible: the values are those above
+	}
+	b, err := json.Marshal(struct {
+		Time        string `json:"time"`
+		ResourceID  string `json:"resourceId"`
+		Operation   string `json:"operationName"`
+		Category    string `json:"category"`
+		Level       string `json:"level"`
+		ResultType  string `json:"resultType,omitzero"`
+		Description string `json:"resultDescription,omitzero"`
+		Duration    string `json:"durationMs,omitzero"`
+		Properties  string `json:"properties"`
+		Location    string `json:"location"`
+	}{
+		at.Format("2006-01-02T15:04:05.999Z"),
+		"/SUBSCRIPTIONS/00000000-0000-0000-0000-000000000001/RESOURCEGROUPS/RG-IOT/PROVIDERS/MICROSOFT.DEVICES/IOTHUBS/" + strings.ToUpper(hub),
+		r.operation, category, r.level, r.resultType, r.resultName, r.duration, string(inside), "westeurope",
+	})
+	if err != nil {
+		panic(err) // not possible: all values are texts
+	}
+	return b
+}
+
+// Ready returns the alert as functions/<Name>/alert.json of hubwatch has it, switched off;
+// false if hubwatch ships none that an import makes by this name.
+func Ready(name string) (Alert, bool) {
+	for _, r := range readyAlerts {
+		if r.alert.Name == name {
+			return r.make(readyCount(), 15*time.Minute, nil), true
+		}
+	}
+	return Alert{}, false
+}
