@@ -19,6 +19,9 @@ param changes bool
 @description('Name of the storage account with the tables.')
 param storageName string
 
+@description('Name of the storage account with the state of the Connections log.')
+param stateStorageName string
+
 @description('Resource id of the Log Analytics workspace that keeps telemetry.')
 param workspaceId string
 
@@ -60,6 +63,10 @@ resource quarantineTable 'Microsoft.Storage/storageAccounts/tableServices/tables
 resource suppressionsTable 'Microsoft.Storage/storageAccounts/tableServices/tables@2023-05-01' existing = {
   parent: tables
   name: 'suppressions'
+}
+
+resource stateAccount 'Microsoft.Storage/storageAccounts@2023-05-01' existing = {
+  name: stateStorageName
 }
 
 // The identity is not that of the detectors: it reads alerts, and has no right on topics, event hubs and packages of theirs.
@@ -174,6 +181,7 @@ resource app 'Microsoft.Web/sites@2023-12-01' = {
         { name: 'AlertsTable', value: alertsTable.name }
         { name: 'QuarantineTable', value: quarantineTable.name }
         { name: 'SuppressionsTable', value: suppressionsTable.name }
+        { name: 'StateStorage__tableServiceUri', value: stateAccount.properties.primaryEndpoints.table }
         { name: 'ConsoleIssuer', value: issuer }
         { name: 'ConsoleClientId', value: clientId }
         { name: 'ConsoleChanges', value: toLower(string(changes)) }
@@ -274,6 +282,18 @@ resource readQuarantine 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
 resource readSuppressions 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   scope: suppressionsTable
   name: guid(suppressionsTable.id, identity.id, roles.storageTableDataReader)
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageTableDataReader)
+    principalId: identity.properties.principalId
+    principalType: 'ServicePrincipal'
+  }
+}
+
+// Renewals, refused connections and sentences that hubwatch does not know. A role for one table cannot be given, since the names
+// have the month. The records there are without credentials.
+resource readState 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  scope: stateAccount
+  name: guid(stateAccount.id, identity.id, roles.storageTableDataReader)
   properties: {
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageTableDataReader)
     principalId: identity.properties.principalId

@@ -780,6 +780,12 @@ resource failureAlerts 'Microsoft.Insights/metricAlerts@2018-03-01' = [for failu
 
 // Failed connections wait for a verdict, so nobody would hear of them if the function Verdicts did not run. It logs a line a minute
 // with the age of the oldest verdict that is due. The alert fires if no line of half an hour says that it is below ten minutes.
+// The query has one row then, and none otherwise, so nothing depends on what Azure Monitor makes of a query without rows: summarize
+// without a group has a row also if there is no line at all (https://learn.microsoft.com/kusto/query/summarize-operator).
+// Lines come late, usually by minutes. If they come late by half an hour, the alert is false
+// (https://learn.microsoft.com/azure/azure-monitor/alerts/alerts-troubleshoot-log).
+// host.json samples lines: 20 a second for each instance are kept. A flood does not take the line away, because a function with a
+// timer has instances of its own (https://learn.microsoft.com/azure/azure-functions/event-driven-scaling).
 resource verdictsLate 'Microsoft.Insights/scheduledQueryRules@2022-06-15' = {
   name: '${name}-verdicts-late'
   location: location
@@ -795,10 +801,10 @@ resource verdictsLate 'Microsoft.Insights/scheduledQueryRules@2022-06-15' = {
     criteria: {
       allOf: [
         {
-          query: 'traces | where message has "oldestMarkSeconds" | extend age = toint(extract("oldestMarkSeconds.:([0-9]+)", 1, message)) | where age < 600'
+          query: 'traces | where message has "oldestMarkSeconds" | extend age = toint(extract("oldestMarkSeconds.:([0-9]+)", 1, message)) | summarize inTime = countif(age < 600) | where inTime == 0'
           timeAggregation: 'Count'
-          operator: 'LessThan'
-          threshold: 1
+          operator: 'GreaterThan'
+          threshold: 0
           failingPeriods: {
             numberOfEvaluationPeriods: 1
             minFailingPeriodsToAlert: 1
@@ -821,6 +827,7 @@ module console 'console.bicep' = if (!empty(consoleClientId)) {
     clientId: consoleClientId
     changes: consoleChanges
     storageName: storage.name
+    stateStorageName: stateAccount.name
     workspaceId: workspace.id
     alertWriterName: alertWriter.name
   }

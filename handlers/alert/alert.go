@@ -260,6 +260,15 @@ type Evidence struct {
 	RawEventSHA256 string   // of the event as it was delivered, in hexadecimal
 	Tally          Tally    // without Item; zero for an ordinary event
 	Devices        []string // as Finding.Devices; cut where there are very many
+	// Counted are the events that were counted together, the earliest first, of which the last
+	// is one too many. It is nil for an ordinary event. EventID is then the hash of the last.
+	Counted []CountedEvent
+}
+
+// CountedEvent is an event that was counted.
+type CountedEvent struct {
+	Time time.Time // of the event, UTC
+	Hash string    // of its source and its id, in hexadecimal
 }
 
 // ID derives the SystemAlertId of an alert from its type, the hub's resource id,

@@ -27,6 +27,8 @@ var (
 	_ alert.Quarantine   = (*table.Quarantine)(nil)
 	_ alert.Suppressions = (*table.Suppressions)(nil)
 	_ judge.Store        = (*table.State)(nil)
+	_ judge.Counter      = (*table.Counts)(nil)
+	_ judge.Windows      = (*table.Counts)(nil)
 )
 
 // App is hubwatch as its settings want it.
@@ -38,6 +40,8 @@ type App struct {
 	// Suppressions are the rules about which alerts nobody is told of.
 	Suppressions *table.Suppressions
 	State        *table.State // what verdicts are derived from
+	state        *table.Account
+	stateTables  string
 	verdicts     verdict.Settings
 	topic        judge.Topic
 	logClock     bool
@@ -92,7 +96,7 @@ func (c Config) Open() (*App, error) {
 	return &App{
 		Detectors: c.detectors(), Alerts: alerts, Failures: alerts.Failures(),
 		Quarantine: account.Quarantine(c.QuarantineTable), Suppressions: account.Suppressions(c.SuppressionsTable),
-		State: state.State(c.StateTables), verdicts: c.Verdict, topic: events, logClock: c.LogClock,
+		State: state.State(c.StateTables), state: state, stateTables: c.StateTables, verdicts: c.Verdict, topic: events, logClock: c.LogClock,
 	}, nil
 }
 
@@ -127,9 +131,10 @@ func (a *App) Judge(rules *judge.Rules) judge.Judge {
 	if !a.logClock {
 		logs.Noter = nil
 	}
+	counts := a.state.Counts(a.stateTables, a.Failures, rules.Suppress)
 	return judge.Judge{
 		Alerts: a.Alerts, Failures: a.Failures, Quarantine: a.Quarantine, Rules: rules, Listener: a.Alerts,
-		Logs: logs,
+		Logs: logs, Counter: counts, Windows: counts,
 	}
 }
 

@@ -472,7 +472,13 @@ func values(settings []Setting, getenv func(string) string) (values map[string]s
 // contradict each other, or a connection string.
 func (c *Config) identity(values map[string]string, getenv func(string) string) (errs []error) {
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	for _, name := range []string{settingTableServiceURI, settingServiceURI, settingCredential, settingClientID, settingResourceID} {
+	unused := []string{settingTableServiceURI, settingServiceURI}
+	// The state and the topic are reached with the identity, also if the alerts are not.
+	identified := c.Storage.ConnectionString == "" || values[settingStateURI] != "" || values[settingTopicEndpoint] != ""
+	if !identified {
+		unused = append(unused, settingCredential, settingClientID, settingResourceID)
+	}
+	for _, name := range unused {
 		if c.Storage.ConnectionString != "" && values[name] != "" {
 			wrong("settings %s and %s: want one, have both: an identity is not used with a connection string", settingStorage, name)
 		}
@@ -487,7 +493,7 @@ func (c *Config) identity(values map[string]string, getenv func(string) string) 
 			name = settingResourceID
 		}
 		wrong("setting %s: names a managed identity, which is used with %s=%s alone", name, settingCredential, managedIdentity)
-	case user == "" && c.Storage.ManagedIdentity && c.Storage.ConnectionString == "":
+	case user == "" && c.Storage.ManagedIdentity && identified:
 		// Azure's clients take AZURE_CLIENT_ID as the client id of each
 		// connection
 		// (https://learn.microsoft.com/azure/azure-functions/functions-reference#azure-sdk-environment-variables).

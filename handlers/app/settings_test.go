@@ -117,16 +117,38 @@ func TestState(t *testing.T) {
 		env  []string
 		want table.Settings
 	}{
-		"nothing":                  {nil, table.Settings{}},
-		"that of the alerts":       {[]string{"AlertsStorage", "UseDevelopmentStorage=true"}, table.Settings{ConnectionString: "UseDevelopmentStorage=true"}},
-		"not that of the alerts":   {[]string{"AlertsStorage__tableServiceUri", "https://contoso.table.core.windows.net"}, table.Settings{}},
-		"another, by its key":      {[]string{"AlertsStorage", "UseDevelopmentStorage=true", "StateStorage", "UseDevelopmentStorage=true"}, table.Settings{ConnectionString: "UseDevelopmentStorage=true", Setting: "StateStorage"}},
-		"another, by the default":  {[]string{"AlertsStorage", "UseDevelopmentStorage=true", "StateStorage__tableServiceUri", uri}, table.Settings{ServiceURI: uri, Setting: "StateStorage"}},
-		"another, by the identity": {[]string{"AlertsStorage__tableServiceUri", "https://contoso.table.core.windows.net", "AlertsStorage__credential", "managedidentity", "AlertsStorage__clientId", client, "StateStorage__tableServiceUri", uri}, table.Settings{ServiceURI: uri, ManagedIdentity: true, ClientID: client, Setting: "StateStorage"}},
+		"nothing":                                  {nil, table.Settings{}},
+		"that of the alerts":                       {[]string{"AlertsStorage", "UseDevelopmentStorage=true"}, table.Settings{ConnectionString: "UseDevelopmentStorage=true"}},
+		"not that of the alerts":                   {[]string{"AlertsStorage__tableServiceUri", "https://contoso.table.core.windows.net"}, table.Settings{}},
+		"another, by its key":                      {[]string{"AlertsStorage", "UseDevelopmentStorage=true", "StateStorage", "UseDevelopmentStorage=true"}, table.Settings{ConnectionString: "UseDevelopmentStorage=true", Setting: "StateStorage"}},
+		"another, by the default":                  {[]string{"AlertsStorage", "UseDevelopmentStorage=true", "StateStorage__tableServiceUri", uri}, table.Settings{ServiceURI: uri, Setting: "StateStorage"}},
+		"another, by the identity":                 {[]string{"AlertsStorage__tableServiceUri", "https://contoso.table.core.windows.net", "AlertsStorage__credential", "managedidentity", "AlertsStorage__clientId", client, "StateStorage__tableServiceUri", uri}, table.Settings{ServiceURI: uri, ManagedIdentity: true, ClientID: client, Setting: "StateStorage"}},
+		"by the identity, the alerts by their key": {[]string{"AlertsStorage", "UseDevelopmentStorage=true", "AlertsStorage__credential", "managedidentity", "AlertsStorage__clientId", client, "StateStorage__tableServiceUri", uri}, table.Settings{ServiceURI: uri, ManagedIdentity: true, ClientID: client, Setting: "StateStorage"}},
+		"by that of the SDK":                       {[]string{"AlertsStorage", "UseDevelopmentStorage=true", "IDENTITY_ENDPOINT", "http://127.0.0.1:1/token", "AZURE_CLIENT_ID", client, "StateStorage__tableServiceUri", uri}, table.Settings{ServiceURI: uri, ManagedIdentity: true, ClientID: client, Setting: "StateStorage"}},
 	} {
 		got, err := Read(environment(test.env...))
 		if diff := cmp.Diff(test.want, got.State); diff != "" || err != nil {
 			t.Errorf("%s: error %v (-want +got):\n%s", name, err, diff)
+		}
+	}
+}
+
+// TestIdentityOfTopic checks that the topic is reached with the identity that is named, also
+// if the alerts are reached with a key.
+func TestIdentityOfTopic(t *testing.T) {
+	const client = "00000000-0000-0000-0000-0000000000c1"
+	for _, name := range []string{"AlertsStorage__clientId", "AZURE_CLIENT_ID"} {
+		c, err := Read(environment("AlertsStorage", "UseDevelopmentStorage=true", "IDENTITY_ENDPOINT", "http://127.0.0.1:1/token", name, client,
+			"ConnectionEvents__topicEndpointUri", "https://contoso.westeurope-1.eventgrid.azure.net/api/events"))
+		if err != nil || c.Storage.ClientID != client || !c.Storage.ManagedIdentity {
+			t.Errorf("%s: client id %q, %v", name, c.Storage.ClientID, err)
+		}
+	}
+	// Without a topic and a state of its own nothing would use it.
+	for name, value := range map[string]string{"AlertsStorage__clientId": client, "AlertsStorage__managedIdentityResourceId": resourceID, "AlertsStorage__credential": "managedidentity"} {
+		_, err := Read(environment("AlertsStorage", "UseDevelopmentStorage=true", "IDENTITY_ENDPOINT", "http://127.0.0.1:1/token", name, value))
+		if err == nil || !strings.Contains(err.Error(), "settings AlertsStorage and "+name+": want one, have both") {
+			t.Errorf("%s: error %v", name, err)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -90,5 +91,30 @@ func TestReplace(t *testing.T) {
 	}
 	if replace(file, "new\n") == nil {
 		t.Error("a file without a place for the table is no error")
+	}
+}
+
+// TestStores lets both writers store for a moment, and checks that the stand-in has what it
+// acknowledged.
+func TestStores(t *testing.T) {
+	table, err := stores(t.TempDir(), 1, 20*time.Millisecond)
+	if err != nil || strings.Count(table, "\n| stand-in, ") != 8 {
+		t.Errorf("error %v, table:\n%s", err, table)
+	}
+}
+
+// TestShelfCounts checks that a row that was acknowledged and is not there is found.
+func TestShelfCounts(t *testing.T) {
+	s, connection, stop := startShelf(0)
+	defer stop()
+	_, stored, err := store(writers[1], connection, "alerts", 2, true, 20*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.check("hubwatch", stored, 2, true); err != nil {
+		t.Error(err)
+	}
+	if err := s.check("hubwatch", stored+1, 2, true); err == nil {
+		t.Error("a row of evidence that is missing is not found")
 	}
 }

@@ -11,12 +11,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	stdjson "encoding/json"
-
-	"hubwatch/handlers/detector"
-	"hubwatch/handlers/event"
-	"hubwatch/handlers/scan"
 )
 
 // sender is a connection of the Functions host to its handler.
@@ -131,49 +125,4 @@ func run(port, control string, list []request, senders int, each time.Duration, 
 		return 0, 0, err
 	}
 	return float64(n) / took.Seconds(), float64(after.Micros-before.Micros) / float64(n), nil
-}
-
-// decodings compares what it takes to decode and judge a request with what it takes to see
-// that the same bytes are JSON, and says so in a sentence for each kind.
-func decodings(rounds int, corpora map[string][]request) (text string) {
-	byName := map[string]detector.Detector{}
-	for _, d := range detectors {
-		byName[d.Name] = d
-	}
-	for _, kind := range []string{"silent", "firing"} {
-		list := corpora[kind]
-		size := 0
-		for i := range list {
-			size += len(list[i].body)
-		}
-		var judged, valid []float64
-		for range rounds {
-			judged = append(judged, each(list, func(r *request) bool {
-				var d scan.Doc
-				if !d.Scan(r.body, "Metadata", event.MostValues) {
-					return false
-				}
-				v := byName[r.function].JudgeScanned(d.Root().Get("Data").Get("event"))
-				return v.Err == nil && (len(v.Occurrences) > 0) == (r.title != "")
-			}))
-			valid = append(valid, each(list, func(r *request) bool { return stdjson.Valid(r.body) }))
-		}
-		text += fmt.Sprintf("- decode and judge, %s: %.1f µs for %d bytes, **%.2f** of `json.Valid`\n", kind, median(judged), size/len(list), ratio(judged, valid))
-	}
-	return text
-}
-
-// each returns the microseconds that f takes for a request.
-func each(list []request, f func(r *request) bool) float64 {
-	start := time.Now()
-	n := 0
-	for time.Since(start) < 200*time.Millisecond {
-		for i := range list {
-			if !f(&list[i]) {
-				fail(fmt.Errorf("a request to %s is not judged as it has to be", list[i].function))
-			}
-		}
-		n += len(list)
-	}
-	return float64(time.Since(start).Nanoseconds()) / 1000 / float64(n)
 }

@@ -19,7 +19,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -29,10 +28,17 @@ func main() {
 	control := flag.String("control", "", "port at which the peer says what it has used")
 	rounds := flag.Int("rounds", 5, "how often everything is measured")
 	each := flag.Duration("each", time.Second, "how long one measurement takes")
+	only := flag.Bool("steps", false, "measure single steps alone, and no handlers")
 	file := flag.String("write", "", "file to write the table into, between two comments")
 	flag.Parse()
 	if *name != "" {
 		fail(be(*name, *port, *control))
+		return
+	}
+	if *only {
+		runtime.GOMAXPROCS(1)
+		pin(1)
+		fmt.Print(decodings(*rounds, corpora()) + relays(*rounds))
 		return
 	}
 	table, err := compare(*rounds, *each)
@@ -76,12 +82,7 @@ func be(name, port, control string) error {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		var u syscall.Rusage
-		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
-		}
-		_ = json.NewEncoder(w).Encode(used{(u.Utime.Nano() + u.Stime.Nano()) / 1000, resident()})
+		_ = json.NewEncoder(w).Encode(used{spent() / 1000, resident()})
 	})
 	go func() { fail(http.ListenAndServe("127.0.0.1:"+control, mux)) }() // #nosec G114 -- asked by bench alone
 	return peers[i].serve(port)
@@ -117,8 +118,8 @@ func compare(rounds int, each time.Duration) (string, error) {
 	if err := os.WriteFile(script, nodePeer, 0o600); err != nil {
 		return "", err
 	}
-	corpora := map[string][]request{"silent": corpus("silent", 1000), "firing": corpus("firing", 1000)}
-	decoding := decodings(rounds, corpora)
+	requests := corpora()
+	steps := decodings(rounds, requests) + relays(rounds)
 	results := make([]measured, len(peers))
 	for i := range results {
 		results[i] = measured{rate: map[string][]float64{}, micros: map[string][]float64{}}
@@ -126,12 +127,18 @@ func compare(rounds int, each time.Duration) (string, error) {
 	for round := range rounds {
 		for i, p := range peers {
 			fmt.Fprintf(os.Stderr, "round %d of %d: %s\n", round+1, rounds, p.name)
-			if err := results[i].measure(p, script, corpora, each); err != nil {
+			if err := results[i].measure(p, script, requests, each); err != nil {
 				return "", fmt.Errorf("%s: %w", p.name, err)
 			}
 		}
 	}
-	return render(results, decoding, rounds), nil
+	kept, err := stores(".", rounds, each)
+	return render(results, steps, rounds) + "\n" + kept, err
+}
+
+// corpora returns the requests that are sent, by their kind.
+func corpora() map[string][]request {
+	return map[string][]request{"silent": corpus("silent", 1000), "firing": corpus("firing", 1000)}
 }
 
 //go:embed peer.mjs
@@ -263,7 +270,7 @@ func ratio(list, base []float64) float64 {
 }
 
 // render returns the table in Markdown.
-func render(results []measured, decoding string, rounds int) string {
+func render(results []measured, steps string, rounds int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, %s %s/%s, %s, %d processors. Medians of %d rounds; each ratio is the median of the ratios of a round.\n\n",
 		time.Now().UTC().Format(time.DateOnly), runtime.Version(), runtime.GOOS, runtime.GOARCH, processor(), runtime.NumCPU(), rounds)
@@ -285,7 +292,7 @@ func render(results []measured, decoding string, rounds int) string {
 	for _, p := range peers {
 		fmt.Fprintf(&b, "- %s: %s\n", p.name, p.about)
 	}
-	return b.String() + "\n" + decoding
+	return b.String() + "\n" + steps
 }
 
 // processor returns the name of the processor, where Linux tells it.

@@ -49,6 +49,8 @@ func (s *site) views() []view {
 		{name: "alert about a certificate", path: path(certificate)},
 		{name: "hubs", path: "/hubs"},
 		{name: "hub", path: "/hub?hub=contoso-hub"},
+		{name: "connections", path: "/connections"},
+		{name: "connections of a hub", path: query("/connections", "hub", long, "days", "1")},
 		{name: "device", path: query("/entity", "hub", "contoso-hub", "entity-type", string(alert.Device), "entity", long)},
 		{name: "actor", path: query("/actor", "actor", "alice@contoso.example")},
 		{name: "coverage", path: "/coverage"},
@@ -211,7 +213,7 @@ func TestScreenshots(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := s.enter(t, look{})
-	for _, v := range []view{{name: "overview", path: "/"}, {name: "list", path: "/alerts?since=7d"}, {name: "alert", path: strings.TrimPrefix(s.page("root-ca-2027"), s.origin)}} {
+	for _, v := range []view{{name: "overview", path: "/"}, {name: "connections", path: "/connections"}, {name: "hub", path: "/hub?hub=contoso-hub"}, {name: "list", path: "/alerts?since=7d"}, {name: "alert", path: strings.TrimPrefix(s.page("root-ca-2027"), s.origin)}} {
 		p.opens(s.origin+v.path, http.StatusOK)
 		for _, l := range looks {
 			p.looks(l)

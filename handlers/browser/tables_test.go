@@ -20,9 +20,12 @@ import (
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/app"
 	"hubwatch/handlers/cases"
+	"hubwatch/handlers/connection"
 	"hubwatch/handlers/console"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/local/azurite"
+	"hubwatch/handlers/table"
+	"hubwatch/handlers/verdict"
 )
 
 func TestMain(m *testing.M) {
@@ -199,7 +202,7 @@ type site struct {
 func open(ctx context.Context, name string, occurrences []alert.Occurrence) (*site, error) {
 	settings := map[string]string{
 		"AlertsStorage": shared.azurite.ConnectionString(),
-		"AlertsTable":   name + "alerts", "QuarantineTable": name + "quarantine", "SuppressionsTable": name + "suppressions",
+		"StateTables":   name, "AlertsTable": name + "alerts", "QuarantineTable": name + "quarantine", "SuppressionsTable": name + "suppressions",
 	}
 	stores, err := app.Open(func(name string) string { return settings[name] })
 	if err != nil {
@@ -227,11 +230,31 @@ func open(ctx context.Context, name string, occurrences []alert.Occurrence) (*si
 		err = errors.Join(err, stores.Alerts.Hear(ctx, hub, alert.Connections, time.Now().Add(-time.Duration(i)*time.Minute)),
 			stores.Alerts.Hear(ctx, hub, alert.Changes, time.Now().Add(-time.Duration(i+1)*3*time.Hour)))
 	}
+	err = errors.Join(err, connected(ctx, stores.State))
 	if err != nil {
 		return nil, err
 	}
 	s.serve(stores.Alerts)
 	return s, nil
+}
+
+// connected keeps verdicts on the connections of hubs in the last days: renewals, refused
+// ones, and sentences that no rule knows, of which one is as long as any.
+func connected(ctx context.Context, state *table.State) (err error) {
+	for i, hub := range hubs {
+		for day := range 7 {
+			row := verdict.Row{
+				Place:   verdict.Place{Hub: hub, Bucket: verdict.BucketOf(time.Now().AddDate(0, 0, -day))},
+				Renewed: 1_234_567 / (i + 1), Refused: map[connection.Cause]int{connection.TokenInvalid: 17 * (day % 3), connection.TokenExpired: 4, connection.Unclassified: 3},
+				Unknown: map[string]int{
+					"the ip address is not in the list of the hub": 2, strings.Repeat("x", verdict.MostSentence): 1, verdict.OtherSentences: i + 1,
+				},
+			}
+			_, failed := state.Put(ctx, row, "")
+			err = errors.Join(err, failed)
+		}
+	}
+	return err
 }
 
 // store reads and changes alerts.
@@ -244,7 +267,7 @@ type store interface {
 func (s *site) serve(alerts store) {
 	s.server = httptest.NewUnstartedServer(nil) // it listens on 127.0.0.1
 	door := console.NewLocal(console.New(console.Options{
-		Alerts: alerts, Suppressions: s.stores.Suppressions, Quarantine: s.stores.Quarantine, Detectors: s.stores.Detectors,
+		Alerts: alerts, Suppressions: s.stores.Suppressions, Quarantine: s.stores.Quarantine, Connections: s.stores.State, Detectors: s.stores.Detectors,
 		Session: func(*http.Request) (console.Session, error) { return console.Session{Person: bob}, nil },
 		Account: "contosostorage", Command: "hubwatch --account=contosostorage", Now: time.Now, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	}), s.server.Listener.Addr())

@@ -3,6 +3,11 @@ package connection
 import (
 	"slices"
 	"strings"
+	"sync"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"hubwatch/handlers/scan"
 )
 
 // Failed is the type of the events that the relay makes of records: a
@@ -161,8 +166,9 @@ func Classify(r Record) Classification {
 		}
 		return Classification{PassedOver: OtherCategory}
 	}
-	code, statements := r.code(), r.statements()
-	c := decide(r, code, statements)
+	var space [6]statement
+	code, statements := r.code(), r.appendStatements(space[:0])
+	c := decide(&r, code, statements)
 	if c.Cause != Unclassified {
 		return c
 	}
@@ -175,13 +181,38 @@ func Classify(r Record) Classification {
 	return c
 }
 
+// decoders are for records of which nothing is kept.
+var decoders = sync.Pool{New: func() any { return new(Decoder) }}
+
+// CauseOf reads a record, and returns the PassedOver and the Cause of its classification.
+// That takes no memory, so it is for those who look at many records and report few. scanned
+// is raw as it was scanned, if it was. The error is that of DecodeRecord.
+func CauseOf(raw jsontext.Value, scanned scan.Value) (Reason, Cause, error) {
+	d := decoders.Get().(*Decoder)
+	defer decoders.Put(d)
+	defer d.forget()
+	var r Record
+	var err error
+	if scanned.Kind() == '{' {
+		r, err = d.DecodeScanned(scanned)
+	} else {
+		r, err = d.Decode(raw)
+	}
+	if err != nil {
+		return "", "", err
+	}
+	c := Classify(r)
+	return c.PassedOver, c.Cause, nil
+}
+
 // decide finds the line of the table that applies to a record with an error code
 // and statements.
-func decide(r Record, code string, statements []statement) Classification {
+func decide(r *Record, code string, statements []statement) Classification {
 	unknown := slices.IndexFunc(statements, func(s statement) bool { return !s.namesError(code) })
+	said := slices.ContainsFunc(statements, func(s statement) bool { return !s.isName })
 	for i := range Rules {
 		rule := &Rules[i]
-		if rule.Phrase != "" && len(statements) == 0 {
+		if rule.Phrase != "" && !said {
 			continue
 		}
 		if rule.Phrase == "" && unknown >= 0 {
@@ -199,7 +230,7 @@ func decide(r Record, code string, statements []statement) Classification {
 
 // applies reports whether the rule applies to r, whose error code is code. It
 // returns the text that has the phrase.
-func (rule *Rule) applies(r Record, code string, statements []statement) (string, bool) {
+func (rule *Rule) applies(r *Record, code string, statements []statement) (string, bool) {
 	if rule.Codes != nil && !slices.Contains(rule.Codes, code) ||
 		rule.Operation != "" && !strings.EqualFold(rule.Operation, r.OperationName) ||
 		rule.Family != UnknownFamily && rule.Family != r.AuthType.Family() ||
@@ -223,33 +254,66 @@ const noCause = "authentication failed for this device, renew token or certifica
 
 // namesError reports whether the statement is only the name or the code of the error.
 func (s statement) namesError(code string) bool {
+	if s.isName {
+		return true
+	}
 	text := strings.Trim(s.raw, " .")
-	return errorNames[text] != "" || text == code || text == noCause
+	name, _ := errorNamed(text)
+	return name != "" || text == code || text == noCause
 }
 
 // errorNames are the errors of authentication by their names in lower case, which
 // Microsoft spells in two ways
-// (https://learn.microsoft.com/azure/iot-hub/troubleshoot-error-codes).
-var errorNames = map[string]string{
-	"genericunauthorized":                  "401000",
-	"iothubnotfound":                       "401001",
-	"iothubunauthorizedaccess":             "401002",
-	"iothubunauthorized":                   "401003",
-	"elasticpoolnotfound":                  "401004",
-	"systemmodulemodifyunauthorizedaccess": "401100",
+// (https://learn.microsoft.com/azure/iot-hub/troubleshoot-error-codes). None of them has a
+// Rule's phrase in it.
+var errorNames = [...]struct{ name, code string }{
+	{"genericunauthorized", "401000"},
+	{"iothubnotfound", "401001"},
+	{"iothubunauthorizedaccess", "401002"},
+	{"iothubunauthorized", "401003"},
+	{"elasticpoolnotfound", "401004"},
+	{"systemmodulemodifyunauthorizedaccess", "401100"},
+}
+
+// errorNamed returns the error that s names, regardless of case: its name in lower case,
+// and its code. Both are "" if there is none.
+func errorNamed(s string) (name, code string) {
+	for _, e := range errorNames {
+		if len(s) == len(e.name) && strings.EqualFold(s, e.name) {
+			return e.name, e.code
+		}
+	}
+	return "", ""
+}
+
+// errorCode returns the code of the error that s names or is the code of, or "".
+func errorCode(s string) string {
+	if _, code := errorNamed(s); code != "" {
+		return code
+	}
+	if len(s) >= 3 && isDigits(s) && s[0] != '2' {
+		return s
+	}
+	return ""
+}
+
+func isDigits(s string) bool {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return true
 }
 
 // code returns the error code of the record. If the record has no code, code returns
 // the code of the error that the record names, or else its HTTP status, or else its
 // result as it is. It returns "" for success.
-func (r Record) code() string {
+func (r *Record) code() string {
 	result := strings.ToLower(strings.TrimSpace(r.ResultType))
-	for _, s := range []string{result, strings.ToLower(r.ResultDescription), strings.TrimSpace(r.StatusCode)} {
-		if code, ok := errorNames[s]; ok {
+	for _, s := range [...]string{result, r.ResultDescription, strings.TrimSpace(r.StatusCode)} {
+		if code := errorCode(s); code != "" {
 			return code
-		}
-		if isError := len(s) >= 3 && strings.Trim(s, "0123456789") == "" && s[0] != '2'; isError {
-			return s
 		}
 	}
 	if result == "0" || result == "success" || strings.HasPrefix(result, "2") {

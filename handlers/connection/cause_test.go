@@ -256,6 +256,37 @@ func TestSignedByAuthority(t *testing.T) {
 	}
 }
 
+// TestNamesOfErrors checks that a text that is only the name of an error says no more than
+// its record without the text, in whatever case: it is not searched for phrases.
+func TestNamesOfErrors(t *testing.T) {
+	for _, e := range errorNames {
+		for _, rule := range Rules {
+			if rule.Phrase != "" && strings.Contains(e.name, rule.Phrase) {
+				t.Errorf("%s has the phrase of %s", e.name, rule.Name)
+			}
+		}
+		for _, text := range []string{e.name, strings.ToUpper(e.name), " " + e.name + ". "} {
+			want := classify(t, map[string]any{"resultType": e.code}, map[string]any{"authType": "sas"})
+			for _, members := range []map[string]any{
+				{"resultType": e.code, "resultDescription": text},
+				{"resultType": strings.Trim(text, " ."), "resultDescription": text},
+			} {
+				if c := classify(t, members, map[string]any{"authType": "sas"}); c != want {
+					t.Errorf("%v: have %+v, want %+v", members, c, want)
+				}
+			}
+		}
+		other := "x" + e.name
+		if c := classify(t, map[string]any{"resultType": "401003", "resultDescription": other}, map[string]any{"authType": "sas"}); c.Rule != UnknownText || c.Unknown != other {
+			t.Errorf("%s: have %+v", other, c)
+		}
+		both := map[string]any{"resultType": e.code, "resultDescription": e.name, "statusDescription": "The token has EXPIRED."}
+		if c := classify(t, both, nil); c.Cause != TokenExpired || !c.Stated {
+			t.Errorf("%v: have %+v", both, c)
+		}
+	}
+}
+
 // FuzzClassify checks that nothing that a client chooses for itself changes how
 // its connection is classified.
 func FuzzClassify(f *testing.F) {

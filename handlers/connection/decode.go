@@ -1,22 +1,12 @@
 package connection
 
-import (
-	"bytes"
-	"unicode/utf8"
+import "hubwatch/handlers/scan"
 
-	"github.com/go-json-experiment/json/jsontext"
-
-	"hubwatch/handlers/scan"
-)
-
-// scan reads raw in one pass. It returns false for what is not usual, which
+// take reads the members of an object. It returns false for what is not usual, which
 // json.Unmarshal has to read, or refuse.
-func (d *Decoder) scan(raw jsontext.Value) bool {
-	if !d.outer.Scan(raw, "", mostValues) || d.outer.Root().Kind() != '{' {
-		return false
-	}
+func (d *Decoder) take(object scan.Value) bool {
 	v := &d.doc
-	for m := d.outer.Root().First(); m.Raw() != nil; m = m.Next() {
+	for m := object.First(); m != (scan.Value{}); m = m.Next() {
 		switch name := m.Name(); name {
 		case "time":
 			v.Time.take(m)
@@ -43,6 +33,7 @@ func (d *Decoder) scan(raw jsontext.Value) bool {
 			v.ResultDescription.take(m)
 		case "properties":
 			v.Properties.take(m, &d.texts[0])
+			d.held = m
 		case "TimeGenerated", "_ResourceId", "ResourceId", "OperationName", "MetricName", "Level", "ResultType", "ResultDescription", "properties_s":
 			return false // a row of Log Analytics
 		default:
@@ -52,13 +43,13 @@ func (d *Decoder) scan(raw jsontext.Value) bool {
 	return true
 }
 
-// scanProperties is scan for the properties of a record.
+// scanProperties is take for the properties of a record, which are a text of their own.
 func (d *Decoder) scanProperties(raw []byte) bool {
 	if !d.inner.Scan(raw, "", mostValues) || d.inner.Root().Kind() != '{' {
 		return false
 	}
 	p := &d.properties
-	for m := d.inner.Root().First(); m.Raw() != nil; m = m.Next() {
+	for m := d.inner.Root().First(); m != (scan.Value{}); m = m.Next() {
 		switch name := m.Name(); name {
 		case "errorMessage":
 			p.ErrorMessage.take(m)
@@ -113,48 +104,20 @@ func (m *member) take(v scan.Value) {
 	}
 }
 
-// take does what UnmarshalJSONFrom does, without a copy. The text of a string without
-// its escapes goes into the space of buf, if that is not nil.
+// take does what UnmarshalJSONFrom does, without a copy. The text of a string that has
+// escapes goes into the space of buf, if that is not nil.
 func (n *nested) take(v scan.Value, buf *[]byte) {
-	raw := v.Raw()
-	switch v.Kind() {
-	case 'n':
-	case '"':
-		if bytes.IndexByte(raw, '\\') < 0 {
-			*n = []byte(v.Text())
-			return
-		}
-		var space []byte
-		if buf != nil {
-			space = (*buf)[:0]
-		}
-		*n = unquote(space, raw)
-		if buf != nil {
-			*buf = *n
-		}
+	switch {
+	case v.Kind() == 'n':
+	case v.Kind() != '"':
+		*n = nested(v.Raw())
+	case v.IsPlain():
+		raw := v.Raw()
+		*n = nested(raw[1 : len(raw)-1])
+	case buf == nil:
+		*n = v.AppendText(nil)
 	default:
-		*n = nested(raw)
-	}
-}
-
-// unquote appends the text of a JSON string. Characters that are not Unicode are
-// replaced.
-func unquote(b []byte, quoted jsontext.Value) []byte {
-	if !utf8.Valid(quoted) {
-		b, _ = jsontext.AppendUnquote(b, quoted) // the error says that something was replaced
-		return b
-	}
-	start := len(b)
-	for rest := quoted[1 : len(quoted)-1]; ; {
-		i := bytes.IndexByte(rest, '\\')
-		if i < 0 {
-			return append(b, rest...)
-		}
-		if c := rest[i+1]; c != '"' && c != '\\' && c != '/' { // which nested documents have
-			b, _ = jsontext.AppendUnquote(b[:start], quoted)
-			return b
-		}
-		b = append(append(b, rest[:i]...), rest[i+1])
-		rest = rest[i+2:]
+		*buf = v.AppendText((*buf)[:0])
+		*n = *buf
 	}
 }

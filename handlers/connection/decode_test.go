@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hubwatch/handlers/event"
+	"hubwatch/handlers/scan"
 )
 
 // FuzzDecodeRecord checks that a record that is read in one pass is the one that
@@ -46,6 +47,20 @@ func FuzzDecodeRecord(f *testing.F) {
 			got, err := d.Decode(raw)
 			if diff := cmp.Diff(want, got); diff != "" || fmt.Sprint(err) != fmt.Sprint(wantErr) {
 				t.Fatalf("%q: error %v, want %v (-want +got):\n%s", raw, err, wantErr, diff)
+			}
+		}
+		c := Classify(want)
+		if wantErr != nil {
+			c = Classification{}
+		}
+		var doc scan.Doc
+		for _, scanned := range []bool{false, doc.Scan(raw, "", 4_096)} {
+			var v scan.Value
+			if scanned {
+				v = doc.Root()
+			}
+			if passedOver, cause, err := CauseOf(raw, v); passedOver != c.PassedOver || cause != c.Cause || fmt.Sprint(err) != fmt.Sprint(wantErr) {
+				t.Fatalf("%q, scanned %v: %q, %q, error %v; want %q, %q, %v", raw, scanned, passedOver, cause, err, c.PassedOver, c.Cause, wantErr)
 			}
 		}
 	})

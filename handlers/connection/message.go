@@ -7,6 +7,8 @@ import (
 	"iter"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"hubwatch/handlers/scan"
 )
 
 // Records returns the resource-log records in b, one by one and in order: the
@@ -39,6 +41,57 @@ func Records(b []byte) iter.Seq2[jsontext.Value, error] {
 			}
 		}
 	}
+}
+
+// Reader reads many messages, one after the other. The zero value is ready for use.
+type Reader struct{ doc scan.Doc }
+
+// Piece is a record, or what was lost in its place.
+type Piece struct {
+	Raw jsontext.Value // as Records returns it: a part of the message, or all of it
+	// Scanned is Raw as it was scanned with the whole message, which saves whoever reads
+	// Raw a pass over it. It is not there if the message has something unusual.
+	Scanned scan.Value
+}
+
+// mostScanned is how many values a message has at most that is scanned as a whole. A
+// message of 1 MB has some 60,000, and each takes 20 bytes of memory.
+const mostScanned = 1 << 17
+
+// Records is the function Records. It reads a message that is sound in one pass. Scanned is
+// good until the Reader reads the next message.
+func (r *Reader) Records(b []byte) iter.Seq2[Piece, error] {
+	return func(yield func(Piece, error) bool) {
+		records := r.scan(b)
+		if records.Kind() != '[' {
+			for raw, err := range Records(b) {
+				if !yield(Piece{Raw: raw}, err) {
+					return
+				}
+			}
+			return
+		}
+		for v := records.First(); v != (scan.Value{}); v = v.Next() {
+			if raw := v.Raw(); !yield(Piece{raw, v}, wantObject(raw)) {
+				return
+			}
+		}
+	}
+}
+
+// scan returns the array of records of a message, or nothing if b is something else, or
+// unusual.
+func (r *Reader) scan(b []byte) scan.Value {
+	if !r.doc.Scan(bytes.TrimPrefix(b, []byte("\uFEFF")), "", mostScanned) {
+		return scan.Value{}
+	}
+	message := r.doc.Root()
+	for _, name := range [...]string{"category", "Category"} { // then the message is a record as well
+		if message.Get(name) != (scan.Value{}) {
+			return scan.Value{}
+		}
+	}
+	return message.Get("records")
 }
 
 // splitter reads b once. It reads only broken parts again.
@@ -198,11 +251,15 @@ func (s *splitter) unexpected(pos int, where string) error {
 // give yields what stands from start to end.
 func (s *splitter) give(start, end int) {
 	record := jsontext.Value(s.b[start:end:end])
-	if kind := record.Kind(); kind != '{' {
-		s.tell(record, fmt.Errorf("record: want a JSON object, have %v", kind))
-		return
+	s.tell(record, wantObject(record))
+}
+
+// wantObject returns an error if raw, which is JSON, is not a record.
+func wantObject(raw jsontext.Value) error {
+	if kind := raw.Kind(); kind != '{' {
+		return fmt.Errorf("record: want a JSON object, have %v", kind)
 	}
-	s.tell(record, nil)
+	return nil
 }
 
 func (s *splitter) tell(value jsontext.Value, err error) {

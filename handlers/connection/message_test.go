@@ -11,6 +11,9 @@ import (
 	"testing"
 
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/go-cmp/cmp"
+
+	"hubwatch/handlers/scan"
 )
 
 const bom = "\uFEFF"
@@ -204,6 +207,71 @@ func seeds(t testing.TB) (messages [][]byte) {
 	return messages
 }
 
+// sameRecords compares what a Reader reads of a message, and a Decoder of its records,
+// with what Records and DecodeRecord say of it. It reports whether the message was scanned.
+func sameRecords(t *testing.T, message []byte) (scanned bool) {
+	t.Helper()
+	type read struct {
+		Raw, Err string
+		Record   Record
+		Wrong    string
+	}
+	var want, got []read
+	for raw, err := range Records(message) {
+		r, wrong := DecodeRecord(raw)
+		want = append(want, read{string(raw), fmt.Sprint(err), r, fmt.Sprint(wrong)})
+	}
+	var reader Reader
+	var decoder Decoder
+	for p := range reader.Records([]byte(`{"records":[{"a":1,"b":[2,3]},{"category":"x"}],"c":4}`)) { // so that something is left of it
+		_, _ = decoder.Decode(p.Raw)
+	}
+	for p, err := range reader.Records(message) {
+		r, wrong := decoder.Decode(p.Raw)
+		if p.Scanned != (scan.Value{}) {
+			scanned = true
+			if !bytes.Equal(p.Scanned.Raw(), p.Raw) {
+				t.Errorf("scanned %q, want %q", p.Scanned.Raw(), p.Raw)
+			}
+			r, wrong = decoder.DecodeScanned(p.Scanned)
+		}
+		b, _ := json.Marshal(r) // the texts are good until the next record is read
+		r = Record{}
+		if err := json.Unmarshal(b, &r); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, read{string(p.Raw), fmt.Sprint(err), r, fmt.Sprint(wrong)})
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%q (-one by one +in one pass):\n%s", message, diff)
+	}
+	return scanned
+}
+
+// TestReader checks which messages are read in one pass, and that all are read as Records
+// reads them.
+func TestReader(t *testing.T) {
+	record := `{"category":"Connections","time":"2026-02-01T08:00:00Z","properties":"{\"deviceId\":\"d\",\"authType\":\"{\\\"type\\\":\\\"%s\\\"}\"}"}`
+	one, other := fmt.Sprintf(record, "sas"), fmt.Sprintf(record, "x509")
+	for message, want := range map[string]bool{
+		`{"records":[` + one + `,` + other + `,` + one + `]}`:        true,
+		"\uFEFF {\"a\":{\"records\":1},\"records\":[" + one + "]}\n": true,
+		`{"records":[` + one + `,7,"x",null,[` + one + `],{}]}`:      true,
+		`{"records":[]}`: false, `{"records":{}}`: false, `{"records":7}`: false, `[` + one + `]`: false, one: false, one + "\n" + other: false,
+		`{"records":[` + one + `],"category":"x"}`:                       false,
+		`{"Category":"x","records":[` + one + `]}`:                       false,
+		`{"records":[` + one + `],"records":[` + one + `]}`:              false,
+		`{"records":[` + one + `,{"a":1,"a":2}]}`:                        false,
+		`{"records":[` + one + `,{"a":}]}`:                               false,
+		`{"records":[` + one + `]} {"records":[` + one + `]}`:            false,
+		`{"records":[` + strings.Repeat("{},", mostScanned) + one + `]}`: false,
+	} {
+		if got := sameRecords(t, []byte(message)); got != want {
+			t.Errorf("%.200s: scanned %v, want %v", message, got, want)
+		}
+	}
+}
+
 func FuzzRecords(f *testing.F) {
 	for _, m := range seeds(f) {
 		f.Add(m)
@@ -236,6 +304,7 @@ func FuzzRecords(f *testing.F) {
 		if !bytes.Equal(before, message) {
 			t.Error("the message was changed")
 		}
+		sameRecords(t, message)
 		// Of an array that is sound nothing else is lost than what is not an object.
 		var elements []json.RawMessage
 		if trimmed := strings.TrimSpace(string(message)); strings.HasPrefix(trimmed, "[") && json.Unmarshal(message, &elements) == nil {

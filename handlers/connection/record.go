@@ -3,6 +3,7 @@
 package connection
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -199,10 +200,23 @@ func DecodeRecord(raw jsontext.Value) (Record, error) {
 // Decoder reads many records, one after the other, without copies. The zero value is
 // ready for use.
 type Decoder struct {
-	outer, inner, auth scan.Doc
+	outer, inner, word scan.Doc // word is authType
 	doc                document
 	properties         properties
-	texts              [2][]byte // properties, and the authType in them, without their escapes
+	texts              [2][]byte  // properties, and the authType in them, without their escapes
+	list               [6]string  // the Texts
+	held, inside       scan.Value // the string that has the properties, and the same once inner is its document
+	// What was read last. Nearly all devices have the same authType, and many records are of
+	// the same second.
+	auth struct {
+		raw []byte
+		AuthType
+		ok bool
+	}
+	stamp struct {
+		text string
+		time.Time
+	}
 }
 
 // mostValues is how many values a record has at most that is read in one pass.
@@ -211,15 +225,53 @@ const mostValues = 1000
 // Decode is DecodeRecord. The texts of the record are parts of raw and of the decoder:
 // they are good until raw changes or the decoder reads the next record.
 func (d *Decoder) Decode(raw jsontext.Value) (Record, error) {
-	d.doc, d.properties = document{}, properties{}
-	if !d.scan(raw) {
-		d.doc = document{}
-		if kind := raw.Kind(); kind != '{' {
-			return Record{}, fmt.Errorf("record: want a JSON object, have %v", kind)
-		}
-		if err := json.Unmarshal(raw, &d.doc, event.Lenient); err != nil {
-			return Record{}, fmt.Errorf("record: %w", event.JSONError(err))
-		}
+	if d.outer.Scan(raw, "", mostValues) {
+		return d.DecodeScanned(d.outer.Root())
+	}
+	return d.decode(raw)
+}
+
+// DecodeScanned is Decode of a text that was scanned already. It saves a pass over the
+// text. The texts of the record are good until the values of the text are not, or the
+// decoder reads the next record.
+func (d *Decoder) DecodeScanned(v scan.Value) (Record, error) {
+	d.reset()
+	if v.Kind() != '{' || !d.take(v) {
+		return d.decode(v.Raw())
+	}
+	return d.record()
+}
+
+// reset forgets the record before.
+func (d *Decoder) reset() {
+	d.doc, d.properties, d.held, d.inside = document{}, properties{}, scan.Value{}, scan.Value{}
+}
+
+// forget lets go of the record before, and of the text that it was read from.
+func (d *Decoder) forget() {
+	d.reset()
+	d.outer.Forget()
+	d.inner.Forget()
+	d.list = [6]string{}
+}
+
+// Inside returns the document that the text of v is, if v is the properties of the record
+// that was read last: the decoder has scanned it. It is a secret.Inside.
+func (d *Decoder) Inside(v scan.Value) scan.Value {
+	if v == (scan.Value{}) || v != d.inside {
+		return scan.Value{}
+	}
+	return d.inner.Root()
+}
+
+// decode is Decode by the JSON package, which reads what is unusual and says what is wrong.
+func (d *Decoder) decode(raw jsontext.Value) (Record, error) {
+	d.reset()
+	if err := wantObject(raw); err != nil {
+		return Record{}, err
+	}
+	if err := json.Unmarshal(raw, &d.doc, event.Lenient); err != nil {
+		return Record{}, fmt.Errorf("record: %w", event.JSONError(err))
 	}
 	return d.record()
 }
@@ -243,7 +295,7 @@ func (d *Decoder) record() (Record, error) {
 	if !strings.EqualFold(r.Category, connections) {
 		return r, nil
 	}
-	stamp, err := event.ParseTime(strings.TrimSpace(cmp.Or(v.Time.text, v.TimeGenerated.text))) // the documented template begins with a space
+	stamp, err := d.sameTime(strings.TrimSpace(cmp.Or(v.Time.text, v.TimeGenerated.text))) // the documented template begins with a space
 	if err != nil {
 		return Record{}, fmt.Errorf("record: time: %w", err)
 	}
@@ -251,7 +303,9 @@ func (d *Decoder) record() (Record, error) {
 	if len(inside) == 0 {
 		inside = v.row.Properties
 	}
-	if len(inside) > 0 && !d.scanProperties(inside) {
+	if len(inside) > 0 && d.scanProperties(inside) {
+		d.inside = d.held
+	} else if len(inside) > 0 {
 		*p = properties{}
 		if err := json.Unmarshal(inside, p, event.Lenient); err != nil {
 			return Record{}, fmt.Errorf("record: properties: %w", event.JSONError(err))
@@ -265,7 +319,9 @@ func (d *Decoder) record() (Record, error) {
 			if m.odd {
 				r.Unreadable = append(r.Unreadable, name)
 			}
-			text = cmp.Or(text, m.text)
+			if text == "" {
+				text = m.text
+			}
 		}
 		return text
 	}
@@ -283,12 +339,13 @@ func (d *Decoder) record() (Record, error) {
 	for _, auth := range [...]nested{p.AuthType, p.AuthenticationType, v.AuthType, v.AuthenticationType} {
 		if len(auth) > 0 {
 			var ok bool
-			if r.AuthType, ok = d.authType(auth); !ok {
+			if r.AuthType, ok = d.sameAuthType(auth); !ok {
 				r.Unreadable = append(r.Unreadable, "authType")
 			}
 			break
 		}
 	}
+	texts := d.list[:0]
 	for _, text := range [...]string{
 		r.ResultDescription,
 		read("statusDescription", &v.StatusDescription),
@@ -298,10 +355,32 @@ func (d *Decoder) record() (Record, error) {
 		read("properties.statusDescription", &p.StatusDescription),
 	} {
 		if text != "" {
-			r.Texts = append(r.Texts, text)
+			texts = append(texts, text)
+			r.Texts = texts
 		}
 	}
 	return r, nil
+}
+
+// sameTime is event.ParseTime. It remembers the time that it returned last.
+func (d *Decoder) sameTime(text string) (time.Time, error) {
+	if text != d.stamp.text || text == "" {
+		t, err := event.ParseTime(text)
+		if err != nil {
+			return t, err
+		}
+		d.stamp.text, d.stamp.Time = strings.Clone(text), t
+	}
+	return d.stamp.Time, nil
+}
+
+// sameAuthType is authType. It remembers what it returned last.
+func (d *Decoder) sameAuthType(raw []byte) (AuthType, bool) {
+	if last := &d.auth; !bytes.Equal(raw, last.raw) {
+		last.raw = append(last.raw[:0], raw...)
+		last.AuthType, last.ok = d.authType(last.raw)
+	}
+	return d.auth.AuthType, d.auth.ok
 }
 
 // authType reads an object, or a word that is a type by itself. It returns false if raw
@@ -318,8 +397,8 @@ func (d *Decoder) authType(raw []byte) (AuthType, bool) {
 		Type   member `json:"type"`
 		Issuer member `json:"issuer"`
 	}
-	if d.auth.Scan(raw, "", mostValues) {
-		for m := d.auth.Root().First(); m.Raw() != nil; m = m.Next() {
+	if d.word.Scan(raw, "", mostValues) {
+		for m := d.word.Root().First(); m != (scan.Value{}); m = m.Next() {
 			switch m.Name() {
 			case "scope":
 				v.Scope.take(m)

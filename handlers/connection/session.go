@@ -27,7 +27,7 @@ const (
 // Sign returns what r, whose classification is c, tells of the sessions of its device.
 // A record that names no device cannot be told to belong to a session: its connection
 // is no sign, and the end of its session is Refused, so that it stays visible.
-func (r Record) Sign(c Classification) Sign {
+func (r *Record) Sign(c Classification) Sign {
 	switch {
 	case c.PassedOver == Connected && r.DeviceID != "":
 		return Connect
@@ -46,8 +46,8 @@ type DeviceKey [16]byte
 // DeviceKey returns the key of the device or module that the record names: 128 bits of a
 // hash of its ids, whose letter case counts. Records of one hub that name no device have
 // one key in common.
-func (r Record) DeviceKey() DeviceKey {
-	b := make([]byte, 0, 256)
+func (r *Record) DeviceKey() DeviceKey {
+	b := make([]byte, 0, 128) // longer ids take a piece of memory
 	for _, id := range [...]string{r.DeviceID, r.ModuleID} {
 		// The length keeps ("ab", "c") apart from ("a", "bc").
 		b = append(binary.BigEndian.AppendUint64(b, uint64(len(id))), id...)
@@ -62,7 +62,7 @@ type AddressKey uint32
 
 // AddressKey returns the key of the address that the record has: 32 bits of a hash of
 // the address as logged, without its case.
-func (r Record) AddressKey() AddressKey {
+func (r *Record) AddressKey() AddressKey {
 	address := strings.ToLower(strings.TrimSpace(r.MaskedIPAddress))
 	if address == "" {
 		return 0

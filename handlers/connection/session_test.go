@@ -51,10 +51,10 @@ func TestKeys(t *testing.T) {
 		}
 		seen[k] = r
 	}
-	if a, b := (Record{DeviceID: "a", Protocol: "Mqtt"}).DeviceKey(), (Record{DeviceID: "a"}).DeviceKey(); a != b {
+	if a, b := (&Record{DeviceID: "a", Protocol: "Mqtt"}).DeviceKey(), (&Record{DeviceID: "a"}).DeviceKey(); a != b {
 		t.Errorf("the key of a device depends on more than its ids: %x and %x", a, b)
 	}
-	address := func(s string) AddressKey { return Record{MaskedIPAddress: s}.AddressKey() }
+	address := func(s string) AddressKey { return (&Record{MaskedIPAddress: s}).AddressKey() }
 	for _, c := range []struct {
 		a, b string
 		want bool

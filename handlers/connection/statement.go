@@ -11,9 +11,10 @@ import (
 
 // statement is what the service says in one of the texts of a record.
 type statement struct {
-	text string // the whole text, as it came
-	raw  string // what the service says, in lower case
-	said string // raw without what the service only repeats of a client
+	text   string // the whole text, as it came
+	raw    string // what the service says, in lower case
+	said   string // raw without what the service only repeats of a client
+	isName bool   // it is only the name of an error, as that of most records
 }
 
 // messageMembers are the members, in lower case, that hold the sentence if the text
@@ -22,9 +23,13 @@ type statement struct {
 // https://github.com/Azure/azure-iot-sdk-c/issues/1815).
 var messageMembers = []string{"message", "exceptionmessage"}
 
-// statements returns what the service says in the texts of r.
-func (r Record) statements() (list []statement) {
+// appendStatements appends what the service says in the texts of r.
+func (r *Record) appendStatements(list []statement) []statement {
 	for _, text := range r.Texts {
+		if name, _ := errorNamed(strings.Trim(text, " .")); name != "" {
+			list = append(list, statement{text, name, name, true})
+			continue
+		}
 		for _, raw := range sentences(strings.ToLower(text)) {
 			list = append(list, statement{text: text, raw: raw, said: withoutEchoes(raw)})
 		}

@@ -20,6 +20,7 @@ import (
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/detector"
+	"hubwatch/handlers/fleet"
 	"hubwatch/handlers/secret"
 	"hubwatch/handlers/version"
 )
@@ -36,7 +37,8 @@ type Options struct {
 		// more than most, which it does not count.
 		Waiting(ctx context.Context, most int) (n int, more bool, err error)
 	}
-	Detectors []detector.Detector
+	Connections fleet.Figures // what the Connections logs say beside alerts
+	Detectors   []detector.Detector
 	// Session says who asks. Its error is shown, with the status 403, or 401 if it is a
 	// SignIn.
 	Session func(*http.Request) (Session, error)
@@ -48,8 +50,11 @@ type Options struct {
 	// Command is how a person calls hubwatch for the same tables, for the commands that
 	// pages show: "hubwatch --account contosostorage".
 	Command string
-	Now     func() time.Time
-	Log     *slog.Logger
+	// StateAccount is what the command has to be told of the account with the figures of
+	// connections, "" for nothing.
+	StateAccount string
+	Now          func() time.Time
+	Log          *slog.Logger
 }
 
 // Session is who asks.
@@ -96,6 +101,7 @@ func New(o Options) http.Handler {
 		"POST /alerts/{hub}/{day}/{id}":      s.set,
 		"GET /hubs":                          s.hubs,
 		"GET /hub":                           s.hub,
+		"GET /connections":                   s.connections,
 		"GET /entity":                        s.entity,
 		"GET /actor":                         s.actor,
 		"GET /coverage":                      s.coverage,
@@ -108,6 +114,7 @@ func New(o Options) http.Handler {
 		"PATCH /api/alerts/{hub}/{day}/{id}": s.apiSet,
 		"GET /api/counts":                    s.apiCounts,
 		"GET /api/hubs":                      s.apiHubs,
+		"GET /api/connections":               s.apiConnections,
 		"GET /api/suppressions":              s.apiSuppressions,
 		"GET /api/news":                      s.apiNews,
 		"/":                                  func(http.ResponseWriter, *http.Request) error { return errNoPage },

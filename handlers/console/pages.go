@@ -109,11 +109,12 @@ func (s *server) hubs(w http.ResponseWriter, r *http.Request) error {
 type hubPage struct {
 	HubRow
 	recent
-	Chart      chart
-	Groups     []group
-	Entities   []entityCount
-	OpenAlerts []alert.Alert // the newest of them
-	More       bool          // there are others
+	Chart       chart
+	Groups      []group
+	Entities    []entityCount
+	Connections figures       // of a week
+	OpenAlerts  []alert.Alert // the newest of them
+	More        bool          // there are others
 }
 
 // entityCount is how many of some alerts are about one entity.
@@ -142,6 +143,7 @@ func (s *server) hub(w http.ResponseWriter, r *http.Request) error {
 		return &problem{http.StatusNotFound, "hubwatch has not heard of this hub", "There are no alerts about " + name + " in the last 30 days, and no event of it came."}
 	}
 	p := hubPage{HubRow: s.hubRow(hubs[0]), recent: found, Chart: s.newChart(found.sums, "type", found.First, found.Last)}
+	p.Connections = s.readConnections(r, []string{p.Name}, usualConnections)
 	p.Groups = filter{}.groups(found.sums, s.Detectors)
 	if hubs[0].Open() <= manyAlerts {
 		q := alert.Query{Hub: name, Statuses: []alert.Status{alert.Active, alert.InProgress}, Since: p.First}

@@ -22,7 +22,7 @@ func addresses(a alert.Alert) []string {
 	return []string{
 		"/", "/?by=type&days=7", "/?by=hub&days=90", "/alerts", "/alerts?status=open&since=7d", "/alerts?suppressed=1", "/alerts?" + url.Values{"entity": {a.Entity.Name}}.Encode(),
 		"/alerts/" + url.PathEscape(a.Hub.Name) + "/" + a.Ref().Day.Format(time.DateOnly) + "/" + a.ID, "/hubs", "/hub?" + url.Values{"hub": {a.Hub.Name}}.Encode(),
-		"/entity?" + entity.Encode(), "/actor?" + url.Values{"actor": {a.Actor}}.Encode(), "/coverage", "/suppressions", "/suppressions/new", "/suppressions/new?" + entity.Encode(),
+		"/entity?" + entity.Encode(), "/actor?" + url.Values{"actor": {a.Actor}}.Encode(), "/connections?days=30", "/coverage", "/suppressions", "/suppressions/new", "/suppressions/new?" + entity.Encode(),
 	}
 }
 
@@ -78,11 +78,13 @@ func TestHostileNames(t *testing.T) {
 		s.history = map[string][]alert.History{s.alerts[0].ID: {{Number: 1, Time: now, From: alert.Status(hostile), To: alert.Active, Reason: hostile, By: alert.Person{Name: hostile}}}}
 		s.suppressions = []alert.Suppression{{ID: hostile, Reason: hostile, Owner: hostile, Actor: hostile, Entity: hostile, Starts: now.Add(-1), Expires: now.Add(1)}}
 		s.broken = []error{errors.New(hostile)}
+		s.figures[2].Unknown = map[string]int{hostile: 1}
+		s.figures[3].Hub, s.heard[2].Hub = hostile, hostile
 		h := open(s, func(o *Options) {
 			o.Session = func(*http.Request) (Session, error) { return Session{Person: alert.Person{Name: hostile}}, nil }
 		})
 		shown := false
-		for _, address := range addresses(s.alerts[0]) {
+		for _, address := range append(addresses(s.alerts[0]), "/connections?"+url.Values{"hub": {hostile}}.Encode()) {
 			w := get(t, h, address)
 			page := w.Body.String()
 			if w.Code != http.StatusOK {

@@ -61,7 +61,7 @@ func TestRequests(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := New(Options{
-		Alerts: alerts, Suppressions: account.Suppressions("suppressions"), Quarantine: quarantine, Detectors: detector.All,
+		Alerts: alerts, Suppressions: account.Suppressions("suppressions"), Quarantine: quarantine, Connections: account.State(""), Detectors: detector.All,
 		Session: func(*http.Request) (Session, error) { return Session{Person: bob}, nil },
 		Command: "hubwatch", Now: func() time.Time { return now }, Log: slog.New(slog.DiscardHandler),
 	})
@@ -69,7 +69,7 @@ func TestRequests(t *testing.T) {
 	older := account.Alerts("older")
 	recordDays(t, older, "hub-0", mostDaysRead+5)
 	back := New(Options{
-		Alerts: older, Suppressions: account.Suppressions("suppressions"), Quarantine: quarantine, Detectors: detector.All,
+		Alerts: older, Suppressions: account.Suppressions("suppressions"), Quarantine: quarantine, Connections: account.State(""), Detectors: detector.All,
 		Session: func(*http.Request) (Session, error) { return Session{Person: bob}, nil },
 		Command: "hubwatch", Now: func() time.Time { return now }, Log: slog.New(slog.DiscardHandler),
 	})
@@ -103,6 +103,8 @@ func TestRequests(t *testing.T) {
 		// and those of its actor of three days.
 		{"one alert", "/alerts/hub-0/2026-02-08/" + first.ID, 3 + index + 2*days + index + 2*2*hubs},
 		{"hubs", "/hubs", index + hubDays + 1},
+		// When logs were heard, and the verdicts of the hub whose log was.
+		{"connections", "/connections", 1 + 1},
 		{"coverage", "/coverage", index + hubDays + 1},
 		{"API: one alert", "/api/alerts/hub-0/2026-02-08/" + first.ID, 3},
 		{"API: news", "/api/news", index + 2*hubs},

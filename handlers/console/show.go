@@ -224,11 +224,11 @@ func timeline(found fleet.Whole) (list []moment) {
 	a := found.Alert
 	for i := range found.Evidence {
 		e := &found.Evidence[i]
-		m := moment{Time: e.Time, Kind: "event", Text: happened(e.Tally), Evidence: e}
+		m := moment{Time: e.Time, Kind: "event", Text: happened(*e), Evidence: e}
 		if e.Actor != "" || e.ActorIPAddress != "" {
 			m.Text = strings.TrimSpace("By " + cmp.Or(e.Actor, "somebody") + from(e.ActorIPAddress))
 			if e.Tally.Seq > 0 && e.Tally.N != 1 {
-				m.Text += ". " + happened(e.Tally)
+				m.Text += ". " + happened(*e)
 			}
 		}
 		list = append(list, m)
@@ -296,8 +296,10 @@ func (s *server) related(ctx context.Context, a alert.Alert) ([]related, error) 
 }
 
 // happened says how often something happened, by the newest verdict.
-func happened(t alert.Tally) string {
-	switch {
+func happened(e alert.Evidence) string {
+	switch t := e.Tally; {
+	case e.Counted != nil:
+		return plural(len(e.Counted), "event") + " within a window, the last of which is one too many."
 	case t.Seq > 0 && t.N == 0:
 		return "Late records took it back."
 	case t.N > 1:

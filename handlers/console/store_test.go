@@ -20,7 +20,9 @@ import (
 	"time"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/connection"
 	"hubwatch/handlers/detector"
+	"hubwatch/handlers/verdict"
 )
 
 // now is the time of the tests.
@@ -38,6 +40,8 @@ type store struct {
 	suppressions []alert.Suppression
 	broken       []error
 	waiting      int
+	figures      []verdict.Figures
+	figuresErr   error // of reading figures
 	err          error // of every read
 	waitingErr   error
 	changes      int               // how many were made
@@ -245,10 +249,20 @@ func (h held) Waiting(_ context.Context, most int) (int, bool, error) {
 	return min(h.waiting, most), h.waiting > most, h.waitingErr
 }
 
+// Days has the figures of a store.
+func (s *store) Days(_ context.Context, hub string, from, to time.Time) (days []verdict.Figures, err error) {
+	for _, f := range s.figures {
+		if strings.EqualFold(f.Hub, hub) && !f.Day.Before(alert.Day(from)) && !f.Day.After(to) {
+			days = append(days, f)
+		}
+	}
+	return days, s.figuresErr
+}
+
 // open returns a console on a store, as bob sees it.
 func open(s *store, change ...func(*Options)) http.Handler {
 	o := Options{
-		Alerts: s, Suppressions: rules{s}, Quarantine: held{s}, Detectors: detector.All,
+		Alerts: s, Suppressions: rules{s}, Quarantine: held{s}, Connections: s, Detectors: detector.All,
 		Session: func(*http.Request) (Session, error) { return Session{Person: bob}, nil },
 		Account: "contosostorage", Command: "hubwatch", Now: func() time.Time { return now }, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}
@@ -285,6 +299,12 @@ func few() *store {
 			{Hub: "contoso-hub", Source: alert.Connections, Event: now.Add(-time.Minute), Seen: now.Add(-time.Minute)},
 			{Hub: "contoso-hub", Source: alert.Changes, Event: now.Add(-time.Hour), Seen: now.Add(-time.Hour)},
 			{Hub: "plant-hub", Source: alert.Connections, Event: now.Add(-7 * time.Hour), Seen: now.Add(-7 * time.Hour)},
+		},
+		figures: []verdict.Figures{
+			{Hub: "contoso-hub", Day: alert.Day(now).AddDate(0, 0, -8), Renewed: 5_000},
+			{Hub: "contoso-hub", Day: alert.Day(now).AddDate(0, 0, -6), Renewed: 1_200, Refused: map[connection.Cause]int{connection.TokenExpired: 3}},
+			{Hub: "contoso-hub", Day: alert.Day(now), Renewed: 34, Refused: map[connection.Cause]int{connection.TokenInvalid: 2, connection.Unclassified: 9}, Unknown: map[string]int{"the moon is in the way": 7, "the sun is": 2}},
+			{Hub: "plant-hub", Day: alert.Day(now), Renewed: 1, Refused: map[connection.Cause]int{connection.Unclassified: 1}, Unknown: map[string]int{"the sun is": 8}},
 		},
 		evidence: []alert.Evidence{{EventID: "event-1", Time: now.Add(-time.Hour), Actor: "alice@contoso.example", ActorIPAddress: "203.0.113.7", RawEvent: `{"id":"1"}`}},
 	}

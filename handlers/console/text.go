@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/fleet"
 )
 
 // parse returns the templates. They have these functions.
@@ -35,6 +36,7 @@ func (s *server) parse() *template.Template {
 		"verdictWord":   verdictWord,
 		"connections":   func() alert.Source { return alert.Connections },
 		"changes":       func() alert.Source { return alert.Changes },
+		"causes":        func() any { return fleet.Causes },
 		"silentFor":     func() string { return lasting(silentAfter) },
 		"chartWidth":    func() int { return chartWidth },
 		"chartHeight":   func() int { return chartHeight },

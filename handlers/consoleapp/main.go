@@ -15,6 +15,7 @@ import (
 
 	"hubwatch/handlers/app"
 	"hubwatch/handlers/console"
+	"hubwatch/handlers/fleet"
 	"hubwatch/handlers/host"
 	"hubwatch/handlers/remedy"
 )
@@ -51,10 +52,14 @@ func newHandler(c app.ConsoleConfig, d *door, log *slog.Logger) (http.Handler, e
 	if err != nil {
 		return nil, err
 	}
+	var figures fleet.Figures = a.State
+	if err := c.Stateless(); err != nil {
+		figures = fleet.NoFigures{Err: err}
+	}
 	pages := console.New(console.Options{
-		Alerts: a.Alerts, Suppressions: a.Suppressions, Quarantine: a.Quarantine, Detectors: a.Detectors,
+		Alerts: a.Alerts, Suppressions: a.Suppressions, Quarantine: a.Quarantine, Connections: figures, Detectors: a.Detectors,
 		Session: d.session, Base: app.ConsolePath, Account: c.Storage.Account(),
-		Command: "hubwatch --account=" + remedy.Quote(c.Storage.Account()), Now: time.Now, Log: log,
+		Command: "hubwatch --account=" + remedy.Quote(c.Storage.Account()), StateAccount: c.State.Account(), Now: time.Now, Log: log,
 	})
 	return host.NewHandler([]host.Function{app.Console(pages)}, broken, log, host.Limits{})
 }

@@ -26,20 +26,15 @@ func onConnections(types ...string) Trigger {
 func detectConnection(whats map[verdict.Cause]string) func(event.Event) ([]alert.Finding, error) {
 	return func(e event.Event) ([]alert.Finding, error) {
 		if strings.EqualFold(e.Type, connection.Failed) {
-			r, err := connection.DecodeRecord(e.Data)
+			passedOver, cause, err := connection.CauseOf(e.Data, e.Scanned())
 			if err != nil {
 				return nil, fmt.Errorf("data: %w", err)
 			}
-			c := connection.Classify(r)
-			what, ok := whats[verdict.Cause(c.Cause)]
-			if c.PassedOver != "" || !ok {
+			what, ok := whats[verdict.Cause(cause)]
+			if passedOver != "" || !ok {
 				return nil, nil
 			}
-			f, err := connectionFinding(r, c, what)
-			if err != nil {
-				return nil, fmt.Errorf("data: %w", err)
-			}
-			return []alert.Finding{f}, nil
+			return detectRecord(e, what)
 		}
 		n, records, err := verdict.ParseEvent(e)
 		if err != nil {
@@ -65,6 +60,19 @@ func detectConnection(whats map[verdict.Cause]string) func(event.Event) ([]alert
 		}
 		return []alert.Finding{f}, nil
 	}
+}
+
+// detectRecord reports the failed connection that an event of one record tells of.
+func detectRecord(e event.Event, what string) ([]alert.Finding, error) {
+	r, err := connection.DecodeRecord(e.Data)
+	if err != nil {
+		return nil, fmt.Errorf("data: %w", err)
+	}
+	f, err := connectionFinding(r, connection.Classify(r), what)
+	if err != nil {
+		return nil, fmt.Errorf("data: %w", err)
+	}
+	return []alert.Finding{f}, nil
 }
 
 // continual is from how many refusals in ten minutes on a client is taken to go on by

@@ -16,7 +16,7 @@ func (t Trigger) Matches(e event.Event) (bool, error) {
 	if !containsFold(t.EventTypes, e.Type) {
 		return false, nil
 	}
-	if !strings.Contains(strings.ToLower(e.Subject), strings.ToLower(t.SubjectContains)) {
+	if t.SubjectContains != "" && !strings.Contains(strings.ToLower(e.Subject), strings.ToLower(t.SubjectContains)) {
 		return false, nil
 	}
 	if t.Operations == nil {

@@ -119,20 +119,23 @@ func checkTable(ctx context.Context, a azure, deployed func(context.Context) (si
 // lateVerdict is from when on a verdict is late. The function Verdicts runs each minute.
 const lateVerdict = 10 * time.Minute
 
+// untoldState is why nothing is known of the account of the state. Only the role of the app
+// there tells which it is.
+const untoldState = "the app does not tell the storage account of its state"
+
 // checkVerdicts reads the state with the identity of the person who runs the doctor: whether
 // a verdict on a failed connection waits that should have been told.
 func checkVerdicts(ctx context.Context, d Deployment, a azure, deployed func(context.Context) (site, error)) Result {
-	const untold = "the app does not tell the storage account of its state"
 	s, err := deployed(ctx)
 	if err != nil {
-		return unknown(untold+": %s", reason(err))
+		return unknown(untoldState+": %s", reason(err))
 	}
 	id, err := a.elsewhere(ctx, d, s, "stateAccount")
 	if err != nil {
-		return unknown(untold+": %s", reason(err))
+		return unknown(untoldState+": %s", reason(err))
 	}
 	if id == "" || s.tables == "" {
-		return unknown(untold)
+		return unknown(untoldState)
 	}
 	// The id is in lower case, as are the names of storage accounts.
 	oldest, err := a.oldest(ctx, strings.Replace(s.tables, "//"+s.account+".", "//"+lastOf(id)+".", 1))

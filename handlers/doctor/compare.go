@@ -67,8 +67,8 @@ func differences(have map[string]any, members, defaults map[string]any) (list []
 
 // flatten puts the members of a value into flat, by their paths in lower case: Azure
 // returns some names in other letters than the templates have. The elements of an array
-// are known by their names, if they have any. The array itself is the list of its texts
-// and names, sorted.
+// are known by their names, and by their numbers if they have none. The array itself is the
+// list of its texts and names, sorted.
 func flatten(path string, value any, flat map[string]any) {
 	switch value := value.(type) {
 	case map[string]any:
@@ -83,7 +83,7 @@ func flatten(path string, value any, flat map[string]any) {
 		}
 	case []any:
 		texts := []string{}
-		for _, element := range value {
+		for i, element := range value {
 			object, isObject := element.(map[string]any)
 			name, hasName := object["name"].(string)
 			switch {
@@ -92,6 +92,7 @@ func flatten(path string, value any, flat map[string]any) {
 				flatten(path+"."+strings.ToLower(name), object, flat)
 			case isObject:
 				texts = append(texts, "an object")
+				flatten(path+"."+strconv.Itoa(i), object, flat)
 			default:
 				texts = append(texts, fmt.Sprint(element))
 			}

@@ -230,22 +230,22 @@ func TestWriters(t *testing.T) {
 	const stranger = "00000000-0000-0000-0000-0000000000b9"
 	for name, test := range map[string]struct {
 		assignment *armauthorization.RoleAssignment
-		tables     []string
+		what       []string
 	}{
-		"above, with a pattern": {assignedTo(stranger, "17d1049b-9a84-46fb-8f53-869881c3d3ab", "/subscriptions/"+contoso.Subscription), []string{alertsTable, quarantineTable, suppressionsTable}},
-		"on the account":        {assignedTo(stranger, tableContributor, contoso.storageID(account)), []string{alertsTable, quarantineTable, suppressionsTable}},
-		"another role":          {assignedTo(stranger, tableContributor, contoso.tableID(account, suppressionsTable)), []string{suppressionsTable}},
-		"more than responders":  {assignedTo(stranger, tableContributor, contoso.tableID(account, alertsTable)), []string{alertsTable}},
+		"above, with a pattern": {assignedTo(stranger, "17d1049b-9a84-46fb-8f53-869881c3d3ab", "/subscriptions/"+contoso.Subscription), []string{"the table alerts", "the table quarantine", "the table suppressions", "the state"}},
+		"on the account":        {assignedTo(stranger, tableContributor, contoso.storageID(account)), []string{"the table alerts", "the table quarantine", "the table suppressions"}},
+		"another role":          {assignedTo(stranger, tableContributor, contoso.tableID(account, suppressionsTable)), []string{"the table suppressions"}},
+		"more than responders":  {assignedTo(stranger, tableContributor, contoso.tableID(account, alertsTable)), []string{"the table alerts"}},
 	} {
 		s := newSky(t)
 		s.others = append(s.others, test.assignment)
 		ill, _ := examine(t, s, contoso)
-		if len(ill) != len(test.tables) {
+		if len(ill) != len(test.what) {
 			t.Errorf("%s: have\n%s", name, strings.Join(ill, "\n"))
 			continue
 		}
-		for i, table := range test.tables {
-			if want := fmt.Sprintf("wrong    who may write the table %s: %s has the role", table, stranger); !strings.HasPrefix(ill[i], want) {
+		for i, what := range test.what {
+			if want := fmt.Sprintf("wrong    who may write %s: %s has the role", what, stranger); !strings.HasPrefix(ill[i], want) {
 				t.Errorf("%s: want %q, have %s", name, want, ill[i])
 			}
 		}

@@ -38,9 +38,9 @@ func examine(t *testing.T, s *sky, d Deployment) (ill []string, all int) {
 // inAll is how many results there are: sign-in, app, functions, three tables, late
 // verdicts, the system topic, an event subscription for each detector and others on two topics, the
 // expected hubs, two hubs, the resources and the alerts of Azure Monitor, the roles with
-// others of the app, who may write three tables, two stacks, the console,
+// others of the app, who may write three tables and the state, two stacks, the console,
 // and three arrivals.
-var inAll = 8 + len(detector.All) + 2 + 1 + 2 + len(Resources) + len(Failures) + len(appRoles) + 2 + 3 + 2 + 1 + 3
+var inAll = 8 + len(detector.All) + 2 + 1 + 2 + len(Resources) + len(Failures) + len(appRoles) + 2 + 4 + 2 + 1 + 3
 
 func TestAllOK(t *testing.T) {
 	unnamed, named := contoso, contoso
@@ -85,6 +85,7 @@ func TestFaults(t *testing.T) {
 			"wrong    app hubwatch-contoso: it has 0 identities",
 			"unknown  resource hostAccount: the app does not tell which storage account it is", "unknown  resource stateAccount: the app does not tell which storage account it is", "unknown  verdicts: the app does not tell the storage account of its state",
 			"wrong    who may write the table quarantine: " + appPrincipal + " has the role hubwatch-contoso quarantine writer",
+			"unknown  who may write the state: the app does not tell the storage account of its state",
 		}, missingRoles(0, 1, 2, 3, 4, 5, 6, 7, 8)...)},
 		{"the app has its package elsewhere", func(s *sky) {
 			s.site.Properties.FunctionAppConfig = nil
@@ -109,6 +110,17 @@ func TestFaults(t *testing.T) {
 		{"the console was never published", func(s *sky) { s.console = http.StatusNotFound },
 			[]string{"unknown  console: https://hubwatch-contoso-console.azurewebsites.net answers a stranger with 404, want 302 or 401: make publish PART=console"}},
 		{"the console is not to be reached", func(s *sky) { s.console = -1 }, []string{"unknown  console: no such host"}},
+		{"the alert on late verdicts asks something else", func(s *sky) {
+			criteria := s.raw[strings.ToLower(contoso.id("Microsoft.Insights/scheduledQueryRules/%s-verdicts-late", contoso.App))]["properties"].(map[string]any)["criteria"].(map[string]any)
+			criterion := criteria["allOf"].([]any)[0].(map[string]any)
+			criterion["query"], criterion["threshold"] = "traces | take 0", 5.0
+		}, []string{`wrong    resource verdictsLate: properties.criteria.allOf.0.query is "traces | take 0", want "traces | where message has \"oldestMarkSeconds\"`}},
+		{"somebody may drop the state", func(s *sky) {
+			s.others = append(s.others, assignedTo("00000000-0000-0000-0000-0000000000b4", tableContributor, contoso.storageID(elsewhere["stateAccount"])))
+		}, []string{"wrong    who may write the state: 00000000-0000-0000-0000-0000000000b4 has the role "}},
+		{"a responder may write the state", func(s *sky) {
+			s.others = append(s.others, assignedTo("00000000-0000-0000-0000-0000000000b1", ownID(appRoles[1]), contoso.storageID(elsewhere["stateAccount"])))
+		}, []string{"wrong    who may write the state: 00000000-0000-0000-0000-0000000000b1 has the role "}},
 		{"a verdict is late", func(s *sky) { s.oldest = time.Now().Add(-11 * time.Minute) },
 			[]string{"wrong    verdicts: one has been due since "}},
 		{"a verdict is due just now", func(s *sky) { s.oldest = time.Now().Add(-2 * time.Minute) }, nil},
@@ -280,6 +292,7 @@ func TestFaults(t *testing.T) {
 			"unknown  who may write the table alerts: the app does not tell its storage account: 403",
 			"unknown  who may write the table quarantine: the app does not tell its storage account: 403",
 			"unknown  who may write the table suppressions: the app does not tell its storage account: 403",
+			"unknown  who may write the state: the app does not tell the storage account of its state: 403",
 		}, unknownRoles("403 AuthorizationFailed to GET")...)},
 		{"the app is missing", func(s *sky) {
 			s.statuses["WebAppsClient.Get"], s.statuses["WebAppsClient.NewListFunctionsPager"] = http.StatusNotFound, http.StatusNotFound
@@ -295,6 +308,7 @@ func TestFaults(t *testing.T) {
 			"unknown  who may write the table alerts: the app does not tell its storage account: 404",
 			"unknown  who may write the table quarantine: the app does not tell its storage account: 404",
 			"unknown  who may write the table suppressions: the app does not tell its storage account: 404",
+			"unknown  who may write the state: the app does not tell the storage account of its state: 404",
 		}, unknownRoles("404 ResourceNotFound to GET")...)},
 		{"the functions may not be read", func(s *sky) {
 			s.statuses["WebAppsClient.NewListFunctionsPager"] = http.StatusForbidden
@@ -306,7 +320,8 @@ func TestFaults(t *testing.T) {
 			s.statuses["RoleAssignmentsClient.NewListForSubscriptionPager"] = http.StatusForbidden
 		}, append(unknownRoles("403 AuthorizationFailed to GET /subscriptions/"+contoso.Subscription+"/providers/Microsoft.Authorization/roleAssignments"),
 			"unknown  role of the custom topic: Storage Blob Data Contributor on the container deadletter: 403",
-			"unknown  resource hostAccount: 403 AuthorizationFailed", "unknown  resource stateAccount: 403 AuthorizationFailed", "unknown  verdicts: the app does not tell the storage account of its state")},
+			"unknown  resource hostAccount: 403 AuthorizationFailed", "unknown  resource stateAccount: 403 AuthorizationFailed", "unknown  verdicts: the app does not tell the storage account of its state",
+			"unknown  who may write the state: the app does not tell the storage account of its state: 403")},
 		{"a hub is missing", func(s *sky) {
 			s.statuses["DiagnosticSettingsClient.NewListPager"] = http.StatusNotFound
 		}, []string{

@@ -156,6 +156,7 @@ func newSky(t *testing.T) *sky {
 		assignedTo("00000000-0000-0000-0000-0000000000b1", ownID(appRoles[1]), contoso.tableID(account, alertsTable)),
 		assignedTo("00000000-0000-0000-0000-0000000000b1", tableContributor, contoso.tableID(account, quarantineTable)),
 		assignedTo("00000000-0000-0000-0000-0000000000b1", ownID(appRoles[1]), contoso.tableID(account, suppressionsTable)),
+		assignedTo("00000000-0000-0000-0000-0000000000b1", "76199698-9eea-4c19-bc75-cec21354c6b6", contoso.storageID(elsewhere["stateAccount"])),
 		assignedTo("00000000-0000-0000-0000-0000000000b2", "76199698-9eea-4c19-bc75-cec21354c6b6", contoso.tableID(account, alertsTable)),
 		assignedTo("00000000-0000-0000-0000-0000000000b3", "8e3af657-a8ff-443c-a75c-2fe8c4bcb635", "/subscriptions/"+contoso.Subscription),
 	}
@@ -330,7 +331,7 @@ func deployedAsTheTemplatesSay() map[string]map[string]any {
 }
 
 // nested returns members by their paths as objects in each other. A list of names with
-// members of their own is an array of objects.
+// members of their own is an array of objects, and so is one object by its number.
 func nested(members map[string]any) map[string]any {
 	object := map[string]any{}
 	for _, path := range slices.Sorted(maps.Keys(members)) {
@@ -360,6 +361,9 @@ func nested(members map[string]any) map[string]any {
 		names, isArray := inner[""].([]string)
 		delete(inner, "")
 		object[name] = nested(inner)
+		if element, ok := object[name].(map[string]any)["0"]; ok { // it has no name
+			object[name] = []any{element}
+		}
 		if isArray {
 			var elements []any
 			for _, element := range names {

@@ -1,6 +1,11 @@
 package doctor
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+
+	"hubwatch/handlers/judge"
+)
 
 // Resource is a resource that infra/main.bicep deploys, as the doctor compares it
 // member by member. A test of handlers/infra compares Resources with the template, in
@@ -66,7 +71,10 @@ var Resources = func() []Resource {
 			"location": byRegion, "kind": "LogAlert", "properties.severity": 1, "properties.enabled": true, "properties.autoMitigate": true,
 			"properties.description":         "Verdicts on failed connections are late: the function Verdicts does not run, or cannot read, write or publish. Its log says why.",
 			"properties.evaluationFrequency": "PT15M", "properties.windowSize": "PT30M",
-			"properties.scopes": byName, "properties.actions.actionGroups": byParameter, "properties.criteria.allOf": Varies("Azure adds members to the query"),
+			"properties.scopes": byName, "properties.actions.actionGroups": byParameter,
+			"properties.criteria.allOf.0.query": lateQuery, "properties.criteria.allOf.0.timeAggregation": "Count",
+			"properties.criteria.allOf.0.operator": "GreaterThan", "properties.criteria.allOf.0.threshold": 0,
+			"properties.criteria.allOf.0.failingPeriods.numberOfEvaluationPeriods": 1, "properties.criteria.allOf.0.failingPeriods.minFailingPeriodsToAlert": 1,
 		}, id: func(d Deployment, _ site) string {
 			return d.id("Microsoft.Insights/scheduledQueryRules/%s-verdicts-late", d.App)
 		}},
@@ -122,6 +130,11 @@ var Resources = func() []Resource {
 			id: func(d Deployment, _ site) string { return d.appID() + "/basicPublishingCredentialsPolicies/ftp" }},
 	}
 }()
+
+// lateQuery is the query of the alert verdictsLate. It has a row if no line in the log of the
+// function Verdicts says that the oldest verdict is in time.
+var lateQuery = fmt.Sprintf(`traces | where message has "%[1]s" | extend age = toint(extract("%[1]s.:([0-9]+)", 1, message)) | `+
+	`summarize inTime = countif(age < %d) | where inTime == 0`, judge.OldestMark, int(lateVerdict.Seconds()))
 
 // withAccount returns id if the app has told its storage account.
 func withAccount(s site, id string) string {

@@ -18,7 +18,9 @@ const tableContributor = "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3"
 var writing = []string{entities + "write", entities + "delete", entities + "add/action", entities + "update/action"}
 
 // checkWriters returns a check for each table: who may write it besides the app, the
-// people in the parameter responders, and those who could give themselves the right.
+// people in the parameter responders, and those who could give themselves the right. The
+// last one is of the state, which the app alone writes: who drops a record there, or
+// writes one, decides what is an alert.
 func checkWriters(d Deployment, a azure, deployed func(context.Context) (site, error)) (checks []check) {
 	for _, name := range []string{alertsTable, quarantineTable, suppressionsTable} {
 		checks = append(checks, check{"who may write the table " + name, func(ctx context.Context) Result {
@@ -29,15 +31,32 @@ func checkWriters(d Deployment, a azure, deployed func(context.Context) (site, e
 			if s.account == "" {
 				return unknown("the app does not tell its storage account")
 			}
-			return a.writers(ctx, d, s, name)
+			own := func(roleID, role string) bool { return strings.EqualFold(role, d.App+" alert writer") }
+			if name == quarantineTable {
+				own = func(roleID, _ string) bool { return strings.EqualFold(lastOf(roleID), tableContributor) }
+			}
+			return a.writers(ctx, s, d.tableID(s.account, name), own)
 		}})
 	}
-	return checks
+	return append(checks, check{"who may write the state", func(ctx context.Context) Result {
+		s, err := deployed(ctx)
+		if err != nil {
+			return unknown(untoldState+": %s", reason(err))
+		}
+		id, err := a.elsewhere(ctx, d, s, "stateAccount")
+		if err != nil {
+			return unknown(untoldState+": %s", reason(err))
+		}
+		if id == "" {
+			return unknown(untoldState)
+		}
+		return a.writers(ctx, s, id, func(string, string) bool { return false })
+	}})
 }
 
-// writers looks at the roles on a table, and on everything above the table.
-func (a azure) writers(ctx context.Context, d Deployment, s site, name string) Result {
-	scope := d.tableID(s.account, name)
+// writers looks at the roles on a table or an account, and on everything above it. own
+// reports whether a role, by its id and name, is that of responders.
+func (a azure) writers(ctx context.Context, s site, scope string, own func(roleID, role string) bool) Result {
 	options := &armauthorization.RoleAssignmentsClientListForScopeOptions{Filter: to.Ptr("atScope()")}
 	assignments, err := all(ctx, a.roles.NewListForScopePager(strings.TrimPrefix(scope, "/"), options),
 		func(page armauthorization.RoleAssignmentsClientListForScopeResponse) []*armauthorization.RoleAssignment {
@@ -61,11 +80,7 @@ func (a azure) writers(ctx context.Context, d Deployment, s site, name string) R
 		if !slices.ContainsFunc(writing, func(action string) bool { return allowsData(role, action) }) {
 			continue
 		}
-		own := strings.EqualFold(value(role.RoleName), d.App+" alert writer")
-		if name == quarantineTable {
-			own = strings.EqualFold(lastOf(value(p.RoleDefinitionID)), tableContributor)
-		}
-		if sameID(value(p.Scope), scope) && own {
+		if sameID(value(p.Scope), scope) && own(value(p.RoleDefinitionID), value(role.RoleName)) {
 			responders++
 			continue
 		}

@@ -11,14 +11,14 @@ import (
 // the event is about. parent is the name of the member around it. Named is a
 // secret.Named.
 func Named(parent, member, value string) bool {
-	switch strings.ToLower(member) {
-	case "deviceid", "moduleid":
+	switch is := func(name string) bool { return len(member) == len(name) && strings.EqualFold(member, name) }; {
+	case is("deviceId"), is("moduleId"):
 		return true
-	case "id", "source", "topic":
+	case is("id"), is("source"), is("topic"):
 		return parent == ""
-	case "subject":
+	case is("subject"):
 		return strings.HasPrefix(value, "/") || strings.HasPrefix(value, "devices/")
-	case "resourceuri", "resourceid", "_resourceid", "scope", "roleassignmentscope":
+	case is("resourceUri"), is("resourceId"), is("_resourceId"), is("scope"), is("roleAssignmentScope"):
 		return strings.HasPrefix(value, "/")
 	}
 	return strings.EqualFold(parent, "claims") && slices.Contains(callerClaims, member)

@@ -152,10 +152,21 @@ type Evidence struct {
 	RawEvent       string            `json:"rawEvent,omitzero"`       // without secrets, and cut where it is very long
 	RawEventSHA256 string            `json:"rawEventSha256,omitzero"` // of the event as it was delivered, in hexadecimal
 	// Count is how often it happened in ten minutes, or of how many devices, by the newest
-	// verdict; 0 if late records took it back. It is nil for an event that counts once.
-	Count   *int     `json:"count,omitzero"`
-	Devices []string `json:"devices,omitzero"` // of what happened to many at once
+	// verdict; 0 if late records took it back. For events that were counted together it is
+	// their number. It is nil for an event that counts once.
+	Count   *int           `json:"count,omitzero"`
+	Devices []string       `json:"devices,omitzero"` // of what happened to many at once
+	Counted []CountedEvent `json:"counted,omitzero"` // the events that were counted together, the earliest first
 }
+
+// CountedEvent is an event that was counted, as programs read it.
+type CountedEvent struct {
+	Time time.Time `json:"timeUtc"`
+	Hash string    `json:"hash"` // of its source and its id, in hexadecimal
+}
+
+// newCountedEvent returns e as programs read it.
+func newCountedEvent(e alert.CountedEvent) CountedEvent { return CountedEvent{e.Time.UTC(), e.Hash} }
 
 // NewEvidence returns e as programs read it.
 func NewEvidence(e alert.Evidence) Evidence {
@@ -163,8 +174,12 @@ func NewEvidence(e alert.Evidence) Evidence {
 	if e.Tally.Seq > 0 {
 		count = &e.Tally.N
 	}
+	var counted []CountedEvent
+	if n := len(e.Counted); n > 0 {
+		count, counted = &n, Each(e.Counted, newCountedEvent)
+	}
 	return Evidence{
-		Count: count, Devices: e.Devices,
+		Count: count, Devices: e.Devices, Counted: counted,
 		EventID:        e.EventID,
 		EventTime:      e.Time.UTC(),
 		Actor:          e.Actor,

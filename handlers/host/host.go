@@ -37,7 +37,7 @@ type Invocation struct {
 	Data     jsontext.Value // the value of the trigger's binding
 	// Scanned is Data as it was scanned, which saves whoever reads Data a pass over it. It
 	// is not there if the request has something unusual, a member that stands twice
-	// above all.
+	// above all. It is good until the function returns. What its texts are parts of stays.
 	Scanned scan.Value
 	request []byte // the whole body, with what the host says beside Data
 }
@@ -214,7 +214,10 @@ func (h *Handler) invoke(w http.ResponseWriter, r *http.Request, in Invocation, 
 // run gives request to function, or to broken if it is not an invocation.
 func (h *Handler) run(ctx context.Context, function *Function, in Invocation, request []byte, size int64) (out Outcome, err error) {
 	in.request = request
-	if in.Data, in.Scanned, err = bound(request, size, function.Body); err != nil {
+	doc := docs.Get().(*scan.Doc)
+	defer docs.Put(doc)
+	defer doc.Forget()
+	if in.Data, in.Scanned, err = bound(doc, request, size, function.Body); err != nil {
 		in.Data = request
 		return h.broken(ctx, in, size, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -80,16 +81,19 @@ func (h *Handler) read(ctx context.Context, w http.ResponseWriter, r *http.Reque
 // each takes 20 bytes of memory.
 const mostValues = 4_096
 
+// docs are the places of values in bodies, to use again.
+var docs = sync.Pool{New: func() any { return new(scan.Doc) }}
+
 // bound returns the value of the trigger's binding in a body of size bytes, of which
 // at most most are taken. It checks all of the body in one pass, and notes where the
 // values stand, except in Metadata, which repeats the event's data. scanned is not
-// there if the body has something unusual. The error says what is wrong with the
-// request, and means that this will never change. The body must not change.
-func bound(body []byte, size, most int64) (data jsontext.Value, scanned scan.Value, err error) {
+// there if the body has something unusual, and is good as long as doc is. The error says
+// what is wrong with the request, and means that this will never change. The body must not
+// change.
+func bound(doc *scan.Doc, body []byte, size, most int64) (data jsontext.Value, scanned scan.Value, err error) {
 	if size > most {
 		return nil, scan.Value{}, fmt.Errorf("the request has %d bytes, and at most %d are taken", size, most)
 	}
-	var doc scan.Doc
 	if doc.Scan(body, "Metadata", mostValues) {
 		if scanned = only(doc.Root().Get("Data")); scanned.Kind() != jsontext.KindInvalid {
 			return scanned.Raw(), scanned, nil

@@ -23,7 +23,7 @@ func TestMembersAreBounded(t *testing.T) {
 		}
 		data += "}"
 		body := []byte(`{"Data":{"event":` + data + `}}`)
-		got, scanned, err := bound(body, int64(len(body)), int64(len(body)))
+		got, scanned, err := bound(new(scan.Doc), body, int64(len(body)), int64(len(body)))
 		if err != nil || string(got) != data || (scanned != scan.Value{}) != told {
 			t.Errorf("%d members: told %v, error %v; want told %v", n, scanned != scan.Value{}, err, told)
 		}
@@ -99,7 +99,7 @@ func TestBound(t *testing.T) {
 			if strings.HasPrefix(name, "larger") {
 				most--
 			}
-			data, scanned, err := bound(body, size, most)
+			data, scanned, err := bound(new(scan.Doc), body, size, most)
 			if (err == nil) != (test.err == "") || err != nil && !strings.Contains(err.Error(), test.err) {
 				t.Fatalf("error %v, want %q", err, test.err)
 			}

@@ -169,14 +169,14 @@ func evidenceGrid(evidence []alert.Evidence) grid {
 		columns: []column{{title: "TIME", whole: true}, {title: "ADDRESS"}, {title: "ACTOR"}, {title: "EVENT", whole: true}},
 		below:   3,
 	}
-	counted := slices.ContainsFunc(evidence, func(e alert.Evidence) bool { return e.Tally.Seq > 0 })
+	counted := slices.ContainsFunc(evidence, func(e alert.Evidence) bool { return e.Tally.Seq > 0 || e.Counted != nil })
 	if counted {
 		g.columns = slices.Insert(g.columns, 1, column{title: "COUNT"})
 	}
 	for _, e := range evidence {
 		row := []string{precise(e.Time), e.ActorIPAddress, e.Actor, e.EventID}
 		if counted {
-			n := 1
+			n := max(1, len(e.Counted))
 			if e.Tally.Seq > 0 {
 				n = e.Tally.N // 0 if late records took it back
 			}

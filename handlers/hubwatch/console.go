@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hubwatch/handlers/console"
+	"hubwatch/handlers/fleet"
 	"hubwatch/handlers/remedy"
 )
 
@@ -21,6 +22,7 @@ import (
 func newConsole(o *operator) *cobra.Command {
 	var port int
 	var open bool
+	var state string
 	command := &cobra.Command{
 		Use:   "console",
 		Short: "Show alerts in the browser, from this computer",
@@ -32,9 +34,12 @@ The address has a token. Whoever has it and uses this computer may do what you
 may. It is good until the console ends. Only this computer can reach the
 console; there is no flag for another address.
 
+With --account, name the account of the state with --state-account: the page
+about the Connections log is read from there. The other pages do not need it.
+
 The same is there as JSON below /api/, for programs that send the token in the
 header Authorization: Bearer. docs/exports.md describes the documents.`,
-		Example: `  hubwatch console --account contosostorage --open
+		Example: `  hubwatch console --account contosostorage --state-account contosostate --open
   hubwatch --local console`,
 		Args: none,
 		RunE: func(command *cobra.Command, _ []string) error {
@@ -42,22 +47,29 @@ header Authorization: Bearer. docs/exports.md describes the documents.`,
 				return &usageError{command, errors.New("--port: want a number from 0 to 65535")}
 			}
 			ctx := command.Context()
-			a, by, err := o.openAs(ctx)
-			if err != nil {
-				return err
-			}
 			c, err := o.config()
 			if err != nil {
 				return err
+			}
+			var figures fleet.Figures
+			if err := o.stateIn(&c, state); err != nil {
+				figures = fleet.NoFigures{Err: err}
+			}
+			a, by, err := openAs(ctx, c)
+			if err != nil {
+				return err
+			}
+			if figures == nil {
+				figures = a.State
 			}
 			listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 			if err != nil {
 				return err
 			}
 			handler := console.New(console.Options{
-				Alerts: a.Alerts, Suppressions: a.Suppressions, Quarantine: a.Quarantine, Detectors: a.Detectors,
+				Alerts: a.Alerts, Suppressions: a.Suppressions, Quarantine: a.Quarantine, Connections: figures, Detectors: a.Detectors,
 				Session: func(*http.Request) (console.Session, error) { return console.Session{Person: by}, nil },
-				Account: c.Storage.Account(), Command: o.called(), Now: o.now, Log: slog.New(slog.NewTextHandler(command.ErrOrStderr(), nil)),
+				Account: c.Storage.Account(), Command: o.called(), StateAccount: state, Now: o.now, Log: slog.New(slog.NewTextHandler(command.ErrOrStderr(), nil)),
 			})
 			local := console.NewLocal(handler, listener.Addr())
 			server := &http.Server{Handler: local, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10}
@@ -76,6 +88,7 @@ header Authorization: Bearer. docs/exports.md describes the documents.`,
 		},
 	}
 	command.Flags().IntVar(&port, "port", 0, "`port` of 127.0.0.1 (default any free one)")
+	addStateAccount(command, &state)
 	command.Flags().BoolVar(&open, "open", false, "open it in the browser")
 	return command
 }

@@ -149,6 +149,11 @@ func (o *operator) openAs(ctx context.Context) (*app.App, alert.Person, error) {
 	if err != nil {
 		return nil, alert.Person{}, err
 	}
+	return openAs(ctx, c)
+}
+
+// openAs returns the app of a configuration, and who changes alerts with it.
+func openAs(ctx context.Context, c app.Config) (*app.App, alert.Person, error) {
 	a, err := c.Open()
 	if err != nil {
 		return nil, alert.Person{}, err

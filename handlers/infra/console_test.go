@@ -18,6 +18,7 @@ var consoleGrants = map[string]struct {
 	"readAlerts":       {grant{"Storage Table Data Reader", "alertsTable", "identity.properties.principalId"}, ""},
 	"readQuarantine":   {grant{"Storage Table Data Reader", "quarantineTable", "identity.properties.principalId"}, ""},
 	"readSuppressions": {grant{"Storage Table Data Reader", "suppressionsTable", "identity.properties.principalId"}, ""},
+	"readState":        {grant{"Storage Table Data Reader", "stateAccount", "identity.properties.principalId"}, ""},
 	"writeTelemetry":   {grant{"Monitoring Metrics Publisher", "insights", "identity.properties.principalId"}, ""},
 	"changeAlerts":     {grant{"alertWriterName", "alertsTable", "identity.properties.principalId"}, "changes"},
 	"makeSuppressions": {grant{"alertWriterName", "suppressionsTable", "identity.properties.principalId"}, "changes"},
@@ -31,6 +32,7 @@ var consoleSettings = map[string]string{
 	"AlertsTable":                               "alertsTable.name",
 	"QuarantineTable":                           "quarantineTable.name",
 	"SuppressionsTable":                         "suppressionsTable.name",
+	"StateStorage__tableServiceUri":             "stateAccount.properties.primaryEndpoints.table",
 	"ConsoleIssuer":                             "issuer",
 	"ConsoleClientId":                           "clientId",
 	"ConsoleChanges":                            "toLower(string(changes))",
@@ -165,6 +167,8 @@ func (s site) checkConsoleModule(f *faults) {
 			f.add("main.bicep does not give %s to console.bicep", parameter.name)
 		}
 	}
+	f.same("main.bicep: stateStorageName of console.bicep", module.value.get("params", "stateStorageName"), "stateAccount.name")
+	f.same("console.bicep: name of stateAccount", s.console.named("stateAccount").value.get("name"), "stateStorageName")
 	for _, table := range []string{"alertsTable", "quarantineTable", "suppressionsTable"} {
 		have, _ := s.console.constant(s.console.named(table).value.get("name"))
 		if want, _ := s.main.constant(s.main.named(table).value.get("name")); have != want {

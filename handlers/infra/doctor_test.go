@@ -13,7 +13,8 @@ import (
 )
 
 // members puts what a template says of a resource into flat, by the paths that the
-// doctor uses: the elements of an array are known by their names.
+// doctor uses: the elements of an array are known by their names, and objects without one
+// by their numbers.
 func (t template) members(path string, e *expression, flat map[string]any) {
 	switch {
 	case e.kind == word && t.named(e.text) != nil && t.named(e.text).keyword == "param":
@@ -29,7 +30,13 @@ func (t template) members(path string, e *expression, flat map[string]any) {
 		return
 	case e.kind == array:
 		names := []string{}
-		for _, element := range e.parts {
+		numbered := false
+		for i, element := range e.parts {
+			if element.kind == object && element.get("name") == nil {
+				t.members(fmt.Sprint(path, ".", i), element, flat)
+				numbered = true
+				continue
+			}
 			name, ok := t.constant(element)
 			if element.kind == object {
 				if name, ok = t.constant(element.get("name")); ok {
@@ -42,8 +49,10 @@ func (t template) members(path string, e *expression, flat map[string]any) {
 			}
 			names = append(names, name)
 		}
-		slices.Sort(names)
-		flat[path] = names
+		if !numbered {
+			slices.Sort(names)
+			flat[path] = names
+		}
 		return
 	}
 	if text, ok := t.constant(e); ok {

@@ -17,8 +17,8 @@ import (
 	"hubwatch/handlers/app"
 	"hubwatch/handlers/connection"
 	"hubwatch/handlers/detector"
+	"hubwatch/handlers/doctor"
 	"hubwatch/handlers/event"
-	"hubwatch/handlers/judge"
 	"hubwatch/handlers/verdict"
 )
 
@@ -914,18 +914,25 @@ func (s site) checkAlerts(f *faults) {
 		return
 	}
 	f.same("main.bicep: who hears of verdictsLate", late[0].value.get("properties", "actions", "actionGroups"), "actionGroups")
+	f.same("main.bicep: what verdictsLate looks at", late[0].value.get("properties", "scopes"), "[insights.id]")
 	criteria = late[0].value.get("properties", "criteria", "allOf")
 	if criteria == nil || len(criteria.parts) != 1 {
 		f.add("main.bicep: verdictsLate compares %s", criteria)
 		return
 	}
-	query := criteria.parts[0].get("query").String()
-	for _, part := range []string{`has "` + judge.OldestMark + `"`, `extract("` + judge.OldestMark + `.:([0-9]+)"`, "age < 600'"} {
-		if !strings.Contains(query, part) {
-			f.add("main.bicep: verdictsLate asks %s, in which there is no %s", query, part)
+	// The doctor has all else of it.
+	said := map[string]any{}
+	for i, name := range late[0].value.keys {
+		if name == "kind" || name == "location" || name == "properties" {
+			s.main.members(name, late[0].value.parts[i], said)
 		}
 	}
-	f.same("main.bicep: verdictsLate", criteria.parts[0].get("operator"), "'LessThan'")
+	at := slices.IndexFunc(doctor.Resources, func(r doctor.Resource) bool { return r.Symbol == "verdictsLate" })
+	for path, want := range plain(doctor.Resources[at].Members) {
+		if _, varies := want.(doctor.Varies); !varies && said[path] != want {
+			f.add("main.bicep: verdictsLate: %s is %v, want %v", path, said[path], want)
+		}
+	}
 }
 
 // requests are the methods and constants of the SDK that make requests to Table
@@ -1044,8 +1051,22 @@ func TestPlantedErrors(t *testing.T) {
 		{"the role Contributor", "infra/main.bicep", "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3", "b24988ac-6180-42a0-ab88-20f7382dd24c", `clearQuarantine gives the role "Contributor"`},
 		{"the app drops the alerts", "infra/main.bicep", "scope: stateAccount\n  name: guid(stateAccount.id, identity.id,", "scope: storage\n  name: guid(storage.id, identity.id,", "keepState"},
 		{"alerts in the state", "infra/main.bicep", "resource alertsTable 'Microsoft.Storage/storageAccounts/tableServices/tables@2023-05-01' = {\n  parent: tables", "resource alertsTable 'Microsoft.Storage/storageAccounts/tableServices/tables@2023-05-01' = {\n  parent: stateTables", "alertsTable"},
+		{"the console deletes state", "infra/console.bicep", "roleAssignments@2022-04-01' = {\n  scope: stateAccount\n  name: guid(stateAccount.id, identity.id, roles.storageTableDataReader)\n  properties: {\n    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageTableDataReader)", "roleAssignments@2022-04-01' = {\n  scope: stateAccount\n  name: guid(stateAccount.id, identity.id, roles.storageTableDataReader)\n  properties: {\n    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3')", `readState gives the role`},
+		{"the console reads another state", "infra/main.bicep", "stateStorageName: stateAccount.name", "stateStorageName: storage.name", "stateStorageName of console.bicep"},
+		{"the console knows no state", "infra/console.bicep", "        { name: 'StateStorage__tableServiceUri', value: stateAccount.properties.primaryEndpoints.table }\n", "", "does not set StateStorage__tableServiceUri"},
 		{"nobody hears of late verdicts", "infra/main.bicep", "      actionGroups: actionGroups\n", "      actionGroups: []\n", "who hears of verdictsLate"},
-		{"late verdicts are not seen", "infra/main.bicep", "where age < 600", "where age < 600000", "verdictsLate asks"},
+		{"late verdicts are not seen", "infra/main.bicep", "age < 600)", "age < 600000)", "verdictsLate: properties.criteria.allOf.0.query"},
+		{"late verdicts are those in time", "infra/main.bicep", "where inTime == 0", "where inTime > 0", "verdictsLate: properties.criteria.allOf.0.query"},
+		{"late verdicts of each line", "infra/main.bicep", "| summarize inTime = countif(age < 600) | where inTime == 0", "| where age >= 600", "verdictsLate: properties.criteria.allOf.0.query"},
+		{"another line of the log", "infra/main.bicep", "message has \"oldestMarkSeconds\"", "message has \"oldestSeconds\"", "verdictsLate: properties.criteria.allOf.0.query"},
+		{"late verdicts by their sum", "infra/main.bicep", "          timeAggregation: 'Count'\n          operator: 'GreaterThan'\n          threshold: 0\n          failingPeriods", "          timeAggregation: 'Total'\n          operator: 'GreaterThan'\n          threshold: 0\n          failingPeriods", "verdictsLate: properties.criteria.allOf.0.timeAggregation is Total"},
+		{"late verdicts thrice", "infra/main.bicep", "          operator: 'GreaterThan'\n          threshold: 0\n          failingPeriods", "          operator: 'GreaterThan'\n          threshold: 2\n          failingPeriods", "verdictsLate: properties.criteria.allOf.0.threshold is 2"},
+		{"no late verdicts", "infra/main.bicep", "          operator: 'GreaterThan'\n          threshold: 0\n          failingPeriods", "          operator: 'LessThan'\n          threshold: 0\n          failingPeriods", "verdictsLate: properties.criteria.allOf.0.operator is LessThan"},
+		{"late verdicts of a whole day", "infra/main.bicep", "minFailingPeriodsToAlert: 1", "minFailingPeriodsToAlert: 6", "minFailingPeriodsToAlert is 6"},
+		{"late verdicts of days", "infra/main.bicep", "windowSize: 'PT30M'", "windowSize: 'P2D'", "verdictsLate: properties.windowSize is P2D"},
+		{"late verdicts are seen in a while", "infra/main.bicep", "evaluationFrequency: 'PT15M'", "evaluationFrequency: 'P1D'", "verdictsLate: properties.evaluationFrequency is P1D"},
+		{"late verdicts are off", "infra/main.bicep", "    severity: 1\n    enabled: true\n    autoMitigate: true\n    scopes: [insights.id]", "    severity: 1\n    enabled: false\n    autoMitigate: true\n    scopes: [insights.id]", "verdictsLate: properties.enabled is false"},
+		{"late verdicts of another app", "infra/main.bicep", "scopes: [insights.id]", "scopes: [workspace.id]", "what verdictsLate looks at"},
 		{"the app deletes rows", "infra/main.bicep", "roleDefinitions', alertWriter.name)\n    principalId: identity", "roleDefinitions', roles.storageTableDataContributor)\n    principalId: identity", `writeAlerts gives the role "Storage Table Data Contributor"`},
 		{"the app deletes what is quarantined", "infra/main.bicep", "roleDefinitions', quarantineWriter.name)", "roleDefinitions', roles.storageTableDataContributor)", `writeQuarantine gives the role "Storage Table Data Contributor"`},
 		{"the app suppresses alerts itself", "infra/main.bicep", "scope: suppressionsTable\n  name: guid(suppressionsTable.id, identity.id, roles.storageTableDataReader)\n  properties: {\n    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageTableDataReader)", "scope: suppressionsTable\n  name: guid(suppressionsTable.id, identity.id, roles.storageTableDataReader)\n  properties: {\n    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', alertWriter.name)", `obeySuppressions gives the role "alertWriter"`},

@@ -19,6 +19,7 @@ import (
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/event"
 	"hubwatch/handlers/host"
+	"hubwatch/handlers/window"
 )
 
 // Judge puts events before detectors.
@@ -32,6 +33,24 @@ type Judge struct {
 	Rules      *Rules           // of which alerts nobody is told; nil for none
 	Listener   alert.Listener   // hears of each hub; nil for nobody
 	Logs       *Logs            // what happens to the Connections log; nil where none comes, as in Redrive
+	Counter    Counter          // of what detectors with a rule of a count find; nil where none is
+	Windows    Windows          // of what Counter has counted; nil where no timer runs
+}
+
+// Counter counts what a detector with a rule of a count finds, and raises an alert of what
+// the rule does not allow. It asks Rules.Suppress about that.
+type Counter interface {
+	// Count counts each occurrence by its hub and entity. An event that is counted already
+	// changes nothing. An error that wraps window.ErrNever says that some of the events can
+	// never be counted, and that all others are. After any other error the caller counts all
+	// of them again.
+	Count(ctx context.Context, rule window.Rule, occurrences []alert.Occurrence) error
+}
+
+// Windows is what timers do with counts.
+type Windows interface {
+	// Expire drops what is too old to be counted, and returns how many days that were.
+	Expire(ctx context.Context, now time.Time) (dropped int, err error)
 }
 
 // hearing bounds how long an invocation waits until it is remembered that a hub was
@@ -54,17 +73,26 @@ func (j Judge) hear(ctx context.Context, out *host.Outcome, source alert.Source,
 }
 
 // settle records what a detector found in an event, with the suppression that each
-// occurrence falls under, and returns the occurrences that the store has. reason says
+// occurrence falls under, and returns the occurrences that the store has. What a detector
+// with a rule of a count found is counted instead. reason says
 // why the event, or a part of it, belongs into the quarantine: the detector could not
 // judge it, or the store rejected an occurrence. reason is nil if the event does not
 // belong there. err means that the event has to be judged again; err also says what
 // reason would have said.
-func (j Judge) settle(ctx context.Context, v detector.Verdict) (found []alert.Occurrence, reason, err error) {
+func (j Judge) settle(ctx context.Context, d detector.Detector, v detector.Verdict) (found []alert.Occurrence, reason, err error) {
 	reason = v.Err
 	if len(v.Occurrences) == 0 {
 		return nil, reason, nil
 	}
-	j.Rules.suppress(ctx, v.Occurrences)
+	if d.Count != nil {
+		if err := j.count(ctx, d, v.Occurrences); errors.Is(err, window.ErrNever) {
+			return nil, errors.Join(reason, err), nil
+		} else if err != nil {
+			return nil, nil, errors.Join(reason, err)
+		}
+		return v.Occurrences, reason, nil
+	}
+	j.Rules.Suppress(ctx, v.Occurrences)
 	recorded, err := j.Alerts.Record(ctx, v.Occurrences...)
 	for i, r := range recorded {
 		if r.Outcome == alert.Rejected {
@@ -77,6 +105,14 @@ func (j Judge) settle(ctx context.Context, v detector.Verdict) (found []alert.Oc
 		return nil, nil, errors.Join(reason, err)
 	}
 	return found, reason, nil
+}
+
+// count counts what a detector found.
+func (j Judge) count(ctx context.Context, d detector.Detector, occurrences []alert.Occurrence) error {
+	if j.Counter == nil {
+		return fmt.Errorf("detector %s: nothing here counts", d.Name)
+	}
+	return j.Counter.Count(ctx, *d.Count, occurrences)
 }
 
 // Detect returns the work of the function that runs one detector on the events
@@ -93,7 +129,7 @@ func (j Judge) Detect(d detector.Detector) func(context.Context, host.Invocation
 	return func(ctx context.Context, in host.Invocation) (host.Outcome, error) {
 		if in.Scanned.Kind() == '{' {
 			out := host.Outcome{Events: 1}
-			err := j.event(ctx, &out, in, in.Data, d.JudgeScanned(in.Scanned))
+			err := j.event(ctx, &out, in, d, in.Data, d.JudgeScanned(in.Scanned))
 			return out, err
 		}
 		events, err := split(in.Data)
@@ -104,7 +140,7 @@ func (j Judge) Detect(d detector.Detector) func(context.Context, host.Invocation
 		}
 		out := host.Outcome{Events: len(events)}
 		for _, raw := range events {
-			if err := j.event(ctx, &out, in, raw, d.Judge(raw)); err != nil {
+			if err := j.event(ctx, &out, in, d, raw, d.Judge(raw)); err != nil {
 				return out, err
 			}
 		}
@@ -115,11 +151,11 @@ func (j Judge) Detect(d detector.Detector) func(context.Context, host.Invocation
 // event does what follows from a verdict and adds to out what that was. It records
 // first and quarantines then. The error means that the event has to be judged again:
 // what is recorded then counts once all the same.
-func (j Judge) event(ctx context.Context, out *host.Outcome, in host.Invocation, raw jsontext.Value, v detector.Verdict) error {
+func (j Judge) event(ctx context.Context, out *host.Outcome, in host.Invocation, d detector.Detector, raw jsontext.Value, v detector.Verdict) error {
 	if out.EventID == "" {
 		out.EventID = v.Event.ID
 	}
-	found, reason, err := j.settle(ctx, v)
+	found, reason, err := j.settle(ctx, d, v)
 	if err != nil {
 		return err
 	}
@@ -128,6 +164,9 @@ func (j Judge) event(ctx context.Context, out *host.Outcome, in host.Invocation,
 	for _, o := range found {
 		if o.Event.Time.After(heard[o.Hub.Name]) {
 			heard[o.Hub.Name] = o.Event.Time
+		}
+		if d.Count != nil { // It is not an alert yet.
+			continue
 		}
 		note := fmt.Sprintf("%s alert %s: %s", o.Severity, o.ID, o.DisplayName)
 		if o.SuppressedBy != "" {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -38,7 +40,38 @@ type Logs struct {
 	Noter    *verdict.Noter  // of the same store; nil if the clock of the log is that of the wall
 	Now      func() time.Time
 
-	noted atomic.Int64 // when the relay last looked how far it is, in Unix nanoseconds
+	noted  atomic.Int64 // when the relay last looked how far it is, in Unix nanoseconds
+	judged pauses       // of the places that the relay judges at once
+}
+
+// pause is how long the relay leaves a place alone that it has judged. A verdict reads all
+// records of its ten minutes, and in a storm each batch of messages has more of them. What is
+// staged meanwhile waits for the next batch or for the function Verdicts, a minute at most.
+const pause = 5 * time.Second
+
+// pauses is the places that were judged a short time ago. The zero value has none.
+type pauses struct {
+	mu    sync.Mutex
+	since map[verdict.Place]time.Time
+}
+
+// begin returns the places that are not paused, and pauses them. A clock that went back ends
+// a pause.
+func (p *pauses) begin(places []verdict.Place, now time.Time) []verdict.Place {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	maps.DeleteFunc(p.since, func(_ verdict.Place, since time.Time) bool { return now.Before(since) || now.Sub(since) >= pause })
+	if p.since == nil {
+		p.since = map[verdict.Place]time.Time{}
+	}
+	var begun []verdict.Place
+	for _, place := range places {
+		if _, paused := p.since[place]; !paused {
+			p.since[place] = now
+			begun = append(begun, place)
+		}
+	}
+	return begun
 }
 
 // looking is how often the relay looks how far it is: the host says so in the whole of a
@@ -134,8 +167,8 @@ func (j Judge) note(ctx context.Context, out *host.Outcome, in host.Invocation) 
 	}
 }
 
-// atOnce derives the verdicts that need not wait. What fails is noted: its marks
-// stay for the function Verdicts.
+// atOnce derives the verdicts that need not wait, but those of places that are paused. What
+// fails is noted. Its marks stay for the function Verdicts.
 func (j Judge) atOnce(ctx context.Context, out *host.Outcome, in host.Invocation, marks []verdict.Mark) {
 	ctx, cancel := context.WithTimeout(ctx, judgingAtOnce)
 	defer cancel()
@@ -145,7 +178,8 @@ func (j Judge) atOnce(ctx context.Context, out *host.Outcome, in host.Invocation
 			places = append(places, mark.Place)
 		}
 	}
-	pass, err := j.judge(in, out).Now(ctx, j.Logs.Now(), places)
+	now := j.Logs.Now()
+	pass, err := j.judge(in, out).Now(ctx, now, j.Logs.judged.begin(places, now))
 	count(out, pass)
 	if err != nil {
 		out.Notes = append(out.Notes, "left to the function "+VerdictsName+": "+err.Error())
@@ -192,18 +226,24 @@ func (j Judge) Verdicts(ctx context.Context, in host.Invocation) (host.Outcome, 
 	return out, err
 }
 
-// Housekeeping is the work of the function that drops old records.
+// Housekeeping is the work of the function that drops old records and old counts.
 func (j Judge) Housekeeping(ctx context.Context, _ host.Invocation) (host.Outcome, error) {
 	now := j.Logs.Now()
+	counts := map[string]int{}
+	var uncounted error
+	if j.Windows != nil {
+		counts["dropped days of counts"], uncounted = j.Windows.Expire(ctx, now)
+	}
 	if j.Logs.Noter != nil {
 		// The days that the log has not reached yet are not over.
 		var err error
 		if now, err = (verdict.Clock{Store: j.Logs.Store}).Tick(ctx, now); err != nil {
-			return host.Outcome{}, err
+			return host.Outcome{Counts: counts}, errors.Join(uncounted, err)
 		}
 	}
 	dropped, err := j.Logs.Store.Expire(ctx, now)
-	return host.Outcome{Counts: map[string]int{"dropped days": dropped}}, err
+	counts["dropped days"] = dropped
+	return host.Outcome{Counts: counts}, errors.Join(uncounted, err)
 }
 
 // publisher publishes the notices of an invocation. What can never be published is

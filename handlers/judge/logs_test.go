@@ -208,6 +208,49 @@ func TestVerdictsWait(t *testing.T) {
 	}
 }
 
+// TestPause checks that a flood of batches makes the relay judge their ten minutes once in
+// five seconds, that the other places are not kept waiting, and that the function Verdicts
+// knows no pause.
+func TestPause(t *testing.T) {
+	r := newRig()
+	n := 0
+	// refuse lets one more device be refused on a hub, and returns how many are published.
+	refuse := func(hub string) int {
+		n++
+		record := strings.Replace(failedConnection(fmt.Sprint("pump-", n)), "CONTOSO-HUB", hub, 1)
+		if _, err := r.relay(t, `{"records":[`+record+`]}`); err != nil {
+			t.Fatal(err)
+		}
+		return len(r.topic.events)
+	}
+	for _, step := range []struct {
+		later time.Duration
+		hub   string
+		want  int
+	}{
+		{0, "A", 1},
+		{0, "A", 1},
+		{pause - 1, "A", 1},
+		{0, "B", 2},
+		{1, "A", 5}, // and the two that waited
+		{pause - 1, "A", 5},
+		{-time.Hour, "A", 7}, // The clock was set.
+	} {
+		r.now = r.now.Add(step.later)
+		if got := refuse(step.hub); got != step.want {
+			t.Errorf("%v, hub %s: %d events are published, want %d", r.now, step.hub, got, step.want)
+		}
+	}
+	refuse("A")
+	if _, err := r.Verdicts(t.Context(), host.Invocation{Function: VerdictsName}); err != nil || len(r.topic.events) != n {
+		t.Errorf("after Verdicts %d events, error %v; want %d", len(r.topic.events), err, n)
+	}
+	r.now = r.now.Add(pause)
+	if refuse("A"); len(r.Logs.judged.since) != 1 {
+		t.Errorf("%d places are remembered, want the one that is paused", len(r.Logs.judged.since))
+	}
+}
+
 // TestUnclassified checks that a refusal for a cause that nobody looks for is kept and
 // not published, and that very many are.
 func TestUnclassified(t *testing.T) {
@@ -219,6 +262,7 @@ func TestUnclassified(t *testing.T) {
 	if _, err := r.relay(t, `{"records":[`+records[0]+`]}`); err != nil || len(r.topic.events) > 0 || r.store.facts() != 1 {
 		t.Errorf("one: error %v, %d events, %d kept", err, len(r.topic.events), r.store.facts())
 	}
+	r.now = r.now.Add(pause)
 	if _, err := r.relay(t, `{"records":[`+strings.Join(records, ",")+`]}`); err != nil || !slices.Equal(r.topic.types(t), []string{"storm"}) {
 		t.Errorf("very many: error %v, events %q", err, r.topic.types(t))
 	}
@@ -248,6 +292,7 @@ func TestWhatCannotBePublished(t *testing.T) {
 		t.Errorf("redriven: %+v, error %v", again, err)
 	}
 	r.quarantine.err = errors.New("table is down")
+	r.now = r.now.Add(pause)
 	if out, err := r.relay(t, `{"records":[`+strings.Replace(failedConnection("pump-01"), "10:00:00", "10:00:09", 1)+`]}`); err != nil || len(out.Notes) != 1 {
 		t.Errorf("with a quarantine that is down: error %v, notes %q; want a verdict that stays", err, out.Notes)
 	}

@@ -68,7 +68,7 @@ func (j Judge) Redrive(ctx context.Context, detectors []detector.Detector, q ale
 			r.Reasons = append(r.Reasons, err.Error())
 		}
 		for _, raw := range events {
-			if err := j.redrive(ctx, &r, d.Judge(raw)); err != nil {
+			if err := j.redrive(ctx, &r, d, d.Judge(raw)); err != nil {
 				return r, err
 			}
 		}
@@ -79,11 +79,11 @@ func (j Judge) Redrive(ctx context.Context, detectors []detector.Detector, q ale
 }
 
 // redrive does what follows from a verdict and adds to r what that was.
-func (j Judge) redrive(ctx context.Context, r *Redriven, v detector.Verdict) error {
+func (j Judge) redrive(ctx context.Context, r *Redriven, d detector.Detector, v detector.Verdict) error {
 	found, reason := v.Occurrences, v.Err
 	if j.Alerts != nil {
 		var err error
-		if found, reason, err = j.settle(ctx, v); err != nil {
+		if found, reason, err = j.settle(ctx, d, v); err != nil {
 			return err
 		}
 	}
@@ -117,7 +117,7 @@ func (j Judge) redriveMessage(ctx context.Context, r *Redriven, detectors []dete
 			if v.Err == nil && !v.Matched {
 				continue // Event Grid's filter
 			}
-			if err := j.redrive(ctx, r, v); err != nil {
+			if err := j.redrive(ctx, r, d, v); err != nil {
 				return err
 			}
 		}

@@ -53,9 +53,9 @@ func NewAllRules(store alert.Suppressions, warn func(what string, err error)) *R
 	return &Rules{store: store, warn: warn, now: time.Now}
 }
 
-// suppress sets SuppressedBy of each occurrence that a suppression matches: the oldest
+// Suppress sets SuppressedBy of each occurrence that a suppression matches: the oldest
 // of these. A nil r suppresses nothing.
-func (r *Rules) suppress(ctx context.Context, occurrences []alert.Occurrence) {
+func (r *Rules) Suppress(ctx context.Context, occurrences []alert.Occurrence) {
 	if r == nil || len(occurrences) == 0 {
 		return
 	}

@@ -125,7 +125,7 @@ func TestRulesAreReadSeldom(t *testing.T) {
 		r := NewRules(store, w.warn)
 		by := func() string {
 			o := occurrence()
-			r.suppress(t.Context(), o)
+			r.Suppress(t.Context(), o)
 			return o[0].SuppressedBy
 		}
 		var group sync.WaitGroup
@@ -172,7 +172,7 @@ func TestRulesThatCannotBeRead(t *testing.T) {
 			r := NewRules(store, w.warn)
 			by := func() (string, time.Duration) {
 				begin, o := time.Now(), occurrence()
-				r.suppress(t.Context(), o)
+				r.Suppress(t.Context(), o)
 				return o[0].SuppressedBy, time.Since(begin)
 			}
 			if have, _ := by(); have != "first" {
@@ -209,7 +209,7 @@ func TestRulesOutliveTheirReader(t *testing.T) {
 	cancel()
 	r.current(gone)
 	o := occurrence()
-	if r.suppress(t.Context(), o); o[0].SuppressedBy != "first" {
+	if r.Suppress(t.Context(), o); o[0].SuppressedBy != "first" {
 		t.Errorf("suppressed by %q, warned: %q", o[0].SuppressedBy, w.texts)
 	}
 }
@@ -234,7 +234,7 @@ func TestBrokenRulesAreToldOnce(t *testing.T) {
 		} {
 			store.set(func(s *shelf) { s.broken, s.err = step.broken, step.err })
 			o := occurrence()
-			r.suppress(t.Context(), o)
+			r.Suppress(t.Context(), o)
 			if len(w.texts) != step.told || (o[0].SuppressedBy == "first") != (step.err == nil) {
 				t.Errorf("step %d: suppressed by %q, told %q", i, o[0].SuppressedBy, w.texts)
 			}
@@ -252,7 +252,7 @@ func TestRedeliveryIsSuppressedAlike(t *testing.T) {
 		r := NewRules(&shelf{rules: []alert.Suppression{rule}}, nil)
 		r.now = func() time.Time { return rule.Expires.AddDate(0, 0, 7) }
 		o := occurrence()
-		if r.suppress(t.Context(), o); o[0].SuppressedBy != "first" {
+		if r.Suppress(t.Context(), o); o[0].SuppressedBy != "first" {
 			t.Errorf("ended %s: suppressed by %q", ended, o[0].SuppressedBy)
 		}
 	}

@@ -22,7 +22,7 @@ func (s *site) startConsole(ctx context.Context, log *slog.Logger) (string, erro
 		return "", err
 	}
 	door := console.NewLocal(console.New(console.Options{
-		Alerts: s.stores.Alerts, Suppressions: s.stores.Suppressions, Quarantine: s.stores.Quarantine, Detectors: s.stores.Detectors,
+		Alerts: s.stores.Alerts, Suppressions: s.stores.Suppressions, Quarantine: s.stores.Quarantine, Connections: s.stores.State, Detectors: s.stores.Detectors,
 		Session: func(*http.Request) (console.Session, error) { return console.Session{Person: by}, nil },
 		Account: "make run", Command: hubwatchCommand + " --local", Now: time.Now, Log: log,
 	}), listener.Addr())

@@ -14,6 +14,9 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"hubwatch/handlers/connection"
+	"hubwatch/handlers/event"
+	"hubwatch/handlers/scan"
+	"hubwatch/handlers/secret"
 	"hubwatch/handlers/verdict"
 )
 
@@ -75,11 +78,12 @@ func Relay(messages [][]byte) Result {
 	w := newWorker()
 	r := Result{Relayed: map[connection.Cause]int{}}
 	for i, message := range messages {
-		w.Unreadable = append(w.Unreadable, lost(i, message, func(raw jsontext.Value) error {
-			f, ok, err := w.failure(raw)
+		w.Unreadable = append(w.Unreadable, w.lost(i, message, func(p connection.Piece) error {
+			ok, err := w.failure(p)
 			if !ok {
 				return err
 			}
+			f := &w.failed
 			e := cloudEvent(f.id, f.Record, f.Subject(), f.raw)
 			if len(e) > mostBytes {
 				return fmt.Errorf("record: its event has %d bytes, and Event Grid takes %d", len(e), mostBytes)
@@ -97,31 +101,40 @@ func Relay(messages [][]byte) Result {
 // worker reads a batch of messages.
 type worker struct {
 	Read
+	reader    connection.Reader
 	decoder   connection.Decoder
+	failed    failed                     // the record that was read last
+	redactor  *secret.Redactor           // of the records that the decoder has read
 	seen      map[[sha256.Size]byte]bool // records that were taken, by the hash of their content
 	id        string                     // the last resource id that turned out to be a hub's
 	hub       string                     // the name of that hub
+	lower     string                     // the same in lower case
+	newest    time.Time                  // of its records
 	canonical []byte                     // the last record in canonical form
+	address   string                     // the last address
+	key       connection.AddressKey      // of that address
 }
 
 func newWorker() *worker {
-	return &worker{seen: map[[sha256.Size]byte]bool{}, Read: Read{PassedOver: map[connection.Reason]int{}, Unknown: map[string]int{}, Heard: map[string]time.Time{}}}
+	w := &worker{seen: map[[sha256.Size]byte]bool{}, Read: Read{PassedOver: map[connection.Reason]int{}, Unknown: map[string]int{}, Heard: map[string]time.Time{}}}
+	w.redactor = secret.NewRedactor(event.Named, w.decoder.Inside)
+	return w
 }
 
 // lost returns the parts of message i that are no records, or that the function
 // refuses.
-func lost(i int, message []byte, record func(jsontext.Value) error) []Unreadable {
+func (w *worker) lost(i int, message []byte, record func(connection.Piece) error) []Unreadable {
 	var pieces []Unreadable
 	n := 0
-	for raw, err := range connection.Records(message) {
+	for p, err := range w.reader.Records(message) {
 		if err == nil {
-			err = record(raw)
+			err = record(p)
 		}
 		if err == nil {
 			continue
 		}
 		if n++; n <= mostPieces {
-			pieces = append(pieces, Unreadable{i, raw, 1, err})
+			pieces = append(pieces, Unreadable{i, p.Raw, 1, err})
 		}
 	}
 	if n <= mostPieces {
@@ -134,52 +147,75 @@ func lost(i int, message []byte, record func(jsontext.Value) error) []Unreadable
 type failed struct {
 	connection.Record // good until the next one is read
 	connection.Classification
-	hub string            // the name of its hub; "" if it names none
-	id  [sha256.Size]byte // the hash of its content
-	raw jsontext.Value    // the record; characters that are not Unicode are replaced
+	hub     string            // the name of its hub in lower case; "" if it names none
+	id      [sha256.Size]byte // the hash of its content
+	raw     jsontext.Value    // the record; characters that are not Unicode are replaced
+	scanned scan.Value        // raw, if it was scanned
 }
 
-// failure reads a record. ok is false if it is not of a failed connection, or was taken
-// before; then id and raw say nothing. The error means that nothing will ever be made of the record.
-func (w *worker) failure(raw jsontext.Value) (f failed, ok bool, err error) {
-	r, err := w.decoder.Decode(raw)
-	if err != nil {
-		return f, false, err
+// failure reads a record into w.failed. ok is false if it is not of a failed connection, or
+// was taken before; then id and raw say nothing. The error means that nothing will ever be
+// made of the record.
+func (w *worker) failure(p connection.Piece) (ok bool, err error) {
+	f := &w.failed
+	*f = failed{raw: p.Raw, scanned: p.Scanned}
+	if f.Record, err = w.decode(p); err != nil {
+		return false, err
 	}
-	f = failed{Record: r, Classification: connection.Classify(r), raw: raw}
-	if err = w.hear(r); err == nil {
-		f.hub = w.hub
+	f.Classification = connection.Classify(f.Record)
+	if err = w.hear(&f.Record); err == nil {
+		f.hub = w.lower
 	}
 	if f.PassedOver != "" {
 		w.PassedOver[f.PassedOver]++
-		return f, false, nil
+		return false, nil
 	}
 	if err != nil {
-		return f, false, err
+		return false, err
 	}
-	if n := depth(raw); n > mostDepth {
-		return f, false, fmt.Errorf("record: %d objects and arrays inside each other, and at most %d are taken", n, mostDepth)
+	if err := w.identify(f); err != nil {
+		return false, fmt.Errorf("record: %w", err)
 	}
-	if w.canonical, err = canonical(w.canonical, raw); err != nil {
-		// Some characters are not Unicode, which JSON has to be. They are replaced, as
-		// every reader does.
-		if f.raw, err = jsontext.AppendFormat(nil, raw, jsontext.AllowInvalidUTF8(true)); err == nil {
-			w.canonical, err = canonical(w.canonical, f.raw)
+	if w.seen[f.id] {
+		w.Repeated++
+		return false, nil
+	}
+	return true, nil
+}
+
+// identify finds the id of a record. It replaces the characters of the record that are not
+// Unicode, which JSON has to be, as every reader does.
+func (w *worker) identify(f *failed) error {
+	var usual bool
+	if w.canonical, usual = appendCanonical(w.canonical[:0], f.scanned); !usual {
+		if n := depth(f.raw); n > mostDepth {
+			return fmt.Errorf("%d objects and arrays inside each other, and at most %d are taken", n, mostDepth)
 		}
-		if err != nil {
-			return f, false, fmt.Errorf("record: %w", err)
+		var err error
+		if w.canonical, err = canonical(w.canonical, f.raw); err != nil {
+			f.scanned = scan.Value{}
+			if f.raw, err = jsontext.AppendFormat(nil, f.raw, jsontext.AllowInvalidUTF8(true)); err == nil {
+				w.canonical, err = canonical(w.canonical, f.raw)
+			}
+			if err != nil {
+				return err
+			}
 		}
 	}
 	f.id = sha256.Sum256(w.canonical)
-	if w.seen[f.id] {
-		w.Repeated++
-		return f, false, nil
+	return nil
+}
+
+// decode reads a record in the way that is open.
+func (w *worker) decode(p connection.Piece) (connection.Record, error) {
+	if p.Scanned.Kind() == '{' {
+		return w.decoder.DecodeScanned(p.Scanned)
 	}
-	return f, true, nil
+	return w.decoder.Decode(p.Raw)
 }
 
 // take notes that something was made of f.
-func (w *worker) take(f failed) {
+func (w *worker) take(f *failed) {
 	w.seen[f.id] = true
 	if f.Unknown == "" {
 		return
@@ -191,17 +227,26 @@ func (w *worker) take(f failed) {
 	w.Unknown[s]++
 }
 
+// addressKey is the AddressKey of r. It remembers the last one, since many devices have the same.
+func (w *worker) addressKey(r *connection.Record) connection.AddressKey {
+	if r.MaskedIPAddress != w.address {
+		w.address, w.key = strings.Clone(r.MaskedIPAddress), r.AddressKey()
+	}
+	return w.key
+}
+
 // hear notes the hub of a record. Its error says that there is none.
-func (w *worker) hear(r connection.Record) error {
+func (w *worker) hear(r *connection.Record) error {
 	if r.ResourceID == "" || r.ResourceID != w.id {
 		id, err := r.Hub()
 		if err != nil {
 			return err
 		}
-		w.id, w.hub = strings.Clone(r.ResourceID), strings.Clone(id.Name)
+		w.id, w.hub, w.lower = strings.Clone(r.ResourceID), strings.Clone(id.Name), strings.Clone(strings.ToLower(id.Name))
+		w.newest = w.Heard[w.hub]
 	}
-	if r.Time.After(w.Heard[w.hub]) {
-		w.Heard[w.hub] = r.Time
+	if r.Time.After(w.newest) {
+		w.newest, w.Heard[w.hub] = r.Time, r.Time
 	}
 	return nil
 }
@@ -225,14 +270,6 @@ func depth(raw []byte) (deepest int) {
 		}
 	}
 	return deepest
-}
-
-// canonical returns raw in the form of RFC 8785, in which neither the order of
-// members nor whitespace nor the spelling of strings matters, into the space of
-// buf. Integers stay as they are: as floating-point numbers, which the RFC makes
-// of them, two that differ can be the same.
-func canonical(buf []byte, raw jsontext.Value) ([]byte, error) {
-	return jsontext.AppendFormat(buf[:0], raw, jsontext.ReorderRawObjects(true), jsontext.CanonicalizeRawFloats(true))
 }
 
 // cloudEvent returns the event of a record

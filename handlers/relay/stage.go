@@ -11,8 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
-
 	"hubwatch/handlers/connection"
 	"hubwatch/handlers/event"
 	"hubwatch/handlers/secret"
@@ -49,37 +47,41 @@ func Stage(messages [][]byte, settings verdict.Settings, now time.Time) Staging 
 	w := newWorker()
 	s := Staging{Refused: map[connection.Cause]int{}}
 	marks := map[verdict.Mark]bool{}
-	marked := map[moment]bool{} // many records of a message are of one second
+	marked := map[moment]bool{}
+	var last moment // many records of a message are of one second
+	var places groups
 	for i, message := range messages {
-		places := map[verdict.Place][]verdict.Entry{}
-		ids := map[string]string{} // resource ids of hubs
-		clear(w.seen)              // so that a row does not depend on the other messages of the batch
-		w.Unreadable = append(w.Unreadable, lost(i, message, func(raw jsontext.Value) error {
-			f, ok, err := w.failure(raw)
+		places.reset()
+		clear(w.seen) // so that a row does not depend on the other messages of the batch
+		w.Unreadable = append(w.Unreadable, w.lost(i, message, func(p connection.Piece) error {
+			ok, err := w.failure(p)
+			f := &w.failed
 			if err != nil || !ok && (f.PassedOver != connection.Connected || f.hub == "") {
 				return err
 			}
-			e, staged, err := s.entry(f, now)
+			e, staged, err := s.entry(w, f, now)
 			if err != nil || !staged {
 				return err
 			}
 			if ok {
 				w.take(f)
 			}
-			place := verdict.Place{Hub: strings.ToLower(f.hub), Bucket: verdict.BucketOf(time.Unix(e.Second, 0))}
-			places[place] = append(places[place], e)
-			if ids[place.Hub] == "" && len(f.ResourceID) <= mostID {
-				ids[place.Hub] = w.id // a name, which is never searched
+			g := places.of(verdict.Place{Hub: f.hub, Bucket: verdict.BucketOf(time.Unix(e.Second, 0))})
+			g.entries = append(g.entries, e)
+			if g.hubID == "" && len(f.ResourceID) <= mostID {
+				g.hubID = w.id // a name, which is never searched
 			}
-			if at := (moment{place.Hub, e.Second, e.Sign}); !marked[at] {
+			at := moment{f.hub, e.Second, e.Sign}
+			if at != last && !marked[at] {
 				marked[at] = true
-				settings.Marks(marks, place.Hub, e.Fact)
+				settings.Marks(marks, f.hub, e.Fact)
 			}
+			last = at
 			return nil
 		})...)
-		for _, place := range slices.SortedFunc(maps.Keys(places), comparePlaces) {
-			for _, row := range verdict.Pack(place, places[place]) {
-				row.HubID = ids[place.Hub]
+		for _, g := range places.sorted() {
+			for _, row := range verdict.Pack(g.place, g.entries) {
+				row.HubID = g.hubID
 				s.Rows = append(s.Rows, row)
 			}
 		}
@@ -98,14 +100,64 @@ type moment struct {
 	sign   connection.Sign
 }
 
+// group is what a message has for a place.
+type group struct {
+	place   verdict.Place
+	hubID   string
+	entries []verdict.Entry
+}
+
+// groups are the groups of a message. Nearly all messages have one.
+type groups struct {
+	list  []group
+	index map[verdict.Place]int
+	last  int // the group that was asked for last
+}
+
+// reset begins another message, with the memory of the one before.
+func (s *groups) reset() {
+	s.list = s.list[:0]
+	s.index, s.last = map[verdict.Place]int{}, 0
+}
+
+// of returns the group of a place, which is good until the next is asked for.
+func (s *groups) of(place verdict.Place) *group {
+	if s.last < len(s.list) && s.list[s.last].place == place {
+		return &s.list[s.last]
+	}
+	i, ok := s.index[place]
+	if !ok {
+		i = len(s.list)
+		s.index[place] = i
+		s.list = slices.Grow(s.list, 1)[:i+1]
+		s.list[i] = group{place: place, entries: s.list[i].entries[:0]}
+	}
+	s.last = i
+	return &s.list[i]
+}
+
+// sorted returns the groups in the order of their places.
+func (s *groups) sorted() []group {
+	slices.SortFunc(s.list, func(a, b group) int { return comparePlaces(a.place, b.place) })
+	return s.list
+}
+
 func comparePlaces(a, b verdict.Place) int {
 	return cmp.Or(strings.Compare(a.Hub, b.Hub), cmp.Compare(a.Bucket, b.Bucket))
 }
 
+// redacted returns the record that was read last without the credentials in it.
+func (w *worker) redacted(f *failed) []byte {
+	if f.scanned.Kind() == '{' {
+		return w.redactor.Document(f.scanned)
+	}
+	return secret.Document(f.raw, event.Named)
+}
+
 // entry returns what is staged of a connection, or of a failed one. staged is false if that
 // is nothing. The error means that nothing will ever be made of the record.
-func (s *Staging) entry(f failed, now time.Time) (e verdict.Entry, staged bool, err error) {
-	e.Fact = verdict.Fact{Device: f.DeviceKey(), Second: f.Time.Unix(), Address: f.AddressKey(), Sign: f.Sign(f.Classification)}
+func (s *Staging) entry(w *worker, f *failed, now time.Time) (e verdict.Entry, staged bool, err error) {
+	e.Fact = verdict.Fact{Device: f.DeviceKey(), Second: f.Time.Unix(), Address: w.addressKey(&f.Record), Sign: f.Sign(f.Classification)}
 	untimely := f.Time.Before(time.Unix(0, 0)) || f.Time.After(now.Add(newest))
 	switch {
 	case e.Sign == connection.NoSign: // a connection of no device
@@ -119,7 +171,7 @@ func (s *Staging) entry(f failed, now time.Time) (e verdict.Entry, staged bool, 
 		return e, false, fmt.Errorf("record: time %s: want one of the past, or of the next day", f.Time.Format(time.RFC3339))
 	}
 	e.Record = binary.BigEndian.Uint64(f.id[:])
-	e.Raw = secret.Document(f.raw, event.Named)
+	e.Raw = w.redacted(f)
 	if len(e.Raw) > verdict.MostRecord {
 		return e, false, fmt.Errorf("record: %d bytes, and at most %d are taken", len(e.Raw), verdict.MostRecord)
 	}

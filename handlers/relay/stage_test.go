@@ -71,10 +71,10 @@ func TestStage(t *testing.T) {
 	}
 	facts, raw := unpack(t, got.Rows)
 	device := func(id, module string) connection.DeviceKey {
-		return connection.Record{DeviceID: id, ModuleID: module}.DeviceKey()
+		return (&connection.Record{DeviceID: id, ModuleID: module}).DeviceKey()
 	}
 	second := time.Date(2026, 2, 1, 10, 0, 0, 0, time.UTC).Unix()
-	address := connection.Record{MaskedIPAddress: "203.0.113.XXX"}.AddressKey()
+	address := (&connection.Record{MaskedIPAddress: "203.0.113.XXX"}).AddressKey()
 	want := map[verdict.Fact]int{
 		{Device: device("dev-1", ""), Second: second, Address: address, Sign: connection.Connect}:       1,
 		{Device: device("dev-2", ""), Second: second, Address: address, Sign: connection.Connect}:       1,

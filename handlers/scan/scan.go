@@ -13,7 +13,6 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"slices"
-	"strings"
 	"unicode/utf8"
 	"unsafe"
 
@@ -28,12 +27,23 @@ type Doc struct {
 	few   [64]node
 }
 
-// node is a value with what it is called. All are places in the text.
+// node is a value with what it is called. All but the lengths are places in the text.
 type node struct {
-	name, nameEnd uint32 // without the quotation marks; both 0 for what has no name
-	from, to      uint32 // the value; both 0 if it was left out
-	next          uint32 // the index of the first node behind this one and all below it
+	name     uint32 // without the quotation marks; 0 for what has no name
+	nameSize uint16
+	form     form   // of a string
+	from, to uint32 // the value; both 0 if it was left out
+	next     uint32 // the index of the first node behind this one and all below it
 }
+
+// form tells how a string is spelled.
+type form uint8
+
+const (
+	foreign form = 1 << iota // it has bytes that are not ASCII
+	escaped                  // it has escapes
+	long                     // some of these are not the shortest spelling of their character
+)
 
 // Value is a value in a text that was scanned. The zero value is one that is not
 // there.
@@ -49,32 +59,47 @@ const (
 	// mostCompared is up to how many members of an object are compared one by one. The
 	// names of more than that are sorted.
 	mostCompared = 64
-	// longest is how many bytes a text may have.
-	longest = 1 << 30
+	// usualValue is how many bytes of a text there usually are for a value, or more.
+	usualValue = 48
+	// longest is how many bytes a text may have, and longestName how many a name.
+	longest, longestName = 1 << 30, 1<<16 - 1
 )
 
 // Scan reads raw, which must not change afterwards: the values, and all strings that
 // they return, are parts of it. It reports whether it understands raw: if not, raw is
 // not JSON, or has an object with a member twice, or has something unusual: a name with
-// an escape or with bytes that are not UTF-8, more than 500 objects and arrays inside
-// each other, or more than most values. The member of the whole text that is called
-// without is checked like all others, but is then not there.
+// an escape or with bytes that are not UTF-8, a name of 64 KiB, more than 500 objects and
+// arrays inside each other, or more than most values. The member of the whole text that is
+// called without is checked like all others, but is then not there. A Doc that is used
+// again uses its memory again, so values of the text before are not good any more.
 func (d *Doc) Scan(raw []byte, without string, most int) bool {
 	if len(raw) > longest {
 		return false
 	}
 	d.raw = raw
 	d.text = unsafe.String(unsafe.SliceData(raw), len(raw)) // #nosec G103 -- raw does not change, as the caller has promised
-	s := scanner{text: raw, nodes: append(d.few[:0], node{}), without: without, most: most}
+	if d.nodes == nil {
+		d.nodes = d.few[:0]
+	}
+	if usual := len(raw) / usualValue; usual > len(d.few) {
+		d.nodes = slices.Grow(d.nodes[:0], min(usual, most))
+	}
+	s := scanner{text: raw, nodes: append(d.nodes[:0], node{}), without: without, most: most}
 	from := s.space(0)
 	to := s.value(from)
+	d.nodes = s.nodes
 	if to < 0 || s.space(to) != len(raw) {
 		return false
 	}
-	d.nodes = s.nodes
 	d.nodes[0] = node{from: place(from), to: place(to), next: place(len(d.nodes))}
+	if raw[from] == '"' {
+		_, d.nodes[0].form = s.quoted(from)
+	}
 	return true
 }
+
+// Forget lets go of the text. The values of the text are not good any more.
+func (d *Doc) Forget() { d.raw, d.text, d.nodes = nil, "", d.nodes[:0] }
 
 // place is i as a node has it: i is at most longest.
 func place(i int) uint32 { return uint32(i) } // #nosec G115 -- see above
@@ -116,11 +141,71 @@ func (v Value) Text() string {
 	}
 	n := &v.doc.nodes[v.index]
 	s := v.doc.text[n.from+1 : n.to-1]
-	if strings.IndexByte(s, '\\') < 0 && utf8.ValidString(s) {
+	if n.form == 0 || n.form == foreign && utf8.ValidString(s) {
 		return s
 	}
-	b, _ := jsontext.AppendUnquote(nil, v.Raw()) // an error says that something was replaced
-	return string(b)
+	return string(v.AppendText(nil))
+}
+
+// IsPlain reports whether v is a string of ASCII without escapes. Its text then is a
+// part of what was scanned.
+func (v Value) IsPlain() bool { return v.Kind() == '"' && v.doc.nodes[v.index].form == 0 }
+
+// IsShort reports whether v is a string without escapes that could be left out or could be
+// shorter, and without bytes that are not UTF-8. No two of these have the same text.
+func (v Value) IsShort() bool {
+	return v.Kind() == '"' && v.doc.nodes[v.index].form&long == 0 && v.isUTF8()
+}
+
+// isUTF8 is about a string.
+func (v Value) isUTF8() bool {
+	return v.doc.nodes[v.index].form&foreign == 0 || utf8.Valid(v.Raw())
+}
+
+// AppendText appends Text to b.
+func (v Value) AppendText(b []byte) []byte {
+	if v.Kind() != '"' {
+		return b
+	}
+	quoted := v.Raw()
+	if v.isUTF8() {
+		if text, ok := appendUnescaped(b, quoted[1:len(quoted)-1]); ok {
+			return text
+		}
+	}
+	b, _ = jsontext.AppendUnquote(b, quoted) // an error says that something was replaced
+	return b
+}
+
+// appendUnescaped appends what stands between the quotation marks of a string, without the
+// escapes that a document inside a string has: those of quotation marks, backslashes and
+// slashes. It returns false if there are others.
+func appendUnescaped(b, text []byte) ([]byte, bool) {
+	n := len(b)
+	b = slices.Grow(b, len(text)+8) // eight bytes are copied at a time, also of the last
+	b = b[:cap(b)]
+	for i := 0; i < len(text); {
+		if i <= len(text)-8 {
+			x := binary.LittleEndian.Uint64(text[i:])
+			binary.LittleEndian.PutUint64(b[n:], x)
+			slash := x ^ '\\'*ones
+			k := bits.TrailingZeros64((slash-ones)&^slash&highs) / 8 // 8 if there is none
+			if i, n = i+k, n+k; k == 8 {
+				continue
+			}
+		} else if text[i] != '\\' {
+			b[n] = text[i]
+			i, n = i+1, n+1
+			continue
+		}
+		c := text[i+1]
+		if c != '"' && c != '\\' && c != '/' {
+			return b, false
+		}
+		b[n] = c
+		i, n = i+2, n+1
+	}
+	return b[:n], true
 }
 
 // Literal returns a value that is no string as it stands in the text: a number, say.
@@ -138,7 +223,7 @@ func (v Value) Name() string {
 		return ""
 	}
 	n := &v.doc.nodes[v.index]
-	return v.doc.text[n.name:n.nameEnd]
+	return v.doc.text[n.name : n.name+uint32(n.nameSize)]
 }
 
 // First returns the first member of an object, or the first element of an array.
@@ -179,8 +264,15 @@ type scanner struct {
 	most    int
 }
 
-// space is the only one that cannot fail.
+// space is the only one that cannot fail. Most texts have none.
 func (s *scanner) space(i int) int {
+	if i < len(s.text) && s.text[i] <= ' ' {
+		return s.spaces(i)
+	}
+	return i
+}
+
+func (s *scanner) spaces(i int) int {
 	for i < len(s.text) && s.text[i] <= ' ' && (s.text[i] == ' ' || s.text[i] == '\n' || s.text[i] == '\r' || s.text[i] == '\t') {
 		i++
 	}
@@ -258,11 +350,10 @@ const (
 	highs = 0x80 * ones
 )
 
-// quoted reads a string. plain reports whether all of it is ASCII without escapes.
-func (s *scanner) quoted(i int) (end int, plain bool) {
+// quoted reads a string.
+func (s *scanner) quoted(i int) (end int, f form) {
 	b := s.text
 	var all uint64 // what the bytes have in common with those that are not ASCII
-	escapes := false
 	for i++; ; {
 		for i <= len(b)-8 {
 			x := binary.LittleEndian.Uint64(b[i:])
@@ -281,14 +372,20 @@ func (s *scanner) quoted(i int) (end int, plain bool) {
 			all |= uint64(b[i])
 		}
 		if i >= len(b) || b[i] < ' ' {
-			return -1, false
+			return -1, 0
 		}
 		if b[i] == '"' {
-			return i + 1, !escapes && all&highs == 0
+			if all&highs != 0 {
+				f |= foreign
+			}
+			return i + 1, f
 		}
-		escapes = true
+		f |= escaped
+		if i+1 < len(b) && (b[i+1] == '/' || b[i+1] == 'u') {
+			f |= long // \u is the only spelling of some characters, which nobody writes
+		}
 		if i = s.escape(i); i < 0 {
-			return -1, false
+			return -1, 0
 		}
 	}
 }
@@ -350,9 +447,9 @@ func (s *scanner) child(n node, i int) int {
 	}
 	n.from, n.next = place(i), place(k+1)
 	if s.text[i] == '"' { // which most are
-		end, _ := s.quoted(i)
+		end, form := s.quoted(i)
 		if end > 0 {
-			n.to = place(end)
+			n.to, n.form = place(end), form
 			s.nodes = append(s.nodes, n)
 		}
 		return end
@@ -380,12 +477,12 @@ func (s *scanner) object(i int) int {
 		if i >= len(s.text) || s.text[i] != '"' {
 			return -1
 		}
-		end, plain := s.quoted(i)
+		end, form := s.quoted(i)
 		if end < 0 {
 			return -1
 		}
 		name := s.text[i+1 : end-1]
-		if !plain && (!utf8.Valid(name) || strings.IndexByte(string(name), '\\') >= 0) {
+		if len(name) > longestName || form&escaped != 0 || form&foreign != 0 && !utf8.Valid(name) {
 			return -1
 		}
 		bit := uint64(1) << (nameSum(name) % 64)
@@ -394,7 +491,7 @@ func (s *scanner) object(i int) int {
 		}
 		seen |= bit
 		count++
-		n := node{name: place(i + 1), nameEnd: place(end - 1)}
+		n := node{name: place(i + 1), nameSize: uint16(len(name))} // #nosec G115 -- at most longestName
 		if i = s.space(end); i >= len(s.text) || s.text[i] != ':' {
 			return -1
 		}
@@ -436,19 +533,21 @@ func nameSum(name []byte) uint {
 // has reports whether one of the siblings from the node first on is called name.
 func (s *scanner) has(first int, name []byte) bool {
 	for k := first; k < len(s.nodes); k = int(s.nodes[k].next) {
-		if n := &s.nodes[k]; int(n.nameEnd-n.name) == len(name) && string(s.text[n.name:n.nameEnd]) == string(name) {
+		if n := &s.nodes[k]; int(n.nameSize) == len(name) && string(s.name(n)) == string(name) {
 			return true
 		}
 	}
 	return false
 }
 
+func (s *scanner) name(n *node) []byte { return s.text[n.name : n.name+uint32(n.nameSize)] }
+
 // distinct reports whether no two of the siblings from the node first on have the
 // same name.
 func (s *scanner) distinct(first int) bool {
 	var names []string
 	for k := first; k < len(s.nodes); k = int(s.nodes[k].next) {
-		names = append(names, string(s.text[s.nodes[k].name:s.nodes[k].nameEnd]))
+		names = append(names, string(s.name(&s.nodes[k])))
 	}
 	slices.Sort(names)
 	return len(slices.Compact(names)) == len(names)

@@ -43,7 +43,7 @@ func unusual(b []byte) bool {
 		}
 		if kind, n := d.StackIndex(d.StackDepth()); kind == '{' && n%2 == 1 && token.Kind() == '"' {
 			raw := bytes.TrimLeft(b[before:d.InputOffset()], " \t\r\n,")
-			if bytes.ContainsRune(raw, '\\') || !bytes.Equal(bytes.ToValidUTF8(raw, nil), raw) {
+			if len(raw) > 1<<16 || bytes.ContainsRune(raw, '\\') || !bytes.Equal(bytes.ToValidUTF8(raw, nil), raw) {
 				return true
 			}
 		}
@@ -68,6 +68,14 @@ func same(t *testing.T, v scan.Value, raw jsontext.Value) {
 	}
 	if got := v.Text(); got != text {
 		t.Errorf("text %q, want %q", got, text)
+	}
+	if got := string(v.AppendText([]byte("x"))); got != "x"+text {
+		t.Errorf("appended %q, want %q", got, "x"+text)
+	}
+	shortest, _ := jsontext.AppendQuote(nil, text)
+	if short := v.IsShort(); v.IsPlain() && string(raw) != `"`+text+`"` || short && string(raw) != string(shortest) ||
+		!short && string(raw) == string(shortest) && !bytes.Contains(raw, []byte(`\u`)) {
+		t.Errorf("%q is plain: %v, and short: %v", raw, v.IsPlain(), short)
 	}
 	child := v.First()
 	for kind := d.PeekKind(); kind != jsontext.KindInvalid && kind != '}' && kind != ']'; kind = d.PeekKind() {
@@ -125,9 +133,12 @@ func texts() []string {
 		strings.Repeat("[", 500) + strings.Repeat("]", 500), strings.Repeat("[", 501) + strings.Repeat("]", 501),
 		strings.Repeat(`{"a":`, 500) + "1" + strings.Repeat("}", 500), strings.Repeat(`{"a":`, 10001) + "1" + strings.Repeat("}", 10001), strings.Repeat("[", 100_000),
 	}
+	for _, n := range []int{1<<16 - 1, 1 << 16} {
+		list = append(list, `{"`+strings.Repeat("n", n)+`":1}`, `{"`+strings.Repeat("n", n)+`":1,"`+strings.Repeat("n", n)+`":1}`)
+	}
 	for n := range 20 { // every place of a byte within eight
 		fill := strings.Repeat("x", n)
-		for _, end := range []string{"\"", "\\\"\"", "\x01\"", "\x1f\"", "\\", "\\q\"", "é\"", "\xff\"", "", "\"z", "!\"", "#\"", "[\"", "]\"", "\x80\"", "\xa2\"", "\xdc\""} {
+		for _, end := range []string{"\"", "\\\"\"", "\x01\"", "\x1f\"", "\\", "\\q\"", "é\"", "\xff\"", "", "\"z", "!\"", "#\"", "[\"", "]\"", "\x80\"", "\xa2\"", "\xdc\"", `\\\"\/\\x"`, `\"\n"`, `\"12345678\\"`} {
 			list = append(list, "\""+fill+end, "{\""+fill+end+":1}")
 		}
 	}

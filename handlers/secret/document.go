@@ -235,7 +235,7 @@ func (r *reader) inString(s []byte, member string) []byte {
 		case len(trimmed) > 1 && (trimmed[0] == '{' || trimmed[0] == '[' || trimmed[0] == '"'):
 			return document(s, r.named, member, r.depth+1)
 		case len(s) >= leastBase64 && isBase64(s):
-			if decoded, ok := decodeBase64(s); ok {
+			if decoded, ok := decodeBase64(nil, s); ok {
 				if inner := document(decoded, r.named, member, r.depth+1); !bytes.Equal(inner, decoded) {
 					return []byte(mark(s))
 				}
@@ -246,10 +246,10 @@ func (r *reader) inString(s []byte, member string) []byte {
 }
 
 // isBase64 reports whether s has only characters of one alphabet of base64.
-func isBase64[T []byte | string](s T) bool {
+func isBase64(s []byte) bool {
 	standard, url := false, false
-	for i := range len(s) {
-		switch c := s[i]; {
+	for _, c := range s {
+		switch {
 		case c == '+' || c == '/':
 			standard = true
 		case c == '-' || c == '_':
@@ -261,20 +261,16 @@ func isBase64[T []byte | string](s T) bool {
 	return !standard || !url
 }
 
-// decodeBase64 decodes s, in either alphabet and with or without padding. ok is
-// false if the result is not a text.
-func decodeBase64(s []byte) (decoded []byte, ok bool) {
+// decodeBase64 appends to b what s is the code of, in either alphabet and with or without
+// padding. ok is false if that is not a text.
+func decodeBase64(b, s []byte) (decoded []byte, ok bool) {
 	trimmed := bytes.TrimRight(s, "=")
 	code := base64.RawStdEncoding
 	if bytes.ContainsAny(trimmed, "-_") {
 		code = base64.RawURLEncoding
 	}
-	decoded = make([]byte, code.DecodedLen(len(trimmed)))
-	n, err := code.Decode(decoded, trimmed)
-	if err != nil || !utf8.Valid(decoded[:n]) {
-		return nil, false
-	}
-	return decoded[:n], true
+	decoded, err := code.AppendDecode(b, trimmed)
+	return decoded, err == nil && utf8.Valid(decoded)
 }
 
 // hide replaces a value that is a secret.

@@ -11,6 +11,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"hubwatch/handlers/scan"
 )
 
 // planted stands for a credential in the texts of these tests.
@@ -251,10 +253,33 @@ func FuzzIsClean(f *testing.F) {
 		}
 	}
 	named := func(_, member, _ string) bool { return member == "deviceId" }
+	inside := func(v scan.Value) scan.Value {
+		var doc scan.Doc
+		if !doc.Scan([]byte(v.Text()), "", mostValues) {
+			return scan.Value{}
+		}
+		return doc.Root()
+	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		for _, named := range []Named{nil, named} {
-			if got := document(raw, named, "", 0); isClean(raw, named) && !bytes.Equal(got, raw) {
+			got, clean := document(raw, named, "", 0), isClean(raw, named)
+			if clean && !bytes.Equal(got, raw) {
 				t.Fatalf("%q counts as clean and becomes %q", raw, got)
+			}
+			isClean([]byte(`{"name":"x","list":[{"deviceId":"y"}]}`), named) // so that something is left of it
+			if again := isClean(raw, named); again != clean {
+				t.Fatalf("%q is clean: %v, and then %v", raw, clean, again)
+			}
+			redactor := NewRedactor(named, inside)
+			for _, text := range [][]byte{raw, raw, []byte(`{"name":"x","list":["x",{"deviceId":"y","list":"x"}]}`), raw} {
+				var doc scan.Doc
+				if !doc.Scan(text, "", mostValues) {
+					continue
+				}
+				want := document(doc.Root().Raw(), named, "", 0)
+				if got := redactor.Document(doc.Root()); !bytes.Equal(got, want) {
+					t.Fatalf("%q becomes %q, and by a Redactor %q", text, want, got)
+				}
 			}
 		}
 		lower := bytes.ToLower(raw)

@@ -3,6 +3,7 @@ package secret
 import (
 	"bytes"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -115,8 +116,8 @@ func in(b []byte, forms []form) (found []form) {
 	if len(forms) == 0 {
 		return nil
 	}
-	mask, ascii := wordsIn(b)
-	if !ascii {
+	mask, all := wordsIn(b)
+	if all&isForeign != 0 {
 		mask, _ = wordsIn(bytes.ToLower(b)) // some signs are ASCII in lower case only
 	}
 	for _, f := range forms {
@@ -130,71 +131,89 @@ func in(b []byte, forms []form) (found []form) {
 // bit is the bit of f in the result of wordsIn.
 func (f form) bit() uint16 { return wordBits[f.words[0]] }
 
-// The words of all forms, by the two letters at their beginnings. A word of one letter
-// is "@".
+// word is a word of a form.
+type word struct {
+	text string
+	bit  uint16 // of the form
+}
+
+// The words of all forms, by the two letters at their beginnings, in upper and lower
+// case. A word of one letter is "@".
 var (
 	wordBits  = map[string]uint16{} // the bit of the form that has the word
-	beginning [128][128 / 64]uint64 // by the first letter: a bit for each letter that follows it in a word
-	wordsFrom [128][]string         // by the first letter
+	following [256]uint64           // by the first letter: a bit for the last six bits of each letter that follows it in a word
+	wordsFrom [256][]word           // by the first letter
+	kinds     [256]byte             // of characters
 	signed    uint16                // the forms that need a sign
 )
 
+// The kinds of characters of which wordsIn has to know that they are there.
+const (
+	isSign = 1 << iota
+	isAt
+	isPercent
+	isForeign // not ASCII
+)
+
 func init() {
+	for _, c := range []byte(`=:%\`) {
+		kinds[c] = isSign
+	}
+	kinds['%'] |= isPercent
+	kinds['@'] = isAt
+	for c := 0x80; c <= 0xff; c++ {
+		kinds[c] = isForeign
+	}
 	for i, f := range forms {
 		if f.sign {
 			signed |= 1 << i
 		}
-		for _, word := range f.words {
-			wordBits[word] = 1 << i
-			if len(word) == 1 {
+		for _, text := range f.words {
+			wordBits[text] = 1 << i
+			if len(text) == 1 {
 				continue
 			}
-			beginning[word[0]][word[1]/64] |= 1 << (word[1] % 64)
-			wordsFrom[word[0]] = append(wordsFrom[word[0]], word)
+			upper := strings.ToUpper(text)
+			first := []byte{text[0], upper[0]}
+			for _, c := range slices.Compact(first) {
+				following[c] |= 1<<(text[1]%64) | 1<<(upper[1]%64)
+				wordsFrom[c] = append(wordsFrom[c], word{text, 1 << i})
+			}
 		}
 	}
 }
 
 // wordsIn returns a bit for each form of which b, whose letter case does not count, can
-// hold a credential. ascii is false if b has other characters than those of ASCII.
-func wordsIn[T []byte | string](b T) (mask uint16, ascii bool) {
-	ascii = true
-	sign, last := false, byte(0)
-	for i := range len(b) {
-		c := b[i]
-		switch {
-		case c >= 'A' && c <= 'Z':
-			c += 'a' - 'A'
-		case c >= 0x80:
-			ascii = false
-			c = 0
-		case c == '=' || c == ':' || c == '%' || c == '\\':
-			sign = true
-		case c == '@':
-			mask |= wordBits["@"]
-		}
-		if beginning[last][c/64]&(1<<(c%64)) != 0 {
+// hold a credential, and the kinds of all characters of b.
+func wordsIn(b []byte) (mask uint16, all byte) {
+	last := byte(0)
+	for i, c := range b {
+		all |= kinds[c]
+		if following[last]>>(c%64)&1 != 0 {
 			for _, word := range wordsFrom[last] {
-				if hasWord(b, i-1, word) {
-					mask |= wordBits[word]
+				if hasWord(b[i-1:], word.text) {
+					mask |= word.bit
 				}
 			}
 		}
 		last = c
 	}
-	if !sign {
+	if all&isAt != 0 {
+		mask |= wordBits["@"]
+	}
+	if all&isSign == 0 {
 		mask &^= signed
 	}
-	return mask, ascii
+	return mask, all
 }
 
-// hasWord reports whether word, which is in lower case, stands at i.
-func hasWord[T []byte | string](b T, i int, word string) bool {
-	if len(b)-i < len(word) {
+// hasWord reports whether b begins with word, which is in lower case.
+func hasWord(b []byte, word string) bool {
+	if len(b) < len(word) {
 		return false
 	}
 	for k := range len(word) {
-		c := b[i+k]
+		c := b[k]
 		if c >= 'A' && c <= 'Z' {
 			c += 'a' - 'A'
 		}

@@ -11,13 +11,16 @@
 package table
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
 	"runtime/debug"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
 
 	"hubwatch/handlers/alert"
@@ -103,8 +106,10 @@ func (t table) missing(ctx context.Context, err error) bool {
 	return err == nil || hasCode(err, aztables.TableAlreadyExists)
 }
 
-// submit sends an entity group transaction: all actions are made, or none.
-func (t table) submit(ctx context.Context, actions ...aztables.TransactionAction) (err error) {
+// submit sends an entity group transaction: all actions are made, or none. It returns the
+// ETag of each row that the actions wrote, in their order, or nil if the answer does not have
+// all of them.
+func (t table) submit(ctx context.Context, actions ...aztables.TransactionAction) (etags []azcore.ETag, err error) {
 	defer func() {
 		// aztables v1.4.1 panics on an empty answer to a transaction
 		// (transactional_batch.go, getBoundaryName).
@@ -112,8 +117,35 @@ func (t table) submit(ctx context.Context, actions ...aztables.TransactionAction
 			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()
-	_, err = t.client.SubmitTransaction(ctx, actions, nil)
-	return err
+	var response *http.Response
+	if _, err = t.client.SubmitTransaction(runtime.WithCaptureResponse(ctx, &response), actions, nil); err != nil {
+		return nil, err
+	}
+	if etags = etagsOf(response); len(etags) != len(actions) {
+		return nil, nil
+	}
+	return etags, nil
+}
+
+// etagsOf returns the ETags in the answer to a transaction, which has a part with headers for
+// each action, and no bodies
+// (https://learn.microsoft.com/rest/api/storageservices/performing-entity-group-transactions#sample-response).
+// aztables v1.4.1 reads the answer and does not return them.
+func etagsOf(answer *http.Response) (etags []azcore.ETag) {
+	if answer == nil {
+		return nil
+	}
+	body, err := runtime.Payload(answer)
+	if err != nil {
+		return nil
+	}
+	const name = "ETag:"
+	for line := range bytes.Lines(body) {
+		if len(line) > len(name) && bytes.EqualFold(line[:len(name)], []byte(name)) {
+			etags = append(etags, azcore.ETag(bytes.TrimSpace(line[len(name):])))
+		}
+	}
+	return etags
 }
 
 // absent returns the error of reading a table that does not exist.

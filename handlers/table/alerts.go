@@ -20,7 +20,8 @@ type Alerts struct {
 	mu      sync.Mutex
 	waiting map[string]*queue // by PartitionKey; there while the partition is being written
 
-	seen    *memory // alerts, by SystemAlertId
+	seen    *memory // alerts, by SystemAlertId, and tallies, by row key
+	kept    *kept
 	indexes *memory // partitions that the index of days has, and indexComplete
 	ears    ears
 }
@@ -28,18 +29,18 @@ type Alerts struct {
 // Alerts returns the table of alerts with this name. It does not connect: a table
 // that cannot be reached shows at the first request.
 func (a *Account) Alerts(name string) *Alerts {
-	return newAlerts(a.table(name, "no alert was ever raised here"), changesPerSecond, &memory{}, &memory{})
+	return newAlerts(a.table(name, "no alert was ever raised here"), changesPerSecond, &memory{}, &kept{}, &memory{})
 }
 
 // Failures returns the same table for a flood of alerts that anybody can cause: with a
 // pace and writers of its own, so that neither its waits nor its faults touch those of
 // a.
 func (a *Alerts) Failures() *Alerts {
-	return newAlerts(a.table, failuresPerSecond, a.seen, a.indexes)
+	return newAlerts(a.table, failuresPerSecond, a.seen, a.kept, a.indexes)
 }
 
-func newAlerts(t table, perSecond int, seen, indexes *memory) *Alerts {
-	return &Alerts{table: t, limiter: newLimiter(perSecond), now: time.Now, waiting: map[string]*queue{}, seen: seen, indexes: indexes}
+func newAlerts(t table, perSecond int, seen *memory, kept *kept, indexes *memory) *Alerts {
+	return &Alerts{table: t, limiter: newLimiter(perSecond), now: time.Now, waiting: map[string]*queue{}, seen: seen, kept: kept, indexes: indexes}
 }
 
 // Record implements alert.Recorder. Occurrences on one hub and day that come at the

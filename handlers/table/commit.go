@@ -37,7 +37,8 @@ type occurrence struct {
 	event    string // id of the event
 	evidence []byte // the entity of the evidence
 	tally    *tally // nil for an occurrence that counts once
-	revises  bool   // the table probably has another version of the tally, or it is a version of nothing
+	proof    *proof // nil for an occurrence that is an event
+	revises  bool   // it is a proof, or the table probably has another version of the tally, or it is a version of nothing
 	tell     func(alert.Recorded, error)
 }
 
@@ -168,8 +169,9 @@ func (a *Alerts) commit(ctx context.Context, batch []occurrence) (outcomes []ale
 		if err := a.limiter.wait(ctx, c.partition, len(t.actions)); err != nil {
 			return nil, fmt.Errorf("table %q: more than a partition takes: %w", a.table.name, err)
 		}
-		if err = a.table.submit(ctx, t.actions...); err == nil {
-			c.wrote(t)
+		etags, err := a.table.submit(ctx, t.actions...)
+		if err == nil {
+			c.wrote(t, etags)
 			attempt = -1
 			continue
 		}
@@ -194,10 +196,15 @@ func (a *Alerts) commit(ctx context.Context, batch []occurrence) (outcomes []ale
 	return nil, nil
 }
 
-// pause waits before attempt+1. The wait is 5 ms at first and doubles up to 320
-// ms. A random part, as long at most, keeps two writers from waiting in step.
+// pause waits before attempt+1, 320 ms at most without the random part.
 func pause(ctx context.Context, attempt int) error {
-	d := 5 * time.Millisecond << min(attempt, 6)
+	return pauseAtMost(ctx, attempt, 320*time.Millisecond)
+}
+
+// pauseAtMost waits before attempt+1. The wait is 5 ms at first and doubles up to most. A
+// random part, as long at most, keeps two writers from waiting in step.
+func pauseAtMost(ctx context.Context, attempt int, most time.Duration) error {
+	d := min(5*time.Millisecond<<min(attempt, 6), most)
 	select {
 	case <-time.After(d + rand.N(d)): // #nosec G404 -- nothing depends on nobody being able to guess the wait
 		return nil

@@ -108,7 +108,7 @@ func (a *Alerts) Change(ctx context.Context, ref alert.Ref, c alert.Change) (ale
 		if err != nil {
 			return alert.Alert{}, fmt.Errorf("alert %s: %w", ref, err)
 		}
-		if err = a.table.submit(ctx, actions...); err == nil {
+		if _, err = a.table.submit(ctx, actions...); err == nil {
 			return changed, nil
 		}
 		switch index, conflict := a.table.conflict(err); {

@@ -88,7 +88,7 @@ func (a *Alerts) Hear(ctx context.Context, hub string, source alert.Source, at t
 	if action.Entity, err = json.Marshal(row); err != nil {
 		return fmt.Errorf("table %q: %w", a.table.name, err)
 	}
-	err = a.table.submit(ctx, action)
+	_, err = a.table.submit(ctx, action)
 	if _, conflict := a.table.conflict(err); err == nil || conflict { // another process has just heard of the hub, too
 		return nil
 	}

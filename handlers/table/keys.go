@@ -113,15 +113,20 @@ func alertKey(id string) string { return alertRange + separator + id }
 // evidenceOf returns what the row keys of an alert's evidence begin with.
 func evidenceOf(id string) string { return evidenceRange + separator + id }
 
-// evidenceKey returns the row key of an occurrence. An event is known by its
-// source and id together (CloudEvents 1.0, section 3.1.1). Both are names, which
-// the quarantine keeps. So an event that comes back from the quarantine has the
-// same key as at first. A tally is known by its item: its versions have one key.
+// evidenceKey returns the row key of an occurrence.
 func evidenceKey(a alert.Occurrence) string {
+	return evidenceOf(a.ID) + separator + hash(identity(a)...)
+}
+
+// identity returns what tells the event of an occurrence from all others. An event is
+// known by its source and id together (CloudEvents 1.0, section 3.1.1). Both are names,
+// which the quarantine keeps. So an event that comes back from the quarantine is the same
+// as at first. A tally is known by its item: its versions are one.
+func identity(a alert.Occurrence) []string {
 	if a.Tally.Item != "" {
-		return evidenceOf(a.ID) + separator + hash(strings.ToLower(a.Event.Source), a.Tally.Item, "tally")
+		return []string{strings.ToLower(a.Event.Source), a.Tally.Item, "tally"}
 	}
-	return evidenceOf(a.ID) + separator + hash(strings.ToLower(a.Event.Source), a.Event.ID)
+	return []string{strings.ToLower(a.Event.Source), a.Event.ID}
 }
 
 // historyOf returns what the row keys of an alert's history begin with.
@@ -141,16 +146,21 @@ func (k key) number() (int, error) {
 	return n, nil
 }
 
-// hash returns 128 bits of the SHA-256 of the parts, in hexadecimal. The length
-// of each part is hashed too, so that two different lists of parts never look
-// alike.
-func hash(parts ...string) string {
+// digest returns 128 bits of the SHA-256 of the parts. The length of each part is hashed
+// too, so that two different lists of parts never look alike.
+func digest(parts ...string) [16]byte {
 	h := sha256.New()
 	for _, p := range parts {
 		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(p))))
 		h.Write([]byte(p))
 	}
-	return hex.EncodeToString(h.Sum(nil)[:16])
+	return [16]byte(h.Sum(nil))
+}
+
+// hash returns the digest of the parts in hexadecimal.
+func hash(parts ...string) string {
+	d := digest(parts...)
+	return hex.EncodeToString(d[:])
 }
 
 // escape makes any string a part of a key. Letters, digits, hyphens and dots of

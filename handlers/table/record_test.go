@@ -105,7 +105,10 @@ func TestRowsAreMadeOnce(t *testing.T) {
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		_, evidence, _ := strings.Cut(read(t, r), `"EventId"`)
+		_, evidence, ok := strings.Cut(read(t, r), `"EventId"`)
+		if !ok {
+			return azurite.Pass // the index of days
+		}
 		evidence, _, _ = strings.Cut(evidence, "\n")
 		forms[evidence] = true
 		if transactions++; transactions <= 3 {

@@ -64,7 +64,7 @@ func (a *Alerts) reindex(ctx context.Context, p partition, all bool) (Reindexed,
 		if s.exact() && s.Suppressed == sum.Suppressed && s.Counts == sum.Counts {
 			return done, nil
 		}
-		if err = a.table.submit(ctx, action); err == nil {
+		if _, err = a.table.submit(ctx, action); err == nil {
 			done.Wrote = true
 			return done, nil
 		}

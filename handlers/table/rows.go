@@ -19,6 +19,7 @@ import (
 	"hubwatch/handlers/event"
 	"hubwatch/handlers/secret"
 	"hubwatch/handlers/version"
+	"hubwatch/handlers/window"
 )
 
 // Row is the row of an alert. Its columns have the names of the schema
@@ -49,6 +50,7 @@ type Row struct {
 	TimeGeneratedUtc string `json:",omitzero"` // when the row was made
 	Occurrences      int32  // distinct events
 	Corrected        bool   `json:",omitzero"` // late records took some of them back, so Occurrences can be 0
+	Slots            []byte `json:",omitzero"` // of what was counted, see window.Slots: Occurrences has their breaches
 	change
 	SuppressedBy string // id of the suppression that all occurrences fall under
 }
@@ -328,7 +330,16 @@ func (r Row) entity() ([]byte, error) {
 		EndType   string `json:"EndTimeUtc@odata.type"`
 		MadeType  string `json:"TimeGeneratedUtc@odata.type,omitzero"`
 		SetType   string `json:"StatusTimeUtc@odata.type,omitzero"`
-	}{r, edmDateTime, edmDateTime, edmDateTime, typeOf(r.StatusTimeUtc)})
+		SlotsType string `json:"Slots@odata.type,omitzero"`
+	}{r, edmDateTime, edmDateTime, edmDateTime, typeOf(r.StatusTimeUtc), binaryType(r.Slots)})
+}
+
+// binaryType returns the type of a binary column, or "" if it is empty and left out.
+func binaryType(b []byte) string {
+	if len(b) == 0 {
+		return ""
+	}
+	return edmBinary
 }
 
 // evidence is the row of one occurrence. It has neither AlertType nor Severity,
@@ -347,6 +358,8 @@ type evidence struct {
 	RawEventSha256 string // of the event as it was delivered, in hexadecimal
 	Devices        []byte `json:",omitzero"` // see packDevices
 	DevicesType    string `json:"Devices@odata.type,omitzero"`
+	Proof          []byte `json:",omitzero"` // the events that were counted, see window.Proof; RawEvent is empty then
+	ProofType      string `json:"Proof@odata.type,omitzero"`
 	tally
 }
 
@@ -409,6 +422,15 @@ func unpackDevices(b []byte) (devices []string, err error) {
 	return devices, err
 }
 
+// unpackProof returns the events of a proof, the earliest first.
+func unpackProof(b []byte) (counted []alert.CountedEvent, err error) {
+	p, err := window.UnpackProof(b)
+	for _, e := range p {
+		counted = append(counted, alert.CountedEvent{Time: e.At(), Hash: hex.EncodeToString(e.Hash[:])})
+	}
+	return counted, err
+}
+
 // decodeEvidence reads a row of evidence. Its error names the row and the column.
 func decodeEvidence(entity []byte) (alert.Evidence, error) {
 	var e evidence
@@ -423,6 +445,10 @@ func decodeEvidence(entity []byte) (alert.Evidence, error) {
 	if err != nil {
 		return alert.Evidence{}, e.wrong("Devices", err)
 	}
+	counted, err := unpackProof(e.Proof)
+	if err != nil {
+		return alert.Evidence{}, e.wrong("Proof", err)
+	}
 	return alert.Evidence{
 		EventID:        e.EventId,
 		Time:           at,
@@ -434,6 +460,7 @@ func decodeEvidence(entity []byte) (alert.Evidence, error) {
 		RawEventSHA256: e.RawEventSha256,
 		Tally:          alert.Tally{N: int(e.Count), Seq: int(e.Seq)},
 		Devices:        devices,
+		Counted:        counted,
 	}, nil
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"hubwatch/handlers/alert"
+	logs "hubwatch/handlers/connection"
 	"hubwatch/handlers/verdict"
 )
 
@@ -104,9 +105,9 @@ func (s *State) Stage(ctx context.Context, rows []verdict.Staged) error {
 
 // write sends a transaction that has no condition.
 func (t table) write(ctx context.Context, actions []aztables.TransactionAction) error {
-	err := t.submit(ctx, actions...)
+	_, err := t.submit(ctx, actions...)
 	if err != nil && t.missing(ctx, err) {
-		err = t.submit(ctx, actions...)
+		_, err = t.submit(ctx, actions...)
 	}
 	if err != nil {
 		return t.explain("write", err)
@@ -328,17 +329,18 @@ type verdictRow struct {
 	key
 	Hub                            string
 	Seq, Published, Level, Renewed int32
-	Unknown                        counts `json:",omitzero"`
+	Refused                        counts[logs.Cause] `json:",omitzero"`
+	Unknown                        counts[string]     `json:",omitzero"`
 }
 
 // counts are numbers by name, in a column as JSON.
-type counts map[string]int
+type counts[K ~string] map[K]int
 
-func (c counts) MarshalText() ([]byte, error) {
-	return json.Marshal(map[string]int(c), json.Deterministic(true))
+func (c counts[K]) MarshalText() ([]byte, error) {
+	return json.Marshal(map[K]int(c), json.Deterministic(true))
 }
 
-func (c *counts) UnmarshalText(b []byte) error { return json.Unmarshal(b, (*map[string]int)(c)) }
+func (c *counts[K]) UnmarshalText(b []byte) error { return json.Unmarshal(b, (*map[K]int)(c)) }
 
 // itemsColumn is the name of the columns with the items of a verdict row.
 const itemsColumn = "Items"
@@ -363,7 +365,8 @@ func (s *State) Row(ctx context.Context, place verdict.Place) (verdict.Row, verd
 		return verdict.Row{}, "", fmt.Errorf("table %q: %w", t.name, k.wrong(itemsColumn, err))
 	}
 	return verdict.Row{
-		Place: place, Seq: int(row.Seq), Published: int(row.Published), Level: verdict.Level(row.Level), Renewed: int(row.Renewed), Unknown: row.Unknown, Items: items,
+		Place: place, Seq: int(row.Seq), Published: int(row.Published), Level: verdict.Level(row.Level),
+		Renewed: int(row.Renewed), Refused: row.Refused, Unknown: row.Unknown, Items: items,
 	}, verdict.ETag(response.ETag), nil
 }
 
@@ -378,8 +381,11 @@ func (s *State) Put(ctx context.Context, row verdict.Row, etag verdict.ETag) (ve
 		"PartitionKey": k.PartitionKey, "RowKey": k.RowKey, "Hub": row.Hub,
 		"Seq": row.Seq, "Published": row.Published, "Level": int(row.Level), "Renewed": row.Renewed,
 	}
+	if len(row.Refused) > 0 {
+		columns["Refused"] = counts[logs.Cause](row.Refused)
+	}
 	if len(row.Unknown) > 0 {
-		columns["Unknown"] = counts(row.Unknown)
+		columns["Unknown"] = counts[string](row.Unknown)
 	}
 	chunks(columns, itemsColumn, items)
 	entity, err := json.Marshal(columns, json.Deterministic(true))
@@ -432,6 +438,11 @@ func (s *State) Dropped(ctx context.Context, b verdict.Bucket) (bool, error) {
 	return true, nil
 }
 
+// tableBeingDeleted is what the service says of a table for a while after it was deleted. Nothing
+// can be read from it, and no other one can be made
+// (https://learn.microsoft.com/rest/api/storageservices/delete-table#remarks).
+const tableBeingDeleted aztables.TableErrorCode = "TableBeingDeleted"
+
 // dayFormat is a day as names of tables have it.
 const dayFormat = "20060102"
 
@@ -477,7 +488,8 @@ func (s *State) Expire(ctx context.Context, now time.Time) (dropped int, err err
 			if err := s.marks().write(ctx, []aztables.TransactionAction{{ActionType: aztables.TransactionTypeInsertReplace, Entity: entity}}); err != nil {
 				return dropped, err
 			}
-			if _, err := s.account.service.DeleteTable(ctx, *found.Name, nil); err != nil && !hasCode(err, aztables.ResourceNotFound) {
+			// Another instance may drop it at the same time, or an answer was lost.
+			if _, err := s.account.service.DeleteTable(ctx, *found.Name, nil); err != nil && !hasCode(err, aztables.ResourceNotFound) && !hasCode(err, tableBeingDeleted) {
 				return dropped, s.account.table(*found.Name, nothing).explain("drop", err)
 			}
 			dropped++

@@ -33,7 +33,7 @@ func (s *State) month(ctx context.Context, hub string, month, from, until time.T
 	days := map[time.Time]*verdict.Figures{}
 	for entity, err := range t.entities(ctx, &aztables.ListEntitiesOptions{
 		Filter: to.Ptr(fmt.Sprintf("PartitionKey ge %s and PartitionKey le %s", quoted(partitionOf(hub, until).String()), quoted(partitionOf(hub, from).String()))),
-		Select: to.Ptr("PartitionKey,RowKey,Renewed,Unknown"),
+		Select: to.Ptr("PartitionKey,RowKey,Renewed,Refused,Unknown"),
 	}) {
 		if errors.Is(err, alert.ErrAbsent) {
 			return nil, nil
@@ -53,7 +53,7 @@ func (s *State) month(ctx context.Context, hub string, month, from, until time.T
 		if days[day] == nil {
 			days[day] = &verdict.Figures{Hub: alert.Hub{Name: hub}.Key(), Day: day}
 		}
-		days[day].Add(int(row.Renewed), row.Unknown)
+		days[day].Add(verdict.Row{Renewed: int(row.Renewed), Refused: row.Refused, Unknown: row.Unknown})
 	}
 	var all []verdict.Figures
 	for day := month; day.Month() == month.Month(); day = day.AddDate(0, 0, 1) {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	logs "hubwatch/handlers/connection"
 	"hubwatch/handlers/verdict"
 )
 
@@ -26,6 +27,9 @@ func TestDays(t *testing.T) {
 	put := func(hub string, when time.Time, renewed int, unknown map[string]int) {
 		t.Helper()
 		row := verdict.Row{Place: verdict.Place{Hub: hub, Bucket: verdict.BucketOf(when)}, Renewed: renewed, Unknown: unknown}
+		if unknown != nil {
+			row.Refused = map[logs.Cause]int{logs.Unclassified: unknown["a"], logs.TokenInvalid: 1}
+		}
 		if _, err := s.Put(t.Context(), row, ""); err != nil {
 			t.Fatal(err)
 		}
@@ -40,8 +44,8 @@ func TestDays(t *testing.T) {
 	put("contoso-hub-2", at(2, 1, 0), 50, nil)
 	all, err := s.Days(t.Context(), "Contoso-Hub", at(1, 31, 12), at(2, 3, 0))
 	want := []verdict.Figures{
-		{Hub: "contoso-hub", Day: at(1, 31, 0), Renewed: 5, Unknown: map[string]int{"a": 1}},
-		{Hub: "contoso-hub", Day: at(2, 1, 0), Renewed: 9, Unknown: map[string]int{"a": 3, "b": 1, verdict.OtherSentences: 1}},
+		{Hub: "contoso-hub", Day: at(1, 31, 0), Renewed: 5, Refused: map[logs.Cause]int{logs.Unclassified: 1, logs.TokenInvalid: 1}, Unknown: map[string]int{"a": 1}},
+		{Hub: "contoso-hub", Day: at(2, 1, 0), Renewed: 9, Refused: map[logs.Cause]int{logs.Unclassified: 3, logs.TokenInvalid: 2}, Unknown: map[string]int{"a": 3, "b": 1, verdict.OtherSentences: 1}},
 		{Hub: "contoso-hub", Day: at(2, 3, 0), Renewed: 6},
 	}
 	if diff := cmp.Diff(want, all); err != nil || diff != "" {

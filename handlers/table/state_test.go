@@ -5,10 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -184,7 +189,7 @@ func TestVerdictRows(t *testing.T) {
 	if row, etag, err := s.Row(t.Context(), place); err != nil || etag != "" || row.Items != nil {
 		t.Errorf("before the first: %+v %q %v", row, etag, err)
 	}
-	row := verdict.Row{Place: place, Seq: 3, Published: 2, Level: verdict.Graced, Renewed: 70_000, Unknown: map[string]int{"what \"this\" is": 2, verdict.OtherSentences: 1}, Items: map[verdict.Item]verdict.Version{
+	row := verdict.Row{Place: place, Seq: 3, Published: 2, Level: verdict.Graced, Renewed: 70_000, Refused: map[logs.Cause]int{logs.TokenInvalid: 80_000}, Unknown: map[string]int{"what \"this\" is": 2, verdict.OtherSentences: 1}, Items: map[verdict.Item]verdict.Version{
 		{Cause: verdict.Missing}: {N: 100, Seq: 3}, {Device: logs.DeviceKey{1}, Cause: verdict.Foreign}: {N: 0, Seq: 2},
 	}}
 	check := func(want verdict.Row, etag verdict.ETag) {
@@ -353,5 +358,136 @@ func TestExpire(t *testing.T) {
 	}
 	if _, err := other.client.CreateTable(t.Context(), nil); !hasCode(err, "TableAlreadyExists") {
 		t.Errorf("another table: %v", err)
+	}
+}
+
+// about reports whether a request is about a table: reads or writes its rows, makes it, or
+// drops it.
+func about(r *http.Request, name string) bool {
+	body, _ := io.ReadAll(r.Body) // what cannot be read is not passed on either
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return strings.Contains(r.URL.Path, "/"+name) || strings.Contains(r.URL.Path, "Tables('"+name) || strings.Contains(string(body), name)
+}
+
+// TestTableBeingDeleted stages and judges while the table of the records, or that of the
+// verdicts, is being deleted, is gone and cannot be made, and can be made again. Until then
+// staging fails, so the relay gets its records again, nothing is marked that is not kept, and no
+// mark is removed of which the verdict is not told.
+func TestTableBeingDeleted(t *testing.T) {
+	type phase func(*http.Request) (answer reply, ok bool)
+	var now atomic.Pointer[phase]
+	through := func(t *testing.T) *State {
+		a := emulator(t)
+		target, _, _ := strings.Cut(a.Endpoint(), "/devstoreaccount1")
+		service, err := url.Parse(target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pass := httputil.NewSingleHostReverseProxy(service)
+		proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if answer, ok := (*now.Load())(r); ok {
+				answer.write(w)
+				return
+			}
+			pass.ServeHTTP(w, r)
+		}))
+		t.Cleanup(proxy.Close)
+		return openState(t, strings.Replace(a.ConnectionString(), target, proxy.URL, 1))
+	}
+	in := func(p phase) { now.Store(&p) }
+	fine := func(*http.Request) (reply, bool) { return reply{}, false }
+	place := verdict.Place{Hub: "contoso-hub", Bucket: stagedDay}
+	at := place.Bucket.Start()
+	entries := refusals(place, 3, 10)
+	marks := []verdict.Mark{{Place: place}}
+	for name, table := range map[string]func(*State) string{
+		"records":  func(s *State) string { return s.staged(place.Bucket).name },
+		"verdicts": func(s *State) string { return s.verdicts(place.Bucket).name },
+		"marks":    func(s *State) string { return s.marks().name },
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(fine)
+			s := through(t)
+			stager := &verdict.Stager{Settings: verdict.Defaults(), Store: s, Now: func() time.Time { return at }}
+			var told notices
+			judge := verdict.Judge{Settings: verdict.Defaults(), Store: s, Publisher: &told}
+			failed := 0
+			for _, p := range []phase{
+				func(r *http.Request) (reply, bool) {
+					return by(http.StatusConflict, "TableBeingDeleted"), about(r, table(s))
+				},
+				func(r *http.Request) (reply, bool) {
+					if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/Tables") {
+						return by(http.StatusConflict, "TableBeingDeleted"), about(r, table(s))
+					}
+					return by(http.StatusNotFound, "TableNotFound"), about(r, table(s))
+				},
+			} {
+				in(p)
+				err := stager.Stage(t.Context(), verdict.Pack(place, entries), marks)
+				_, judged := judge.Run(t.Context(), at)
+				if err == nil && judged == nil {
+					t.Errorf("staging and judging succeeded")
+				}
+				for what, err := range map[string]error{"staging": err, "judging": judged} {
+					var answer *ServiceError
+					if err == nil {
+						continue
+					}
+					failed++
+					if !errors.As(err, &answer) || errors.Is(err, errRejected) || errors.Is(err, verdict.ErrConflict) {
+						t.Errorf("%s: error %v, want one that says to try again", what, err)
+					}
+				}
+				in(fine)
+				rows := len(stagedRows(t, s, place, true))
+				marked, err := s.Marked(t.Context(), place, verdict.Open)
+				if err != nil || len(marked) > 0 && rows == 0 || len(told) > 0 {
+					t.Errorf("%d rows, %d marks and %d notices, %v", rows, len(marked), len(told), err)
+				}
+			}
+			if failed < 2 {
+				t.Errorf("%d calls failed, want one at least in each phase", failed)
+			}
+			// The relay gets the same records again.
+			if err := stager.Stage(t.Context(), verdict.Pack(place, entries), marks); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := judge.Run(t.Context(), at); err != nil {
+				t.Fatal(err)
+			}
+			items := map[verdict.Item]bool{}
+			for _, notice := range told {
+				items[notice.Item] = true
+			}
+			marked, err := s.Marked(t.Context(), place, verdict.Open)
+			if err != nil || len(marked) != 0 || len(items) != len(entries) {
+				t.Errorf("in the end %d items are told of %d, and %d marks stay, %v", len(items), len(entries), len(marked), err)
+			}
+		})
+	}
+}
+
+// TestExpireTwice drops tables that another instance is dropping: it goes on with the others,
+// and says that the records are dropped.
+func TestExpireTwice(t *testing.T) {
+	var dropping atomic.Int64
+	s := openState(t, between(t, by(http.StatusConflict, "TableBeingDeleted"), func(r *http.Request) bool {
+		return r.Method == http.MethodDelete && dropping.Add(1) == 1
+	}))
+	first := time.Date(2026, 2, 1, 12, 0, 0, 0, time.UTC)
+	for n := range 2 {
+		place := verdict.Place{Hub: "contoso-hub", Bucket: verdict.BucketOf(first.AddDate(0, 0, n))}
+		if err := s.Stage(t.Context(), verdict.Pack(place, refusals(place, 1, 1))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := s.Expire(t.Context(), first.AddDate(0, 0, 10)); err != nil || n != 2 {
+		t.Errorf("%d dropped, want 2, %v", n, err)
+	}
+	for n := range 2 {
+		if dropped, err := s.Dropped(t.Context(), verdict.BucketOf(first.AddDate(0, 0, n))); err != nil || !dropped {
+			t.Errorf("day %d: dropped %t, %v", n+1, dropped, err)
+		}
 	}
 }

@@ -50,6 +50,9 @@ func (a *Alerts) summary(ctx context.Context, partition string) (summary, error)
 	if err := decode(response.Value, &s); err != nil {
 		return summary{}, fmt.Errorf("table %q: read: %w", a.table.name, err)
 	}
+	if s.PartitionKey != partition { // an empty page of something on the way
+		return summary{}, fmt.Errorf("table %q: read: the answer is not the row %s of %s", a.table.name, summaryKey, partition)
+	}
 	if err := json.Unmarshal([]byte(s.Counts), &s.counts); err != nil {
 		// A person has overwritten it. It is counted again by reindex.
 		s.counts, s.Incomplete = map[string]map[alert.Status]int{}, true
@@ -242,7 +245,7 @@ func (a *Alerts) insert(ctx context.Context, row any) (bool, error) {
 	}
 	add := aztables.TransactionAction{ActionType: aztables.TransactionTypeAdd, Entity: entity}
 	for attempt := 0; ; attempt++ {
-		err := a.table.submit(ctx, add)
+		_, err := a.table.submit(ctx, add)
 		switch _, there := a.table.conflict(err); {
 		case err == nil:
 			return attempt == 0, nil

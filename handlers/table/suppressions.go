@@ -111,9 +111,9 @@ func (s *Suppressions) Add(ctx context.Context, added alert.Suppression) (alert.
 	// A transaction of one row: Azure Monitor counts single insertions into this storage
 	// account as rows of the quarantine (infra/main.bicep).
 	action := aztables.TransactionAction{ActionType: aztables.TransactionTypeAdd, Entity: entity}
-	err = s.table.submit(ctx, action)
+	_, err = s.table.submit(ctx, action)
 	if s.table.missing(ctx, err) {
-		err = s.table.submit(ctx, action)
+		_, err = s.table.submit(ctx, action)
 	}
 	// A row that is there already is ours: the answer to the first try was lost.
 	if _, there := s.table.conflict(err); err != nil && !there {
@@ -142,7 +142,7 @@ func (s *Suppressions) End(ctx context.Context, id string, by alert.Person) (ale
 		if err != nil {
 			return alert.Suppression{}, fmt.Errorf("table %q: %w", s.table.name, err)
 		}
-		err = s.table.submit(ctx, aztables.TransactionAction{ActionType: aztables.TransactionTypeUpdateMerge, Entity: entity, IfMatch: &row.etag})
+		_, err = s.table.submit(ctx, aztables.TransactionAction{ActionType: aztables.TransactionTypeUpdateMerge, Entity: entity, IfMatch: &row.etag})
 		if err == nil {
 			return row.Suppression, nil
 		}

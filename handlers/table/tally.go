@@ -16,12 +16,16 @@ import (
 // correctedReason is the reason for closing an alert of which nothing is left.
 const correctedReason = "corrected by late records"
 
-// revise records an occurrence that is a version of a tally of which the table may have
-// another version, and tells its outcome.
+// revise records an occurrence that is a proof, or a version of a tally of which the table
+// may have another version, and tells its outcome.
 func (a *Alerts) revise(o occurrence) {
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
-	outcome, err := a.tally(ctx, o)
+	write := a.tally
+	if o.proof != nil {
+		write = a.proven
+	}
+	outcome, err := write(ctx, o)
 	if errors.Is(err, errRejected) {
 		o.tell(alert.Recorded{Outcome: alert.Rejected, Err: err}, nil)
 		return
@@ -38,7 +42,7 @@ func (a *Alerts) tally(ctx context.Context, o occurrence) (alert.Outcome, error)
 	partition := o.row.PartitionKey
 	taken := 0
 	for attempt := 0; ; attempt++ {
-		old, evidenceTag, err := a.readTally(ctx, partition, o.key)
+		old, evidenceTag, err := a.readEvidence(ctx, partition, o.key)
 		if err != nil {
 			return 0, err
 		}
@@ -58,30 +62,44 @@ func (a *Alerts) tally(ctx context.Context, o occurrence) (alert.Outcome, error)
 			evidence.ActionType, evidence.IfMatch = aztables.TransactionTypeUpdateReplace, &evidenceTag
 		}
 		t.add(place{nil, evidenceRange}, evidence)
-		if err := a.limiter.wait(ctx, partition, len(t.actions)); err != nil {
-			return 0, fmt.Errorf("table %q: more than a partition takes: %w", a.table.name, err)
-		}
-		if err = a.table.submit(ctx, t.actions...); err == nil {
+		switch again, err := a.send(ctx, partition, t, attempt, &taken); {
+		case err != nil:
+			return 0, err
+		case !again:
 			a.seen.add(o.id)
 			a.seen.add(o.key)
 			return outcome, nil
 		}
-		index, conflict := a.table.conflict(err)
-		if !conflict && !a.table.missing(ctx, err) {
-			return 0, a.table.explain("write", err)
-		}
-		if conflict && index < len(t.about) && t.about[index].of == historyRange {
-			taken++
-			continue
-		}
-		if err := pause(ctx, attempt); err != nil {
-			return 0, fmt.Errorf("table %q: %s is being written by others: %w", a.table.name, partition, err)
-		}
 	}
 }
 
-// readTally reads the row of evidence of a tally. It has no ETag if there is none.
-func (a *Alerts) readTally(ctx context.Context, partition, row string) (evidence, azcore.ETag, error) {
+// send sends a transaction. It reports whether the caller has to read the rows again and
+// make another one, since somebody else wrote some of them: then it has waited. taken is how
+// many numbers of changes an alert with this id had before somebody deleted it.
+func (a *Alerts) send(ctx context.Context, partition string, t transaction, attempt int, taken *int) (again bool, err error) {
+	if err := a.limiter.wait(ctx, partition, len(t.actions)); err != nil {
+		return false, fmt.Errorf("table %q: more than a partition takes: %w", a.table.name, err)
+	}
+	if _, err = a.table.submit(ctx, t.actions...); err == nil {
+		a.kept.forget(partition, 0) // whose rows this has changed
+		return false, nil
+	}
+	index, conflict := a.table.conflict(err)
+	if !conflict && !a.table.missing(ctx, err) {
+		return false, a.table.explain("write", err)
+	}
+	if conflict && index < len(t.about) && t.about[index].of == historyRange {
+		*taken++
+		return true, nil
+	}
+	if err := pause(ctx, attempt); err != nil {
+		return false, fmt.Errorf("table %q: %s is being written by others: %w", a.table.name, partition, err)
+	}
+	return true, nil
+}
+
+// readEvidence reads a row of evidence. It has no ETag if there is none.
+func (a *Alerts) readEvidence(ctx context.Context, partition, row string) (evidence, azcore.ETag, error) {
 	response, err := a.table.client.GetEntity(ctx, partition, row, nil)
 	switch {
 	case hasCode(err, aztables.ResourceNotFound), a.table.missing(ctx, err):
@@ -130,36 +148,44 @@ func (a *Alerts) tallied(ctx context.Context, o occurrence, before int32, row Ro
 			after.StatusBy, after.StatusByObjectId, after.StatusReason = byHandler, "", correctedReason
 		}
 	}
+	t, err = a.changed(ctx, o, was, &after, head, changed, taken)
+	return t, outcome, err
+}
+
+// changed returns what a transaction does to the row of the alert of o, to the summary and
+// to the history. The row was as it was read, nil if there is none, and is after. edited says
+// that this is a change of the alert by hubwatch.
+func (a *Alerts) changed(ctx context.Context, o occurrence, was, after *Row, head aztables.TransactionAction, edited bool, taken int) (t transaction, err error) {
 	var entry []byte
-	if changed {
+	if edited {
 		after.Changes += int32(taken) // #nosec G115 -- few
 		after.StatusTimeUtc = edmTime(a.now())
 		if entry, err = json.Marshal(history{
-			key: key{row.PartitionKey, historyKey(o.id, int(after.Changes))}, SystemAlertId: o.id, TimeUtc: after.StatusTimeUtc, TimeType: edmDateTime,
-			FromStatus: string(row.status()), ToStatus: string(after.status()), Reason: after.StatusReason, By: after.StatusBy,
+			key: key{o.row.PartitionKey, historyKey(o.id, int(after.Changes))}, SystemAlertId: o.id, TimeUtc: after.StatusTimeUtc, TimeType: edmDateTime,
+			FromStatus: string(was.status()), ToStatus: string(after.status()), Reason: after.StatusReason, By: after.StatusBy,
 			Via: viaHandler, EventId: o.event,
 		}); err != nil {
-			return t, 0, fmt.Errorf("alert %s: %w: %w", o.id, errRejected, err)
+			return t, fmt.Errorf("alert %s: %w: %w", o.id, errRejected, err)
 		}
 	}
 	if head.Entity, err = after.entity(); err != nil {
-		return t, 0, fmt.Errorf("alert %s: %w: %w", o.id, errRejected, err)
+		return t, fmt.Errorf("alert %s: %w: %w", o.id, errRejected, err)
 	}
 	t.add(place{nil, alertRange}, head)
-	if was == nil || changed {
+	if was == nil || edited {
 		c := commit{Alerts: a, partition: o.row.PartitionKey}
 		if err := c.readSummary(ctx); err != nil {
-			return t, 0, err
+			return t, err
 		}
-		c.summary.move(was, &after)
+		c.summary.move(was, after)
 		action, err := c.summary.action()
 		if err != nil {
-			return t, 0, fmt.Errorf("summary of %s: %w", c.partition, err)
+			return t, fmt.Errorf("summary of %s: %w", c.partition, err)
 		}
 		t.add(place{nil, summaryKey}, action)
 	}
-	if changed {
+	if edited {
 		t.add(place{nil, historyRange}, aztables.TransactionAction{ActionType: aztables.TransactionTypeAdd, Entity: entry})
 	}
-	return t, outcome, nil
+	return t, nil
 }

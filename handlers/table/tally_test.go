@@ -239,7 +239,7 @@ func TestTallyStalls(t *testing.T) {
 			return azurite.Pass
 		})
 		got := put(t, again(t, direct, uri), c.stalled)[0]
-		e, _, err := direct.readTally(t.Context(), partitionKey(c.newer), evidenceKey(c.newer))
+		e, _, err := direct.readEvidence(t.Context(), partitionKey(c.newer), evidenceKey(c.newer))
 		if got != alert.Known || err != nil || !once || int(e.Seq) != c.newer.Tally.Seq || int(e.Count) != c.newer.Tally.N {
 			t.Errorf("%s: %s, and the evidence has version %d with %d, %v", name, got, e.Seq, e.Count, err)
 		}

@@ -22,6 +22,7 @@ type commit struct {
 	partition string
 	alerts    map[string]*pending      // that are not written yet, by SystemAlertId
 	summary   *summary                 // as it stands in the table; nil if it has to be read
+	keptSum   bool                     // summary is kept, and may be old
 	did       map[string]alert.Outcome // by row key of the evidence
 	careful   bool                     // another process writes these alerts, too: read all of them
 }
@@ -31,6 +32,7 @@ type pending struct {
 	id          string
 	occurrences map[string]occurrence // by row key of the evidence: a batch may hold an event twice, or two versions of a tally
 	read        bool                  // row and etag are those of the table
+	kept        bool                  // row and etag are kept, and may be old
 	row         Row
 	etag        azcore.ETag // "" if there is no row
 	taken       int         // numbers of changes that an alert with this id had before somebody deleted it
@@ -48,6 +50,7 @@ func newCommit(a *Alerts, batch []occurrence) *commit {
 			p.occurrences[o.key] = o
 		}
 	}
+	a.kept.fill(c)
 	return c
 }
 
@@ -83,26 +86,15 @@ func (c *commit) outcomes(batch []occurrence, done bool) []alert.Outcome {
 	return outcomes
 }
 
-// mostGuessed is how many alerts that this process has not seen are read before they
-// are written. If there are more, they are taken to be new: in a storm nearly all are.
-// A wrong guess costs one request.
-const mostGuessed = 4
-
-// read reads the rows that the next transaction changes, as far as they are not read
-// yet.
+// read reads the rows that the next transaction changes, as far as they are not known.
+// An alert that this process has not seen is taken to be new. A wrong guess costs one
+// request, once for each process.
 func (c *commit) read(ctx context.Context) error {
-	var unread, unseen []*pending
+	var unread []*pending
 	for _, p := range c.alerts {
-		switch {
-		case p.read:
-		case c.careful || c.seen.has(p.id):
+		if !p.read && (c.careful || c.seen.has(p.id)) {
 			unread = append(unread, p)
-		default:
-			unseen = append(unseen, p)
 		}
-	}
-	if len(unseen) <= mostGuessed {
-		unread = append(unread, unseen...)
 	}
 	group, groupContext := errgroup.WithContext(ctx)
 	group.SetLimit(parallel)
@@ -153,7 +145,7 @@ func (c *commit) readSummary(ctx context.Context) error {
 			break
 		}
 	}
-	c.summary = &s
+	c.summary, c.keptSum = &s, false
 	return nil
 }
 
@@ -161,7 +153,8 @@ func (c *commit) readSummary(ctx context.Context) error {
 type transaction struct {
 	actions []aztables.TransactionAction
 	about   []place
-	writes  []write
+	writes  []write  // of the first actions
+	summary *summary // as it will stand in the table; nil if it does not change
 }
 
 // place is what one action of a transaction writes: a row of an alert in one of the
@@ -235,7 +228,6 @@ func (c *commit) write(p *pending) (write, error) {
 func (c *commit) next() (transaction, error) {
 	var t, rest transaction
 	entities, size := 1, 0 // the summary
-	var sum *summary
 	for _, id := range slices.Sorted(maps.Keys(c.alerts)) {
 		p := c.alerts[id]
 		w, err := c.write(p)
@@ -255,14 +247,14 @@ func (c *commit) next() (transaction, error) {
 			rest.add(place{p, historyRange}, aztables.TransactionAction{ActionType: aztables.TransactionTypeAdd, Entity: w.history})
 		}
 		if w.counts() {
-			if sum == nil {
-				sum = c.summary.clone()
+			if t.summary == nil {
+				t.summary = c.summary.clone()
 			}
-			sum.move(w.before, w.after)
+			t.summary.move(w.before, w.after)
 		}
 	}
-	if sum != nil {
-		action, err := sum.action()
+	if t.summary != nil {
+		action, err := t.summary.action()
 		if err != nil {
 			return transaction{}, fmt.Errorf("summary of %s: %w", c.partition, err)
 		}
@@ -284,8 +276,8 @@ func (p *pending) loudest() occurrence {
 	return p.occurrences[keys[0]]
 }
 
-// wrote notes that a transaction was written.
-func (c *commit) wrote(t transaction) {
+// wrote notes that a transaction was written, with the ETags of its rows if they are known.
+func (c *commit) wrote(t transaction, etags []azcore.ETag) {
 	for _, w := range t.writes {
 		for key, o := range w.alert.occurrences {
 			c.did[key] = alert.Counted
@@ -302,7 +294,16 @@ func (c *commit) wrote(t transaction) {
 		delete(c.alerts, w.alert.id)
 		c.seen.add(w.alert.id)
 	}
-	c.summary = nil
+	if etags != nil {
+		c.kept.put(c.partition, t, etags)
+	}
+	switch {
+	case t.summary == nil:
+	case etags != nil:
+		c.summary = t.summary // now with its ETag
+	default:
+		c.summary = nil
+	}
 }
 
 // met makes the rows be read again that a transaction met in another state than it
@@ -313,15 +314,18 @@ func (c *commit) met(ctx context.Context, at place) (again bool, err error) {
 	case alertRange:
 		// Whoever wrote this alert probably writes the others as well. If only this one
 		// were read again, each of the others would cost an attempt.
-		guessed := !at.alert.read
+		guessed := !at.alert.read || at.alert.kept
+		c.old(at.alert.kept)
 		c.careful, c.summary = true, nil
 		for _, p := range c.alerts {
-			p.read, p.etag = false, ""
+			p.read, p.kept, p.etag = false, false, ""
 		}
 		return guessed, nil
 	case summaryKey:
-		c.summary = nil
-		return false, nil
+		guessed := c.keptSum
+		c.old(guessed)
+		c.summary, c.keptSum = nil, false
+		return guessed, nil
 	case historyRange:
 		at.alert.taken++
 		return true, nil
@@ -329,6 +333,13 @@ func (c *commit) met(ctx context.Context, at place) (again bool, err error) {
 		// The evidence at this place is recorded. More of the evidence may be recorded,
 		// too.
 		return true, c.dropRecorded(ctx)
+	}
+}
+
+// old forgets what is kept of the partition if a kept row is not what the table has.
+func (c *commit) old(is bool) {
+	if is {
+		c.kept.forget(c.partition, afterOthers)
 	}
 }
 

@@ -4,14 +4,17 @@ import (
 	"context"
 	"iter"
 	"time"
+
+	"hubwatch/handlers/connection"
 )
 
 // Figures are what the verdicts on one hub and UTC day say beside items.
 type Figures struct {
 	Hub     string // in lower case
 	Day     time.Time
-	Renewed int            // sessions that were renewed: expiries that are silent
-	Unknown map[string]int // as Row.Unknown
+	Renewed int                      // sessions that were renewed: expiries that are silent
+	Refused map[connection.Cause]int // as Row.Refused
+	Unknown map[string]int           // as Row.Unknown
 }
 
 // Reader reads what there is to show of verdicts.
@@ -24,18 +27,21 @@ type Reader interface {
 }
 
 // Add adds what a row says to the figures.
-func (f *Figures) Add(renewed int, unknown map[string]int) {
-	f.Renewed += renewed
-	if len(unknown) == 0 {
-		return
+func (f *Figures) Add(r Row) {
+	f.Renewed += r.Renewed
+	f.Refused = added(f.Refused, r.Refused)
+	f.Unknown = bounded(added(f.Unknown, r.Unknown))
+}
+
+// added returns the sums of two counts, in sum unless it is nil.
+func added[K comparable](sum, more map[K]int) map[K]int {
+	if sum == nil && len(more) > 0 {
+		sum = map[K]int{}
 	}
-	if f.Unknown == nil {
-		f.Unknown = map[string]int{}
+	for k, n := range more {
+		sum[k] += n
 	}
-	for s, n := range unknown {
-		f.Unknown[s] += n
-	}
-	f.Unknown = bounded(f.Unknown)
+	return sum
 }
 
 // Oldest returns when the oldest of marks was due whose time has come: the zero time if

@@ -162,6 +162,9 @@ func (m *memory) Publish(_ context.Context, notices []Notice) error {
 // day is the seconds of a day.
 const day = 86_400
 
+// halfHour is in seconds.
+const halfHour = 1800
+
 // logged is a record and where and when it was logged.
 type logged struct {
 	hub string
@@ -171,8 +174,9 @@ type logged struct {
 // aDay returns the log of a day of healthy devices, and their renewals. Half of them use an
 // SDK that lets the token expire and connects again (.NET, Java: an hour and the ten minutes
 // of the hub), the others one that connects again before (Node.js, Python). The log goes on
-// for three hours, since the end of a session can tell that there was one.
-func aDay(r *rand.Rand, devices int) (log []logged, renewals int) {
+// for three hours, since the end of a session can tell that there was one. The first devices,
+// as many as gone, are not back for half an hour if their session ends in half an hour from noon.
+func aDay(r *rand.Rand, devices, gone int) (log []logged, renewals int) {
 	const end = day + 3*3600
 	for d := range devices {
 		hub, key := "contoso-hub-"+strconv.Itoa(d%2), connection.DeviceKey{0: 1, 12: byte(d >> 16), 13: byte(d >> 8), 14: byte(d)}
@@ -186,7 +190,11 @@ func aDay(r *rand.Rand, devices int) (log []logged, renewals int) {
 			if lets {
 				log = append(log, logged{hub, Fact{Device: key, Second: at, Address: address, Sign: connection.Expiry, Record: r.Uint64()}})
 			}
-			log = append(log, logged{hub, Fact{Device: key, Second: at + 1 + r.Int64N(8), Address: address, Sign: connection.Connect}})
+			back := at + 1 + r.Int64N(8)
+			if d < gone && at >= day/2 && at < day/2+halfHour {
+				back += halfHour
+			}
+			log = append(log, logged{hub, Fact{Device: key, Second: back, Address: address, Sign: connection.Connect}})
 			renewals++
 		}
 	}
@@ -259,6 +267,12 @@ func messages(r *rand.Rand, log []logged, lost float64) (all []arrival) {
 	for _, m := range filling {
 		flush(m, m.at+60)
 	}
+	return inOrder(all)
+}
+
+// inOrder returns messages in the order in which they come.
+func inOrder(of ...[]arrival) []arrival {
+	all := slices.Concat(of...)
 	slices.SortStableFunc(all, func(a, b arrival) int { return cmp.Compare(a.at, b.at) })
 	return all
 }
@@ -319,8 +333,8 @@ func TestHealthyFleetIsSilent(t *testing.T) {
 	s.SameNetwork = true
 	for _, lost := range []float64{0, 0.001} {
 		r := rand.New(rand.NewPCG(1, 7))
-		log, renewals := aDay(r, 10_000/slowdown)
-		m := watch(t, s, append(messages(r, log, lost), messages(r, attacks(r), 0)...))
+		log, renewals := aDay(r, 10_000/slowdown, 0)
+		m := watch(t, s, inOrder(messages(r, log, lost), messages(r, attacks(r), 0)))
 		attacked, others := map[connection.DeviceKey]bool{}, 0
 		for at, v := range m.told {
 			switch {

@@ -395,7 +395,7 @@ type delivery struct{ entries []Entry }
 // hubID is the resource id of the hub.
 const hubID = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-iot/providers/Microsoft.Devices/IotHubs/contoso-hub"
 
-// stage is what the relay does with a message.
+// stage is what the relay does with a message: it stages, and judges refusals at once.
 func (k *worker) stage(s Settings, d delivery) error {
 	places := map[Place][]Entry{}
 	marks := map[Mark]bool{}
@@ -411,7 +411,18 @@ func (k *worker) stage(s Settings, d delivery) error {
 			rows = append(rows, row)
 		}
 	}
-	return k.stager.Stage(context.Background(), rows, slices.SortedFunc(maps.Keys(marks), compareMarks))
+	all := slices.SortedFunc(maps.Keys(marks), compareMarks)
+	if err := k.stager.Stage(context.Background(), rows, all); err != nil {
+		return err
+	}
+	var open []Place
+	for _, mark := range all {
+		if mark.Level == Open && k.w.r.IntN(2) == 0 { // The relay pauses.
+			open = append(open, mark.Place)
+		}
+	}
+	_, _ = k.judge.Now(context.Background(), k.clock(), open) // What it could not judge is left to the timer.
+	return nil
 }
 
 // pass is what the timer does.
@@ -522,12 +533,19 @@ func (w *world) differs(s Settings, records []Fact) string {
 		if got := w.rows[place].Renewed; got != renewed {
 			return fmt.Sprintf("bucket %d: %d renewed, want %d", b, got, renewed)
 		}
-		sentences, counted := map[string]int{}, map[Fact]bool{}
+		refused, sentences, counted := map[connection.Cause]int{}, map[string]int{}, map[Fact]bool{}
 		for _, f := range records {
-			if f.Cause == connection.Unclassified && bucketOf(f.Second) == b && !counted[f] {
-				counted[f] = true
+			if f.Sign != connection.Refused || bucketOf(f.Second) != b || counted[f] {
+				continue
+			}
+			counted[f] = true
+			refused[f.Cause]++
+			if f.Cause == connection.Unclassified {
 				sentences[fmt.Sprintf("the moon %d is in the way", f.Record%3)]++
 			}
+		}
+		if got := w.rows[place].Refused; !maps.Equal(got, refused) {
+			return fmt.Sprintf("bucket %d: %v refused, want %v", b, got, refused)
 		}
 		if got := w.rows[place].Unknown; !maps.Equal(got, sentences) {
 			return fmt.Sprintf("bucket %d: sentences %v, want %v", b, got, sentences)

@@ -202,11 +202,14 @@ func (r Row) next(d derived, partial bool) Row {
 	}
 	if partial {
 		d.renewed = max(d.renewed, r.Renewed)
+		for cause, n := range r.Refused {
+			d.refused[cause] = max(d.refused[cause], n)
+		}
 		if sum(d.unknown) < sum(r.Unknown) {
 			d.unknown = r.Unknown
 		}
 	}
-	r.Items, r.Seq, r.Renewed, r.Unknown = items, seq, d.renewed, d.unknown
+	r.Items, r.Seq, r.Renewed, r.Refused, r.Unknown = items, seq, d.renewed, d.refused, d.unknown
 	return r
 }
 

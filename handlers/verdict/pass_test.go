@@ -279,8 +279,9 @@ func TestVeryLateRecords(t *testing.T) {
 		expiry := func(d int, record uint64) Fact {
 			return Fact{Device: device(d), Second: 60, Sign: connection.Expiry, Record: record}
 		}
-		row := pass(expiry(1, 1), expiry(2, 2), Fact{Device: device(2), Second: 61, Sign: connection.Connect}, Fact{Device: device(3), Second: 50, Sign: connection.Refused, Cause: connection.TokenInvalid, Record: 4})
-		if row.Items[Item{device(1), Missing}].N != 1 || row.Renewed != 1 || len(row.Items) != 2 {
+		row := pass(expiry(1, 1), expiry(2, 2), Fact{Device: device(2), Second: 61, Sign: connection.Connect}, Fact{Device: device(3), Second: 50, Sign: connection.Refused, Cause: connection.TokenInvalid, Record: 4},
+			Fact{Device: device(5), Second: 50, Sign: connection.Refused, Cause: connection.CertificateExpired, Record: 7})
+		if row.Items[Item{device(1), Missing}].N != 1 || row.Renewed != 1 || len(row.Items) != 3 || row.Refused[connection.TokenInvalid] != 1 {
 			t.Fatalf("at first: %+v", row)
 		}
 		w.dropped = dropped
@@ -288,12 +289,13 @@ func TestVeryLateRecords(t *testing.T) {
 			clear(w.staged)
 		}
 		row = pass(Fact{Device: device(1), Second: 62, Sign: connection.Connect}, Fact{Device: device(3), Second: 51, Sign: connection.Refused, Cause: connection.TokenInvalid, Record: 5}, Fact{Device: device(4), Second: 51, Sign: connection.Refused, Cause: connection.TokenInvalid, Record: 6})
-		missing, refused, renewed := 0, 2, 2
+		missing, refused, renewed, all := 0, 2, 2, 3
 		if dropped {
-			missing, refused, renewed = 1, 1, 1
+			missing, refused, renewed, all = 1, 1, 1, 2
 		}
 		if row.Items[Item{device(1), Missing}].N != missing || row.Items[Item{device(3), Cause(connection.TokenInvalid)}].N != refused ||
-			row.Items[Item{device(4), Cause(connection.TokenInvalid)}].N != 1 || row.Renewed != renewed {
+			row.Items[Item{device(4), Cause(connection.TokenInvalid)}].N != 1 || row.Renewed != renewed ||
+			row.Refused[connection.TokenInvalid] != all || row.Refused[connection.CertificateExpired] != 1 {
 			t.Errorf("dropped %t: %+v", dropped, row)
 		}
 	}

@@ -57,23 +57,53 @@ const MostRecord = 512 << 10
 // Pack returns the rows that hold entries of one place, in any order. The same
 // entries give the same rows. Raw of each entry has MostRecord bytes at most.
 func Pack(place Place, entries []Entry) []Staged {
-	entries = slices.Clone(entries)
-	slices.SortFunc(entries, func(a, b Entry) int { return a.compare(b.Fact) })
-	entries = slices.CompactFunc(entries, func(a, b Entry) bool { return a.Fact == b.Fact })
+	order := sorted(place, entries)
 	var rows []Staged
-	for len(entries) > 0 {
+	for len(order) > 0 {
 		n, size := 0, 0
-		for n < len(entries) {
-			size += failureSize + binary.MaxVarintLen32 + len(entries[n].Raw)
+		for n < len(order) {
+			size += failureSize + binary.MaxVarintLen32 + len(entries[order[n]].Raw)
 			if n > 0 && size > mostPacked {
 				break
 			}
 			n++
 		}
-		rows = append(rows, pack(place, entries[:n]))
-		entries = entries[n:]
+		rows = append(rows, pack(place, entries, order[:n]))
+		order = order[n:]
 	}
 	return rows
+}
+
+// sorted returns the indices of entries of one place in the order that rows have, without
+// those of the same facts. An entry is large, and has pointers, so entries stay where they are.
+func sorted(place Place, entries []Entry) (order []int) {
+	// What decides nearly always: sign and second, and the beginning of the device's key.
+	type beginning struct {
+		when, device uint64
+		index        int
+	}
+	list := make([]beginning, len(entries))
+	for i := range entries {
+		e := &entries[i]
+		second := uint32(e.Second - place.Bucket.first()) // #nosec G115 -- below 600
+		list[i] = beginning{uint64(e.Sign)<<32 | uint64(second), binary.BigEndian.Uint64(e.Device[:]), i}
+	}
+	slices.SortFunc(list, func(a, b beginning) int {
+		switch {
+		case a.when != b.when:
+			return cmp.Compare(a.when, b.when)
+		case a.device != b.device:
+			return cmp.Compare(a.device, b.device)
+		}
+		return entries[a.index].compare(entries[b.index].Fact)
+	})
+	order = make([]int, 0, len(list))
+	for _, b := range list {
+		if n := len(order); n == 0 || entries[order[n-1]].Fact != entries[b.index].Fact {
+			order = append(order, b.index)
+		}
+	}
+	return order
 }
 
 // compare orders facts as rows have them.
@@ -87,42 +117,45 @@ func (f Fact) compare(g Fact) int {
 	return cmp.Or(cmp.Compare(f.Address, g.Address), cmp.Compare(f.Cause, g.Cause), cmp.Compare(f.Record, g.Record))
 }
 
-// deflaters are writers to use again, since each has more than half a megabyte.
-var deflaters = sync.Pool{New: func() any {
-	w, _ := flate.NewWriter(nil, flate.BestSpeed) // an error would say that there is no such level
-	return w
-}}
+// deflaters are writers to use again, since each has more than half a megabyte. storers do
+// not deflate.
+var deflaters, storers = writers(flate.BestSpeed), writers(flate.NoCompression)
+
+func writers(level int) *sync.Pool {
+	return &sync.Pool{New: func() any {
+		w, _ := flate.NewWriter(nil, level) // an error would say that there is no such level
+		return w
+	}}
+}
+
+// leastDeflated is from how many bytes on records are deflated. Fewer than that are stored
+// as they are: to deflate the one failure of a hundred records takes as long as to read ten.
+const leastDeflated = 2 << 10
 
 // pack returns a row of entries in order, which fit.
-func pack(place Place, entries []Entry) Staged {
+func pack(place Place, entries []Entry, order []int) Staged {
 	row := Staged{Place: place}
-	var records bytes.Buffer
-	deflate := deflaters.Get().(*flate.Writer)
-	defer deflaters.Put(deflate)
-	deflate.Reset(&records)
-	var b []byte
-	for _, e := range entries {
-		b = append(b[:0], e.Device[:]...)
-		b = binary.BigEndian.AppendUint16(b, uint16(e.Second-place.Bucket.first())) // #nosec G115 -- below 600
-		b = binary.BigEndian.AppendUint32(b, uint32(e.Address))
-		if e.Sign == connection.Connect {
-			row.Connects = append(row.Connects, b...)
-			continue
+	connects := 0
+	for _, i := range order {
+		if entries[i].Sign == connection.Connect {
+			connects++
 		}
-		b = append(b, Cause(e.Cause).number())
-		b = binary.BigEndian.AppendUint64(b, e.Record)
-		if e.Sign == connection.Expiry {
-			row.Expiries = append(row.Expiries, b...)
-		} else {
-			row.Refusals = append(row.Refusals, b...)
-		}
-		// Writes into memory do not fail.
-		_, _ = deflate.Write(binary.AppendUvarint(nil, uint64(len(e.Raw))))
-		_, _ = deflate.Write(e.Raw)
 	}
-	if len(row.Expiries)+len(row.Refusals) > 0 {
-		_ = deflate.Close()
-		row.Records = records.Bytes()
+	if connects > 0 {
+		row.Connects = make([]byte, 0, connects*connectSize)
+	}
+	for _, i := range order {
+		switch e := &entries[i]; e.Sign {
+		case connection.Connect:
+			row.Connects = e.appendConnect(row.Connects)
+		case connection.Expiry:
+			row.Expiries = e.appendFailure(row.Expiries)
+		default:
+			row.Refusals = e.appendFailure(row.Refusals)
+		}
+	}
+	if connects < len(order) {
+		row.Records = deflated(entries, order)
 	}
 	h := sha256.New()
 	for _, part := range [][]byte{row.Connects, row.Expiries, row.Refusals} {
@@ -131,6 +164,46 @@ func pack(place Place, entries []Entry) Staged {
 	}
 	row.Key = hex.EncodeToString(h.Sum(nil)[:16])
 	return row
+}
+
+// appendConnect appends the fact of a connection as a row has it.
+func (f *Fact) appendConnect(b []byte) []byte {
+	b = append(b, f.Device[:]...)
+	b = binary.BigEndian.AppendUint16(b, uint16(f.Second-bucketOf(f.Second).first())) // #nosec G115 -- below 600
+	return binary.BigEndian.AppendUint32(b, uint32(f.Address))
+}
+
+// appendFailure appends the fact of a failed connection as a row has it.
+func (f *Fact) appendFailure(b []byte) []byte {
+	b = append(f.appendConnect(b), Cause(f.Cause).number())
+	return binary.BigEndian.AppendUint64(b, f.Record)
+}
+
+// deflated returns the records of the failed connections as a row has them.
+func deflated(entries []Entry, order []int) []byte {
+	size := 0
+	for _, i := range order {
+		size += len(entries[i].Raw)
+	}
+	pool := deflaters
+	if size < leastDeflated {
+		pool = storers
+	}
+	var b bytes.Buffer
+	deflate := pool.Get().(*flate.Writer)
+	defer pool.Put(deflate)
+	deflate.Reset(&b)
+	var length []byte
+	for _, i := range order {
+		if e := &entries[i]; e.Sign != connection.Connect {
+			// Writes into memory do not fail.
+			length = binary.AppendUvarint(length[:0], uint64(len(e.Raw)))
+			_, _ = deflate.Write(length)
+			_, _ = deflate.Write(e.Raw)
+		}
+	}
+	_ = deflate.Close()
+	return b.Bytes()
 }
 
 // Facts returns the facts of the row. Its error says that the row is not one that Pack

@@ -6,6 +6,8 @@ import (
 	"iter"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"hubwatch/handlers/connection"
 )
 
 // Store keeps what verdicts are derived from, and verdicts. Its methods may be called at
@@ -59,6 +61,8 @@ type Row struct {
 	Seq, Published int
 	Level          Level // of the derivation; it never becomes lower
 	Renewed        int   // expiries that are silent
+	// Refused counts the connections that were refused, by cause, also those of a storm.
+	Refused map[connection.Cause]int
 	// Unknown counts the sentences of the service in refusals that connection.Rules does not
 	// know: see Sentence. All beyond MostSentences different ones count as OtherSentences.
 	Unknown map[string]int

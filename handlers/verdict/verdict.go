@@ -257,9 +257,10 @@ func distinct(facts []Fact) map[identity]Fact {
 
 // derived is the verdict on a bucket.
 type derived struct {
-	items   map[Item]int // for a device how many records, for a storm how many devices
-	single  map[Item]int // items as they would be without storms
-	renewed int          // expiries that are silent
+	items   map[Item]int             // for a device how many records, for a storm how many devices
+	single  map[Item]int             // items as they would be without storms
+	renewed int                      // expiries that are silent
+	refused map[connection.Cause]int // see Row.Refused
 	// missing are the devices with an expiry after which the facts have no sign of another
 	// session.
 	missing map[connection.DeviceKey]bool
@@ -270,7 +271,7 @@ type derived struct {
 // count as signs of sessions alone. At level Settled they have to be those of all buckets
 // up to far; below it what is missing is not said, so those up to near are enough.
 func (s Settings) derive(b Bucket, facts []Fact, level Level) derived {
-	d := derived{single: map[Item]int{}, missing: map[connection.DeviceKey]bool{}}
+	d := derived{single: map[Item]int{}, refused: map[connection.Cause]int{}, missing: map[connection.DeviceKey]bool{}}
 	known := distinct(facts)
 	signs := map[connection.DeviceKey][]Fact{} // of devices with an expiry in b, in order
 	for _, f := range known {
@@ -293,6 +294,7 @@ func (s Settings) derive(b Bucket, facts []Fact, level Level) derived {
 		switch f.Sign {
 		case connection.Refused:
 			d.single[itemOf(f)]++
+			d.refused[f.Cause]++
 		case connection.Expiry:
 			cause, found := s.judge(f, signs[f.Device])
 			if !found {

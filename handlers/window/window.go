@@ -5,7 +5,9 @@
 package window
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -46,4 +48,44 @@ func (r Rule) Check() error {
 		return fmt.Errorf("count.window: want at most %v, have %v: counts are kept for three days, and longer windows reach further back", Longest, r.Width)
 	}
 	return nil
+}
+
+// How far the time of an event that is counted may be from the clock.
+const (
+	oldest = 3 * 24 * time.Hour // Event Grid tries for one day, and people redrive what is in quarantine within days.
+	ahead  = 24 * time.Hour
+)
+
+// ErrNever is wrapped by the error of events that can never be counted.
+var ErrNever = errors.New("never to be counted")
+
+// Timely returns an error that wraps ErrNever if an event of that time is not counted. The
+// rows of an older event are dropped already, and rows of a far future would be kept for as
+// long.
+func Timely(at, now time.Time) error {
+	switch age := now.Sub(at); {
+	case age > oldest:
+		return fmt.Errorf("%w: the event is of %s, and counts are kept for three days", ErrNever, at.UTC().Format(time.RFC3339))
+	case age < -ahead:
+		return fmt.Errorf("%w: the event is of %s, which is more than a day ahead of the clock", ErrNever, at.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// Droppable reports whether no event is timely any more that belongs to rows whose last
+// event is of this UTC day: the day has been over for three days. One hour more is for
+// events that are being counted, and for clocks that differ.
+func Droppable(day, now time.Time) bool {
+	return !now.Before(day.UTC().Truncate(24 * time.Hour).Add(24*time.Hour + oldest + time.Hour))
+}
+
+// Span returns the length of the window as people say it: 15m, 1h30m.
+func (r Rule) Span() string {
+	s := r.Width.String()
+	for _, zero := range []struct{ after, unit string }{{"m", "0s"}, {"h", "0m"}} {
+		if strings.HasSuffix(s, zero.after+zero.unit) {
+			s = strings.TrimSuffix(s, zero.unit)
+		}
+	}
+	return s
 }

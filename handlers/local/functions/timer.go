@@ -36,8 +36,10 @@ func (c timerClock) now() time.Time {
 	return c.begin.Add(time.Duration(float64(time.Since(c.begin)) / c.scale)).UTC()
 }
 
+// wait returns how long it is until a time of the clock, and at most what a time.Duration holds
+// twice: with a large scale a day is more.
 func (c timerClock) wait(until time.Time) time.Duration {
-	return time.Duration(float64(until.Sub(c.now())) * c.scale)
+	return time.Duration(min(float64(until.Sub(c.now()))*c.scale, 1<<62))
 }
 
 func newTimer(f function, now time.Time) *timer {

@@ -141,3 +141,15 @@ func TestTimerAtStart(t *testing.T) {
 		t.Error("a stopped app was invoked")
 	}
 }
+
+// TestLongWait checks that a timer of tomorrow waits, however slow the clock is.
+func TestLongWait(t *testing.T) {
+	for _, scale := range []float64{1, 1e6, 1e12} {
+		c := timerClock{time.Now(), scale}
+		for _, ahead := range []time.Duration{time.Hour, 14 * time.Hour, 25 * time.Hour} {
+			if got := c.wait(c.begin.Add(ahead)); got < ahead-time.Minute {
+				t.Errorf("scale %g: waits %v for what is %v ahead", scale, got, ahead)
+			}
+		}
+	}
+}

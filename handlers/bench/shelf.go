@@ -1,0 +1,221 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json"
+)
+
+// shelf is a stand-in for Table Storage that answers each request after the same time, and
+// as many at once as come: a service that is far away and never busy. It knows what the
+// measured writers ask for: insertions, and transactions that insert and change rows on
+// condition of their ETags. A changed row has just the columns of its last change, so it is
+// for writers that write whole rows.
+type shelf struct {
+	delay time.Duration
+
+	mu     sync.Mutex
+	rows   map[string]string // ETags, by table and keys
+	writes int               // for ETags
+}
+
+// rowChange is one request to a row.
+type rowChange struct {
+	insert   bool
+	row      string // table and keys
+	ifMatch  string
+	rejected string // the error code of the service; "" if the change can be made
+}
+
+// startShelf returns a shelf and its connection string.
+func startShelf(delay time.Duration) (s *shelf, connection string, stop func()) {
+	s = &shelf{delay: delay, rows: map[string]string{}}
+	server := httptest.NewServer(s)
+	return s, "DefaultEndpointsProtocol=http;AccountName=contoso;AccountKey=AAAA;TableEndpoint=" + server.URL + "/contoso;", server.Close
+}
+
+// count returns the number of rows whose keys contain a text.
+func (s *shelf) count(text string) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for row := range s.rows {
+		if strings.Contains(row, text) {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *shelf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	time.Sleep(s.delay)
+	path := strings.TrimPrefix(r.URL.Path, "/contoso/")
+	switch {
+	case path == "$batch":
+		s.batch(w, r.Header.Get("Content-Type"), body)
+	case path == "Tables":
+		w.WriteHeader(http.StatusNoContent)
+	case r.Method == http.MethodGet && strings.Contains(path, "()"):
+		_, _ = io.WriteString(w, `{"value":[]}`)
+	case r.Method == http.MethodGet:
+		refuse(w, http.StatusNotFound, "ResourceNotFound", 0)
+	default:
+		c, err := read(path, r.Header, body, true)
+		if err != nil {
+			refuse(w, http.StatusNotImplemented, "NotImplemented", 0)
+			return
+		}
+		if etags := s.make([]rowChange{c}); etags == nil {
+			refuse(w, http.StatusConflict, "EntityAlreadyExists", 0)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+// read reads what a request changes.
+func read(path string, header http.Header, body []byte, insert bool) (rowChange, error) {
+	var keys struct{ PartitionKey, RowKey string }
+	if err := json.Unmarshal(body, &keys); err != nil {
+		return rowChange{}, err
+	}
+	table, _, _ := strings.Cut(path, "(")
+	return rowChange{insert: insert, row: table + " " + keys.PartitionKey + " " + keys.RowKey, ifMatch: header.Get("If-Match")}, nil
+}
+
+// make makes all changes, and returns the new ETags, or makes none and says in one of the
+// changes why not.
+func (s *shelf) make(changes []rowChange) (etags []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, c := range changes {
+		etag, there := s.rows[c.row]
+		switch {
+		case c.insert && there:
+			changes[i].rejected = "EntityAlreadyExists"
+		case !c.insert && !there:
+			changes[i].rejected = "ResourceNotFound"
+		case !c.insert && c.ifMatch != etag:
+			changes[i].rejected = "UpdateConditionNotSatisfied"
+		default:
+			continue
+		}
+		return nil
+	}
+	for _, c := range changes {
+		s.writes++
+		s.rows[c.row] = fmt.Sprintf(`W/"%d"`, s.writes)
+		etags = append(etags, s.rows[c.row])
+	}
+	return etags
+}
+
+// batch answers an entity group transaction
+// (https://learn.microsoft.com/rest/api/storageservices/performing-entity-group-transactions).
+func (s *shelf) batch(w http.ResponseWriter, contentType string, body []byte) {
+	changes, err := readBatch(contentType, body)
+	if err != nil {
+		refuse(w, http.StatusNotImplemented, "NotImplemented", 0)
+		return
+	}
+	etags := s.make(changes)
+	var b bytes.Buffer
+	const head = "Content-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n"
+	b.WriteString("--b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n")
+	for _, etag := range etags {
+		b.WriteString("--c\r\n" + head + "HTTP/1.1 204 No Content\r\nETag: " + etag + "\r\n\r\n\r\n")
+	}
+	for i, c := range changes {
+		if c.rejected != "" {
+			fmt.Fprintf(&b, "--c\r\n%sHTTP/1.1 409 Conflict\r\n\r\n%s\r\n", head, problem(c.rejected, i))
+		}
+	}
+	b.WriteString("--c--\r\n--b--\r\n")
+	w.Header().Set("Content-Type", "multipart/mixed; boundary=b")
+	w.WriteHeader(http.StatusAccepted)
+	_, _ = w.Write(b.Bytes())
+}
+
+// readBatch reads the changes of a transaction.
+func readBatch(contentType string, body []byte) (changes []rowChange, err error) {
+	outer, err := firstPart(contentType, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	_, parameters, err := mime.ParseMediaType(outer.Header.Get("Content-Type"))
+	if err != nil {
+		return nil, err
+	}
+	for parts := multipart.NewReader(outer, parameters["boundary"]); ; {
+		part, err := parts.NextPart()
+		if err == io.EOF {
+			return changes, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		text := bufio.NewReader(part)
+		line, err := text.ReadString('\n')
+		if err != nil {
+			return nil, err
+		}
+		header := http.Header{}
+		for {
+			line, err := text.ReadString('\n')
+			if err != nil {
+				return nil, err
+			}
+			name, value, ok := strings.Cut(strings.TrimSpace(line), ":")
+			if !ok {
+				break
+			}
+			header.Set(name, strings.TrimSpace(value))
+		}
+		entity, err := io.ReadAll(text)
+		if err != nil {
+			return nil, err
+		}
+		method, url, _ := strings.Cut(line, " ")
+		_, path, _ := strings.Cut(url, "/contoso/")
+		path, _, _ = strings.Cut(path, "?")
+		path, _, _ = strings.Cut(path, " ")
+		c, err := read(path, header, entity, method == http.MethodPost)
+		if err != nil {
+			return nil, err
+		}
+		changes = append(changes, c)
+	}
+}
+
+// firstPart returns the first part of a multipart document.
+func firstPart(contentType string, body io.Reader) (*multipart.Part, error) {
+	_, parameters, err := mime.ParseMediaType(contentType)
+	if err != nil {
+		return nil, err
+	}
+	return multipart.NewReader(body, parameters["boundary"]).NextPart()
+}
+
+func problem(code string, index int) string {
+	return fmt.Sprintf(`{"odata.error":{"code":%q,"message":{"lang":"en-us","value":"%d:%s"}}}`, code, index, code)
+}
+
+func refuse(w http.ResponseWriter, status int, code string, index int) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("x-ms-error-code", code)
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, problem(code, index))
+}

@@ -1,0 +1,152 @@
+package main
+
+import (
+	stdjson "encoding/json"
+	"fmt"
+	"strings"
+	"syscall"
+	"time"
+
+	"hubwatch/handlers/detector"
+	"hubwatch/handlers/event"
+	"hubwatch/handlers/relay"
+	"hubwatch/handlers/scan"
+	"hubwatch/handlers/verdict"
+)
+
+// decodings compares what it takes to decode and judge a request with what it takes to see
+// that the same bytes are JSON, and says so in a sentence for each kind.
+func decodings(rounds int, corpora map[string][]request) (text string) {
+	byName := map[string]detector.Detector{}
+	for _, d := range detectors {
+		byName[d.Name] = d
+	}
+	for _, kind := range []string{"silent", "firing"} {
+		list := corpora[kind]
+		size := 0
+		for i := range list {
+			size += len(list[i].body)
+		}
+		var judged, valid []float64
+		for range rounds {
+			judged = append(judged, each(list, func(r *request) bool {
+				var d scan.Doc
+				if !d.Scan(r.body, "Metadata", event.MostValues) {
+					return false
+				}
+				v := byName[r.function].JudgeScanned(d.Root().Get("Data").Get("event"))
+				return v.Err == nil && (len(v.Occurrences) > 0) == (r.title != "")
+			}))
+			valid = append(valid, each(list, func(r *request) bool { return stdjson.Valid(r.body) }))
+		}
+		text += fmt.Sprintf("- decode and judge, %s: %.1f µs for %d bytes, **%.2f** of `json.Valid`\n", kind, median(judged), size/len(list), ratio(judged, valid))
+	}
+	return text
+}
+
+// relays compares what it takes to stage the records of log messages with what it takes
+// to read the same bytes with encoding/json, and to make events of the failed connections
+// instead of rows. It says so in a sentence for each share of failed connections.
+func relays(rounds int) (text string) {
+	now := time.Date(2026, 2, 2, 0, 0, 0, 0, time.UTC) // a time after those of the records
+	for _, failed := range []int{1, 100} {
+		batch, size := logs(failed)
+		batches := [][][]byte{batch}
+		want := recordsOfBatch * failed / 100
+		var staged, relayed, plain []float64
+		for range rounds {
+			staged = append(staged, each(batches, func(batch *[][]byte) bool {
+				s := relay.Stage(*batch, verdict.Defaults(), now)
+				refused := s.Expiries
+				for _, n := range s.Refused {
+					refused += n
+				}
+				return refused == want
+			})/recordsOfBatch)
+			relayed = append(relayed, each(batches, func(batch *[][]byte) bool {
+				return len(relay.Relay(*batch).Events) == want
+			})/recordsOfBatch)
+			plain = append(plain, each(batches, func(batch *[][]byte) bool {
+				n := 0
+				for _, message := range *batch {
+					n += readLog(message)
+				}
+				return n == recordsOfBatch
+			})/recordsOfBatch)
+		}
+		text += fmt.Sprintf("- stage log records, %d %% failed: %.2f µs for %d bytes, **%.2f** times the records of `encoding/json` into structs; **%.2f** of the time that it takes to make events of the failed ones instead\n",
+			failed, median(staged), size/recordsOfBatch, ratio(plain, staged), ratio(staged, relayed))
+	}
+	return text
+}
+
+// recordsOfBatch is how many records logs returns: eight messages of a hundred.
+const recordsOfBatch = 800
+
+// logs returns the messages of a batch, as Azure Monitor writes them, and how many bytes
+// they have. The records are of one minute of a hub. Of a hundred, as many as failed are of
+// sessions whose token has expired, and the others of connections.
+func logs(failed int) (batch [][]byte, size int) {
+	hub := strings.ToUpper("/subscriptions/" + subscription + "/resourceGroups/rg-iot/providers/Microsoft.Devices/IotHubs/contoso-hub")
+	for m := range recordsOfBatch / 100 {
+		var records []string
+		for i := range 100 {
+			operation, result := "deviceConnect", `"level":"Information"`
+			properties := fmt.Sprintf(`{"deviceId":"pump-%04d","protocol":"Mqtt","authType":null,"maskedIpAddress":"203.0.113.XXX","statusCode":null}`, 100*m+i)
+			if i < failed {
+				operation, result = "deviceDisconnect", `"level":"Error","resultType":"401003","resultDescription":"IotHubUnauthorized"`
+				auth := text(map[string]any{"scope": "device", "type": "sas", "issuer": "iothub", "acceptingIpFilterRule": nil})
+				properties = fmt.Sprintf(`{"deviceId":"pump-%04d","sdkVersion":".NET/1.21.2 (.NET 8.0)","protocol":"Mqtt","authType":%s,"maskedIpAddress":"203.0.113.XXX","statusCode":"401"}`, 100*m+i, text(auth))
+			}
+			records = append(records, fmt.Sprintf(`{"time":"2026-02-01T10:00:%02dZ","resourceId":%q,"operationName":%q,"category":"Connections",%s,"properties":%s,"location":"westeurope"}`,
+				i*60/100, hub, operation, result, text(properties)))
+		}
+		message := []byte(`{"records":[` + strings.Join(records, ",") + `]}`)
+		batch, size = append(batch, message), size+len(message)
+	}
+	return batch, size
+}
+
+// readLog reads a message with encoding/json into structs, and returns how many records
+// it has. It leaves their properties, which are JSON in a string, as they are.
+func readLog(message []byte) int {
+	var v struct {
+		Records []struct {
+			Time              string `json:"time"`
+			ResourceID        string `json:"resourceId"`
+			OperationName     string `json:"operationName"`
+			Category          string `json:"category"`
+			Level             string `json:"level"`
+			ResultType        string `json:"resultType"`
+			ResultDescription string `json:"resultDescription"`
+			Properties        string `json:"properties"`
+			Location          string `json:"location"`
+		} `json:"records"`
+	}
+	if err := stdjson.Unmarshal(message, &v); err != nil {
+		return 0
+	}
+	return len(v.Records)
+}
+
+// each returns the microseconds of CPU that f takes for an element of list.
+func each[T any](list []T, f func(*T) bool) float64 {
+	start, before := time.Now(), spent()
+	n := 0
+	for time.Since(start) < 200*time.Millisecond {
+		for i := range list {
+			if !f(&list[i]) {
+				fail(fmt.Errorf("element %d is not read as it has to be", i))
+			}
+		}
+		n += len(list)
+	}
+	return float64(spent()-before) / 1000 / float64(n)
+}
+
+// spent returns the nanoseconds of CPU that this process has used.
+func spent() int64 {
+	var u syscall.Rusage
+	fail(syscall.Getrusage(syscall.RUSAGE_SELF, &u))
+	return u.Utime.Nano() + u.Stime.Nano()
+}
