@@ -35,7 +35,7 @@ resource hub 'Microsoft.Devices/IotHubs@2023-06-30' existing = {
   name: hubName
 }
 
-// The relay reads the category Connections, and of others what an alert is made from. Azure bills a record of any category.
+// The relay reads the category Connections, and of others what an alert is made from. A record of any category costs what one of Connections costs.
 resource logs 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   scope: hub
   name: settingName

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"hubwatch/handlers/detector"
+	"hubwatch/handlers/event"
 	"hubwatch/handlers/judge"
 )
 
@@ -43,5 +44,24 @@ func TestFailuresHaveAWriterOfTheirOwn(t *testing.T) {
 	}
 	if j := a.Judge(nil); j.Alerts != a.Alerts || j.Failures != a.Failures || j.Alerts == j.Failures {
 		t.Errorf("the judge records changes with %p and failures with %p, want two writers", j.Alerts, j.Failures)
+	}
+}
+
+// TestWantedIsToldToTheRelay checks that the relay forwards what the detectors of the app
+// want, and nothing as long as none wants log records.
+func TestWantedIsToldToTheRelay(t *testing.T) {
+	a, err := Open(func(name string) string {
+		return map[string]string{settingStorage: "UseDevelopmentStorage=true"}[name]
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Detectors = detector.All
+	if want := a.Judge(nil).Logs.Wanted; len(want) > 0 {
+		t.Errorf("the built-in detectors want the log records %v", want)
+	}
+	a.Detectors = append(a.Detectors[:len(a.Detectors):len(a.Detectors)], detector.Detector{Name: "Routed", On: detector.Trigger{EventTypes: []string{event.LogType("Routes")}}})
+	if want := a.Judge(nil).Logs.Wanted; len(want) != 1 {
+		t.Errorf("wanted are %v, want those of Routes", want)
 	}
 }
