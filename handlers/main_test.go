@@ -23,7 +23,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hubwatch/handlers/app"
-	"hubwatch/handlers/detector"
 	"hubwatch/handlers/host"
 	"hubwatch/handlers/judge"
 )
@@ -283,7 +282,7 @@ func TestEveryFunctionIsServed(t *testing.T) {
 		}
 	}
 	var want []string
-	for _, f := range app.Functions(detector.All, judge.Judge{}) {
+	for _, f := range app.Functions(app.Detectors(), judge.Judge{}) {
 		want = append(want, f.Name)
 	}
 	slices.Sort(want)

@@ -8,7 +8,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"hubwatch/handlers/detector"
 	"hubwatch/handlers/secret"
 	"hubwatch/handlers/table"
 	"hubwatch/handlers/verdict"
@@ -275,13 +274,13 @@ func TestDetectorSettings(t *testing.T) {
 			continue
 		}
 		got := c.detectors()
-		if len(got) != len(detector.All) {
-			t.Errorf("InferredAlerts=%q: %d detectors, want %d", value, len(got), len(detector.All))
+		if len(got) != len(Detectors()) {
+			t.Errorf("InferredAlerts=%q: %d detectors, want %d", value, len(got), len(Detectors()))
 			continue
 		}
 		for i, d := range got {
-			if d.Name != detector.All[i].Name {
-				t.Errorf("InferredAlerts=%q: %s stands where %s should", value, d.Name, detector.All[i].Name)
+			if d.Name != Detectors()[i].Name {
+				t.Errorf("InferredAlerts=%q: %s stands where %s should", value, d.Name, Detectors()[i].Name)
 			}
 		}
 	}

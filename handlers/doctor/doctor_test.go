@@ -15,6 +15,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/monitor/armmonitor"
 	"github.com/google/go-cmp/cmp"
 
+	"hubwatch/handlers/app"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/table"
 )
@@ -40,7 +41,7 @@ func examine(t *testing.T, s *sky, d Deployment) (ill []string, all int) {
 // expected hubs, two hubs, the resources and the alerts of Azure Monitor, the roles with
 // others of the app, who may write three tables, two stacks, the console,
 // and three arrivals.
-var inAll = 8 + len(detector.All) + 2 + 1 + 2 + len(Resources) + len(Failures) + len(appRoles) + 2 + 3 + 2 + 1 + 3
+var inAll = 8 + len(app.Detectors()) + 2 + 1 + 2 + len(Resources) + len(Failures) + len(appRoles) + 2 + 3 + 2 + 1 + 3
 
 func TestAllOK(t *testing.T) {
 	unnamed, named := contoso, contoso

@@ -33,6 +33,7 @@ import (
 	monitorfake "github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/monitor/armmonitor/fake"
 	"github.com/go-json-experiment/json"
 
+	"hubwatch/handlers/app"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/judge"
 )
@@ -105,7 +106,7 @@ func newSky(t *testing.T) *sky {
 	for _, name := range []string{judge.RelayName, judge.VerdictsName, judge.HousekeepingName} {
 		s.addFunction(name)
 	}
-	for _, d := range detector.All {
+	for _, d := range app.Detectors() {
 		s.addFunction(d.Name)
 		subscription := subscriptionOf(d)
 		if d.On.Unprivileged() {

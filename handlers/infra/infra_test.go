@@ -594,7 +594,7 @@ func (s site) checkSubscriptions(f *faults) {
 			f.add("subscriptions.json: %s has the source %q, of which subscriptions.bicep knows nothing", e.Name, e.Source)
 		}
 	}
-	for _, d := range detector.All {
+	for _, d := range app.Detectors() {
 		e, ok := entries[d.Name]
 		delete(entries, d.Name)
 		have, _ := json.Marshal(e.Filter)

@@ -30,7 +30,7 @@ import (
 	"testing"
 	"time"
 
-	"hubwatch/handlers/detector"
+	"hubwatch/handlers/app"
 	"hubwatch/handlers/local/azurite"
 	"hubwatch/handlers/local/eventgrid"
 	"hubwatch/handlers/local/functions"
@@ -102,7 +102,7 @@ func TestSecretsAreFound(t *testing.T) {
 // nothing else. Only the handler may be executed, and it has the name that
 // host.json says.
 func TestPackage(t *testing.T) {
-	t.Run("detectors", func(t *testing.T) { checkPackage(t, ".", len(detector.All)+3) })
+	t.Run("detectors", func(t *testing.T) { checkPackage(t, ".", len(app.Detectors())+3) })
 	t.Run("console", func(t *testing.T) { checkPackage(t, "handlers/consoleapp", 1, "PART=console") })
 }
 
