@@ -1,21 +1,26 @@
 package app
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
+	"hubwatch/handlers/custom"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/event"
 	"hubwatch/handlers/judge"
 )
 
 // TestLanes checks which functions share slots: those of changes with each other
-// alone, whatever devices and the log of a hub do.
+// alone, whatever devices, the log of a hub and custom alerts do.
 func TestLanes(t *testing.T) {
 	seen := map[string]int{}
-	for _, f := range Functions(detector.All, judge.Judge{}) {
+	byHand := detector.Detector{Name: "ByHand", Custom: true, On: detector.CertificateAdded.On}
+	for _, f := range Functions(append(slices.Clone(detector.All), byHand), judge.Judge{}) {
 		want := laneChanges
 		switch {
+		case f.Name == byHand.Name:
+			want = laneCustom
 		case f.Name == judge.RelayName:
 			want = laneRelay
 		case f.Name == judge.VerdictsName, f.Name == judge.HousekeepingName:
@@ -28,8 +33,8 @@ func TestLanes(t *testing.T) {
 		}
 		seen[f.Lane]++
 	}
-	if len(seen) != 4 || seen[laneRelay] != 1 || seen[laneVerdicts] != 2 {
-		t.Errorf("functions by lane: %v, want four lanes, and the relay alone in its own", seen)
+	if len(seen) != 5 || seen[laneRelay] != 1 || seen[laneVerdicts] != 2 {
+		t.Errorf("functions by lane: %v, want five lanes, and the relay alone in its own", seen)
 	}
 }
 
@@ -63,5 +68,14 @@ func TestWantedIsToldToTheRelay(t *testing.T) {
 	a.Detectors = append(a.Detectors[:len(a.Detectors):len(a.Detectors)], detector.Detector{Name: "Routed", On: detector.Trigger{EventTypes: []string{event.LogType("Routes")}}})
 	if want := a.Judge(nil).Logs.Wanted; len(want) != 1 {
 		t.Errorf("wanted are %v, want those of Routes", want)
+	}
+}
+
+// TestNamesOfFunctionsAreTaken checks that no custom alert can have the name of a function.
+func TestNamesOfFunctionsAreTaken(t *testing.T) {
+	for _, f := range append(Functions(detector.All, judge.Judge{}), Console(nil)) {
+		if err := custom.CheckName(f.Name); err == nil {
+			t.Errorf("a custom alert can be called %s", f.Name)
+		}
 	}
 }
