@@ -3,9 +3,12 @@ package app
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"hubwatch/handlers/detector"
+	"hubwatch/handlers/host"
 	"hubwatch/handlers/judge"
+	"hubwatch/handlers/window"
 )
 
 // TestLanes checks which functions share slots: those of changes with each other
@@ -43,5 +46,21 @@ func TestFailuresHaveAWriterOfTheirOwn(t *testing.T) {
 	}
 	if j := a.Judge(nil); j.Alerts != a.Alerts || j.Failures != a.Failures || j.Alerts == j.Failures {
 		t.Errorf("the judge records changes with %p and failures with %p, want two writers", j.Alerts, j.Failures)
+	}
+}
+
+// TestWindowsOnlyIfAsked checks that there is a timer for windows only if a rule expects a
+// number of events at least.
+func TestWindowsOnlyIfAsked(t *testing.T) {
+	for least, want := range []bool{false, true} {
+		d, most := detector.CertificateAdded, 10
+		d.Count = &window.Rule{Name: d.Name, Width: time.Hour, Max: &most, Min: least}
+		have := false
+		for _, f := range Functions([]detector.Detector{d}, judge.Judge{}) {
+			have = have || f.Name == judge.WindowsName && f.Lane == laneWindows && f.Trigger == host.Timer{Schedule: "0 * * * * *"}
+		}
+		if have != want {
+			t.Errorf("a rule with at least %d events: there is the function: %v", least, have)
+		}
 	}
 }
