@@ -4,11 +4,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"hubwatch/handlers/custom"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/event"
+	"hubwatch/handlers/host"
 	"hubwatch/handlers/judge"
+	"hubwatch/handlers/window"
 )
 
 // TestLanes checks which functions share slots: those of changes with each other
@@ -76,6 +79,22 @@ func TestNamesOfFunctionsAreTaken(t *testing.T) {
 	for _, f := range append(Functions(detector.All, judge.Judge{}), Console(nil)) {
 		if err := custom.CheckName(f.Name); err == nil {
 			t.Errorf("a custom alert can be called %s", f.Name)
+		}
+	}
+}
+
+// TestWindowsOnlyIfAsked checks that there is a timer for windows only if a rule expects a
+// number of events at least.
+func TestWindowsOnlyIfAsked(t *testing.T) {
+	for least, want := range []bool{false, true} {
+		d, most := detector.CertificateAdded, 10
+		d.Count = &window.Rule{Name: d.Name, Width: time.Hour, Max: &most, Min: least}
+		have := false
+		for _, f := range Functions([]detector.Detector{d}, judge.Judge{}) {
+			have = have || f.Name == judge.WindowsName && f.Lane == laneWindows && f.Trigger == host.Timer{Schedule: "0 * * * * *"}
+		}
+		if have != want {
+			t.Errorf("a rule with at least %d events: there is the function: %v", least, have)
 		}
 	}
 }

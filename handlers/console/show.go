@@ -298,6 +298,8 @@ func (s *server) related(ctx context.Context, a alert.Alert) ([]related, error) 
 // happened says how often something happened, by the newest verdict.
 func happened(e alert.Evidence) string {
 	switch t := e.Tally; {
+	case e.Properties["CountMin"] != "" && t.N > 0:
+		return "Fewer events than expected, " + plural(t.N, "time") + "."
 	case e.Counted != nil:
 		return plural(len(e.Counted), "event") + " within a window, the last of which is one too many."
 	case t.Seq > 0 && t.N == 0:

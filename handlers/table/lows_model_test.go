@@ -258,3 +258,54 @@ func TestWindowsInAnyOrder(t *testing.T) {
 		t.Errorf("%d alerts in %d trials: too few to say anything", alerts, n)
 	}
 }
+
+// TestAnyStallOfATimer stalls a timer at each of its requests, while an event of the cell that
+// it judges arrives in another process. In the end the alerts are those of the definition:
+// no window is low. This is what rule R3 is for.
+func TestAnyStallOfATimer(t *testing.T) {
+	stalls := 0
+	for seed := range uint64(3) {
+		for at, more := 0, true; more; at++ {
+			synctest.Test(t, func(t *testing.T) {
+				s := newService(t, seed)
+				s.faults = 0
+				begin := time.Date(2026, 2, 1, 6, 0, 0, 0, time.UTC)
+				tr := &watchingTrial{rule: window.Rule{Name: "Contoso", Width: 4 * time.Hour, Min: 1}, now: begin}
+				tr.start = tr.rule.CellOf(begin) - 1
+				tr.last = tr.start + 5
+				tr.now, tr.end = begin, tr.rule.CellEnd(tr.last).Add(window.Lateness)
+				tr.events = []alert.Occurrence{countedEvent("pump-1", 1, begin), countedEvent("pump-1", 2, tr.rule.CellBegin(tr.last))}
+				a, b := tr.counts(s.start(0)), tr.counts(s.start(1))
+				h := tr.rule.LowHash()
+				do := func(f func() error) {
+					t.Helper()
+					if err := s.do(s.processes[0], f); err != nil {
+						t.Error(err)
+					}
+				}
+				do(func() error { return a.mark(t.Context(), hex.EncodeToString(h[:]), startMark, tr.start) })
+				do(func() error { return a.Count(t.Context(), tr.rule, tr.events[:1]) })
+				tr.now = tr.end.Add(-time.Hour)
+				tick := func() error {
+					_, err := a.Watch(t.Context(), tr.rule, countedEvent("", 0, begin))
+					return err
+				}
+				do(tick)
+				tr.now = tr.end
+				s.requests = 0
+				more = s.stall(at, tick, func() error { return b.Count(t.Context(), tr.rule, tr.events[1:]) })
+				if !more {
+					do(func() error { return b.Count(t.Context(), tr.rule, tr.events[1:]) })
+				}
+				stalls++
+				if want, have := tr.want(), tr.have(s); len(want) > 0 || len(have) > 0 {
+					t.Errorf("stalled at request %d: %v, want %v", at, have, want)
+				}
+			})
+		}
+	}
+	t.Logf("%d stalls", stalls)
+	if stalls < 60 {
+		t.Errorf("%d stalls: too few to say anything", stalls)
+	}
+}

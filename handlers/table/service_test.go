@@ -93,7 +93,7 @@ func trials(t *testing.T, usual int) int {
 	t.Helper()
 	text := os.Getenv("HUBWATCH_TRIALS")
 	if text == "" {
-		return usual
+		return usual / slowdown
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil {
@@ -500,3 +500,36 @@ func parseBatch(c *call) (changes []changing, err error) {
 }
 
 var _ policy.Transporter = (*process)(nil)
+
+// stall lets a process do something until a number of requests are served, then lets another
+// one do something as a whole, and then lets the first go on. It returns false if the first
+// was done before.
+func (s *service) stall(at int, first, between func() error) bool {
+	ended := make(chan error, 1)
+	go func() { ended <- first() }()
+	stalled := false
+	for {
+		synctest.Wait()
+		select {
+		case err := <-ended:
+			if err != nil {
+				s.t.Error(err)
+			}
+			return stalled
+		default:
+		}
+		switch {
+		case !stalled && s.requests >= at && len(s.pending) > 0:
+			held := s.pending
+			s.pending, stalled = nil, true
+			if err := s.do(s.processes[1], between); err != nil {
+				s.t.Error(err)
+			}
+			s.pending = append(s.pending, held...)
+		case len(s.pending) == 0:
+			time.Sleep(5 * time.Millisecond)
+		default:
+			s.step()
+		}
+	}
+}
