@@ -57,20 +57,16 @@ func Forward(messages [][]byte, want Wanted) Forwarded {
 	f := forwarder{want: want, seen: map[[sha256.Size]byte]bool{}, open: map[place]*packed{}, Forwarded: Forwarded{Records: map[string]int{}}}
 	for i, message := range messages {
 		var pieces []Unreadable
-		n := 0
 		for raw, err := range connection.Records(message) {
 			if err != nil {
 				continue
 			}
-			if err = f.record(raw); err == nil {
-				continue
-			}
-			if n++; n <= mostPieces {
+			if err := f.record(raw); err != nil {
 				pieces = append(pieces, Unreadable{i, raw, 1, err})
 			}
 		}
-		if n > mostPieces {
-			pieces = []Unreadable{{i, message, n, fmt.Errorf("%d records of a message cannot be forwarded, the first: %w", n, pieces[0].Err)}}
+		if len(pieces) > mostPieces {
+			pieces = []Unreadable{together(pieces)}
 		}
 		f.Unreadable = append(f.Unreadable, pieces...)
 	}
@@ -78,6 +74,20 @@ func Forward(messages [][]byte, want Wanted) Forwarded {
 		f.close(p)
 	}
 	return f.Forwarded
+}
+
+// together makes one of many pieces of a message: a message of these alone. Whoever judges it
+// again does not judge the records that were forwarded.
+func together(pieces []Unreadable) Unreadable {
+	b := []byte(`{"records":[`)
+	for i, p := range pieces {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, p.Raw...)
+	}
+	first := pieces[0]
+	return Unreadable{first.Message, append(b, `]}`...), len(pieces), fmt.Errorf("%d records of a message cannot be forwarded, the first: %w", len(pieces), first.Err)}
 }
 
 // forwarder forwards a batch of messages.

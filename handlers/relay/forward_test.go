@@ -227,7 +227,7 @@ func TestForwardUnreadable(t *testing.T) {
 		many = append(many, strings.Replace(nowhere, "10:00:01", fmt.Sprintf("10:00:%02d", i), 1))
 	}
 	f := Forward([][]byte{message(append(many, good)...)}, Wanted{"Routes": nil})
-	if len(f.Unreadable) != 1 || f.Unreadable[0].Records != 9 || string(f.Unreadable[0].Raw) != string(message(append(many, good)...)) || f.Records["Routes"] != 1 {
+	if len(f.Unreadable) != 1 || f.Unreadable[0].Records != 9 || string(f.Unreadable[0].Raw) != string(message(many...)) || f.Records["Routes"] != 1 {
 		t.Errorf("many: records %v, unreadable %+v", f.Records, f.Unreadable)
 	}
 	// Stage tells of what is no record.
