@@ -219,6 +219,9 @@ type Decoder struct {
 	}
 }
 
+// mostKept is of how many bytes of a text a decoder keeps the memory that is used again.
+const mostKept = 16 << 10
+
 // mostValues is how many values a record has at most that is read in one pass.
 const mostValues = 1000
 
@@ -247,12 +250,21 @@ func (d *Decoder) reset() {
 	d.doc, d.properties, d.held, d.inside = document{}, properties{}, scan.Value{}, scan.Value{}
 }
 
-// forget lets go of the record before, and of the text that it was read from.
+// forget lets go of the record before, of the text that it was read from, and of memory
+// that few records need.
 func (d *Decoder) forget() {
 	d.reset()
 	d.outer.Forget()
 	d.inner.Forget()
 	d.list = [6]string{}
+	for i := range d.texts {
+		if cap(d.texts[i]) > mostKept {
+			d.texts[i] = nil
+		}
+	}
+	if cap(d.auth.raw) > mostKept {
+		*d = Decoder{}
+	}
 }
 
 // Inside returns the document that the text of v is, if v is the properties of the record

@@ -116,6 +116,27 @@ func TestStage(t *testing.T) {
 	}
 }
 
+// TestStageRedactsAll checks that credentials are taken out of a record wherever they stand:
+// also in a document inside another string than the one that the decoder has read.
+func TestStageRedactsAll(t *testing.T) {
+	const credential = "SharedAccessKey=U0VDUkVUU0VDUkVUU0VDUkVUU0VDUkVU"
+	clean := `{"deviceId":"dev-1","authType":"{\"type\":\"sas\"}"}`
+	document := fmt.Sprintf("%q", `{"deviceId":"dev-1","x":"`+credential+`"}`)
+	for _, r := range []string{
+		record("deviceConnect", `"resultType":"401003","resultDescription":`+document, clean),
+		record("deviceConnect", `"resultType":"401003","x":["a",`+document+`]`, clean),
+		record("deviceConnect", `"resultType":"401003"`, strings.Replace(clean, "sas", credential, 1)),
+		strings.Replace(record("deviceConnect", `"resultType":"401003"`, clean), `"properties":`, `"other":`+document+`,"properties":`, 1),
+	} {
+		// A record without credentials goes first, so that something is left of it.
+		staging := Stage([][]byte{message(record("deviceConnect", `"resultType":"401003"`, clean), r)}, verdict.Defaults(), stageTime)
+		facts, raw := unpack(t, staging.Rows)
+		if len(facts) != 2 || strings.Contains(fmt.Sprint(raw), "U0VDUkVU") {
+			t.Errorf("%s is kept as %v", r, raw)
+		}
+	}
+}
+
 // TestStageTimes checks that records of any past time are staged, those of the future are
 // not, and that failed connections of such a time do not disappear.
 func TestStageTimes(t *testing.T) {

@@ -59,6 +59,8 @@ const (
 	// mostCompared is up to how many members of an object are compared one by one. The
 	// names of more than that are sorted.
 	mostCompared = 64
+	// mostKept is of how many values a Doc keeps the memory.
+	mostKept = 1024
 	// usualValue is how many bytes of a text there usually are for a value, or more.
 	usualValue = 48
 	// longest is how many bytes a text may have, and longestName how many a name.
@@ -98,8 +100,14 @@ func (d *Doc) Scan(raw []byte, without string, most int) bool {
 	return true
 }
 
-// Forget lets go of the text. The values of the text are not good any more.
-func (d *Doc) Forget() { d.raw, d.text, d.nodes = nil, "", d.nodes[:0] }
+// Forget lets go of the text, and of memory that few texts need. The values of the text
+// are not good any more.
+func (d *Doc) Forget() {
+	d.raw, d.text, d.nodes = nil, "", d.nodes[:0]
+	if cap(d.nodes) > mostKept {
+		d.nodes = nil
+	}
+}
 
 // place is i as a node has it: i is at most longest.
 func place(i int) uint32 { return uint32(i) } // #nosec G115 -- see above

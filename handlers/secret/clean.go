@@ -66,6 +66,8 @@ const (
 	mostNames, mostName = 256, 64
 	// mostOrder is how many members of a document are compared with those of the one before.
 	mostOrder = 64
+	// mostKept is of how many bytes of a text the memory is kept.
+	mostKept = 64 << 10
 	// mostHeld is how many bytes a string has at most that is held.
 	mostHeld = 256
 )
@@ -75,8 +77,22 @@ const (
 func isClean(raw []byte, named Named) bool {
 	c := cleaners.Get().(*cleaner)
 	defer cleaners.Put(c)
+	defer c.forget()
 	c.named, c.next = named, 0
 	return c.document(raw, "", 0)
+}
+
+// forget lets go of the documents, and of memory that few of them need.
+func (c *cleaner) forget() {
+	for i := range c.docs {
+		c.docs[i].Forget()
+		if cap(c.texts[i]) > mostKept {
+			c.texts[i] = nil
+		}
+	}
+	if cap(c.code) > mostKept {
+		c.code = nil
+	}
 }
 
 // Redactor is Document for many documents that were scanned already, one after the other.

@@ -11,7 +11,7 @@ import (
 // stands, or in how deep. It does not take what is clean in one place for clean in another.
 func TestRedactor(t *testing.T) {
 	named := func(parent, member, _ string) bool { return parent == "" && member == "id" }
-	const credential = "sig=U0VDUkVUU0VDUkVUU0VDUkVUU0VDUkVU"
+	const credential, plain = "sig=U0VDUkVUU0VDUkVUU0VDUkVUU0VDUkVU", "y"
 	inner := `"{\"a\":\"` + credential + `\"}"`
 	many := ""
 	for i := range mostOrder + 10 {
@@ -22,6 +22,8 @@ func TestRedactor(t *testing.T) {
 		`{"id":"x","b":"` + credential + `"}`, `{"id":["` + credential + `"]}`, `["` + credential + `",{"id":"` + credential + `"}]`,
 		`{"id":` + inner + `,"b":"y"}`, `{"b":` + inner + `}`, `{"b":"{\"id\":\"` + credential + `\"}","id":"x"}`,
 		`{"c":"{\"a\":\"x\",\"b\":\"y\"}","d":"x"}`, `{"c":"{\"a\":\"x\",\"b\":\"y\"}","d":"` + credential + `"}`, `{"c":"{\"a\":\"x\"}","d":"x"}`,
+		`{"a":"x","id":"` + credential + `"}`, `{"a":{"id":"x"}}`,
+		`{"deviceid":"` + plain + `"}`, `{"password":"` + plain + `"}`, "{\"c\":\"account\u212aey=U0VDUkVUU0VDUkVU\"}", // with the sign for kelvin
 		`{"name":"x","value":"y"}`, `{"name":"password","value":"y"}`, `{"name":"x","password":"y"}`,
 		`{` + many + `"id":"` + credential + `"}`, `{` + many + `"b":"` + credential + `"}`, `{` + many + `"c":{"b":"x","id":"` + credential + `"}}`,
 	}
