@@ -39,6 +39,15 @@ PROGRAM := ./handlers
 BUILD   := build/app
 ZIP     := build/hubwatch.zip
 endif
+# CEL, in which custom alerts have their conditions, is as large as the rest of the
+# handler. A handler without custom alerts leaves it out, and so does the console,
+# which judges nothing.
+TAGS :=
+ifeq ($(PART)$(shell grep -c '"name"' handlers/custom/alerts.json),0)
+TAGS := -tags nocel
+else ifeq ($(PART),console)
+TAGS := -tags nocel
+endif
 HANDLER  = $(BUILD)/handler
 SBOM     = $(basename $(ZIP)).cdx.json
 AZURITE := build/azurite/node_modules/.package-lock.json
@@ -204,7 +213,7 @@ check: lint
 ## app: what is deployed, and what the Functions host runs: build/app
 app:
 	@rm -rf $(BUILD) && mkdir -p $(BUILD)
-	$(SETTINGS) go build $(FLAGS) -o $(HANDLER) $(PROGRAM)
+	$(SETTINGS) go build $(TAGS) $(FLAGS) -o $(HANDLER) $(PROGRAM)
 	@cp $(SITE)/host.json $(BUILD)/
 	@for file in $(SITE)/functions/*/function.json; do \
 		folder=$(BUILD)/$$(basename $$(dirname $$file)); mkdir $$folder && cp $$file $$folder/ || exit 1; \

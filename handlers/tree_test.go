@@ -140,7 +140,7 @@ func TestImportsPointOneWay(t *testing.T) {
 func TestDetectorsCannotTalk(t *testing.T) {
 	const why = "What decides about events is pure, so that a case file says all there is to know about what it does, " +
 		"and so that no event can make it reach out: the network is for host and table"
-	for _, name := range []string{"event", "connection", "alert", "remedy", "verdict", "detector", "relay"} {
+	for _, name := range []string{"event", "connection", "alert", "remedy", "verdict", "detector", "custom", "relay"} {
 		root := module + "/" + name
 		for dependency, chain := range dependencies(t, root) {
 			if dependency == "net/http" || strings.HasPrefix(dependency, "github.com/Azure/") || strings.HasPrefix(dependency, "github.com/AzureAD/") {
@@ -177,6 +177,20 @@ func TestHandlerLinksOnlyWhatItNeeds(t *testing.T) {
 	}
 }
 
+// TestHandlerWithoutCustomAlerts checks that the tag by which make app builds a handler
+// without custom alerts leaves out what only they need.
+func TestHandlerWithoutCustomAlerts(t *testing.T) {
+	const library = "cel.dev/cel-go/cel"
+	if dependencies(t, module)[library] == nil {
+		t.Errorf("the handler does not link %s, and so judges no custom alert", library)
+	}
+	for dependency, chain := range dependencies(t, module, "-tags=nocel") {
+		if strings.HasPrefix(dependency, "cel.dev/") || strings.HasPrefix(dependency, "github.com/antlr4-go/") {
+			t.Errorf("with -tags nocel the handler links %s (%s)", dependency, strings.Join(chain, " -> "))
+		}
+	}
+}
+
 // TestHostImportsLittle checks that the protocol of the Functions host knows nothing
 // of what hubwatch does with events.
 func TestHostImportsLittle(t *testing.T) {
@@ -197,9 +211,10 @@ func TestHostImportsLittle(t *testing.T) {
 
 // dependencies returns all that a package is made of, each with the imports that
 // lead to it.
-func dependencies(t *testing.T, root string) map[string][]string {
+func dependencies(t *testing.T, root string, flags ...string) map[string][]string {
 	t.Helper()
-	out, err := exec.Command("go", "list", "-deps", "-json=ImportPath,Imports,ImportMap", root).Output()
+	args := slices.Concat([]string{"list", "-deps", "-json=ImportPath,Imports,ImportMap"}, flags, []string{root})
+	out, err := exec.Command("go", args...).Output()
 	if err != nil {
 		var exit *exec.ExitError
 		if errors.As(err, &exit) {
@@ -249,7 +264,7 @@ func TestDetectorsHaveNoSurroundings(t *testing.T) {
 		"math/rand": "chance", "math/rand/v2": "chance", "crypto/rand": "chance",
 	}
 	for _, p := range tree(t) {
-		if !slices.Contains([]string{"secret", "scan", "event", "connection", "alert", "remedy", "verdict", "detector", "relay"}, p.folder) {
+		if !slices.Contains([]string{"secret", "scan", "event", "connection", "alert", "remedy", "verdict", "detector", "custom", "relay"}, p.folder) {
 			continue
 		}
 		for imported, file := range p.imports() {

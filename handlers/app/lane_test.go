@@ -1,20 +1,25 @@
 package app
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
+	"hubwatch/handlers/custom"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/judge"
 )
 
 // TestLanes checks which functions share slots: those of changes with each other
-// alone, whatever devices and the log of a hub do.
+// alone, whatever devices, the log of a hub and custom alerts do.
 func TestLanes(t *testing.T) {
 	seen := map[string]int{}
-	for _, f := range Functions(detector.All, judge.Judge{}) {
+	byHand := detector.Detector{Name: "ByHand", Custom: true, On: detector.CertificateAdded.On}
+	for _, f := range Functions(append(slices.Clone(detector.All), byHand), judge.Judge{}) {
 		want := laneChanges
 		switch {
+		case f.Name == byHand.Name:
+			want = laneCustom
 		case f.Name == judge.RelayName:
 			want = laneRelay
 		case f.Name == judge.VerdictsName, f.Name == judge.HousekeepingName:
@@ -27,8 +32,8 @@ func TestLanes(t *testing.T) {
 		}
 		seen[f.Lane]++
 	}
-	if len(seen) != 4 || seen[laneRelay] != 1 || seen[laneVerdicts] != 2 {
-		t.Errorf("functions by lane: %v, want four lanes, and the relay alone in its own", seen)
+	if len(seen) != 5 || seen[laneRelay] != 1 || seen[laneVerdicts] != 2 {
+		t.Errorf("functions by lane: %v, want five lanes, and the relay alone in its own", seen)
 	}
 }
 
@@ -43,5 +48,14 @@ func TestFailuresHaveAWriterOfTheirOwn(t *testing.T) {
 	}
 	if j := a.Judge(nil); j.Alerts != a.Alerts || j.Failures != a.Failures || j.Alerts == j.Failures {
 		t.Errorf("the judge records changes with %p and failures with %p, want two writers", j.Alerts, j.Failures)
+	}
+}
+
+// TestNamesOfFunctionsAreTaken checks that no custom alert can have the name of a function.
+func TestNamesOfFunctionsAreTaken(t *testing.T) {
+	for _, f := range append(Functions(detector.All, judge.Judge{}), Console(nil)) {
+		if err := custom.CheckName(f.Name); err == nil {
+			t.Errorf("a custom alert can be called %s", f.Name)
+		}
 	}
 }

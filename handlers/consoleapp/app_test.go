@@ -299,7 +299,7 @@ func TestDetectorsHaveNoPublicDoor(t *testing.T) {
 			s := start(t, test.program, test.folder)
 			token := s.token(t, map[string]any{"roles": []string{roleRespond}})
 			asked := 0
-			for _, f := range app.Functions(detector.All, judge.Judge{}) {
+			for _, f := range app.Functions(app.Detectors(), judge.Judge{}) {
 				body := `{"Data":{"messages":["{\"records\":[]}"]},"Metadata":{}}`
 				for _, d := range detector.All {
 					if d.Name == f.Name {

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"cel.dev/cel-go/cel"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -49,7 +48,7 @@ func TestHostileExpressionsAreRefused(t *testing.T) {
 		{"a null character", "hub == '\x00' \x00"},
 	} {
 		start := time.Now()
-		_, faults := compile(c.text, cel.BoolType)
+		_, faults := compile(c.text, boolValue)
 		if took := time.Since(start); took > patience {
 			t.Errorf("%s: took %v", c.name, took)
 		}

@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"cel.dev/cel-go/cel"
-	"cel.dev/cel-go/common/ast"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -61,8 +59,8 @@ func (a Alert) trigger() detector.Trigger {
 // rule is an alert whose expressions are compiled.
 type rule struct {
 	Alert
-	when, entity, message, per cel.Program // nil if the file has none
-	properties                 map[string]cel.Program
+	when, entity, message, per program // nil if the file has none
+	properties                 map[string]program
 	usesRecord, usesData       bool
 	ids                        map[string]bool // of the group: those without an asterisk
 	patterns                   []string        // of the group: those with one
@@ -70,36 +68,26 @@ type rule struct {
 
 // compile compiles the expressions.
 func (a Alert) compile() (*rule, error) {
-	r := &rule{Alert: a, properties: map[string]cel.Program{}, ids: map[string]bool{}}
+	r := &rule{Alert: a, properties: map[string]program{}, ids: map[string]bool{}}
 	for _, e := range a.expressions() {
 		name := e.path[0].(string)
-		checked, faults := compile(e.text, e.kind)
+		compiled, faults := compile(e.text, e.kind)
 		if len(faults) > 0 {
 			return nil, fmt.Errorf("%s: %s", name, faults[0].text)
 		}
-		for _, used := range identifiers(checked) {
-			r.usesRecord = r.usesRecord || used == "record"
-			r.usesData = r.usesData || used == "data"
-		}
-		environment, err := environment()
-		if err != nil {
-			return nil, err
-		}
-		program, err := environment.Program(checked, cel.CostLimit(mostCost), cel.CostTracking(costs{}))
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
+		r.usesRecord = r.usesRecord || compiled.names("record")
+		r.usesData = r.usesData || compiled.names("data")
 		switch name {
 		case "when":
-			r.when = program
+			r.when = compiled
 		case "entity":
-			r.entity = program
+			r.entity = compiled
 		case "message":
-			r.message = program
+			r.message = compiled
 		case "count":
-			r.per = program
+			r.per = compiled
 		default:
-			r.properties[e.path[1].(string)] = program
+			r.properties[e.path[1].(string)] = compiled
 		}
 	}
 	if a.Group != nil {
@@ -112,16 +100,6 @@ func (a Alert) compile() (*rule, error) {
 		}
 	}
 	return r, nil
-}
-
-// identifiers returns the names that an expression has.
-func identifiers(checked *cel.Ast) (list []string) {
-	ast.PostOrderVisit(checked.NativeRep().Expr(), ast.NewExprVisitor(func(e ast.Expr) {
-		if e.Kind() == ast.IdentKind {
-			list = append(list, e.AsIdent())
-		}
-	}))
-	return list
 }
 
 // detect returns what the rule finds in an event that its trigger matches. Records of a
@@ -408,8 +386,8 @@ func (f *facts) decode(record, data bool) error {
 	return nil
 }
 
-// ResolveName implements [cel.Activation].
-func (f *facts) ResolveName(name string) (any, bool) {
+// value returns the value of a variable.
+func (f *facts) value(name string) (any, bool) {
 	switch name {
 	case "hub":
 		return f.hub, true
@@ -443,35 +421,20 @@ func (f *facts) ResolveName(name string) (any, bool) {
 	return nil, false
 }
 
-// Parent implements [cel.Activation].
-func (f *facts) Parent() cel.Activation { return nil }
-
 // evaluate returns the value of an expression. Its error says why there is none.
-func evaluate[T bool | string](program cel.Program, f *facts) (T, error) {
+func evaluate[T bool | string](p program, f *facts) (T, error) {
 	var zero T
 	if *f.spent > mostSpent {
 		return zero, fmt.Errorf("the event costs more than %d steps", mostSpent)
 	}
-	value, details, err := program.Eval(f)
-	if details != nil && details.ActualCost() != nil {
-		*f.spent += *details.ActualCost()
-	} else {
-		*f.spent += mostCost
-	}
+	value, cost, err := p.eval(f)
+	*f.spent += cost
 	if err != nil {
-		return zero, errors.New(shortenError(err.Error()))
+		return zero, err
 	}
-	got, ok := value.Value().(T)
+	got, ok := value.(T)
 	if !ok {
-		return zero, fmt.Errorf("want a value of type %T, have one of type %s", zero, value.Type().TypeName())
+		return zero, fmt.Errorf("want a value of type %T, have one of type %T", zero, value)
 	}
 	return got, nil
-}
-
-// shortenError bounds an error of the library, which may quote the event.
-func shortenError(s string) string {
-	if strings.Contains(s, "actual cost limit exceeded") {
-		return fmt.Sprintf("the evaluation costs more than %d steps", mostCost)
-	}
-	return event.Shorten(s)
 }

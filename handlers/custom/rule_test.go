@@ -228,7 +228,7 @@ func TestFailuresBesideAFinding(t *testing.T) {
 	if len(v.Occurrences) != 1 || v.Occurrences[0].Entity.Name != "contoso-hub" || !strings.HasPrefix(v.Occurrences[0].Message, "The operation") {
 		t.Errorf("%+v", v.Occurrences)
 	}
-	for _, want := range []string{"entity: no such key: missing", "message: no such key: nothing", "properties.A: no such key: more", "properties.B: division by zero", "properties.C: want a value of type string, have one of type map"} {
+	for _, want := range []string{"entity: no such key: missing", "message: no such key: nothing", "properties.A: no such key: more", "properties.B: division by zero", "properties.C: have a value of type map"} {
 		if v.Err == nil || !strings.Contains(v.Err.Error(), want) {
 			t.Errorf("have the error %v, want %q in it", v.Err, want)
 		}

@@ -18,14 +18,15 @@ func (t Trigger) Matches(e event.Event) (bool, error) {
 	if !strings.Contains(strings.ToLower(e.Subject), strings.ToLower(t.SubjectContains)) {
 		return false, nil
 	}
-	if t.Operations == nil || t.ofRecords() {
+	operations := event.Filterable(t.EventTypes, t.Operations)
+	if operations == nil {
 		return true, nil
 	}
 	name, err := e.OperationName()
 	if err != nil {
 		return false, err
 	}
-	return containsFold(t.Operations, name), nil
+	return containsFold(operations, name), nil
 }
 
 // Unprivileged reports whether somebody without any rights on Azure can cause events
@@ -34,13 +35,6 @@ func (t Trigger) Matches(e event.Event) (bool, error) {
 // events are of operations that Azure Resource Manager has let somebody do.
 func (t Trigger) Unprivileged() bool {
 	return slices.ContainsFunc(t.EventTypes, func(of string) bool { return !containsFold(event.OperationTypes, of) })
-}
-
-// ofRecords reports whether the events have records of a resource log. Operations are then
-// those of records, of which an event has many: the relay publishes those that are wanted,
-// and the detector compares them once more.
-func (t Trigger) ofRecords() bool {
-	return slices.ContainsFunc(t.EventTypes, func(of string) bool { _, ok := event.LogCategory(of); return ok })
 }
 
 func containsFold(list []string, s string) bool {
@@ -67,8 +61,8 @@ type AdvancedFilter struct {
 // schemas.
 func (t Trigger) Filter() Filter {
 	f := Filter{IncludedEventTypes: t.EventTypes}
-	if t.Operations != nil && !t.ofRecords() {
-		f.AdvancedFilters = append(f.AdvancedFilters, AdvancedFilter{"StringIn", "data.operationName", t.Operations})
+	if operations := event.Filterable(t.EventTypes, t.Operations); operations != nil {
+		f.AdvancedFilters = append(f.AdvancedFilters, AdvancedFilter{"StringIn", "data.operationName", operations})
 	}
 	if t.SubjectContains != "" {
 		f.AdvancedFilters = append(f.AdvancedFilters, AdvancedFilter{"StringContains", "subject", []string{t.SubjectContains}})

@@ -44,6 +44,18 @@ func LogCategory(eventType string) (category string, ok bool) {
 	return "", false
 }
 
+// Filterable returns the operations by which Event Grid can filter the events of these
+// types; nil for all. An event of log records has many operations, so there are none for
+// it: the relay publishes the records that are wanted.
+func Filterable(eventTypes, operations []string) []string {
+	for _, of := range eventTypes {
+		if _, ok := LogCategory(of); ok {
+			return nil
+		}
+	}
+	return operations
+}
+
 // Log is what every record of a resource log says of itself, as spelled. All but Category
 // may be empty.
 type Log struct {

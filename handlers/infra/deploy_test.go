@@ -14,6 +14,7 @@ import (
 	"mvdan.cc/sh/v3/expand"
 	"mvdan.cc/sh/v3/syntax"
 
+	"hubwatch/handlers/app"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/table"
 )
@@ -418,7 +419,7 @@ func (s *script) queries(values map[string][]string) {
 		}
 	}
 	m := regexp.MustCompile(`^AlertType eq '(.*)'$`).FindStringSubmatch(strings.Join(values["--filter"], " "))
-	if m == nil || !slices.ContainsFunc(detector.All, func(d detector.Detector) bool { return d.AlertType == m[1] }) {
+	if m == nil || !slices.ContainsFunc(app.Detectors(), func(d detector.Detector) bool { return d.AlertType == m[1] }) {
 		s.add("no detector raises what is looked for: %s", values["--filter"])
 	}
 }
