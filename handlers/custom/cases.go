@@ -155,7 +155,7 @@ func breached(r window.Rule, found []alert.Occurrence, last time.Time) bool {
 		slices.SortFunc(times, time.Time.Compare)
 		if r.Max != nil {
 			for i := *r.Max; i < len(times); i++ {
-				if times[i].Sub(times[i-*r.Max]) <= r.Width {
+				if times[i].Sub(times[i-*r.Max]) < r.Width {
 					return true
 				}
 			}

@@ -252,7 +252,7 @@ func TestImportedAlertsAreRight(t *testing.T) {
 // TestLargestImport imports the largest range that hubwatch counts. Its cases fit the
 // bounds of a file.
 func TestLargestImport(t *testing.T) {
-	in, err := Import([]byte(`{"properties":{"timeWindowRules":[{"ruleType":"UnauthorizedOperationsNotInAllowedRange","isEnabled":true,"minThreshold":1000,"maxThreshold":1000,"timeWindowSize":"PT1M"}]}}`))
+	in, err := Import([]byte(`{"properties":{"timeWindowRules":[{"ruleType":"UnauthorizedOperationsNotInAllowedRange","isEnabled":true,"minThreshold":1000,"maxThreshold":1000,"timeWindowSize":"PT5M"}]}}`))
 	if err != nil || len(in.Alerts) != 1 {
 		t.Fatalf("%+v, %v", in, err)
 	}

@@ -24,8 +24,8 @@ type Rule struct {
 	Name  string        // of the detector that counts; of two rules with one name the counts are mixed
 	Key   string        // how the key of an event is made, in words that change whenever that changes
 	Width time.Duration // the length of the window
-	// Max is the most events of a key in any window, ends included; nil for any number. 0
-	// means that each event is one too many.
+	// Max is the most events of a key within less than Width of each other; nil for any
+	// number. 0 means that each event is one too many.
 	Max *int
 	// Min is the fewest events of a key in each window; 0 for none.
 	Min int
