@@ -124,6 +124,7 @@ func TestStageRedactsAll(t *testing.T) {
 	document := fmt.Sprintf("%q", `{"deviceId":"dev-1","x":"`+credential+`"}`)
 	for _, r := range []string{
 		record("deviceConnect", `"resultType":"401003","resultDescription":`+document, clean),
+		record("deviceConnect", `"resultType":"401003","resultDescription":`+document, `{"deviceId":"dev-1"}`),
 		record("deviceConnect", `"resultType":"401003","x":["a",`+document+`]`, clean),
 		record("deviceConnect", `"resultType":"401003"`, strings.Replace(clean, "sas", credential, 1)),
 		strings.Replace(record("deviceConnect", `"resultType":"401003"`, clean), `"properties":`, `"other":`+document+`,"properties":`, 1),
