@@ -138,6 +138,33 @@ func TestStageRedactsAll(t *testing.T) {
 	}
 }
 
+// TestStageMarks compares the marks of a message with those of each of its facts.
+func TestStageMarks(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 3))
+	for range 200 {
+		var records []string
+		for i := range 1 + r.IntN(12) {
+			one := []string{failure(i), success(i), record("deviceConnect", `"resultType":"401003"`, fmt.Sprintf(`{"deviceId":"dev-%d","authType":"sas"}`, i))}[r.IntN(3)]
+			records = append(records, strings.Replace(one, "10:00:00", fmt.Sprintf("10:%02d:%02d", r.IntN(25), r.IntN(60)), 1))
+		}
+		got := Stage([][]byte{message(records...)}, verdict.Defaults(), stageTime)
+		facts, _ := unpack(t, got.Rows)
+		want := map[verdict.Mark]bool{}
+		for f := range facts {
+			verdict.Defaults().Marks(want, "contoso-hub", f)
+		}
+		for _, mark := range got.Marks {
+			if !want[mark] {
+				t.Errorf("mark %+v is of no fact", mark)
+			}
+			delete(want, mark)
+		}
+		if len(want) > 0 {
+			t.Errorf("marks are missing: %v", want)
+		}
+	}
+}
+
 // TestStageTimes checks that records of any past time are staged, those of the future are
 // not, and that failed connections of such a time do not disappear.
 func TestStageTimes(t *testing.T) {
