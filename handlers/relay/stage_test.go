@@ -141,17 +141,19 @@ func TestStageRedactsAll(t *testing.T) {
 // TestStageMarks compares the marks of a message with those of each of its facts.
 func TestStageMarks(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 3))
+	settings := verdict.Defaults()
+	settings.RenewalGrace, settings.MissingAfter = 7*time.Minute, 73*time.Minute // no multiples of a bucket
 	for range 200 {
 		var records []string
-		for i := range 1 + r.IntN(12) {
+		for i := range 1 + r.IntN(6) {
 			one := []string{failure(i), success(i), record("deviceConnect", `"resultType":"401003"`, fmt.Sprintf(`{"deviceId":"dev-%d","authType":"sas"}`, i))}[r.IntN(3)]
-			records = append(records, strings.Replace(one, "10:00:00", fmt.Sprintf("10:%02d:%02d", r.IntN(25), r.IntN(60)), 1))
+			records = append(records, strings.Replace(one, "10:00:00", fmt.Sprintf("10:%02d:%02d", r.IntN(10), r.IntN(60)), 1))
 		}
-		got := Stage([][]byte{message(records...)}, verdict.Defaults(), stageTime)
+		got := Stage([][]byte{message(records...)}, settings, stageTime)
 		facts, _ := unpack(t, got.Rows)
 		want := map[verdict.Mark]bool{}
 		for f := range facts {
-			verdict.Defaults().Marks(want, "contoso-hub", f)
+			settings.Marks(want, "contoso-hub", f)
 		}
 		for _, mark := range got.Marks {
 			if !want[mark] {
