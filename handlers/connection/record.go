@@ -214,7 +214,7 @@ type Decoder struct {
 		ok bool
 	}
 	stamp struct {
-		text string
+		raw []byte
 		time.Time
 	}
 }
@@ -376,12 +376,12 @@ func (d *Decoder) record() (Record, error) {
 
 // sameTime is event.ParseTime. It remembers the time that it returned last.
 func (d *Decoder) sameTime(text string) (time.Time, error) {
-	if text != d.stamp.text || text == "" {
+	if text != string(d.stamp.raw) || text == "" {
 		t, err := event.ParseTime(text)
 		if err != nil {
 			return t, err
 		}
-		d.stamp.text, d.stamp.Time = strings.Clone(text), t
+		d.stamp.raw, d.stamp.Time = append(d.stamp.raw[:0], text...), t
 	}
 	return d.stamp.Time, nil
 }

@@ -47,8 +47,6 @@ func Stage(messages [][]byte, settings verdict.Settings, now time.Time) Staging 
 	w := newWorker()
 	s := Staging{Refused: map[connection.Cause]int{}}
 	marks := map[verdict.Mark]bool{}
-	marked := map[moment]bool{}
-	var last moment // many records of a message are of one second
 	var places groups
 	for i, message := range messages {
 		places.reset()
@@ -71,15 +69,11 @@ func Stage(messages [][]byte, settings verdict.Settings, now time.Time) Staging 
 			if g.hubID == "" && len(f.ResourceID) <= mostID {
 				g.hubID = w.id // a name, which is never searched
 			}
-			at := moment{f.hub, e.Second, e.Sign}
-			if at != last && !marked[at] {
-				marked[at] = true
-				settings.Marks(marks, f.hub, e.Fact)
-			}
-			last = at
+			g.spans[e.Sign].add(e.Second)
 			return nil
 		})...)
 		for _, g := range places.sorted() {
+			g.mark(settings, marks)
 			for _, row := range verdict.Pack(g.place, g.entries) {
 				row.HubID = g.hubID
 				s.Rows = append(s.Rows, row)
@@ -93,18 +87,38 @@ func Stage(messages [][]byte, settings verdict.Settings, now time.Time) Staging 
 	return s
 }
 
-// moment is what decides which verdicts a record of a hub may change.
-type moment struct {
-	hub    string
-	second int64
-	sign   connection.Sign
-}
-
 // group is what a message has for a place.
 type group struct {
 	place   verdict.Place
 	hubID   string
 	entries []verdict.Entry
+	spans   [connection.Refused + 1]span // of the entries, by their signs
+}
+
+// span has the first and the last second of some records.
+type span struct {
+	first, last int64
+	any         bool
+}
+
+func (s *span) add(second int64) {
+	if !s.any {
+		*s = span{second, second, true}
+	}
+	s.first, s.last = min(s.first, second), max(s.last, second)
+}
+
+// mark adds the marks of the verdicts that the entries may change. Those of the first and
+// the last second of a sign are those of all between: what a record touches are intervals
+// of buckets that move with its second, and all seconds are of one bucket.
+func (g *group) mark(settings verdict.Settings, marks map[verdict.Mark]bool) {
+	for sign, s := range g.spans {
+		if s.any {
+			for _, second := range [...]int64{s.first, s.last} {
+				settings.Marks(marks, g.place.Hub, verdict.Fact{Second: second, Sign: connection.Sign(sign)})
+			}
+		}
+	}
 }
 
 // groups are the groups of a message. Nearly all messages have one.

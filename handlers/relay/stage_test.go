@@ -124,6 +124,7 @@ func TestStageRedactsAll(t *testing.T) {
 	document := fmt.Sprintf("%q", `{"deviceId":"dev-1","x":"`+credential+`"}`)
 	for _, r := range []string{
 		record("deviceConnect", `"resultType":"401003","resultDescription":`+document, clean),
+		record("deviceConnect", `"resultType":"401003","resultDescription":`+document, `{"deviceId":"dev-1"}`),
 		record("deviceConnect", `"resultType":"401003","x":["a",`+document+`]`, clean),
 		record("deviceConnect", `"resultType":"401003"`, strings.Replace(clean, "sas", credential, 1)),
 		strings.Replace(record("deviceConnect", `"resultType":"401003"`, clean), `"properties":`, `"other":`+document+`,"properties":`, 1),
@@ -133,6 +134,35 @@ func TestStageRedactsAll(t *testing.T) {
 		facts, raw := unpack(t, staging.Rows)
 		if len(facts) != 2 || strings.Contains(fmt.Sprint(raw), "U0VDUkVU") {
 			t.Errorf("%s is kept as %v", r, raw)
+		}
+	}
+}
+
+// TestStageMarks compares the marks of a message with those of each of its facts.
+func TestStageMarks(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 3))
+	settings := verdict.Defaults()
+	settings.RenewalGrace, settings.MissingAfter = 7*time.Minute, 73*time.Minute // no multiples of a bucket
+	for range 200 {
+		var records []string
+		for i := range 1 + r.IntN(6) {
+			one := []string{failure(i), success(i), record("deviceConnect", `"resultType":"401003"`, fmt.Sprintf(`{"deviceId":"dev-%d","authType":"sas"}`, i))}[r.IntN(3)]
+			records = append(records, strings.Replace(one, "10:00:00", fmt.Sprintf("10:%02d:%02d", r.IntN(10), r.IntN(60)), 1))
+		}
+		got := Stage([][]byte{message(records...)}, settings, stageTime)
+		facts, _ := unpack(t, got.Rows)
+		want := map[verdict.Mark]bool{}
+		for f := range facts {
+			settings.Marks(want, "contoso-hub", f)
+		}
+		for _, mark := range got.Marks {
+			if !want[mark] {
+				t.Errorf("mark %+v is of no fact", mark)
+			}
+			delete(want, mark)
+		}
+		if len(want) > 0 {
+			t.Errorf("marks are missing: %v", want)
 		}
 	}
 }

@@ -229,6 +229,9 @@ func (c *cleaner) string(v scan.Value, parent, member string, depth int) bool {
 	if depth >= mostStrings {
 		return c.named != nil && c.named(parent, member, v.Text())
 	}
+	if len(v.Raw()) > mostKept {
+		return false // The search takes no more memory than this would.
+	}
 	return c.escaped(v, member, depth) || c.named != nil && c.named(parent, member, v.Text())
 }
 
