@@ -144,11 +144,13 @@ func (d *document) patterns(root fs.FS, name string) []string {
 // form is what a name looks like: an exported Go identifier, and the name of an event
 // subscription, which has 3 to 64 letters, digits and hyphens
 // (https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules#microsofteventgrid).
-var form = regexp.MustCompile(`^[A-Z][A-Za-z0-9]{2,63}$`)
+var form = regexp.MustCompile(`^[A-Z][A-Za-z0-9]*$`)
+
+func isName(s string) bool { return len(s) >= 3 && len(s) <= 64 && form.MatchString(s) }
 
 // CheckName returns why a custom alert cannot have a name; nil if it can.
 func CheckName(name string) error {
-	if !form.MatchString(name) {
+	if !isName(name) {
 		return fmt.Errorf("the name %q: want 3 to 64 letters and digits, the first a capital letter, without accents: it names a function and an event subscription", name)
 	}
 	if of, ok := takenNames()[strings.ToLower(name)]; ok {
@@ -158,14 +160,14 @@ func CheckName(name string) error {
 }
 
 var (
-	alertTypeForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{2,127}$`)
-	propertyForm  = regexp.MustCompile(`^[A-Z][A-Za-z0-9]{0,63}$`)
+	alertTypeForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+	propertyForm  = regexp.MustCompile(`^[A-Z][A-Za-z0-9]*$`)
 	severities    = []string{string(alert.High), string(alert.Medium), string(alert.Low), string(alert.Informational)}
 )
 
 // checkTexts checks the members that are texts for people, and the words of the alert.
 func (d *document) checkTexts(a Alert) {
-	if !form.MatchString(a.Name) {
+	if !isName(a.Name) {
 		d.wrong(0, "the folder's name %q: want 3 to 64 letters and digits, the first a capital letter, without accents: it names a function and an event subscription", a.Name)
 	}
 	for _, text := range []struct{ name, value string }{{"alertType", a.AlertType}, {"title", a.Title}, {"description", a.Description}} {
@@ -173,7 +175,7 @@ func (d *document) checkTexts(a Alert) {
 			d.wrongAt([]any{text.name}, "%s: missing or empty", text.name)
 		}
 	}
-	if a.AlertType != "" && !alertTypeForm.MatchString(a.AlertType) {
+	if a.AlertType != "" && (len(a.AlertType) < 3 || len(a.AlertType) > 128 || !alertTypeForm.MatchString(a.AlertType)) {
 		d.wrongAt([]any{"alertType"}, "alertType: want 3 to 128 letters, digits, dots, hyphens and underscores, have %q", a.AlertType)
 	}
 	if !a.Severity.Valid() {
@@ -203,7 +205,7 @@ func (d *document) checkTexts(a Alert) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.Properties)) {
 		switch {
-		case !propertyForm.MatchString(name):
+		case len(name) > 64 || !propertyForm.MatchString(name):
 			d.wrongAt([]any{"properties", name}, "properties.%s: want a name in PascalCase, of 64 letters and digits at most", name)
 		case alert.KeptProperty(name):
 			d.wrongAt([]any{"properties", name}, "properties.%s: hubwatch itself sets this property: choose another name", name)
@@ -343,12 +345,13 @@ func (a Alert) newRule() (*window.Rule, error) {
 	return &window.Rule{Name: a.Name, Key: a.Count.Per, Width: width, Max: a.Count.Max, Min: a.Count.Min}, nil
 }
 
-var durationForm = regexp.MustCompile(`^P(?:(\d{1,6})D)?(?:T(?:(\d{1,6})H)?(?:(\d{1,6})M)?(?:(\d{1,6})S)?)?$`)
+var durationForm = regexp.MustCompile(`^P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?$`)
 
 // parseDuration reads a duration of ISO 8601 in days, hours, minutes and seconds.
 func parseDuration(s string) (time.Duration, error) {
 	parts := durationForm.FindStringSubmatch(s)
-	if parts == nil || strings.HasSuffix(s, "T") || s == "P" {
+	const longest = 20 // letters, so that no number is too large
+	if parts == nil || strings.HasSuffix(s, "T") || s == "P" || len(s) > longest || slices.ContainsFunc(parts[1:], func(digits string) bool { return len(digits) > 6 }) {
 		return 0, fmt.Errorf("want a duration as ISO 8601 has it, for example PT15M or PT1H30M, have %q", s)
 	}
 	var sum time.Duration

@@ -17,9 +17,9 @@ func newRulesNew(files *ruleFiles) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "new <name>",
 		Short: "Begin a custom alert, with two cases",
-		Long: `new writes functions/<name>/alert.json: a custom alert that is not enabled, has no
-mistakes, and passes its two cases. Texts that begin with REPLACE say what is
-to stand there.
+		Long: `new writes functions/<name>/alert.json: a custom alert that is not enabled, has
+no mistakes, and passes its two cases. Texts that begin with REPLACE say what
+is to stand there.
 
 The source is where the events come from: resources for operations of Azure
 Resource Manager, logs for records of a hub's resource logs, hub for what a hub
