@@ -289,6 +289,7 @@ func TestConvention(t *testing.T) {
 // TestDetectorSettings checks that InferredAlerts changes what detectors find, not
 // which there are.
 func TestDetectorSettings(t *testing.T) {
+	all := Detectors()
 	for _, value := range []string{"", "true", "false", "True", "0"} {
 		c, err := Read(environment("InferredAlerts", value))
 		if err != nil {
