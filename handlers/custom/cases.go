@@ -61,6 +61,23 @@ func (a Alert) Run(c Case) error {
 	return fmt.Errorf("want %s, have %s: %s", c.Want, got, why)
 }
 
+// Sample returns what makes the alert fire, from its first case that does: events, or records
+// of a log.
+func (a Alert) Sample() (events, records []jsontext.Value) {
+	for _, c := range a.Cases {
+		switch {
+		case c.Want != Fires:
+		case c.Records != nil:
+			return nil, c.Records
+		case c.Events != nil:
+			return c.Events, nil
+		default:
+			return []jsontext.Value{c.Event}, nil
+		}
+	}
+	return nil, nil // Load refuses an alert without such a case.
+}
+
 // events returns the events of a case.
 func (a Alert) events(c Case) ([]jsontext.Value, error) {
 	switch {

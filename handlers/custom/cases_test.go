@@ -20,15 +20,15 @@ func TestBreached(t *testing.T) {
 		last  int
 		want  bool
 	}{
-		"one too many, the ends of the window included": {window.Rule{Width: time.Minute, Max: most(1)}, "aa", []int{0, 60}, 60, true},
-		"a second longer than the window":               {window.Rule{Width: time.Minute, Max: most(1)}, "aa", []int{0, 61}, 61, false},
-		"two keys":                                      {window.Rule{Width: time.Minute, Max: most(1)}, "ab", []int{0, 1}, 1, false},
-		"none is allowed":                               {window.Rule{Width: time.Minute, Max: most(0)}, "a", []int{0}, 0, true},
-		"in another order":                              {window.Rule{Width: time.Minute, Max: most(2)}, "aaaa", []int{500, 30, 0, 60}, 500, true},
-		"enough in each window":                         {window.Rule{Width: 4 * time.Minute, Min: 1}, "aaaa", []int{0, 120, 300, 480}, 600, false},
-		"too few in a window":                           {window.Rule{Width: 4 * time.Minute, Min: 1}, "aa", []int{0, 400}, 500, true},
-		"too few, and the window is not over":           {window.Rule{Width: 4 * time.Minute, Min: 1}, "a", []int{0}, 299, false},
-		"too few, and the window is over":               {window.Rule{Width: 4 * time.Minute, Min: 1}, "a", []int{0}, 300, true},
+		"one too many":                        {window.Rule{Width: time.Minute, Max: most(1)}, "aa", []int{0, 59}, 59, true},
+		"as long as the window":               {window.Rule{Width: time.Minute, Max: most(1)}, "aa", []int{0, 60}, 60, false},
+		"two keys":                            {window.Rule{Width: time.Minute, Max: most(1)}, "ab", []int{0, 1}, 1, false},
+		"none is allowed":                     {window.Rule{Width: time.Minute, Max: most(0)}, "a", []int{0}, 0, true},
+		"in another order":                    {window.Rule{Width: time.Minute, Max: most(2)}, "aaaa", []int{500, 30, 0, 59}, 500, true},
+		"enough in each window":               {window.Rule{Width: 4 * time.Minute, Min: 1}, "aaaa", []int{0, 120, 300, 480}, 600, false},
+		"too few in a window":                 {window.Rule{Width: 4 * time.Minute, Min: 1}, "aa", []int{0, 400}, 500, true},
+		"too few, and the window is not over": {window.Rule{Width: 4 * time.Minute, Min: 1}, "a", []int{0}, 299, false},
+		"too few, and the window is over":     {window.Rule{Width: 4 * time.Minute, Min: 1}, "a", []int{0}, 300, true},
 	} {
 		var found []alert.Occurrence
 		for i, second := range c.times {

@@ -18,6 +18,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/app"
 	"hubwatch/handlers/detector"
 )
 
@@ -25,7 +26,8 @@ const demoDeliveries = 3
 
 // demo delivers every sample event and log message three times in random order.
 // It also publishes each verdict three times. It shows the alerts. It
-// returns an error unless each detector has raised one alert with one occurrence,
+// returns an error unless each detector and each custom alert that is enabled has raised one
+// alert with one occurrence,
 // and nothing was lost.
 func demo(ctx context.Context, stdout io.Writer, log *slog.Logger) error {
 	if err := os.RemoveAll(deadLetterFolder); err != nil {
@@ -81,13 +83,14 @@ func eachOnce(alerts []alert.Alert) error {
 			return fmt.Errorf("%s has %d occurrences, want %d", a.Type, a.Occurrences, want)
 		}
 	}
-	for _, d := range detector.All {
+	detectors := app.Detectors()
+	for _, d := range detectors {
 		if found[d.AlertType] != 1 {
 			return fmt.Errorf("%d alerts of type %s, want 1", found[d.AlertType], d.AlertType)
 		}
 	}
-	if len(alerts) != len(detector.All) {
-		return fmt.Errorf("%d alerts, want %d", len(alerts), len(detector.All))
+	if len(alerts) != len(detectors) {
+		return fmt.Errorf("%d alerts, want %d", len(alerts), len(detectors))
 	}
 	return nil
 }

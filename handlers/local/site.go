@@ -13,13 +13,18 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/app"
 	"hubwatch/handlers/connection"
+	"hubwatch/handlers/custom"
 	"hubwatch/handlers/judge"
 	"hubwatch/handlers/local/azurite"
 	"hubwatch/handlers/local/eventgrid"
@@ -278,7 +283,8 @@ func samples(folder string) ([][]byte, error) {
 	return list, nil
 }
 
-// allSamples returns the sample events and the sample log messages.
+// allSamples returns the sample events and the sample log messages, and of each custom alert
+// that is enabled what makes it fire.
 func allSamples() (events, messages [][]byte, err error) {
 	if events, err = samples(samplesFolder); err != nil {
 		return nil, nil, err
@@ -286,8 +292,44 @@ func allSamples() (events, messages [][]byte, err error) {
 	if messages, err = samples(logSamplesFolder); err != nil {
 		return nil, nil, err
 	}
-	return events, append(messages, storm(messages), surge(messages)), nil
+	messages = append(messages, storm(messages), surge(messages))
+	alerts, err := custom.Load(os.DirFS(".")) // What is packed into programs has no cases.
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, a := range alerts {
+		if !a.Enabled {
+			continue
+		}
+		of, records := a.Sample()
+		if a.Detector().Count != nil {
+			of, records = today(of), today(records)
+		}
+		for _, e := range of {
+			events = append(events, e)
+		}
+		if len(records) > 0 {
+			message, err := json.Marshal(map[string][]jsontext.Value{"records": records})
+			if err != nil {
+				return nil, nil, fmt.Errorf("custom alert %s: %w", a.Name, err)
+			}
+			messages = append(messages, message)
+		}
+	}
+	return events, messages, nil
 }
+
+// today returns what happened on any day as if it happened today. Events of long ago are not
+// counted.
+func today(list []jsontext.Value) (moved []jsontext.Value) {
+	day := []byte(time.Now().UTC().Format(time.DateOnly) + "T")
+	for _, raw := range list {
+		moved = append(moved, dayOfTime.ReplaceAll(raw, day))
+	}
+	return moved
+}
+
+var dayOfTime = regexp.MustCompile(`\b\d{4}-\d{2}-\d{2}T`)
 
 // stormDevices and surgeDevices are as many as make a storm of refusals, and a surge of
 // connections (app.Settings).

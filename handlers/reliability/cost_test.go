@@ -246,7 +246,7 @@ func TestCostOfEachEvent(t *testing.T) {
 		messages int // of the log, with each
 	}{
 		{what: "A change that no alert is about", happen: func(i int) {
-			m.change(t, sample(t, "quiet-certificate-verified.json"))
+			m.change(t, sample(t, "quiet-key-vault-diagnostic-setting.json"))
 		}},
 		{what: "A change with an alert, the first of its hub that day", happen: func(i int) {
 			m.change(t, added("IotHubs/contoso-hub", fmt.Sprintf("IotHubs/contoso-hub-%d", i)))

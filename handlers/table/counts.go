@@ -121,6 +121,9 @@ func (c *Counts) Count(ctx context.Context, rule window.Rule, occurrences []aler
 	if len(errs) > 0 {
 		return errors.Join(errs...)
 	}
+	if len(never) > 1 { // one line, however many there are
+		return fmt.Errorf("%d of %d events: %w", len(never), len(occurrences), never[0])
+	}
 	return errors.Join(never...)
 }
 

@@ -321,7 +321,7 @@ func TestUntimelyEventsAreNotCounted(t *testing.T) {
 	err := c.Count(t.Context(), rule, []alert.Occurrence{
 		countedEvent("pump-1", 1, noon.Add(-73*time.Hour)), countedEvent("pump-2", 2, noon), countedEvent("pump-3", 3, noon.Add(25*time.Hour)), taken,
 	})
-	if !errors.Is(err, window.ErrNever) || strings.Count(fmt.Sprint(err), "\n") != 1 {
+	if !errors.Is(err, window.ErrNever) || strings.Contains(fmt.Sprint(err), "\n") {
 		t.Errorf("error %v", err)
 	}
 	if all := list(t, alerts, alert.Query{}); len(all) != 1 || all[0].Entity.Name != "pump-2" {
