@@ -118,7 +118,7 @@ func (t table) submit(ctx context.Context, actions ...aztables.TransactionAction
 		}
 	}()
 	var response *http.Response
-	if _, err = t.client.SubmitTransaction(runtime.WithCaptureResponse(ctx, &response), actions, nil); err != nil {
+	if _, err = t.client.SubmitTransaction(policy.WithCaptureResponse(ctx, &response), actions, nil); err != nil {
 		return nil, err
 	}
 	if etags = etagsOf(response); len(etags) != len(actions) {
