@@ -84,7 +84,7 @@ func decodeByReflection(raw jsontext.Value) (Record, error) {
 	if kind := raw.Kind(); kind != '{' {
 		return Record{}, fmt.Errorf("record: want a JSON object, have %v", kind)
 	}
-	if err := json.Unmarshal(raw, &v, event.Lenient); err != nil {
+	if err := json.Unmarshal(raw, &v, lenient); err != nil {
 		return Record{}, fmt.Errorf("record: %w", event.JSONError(err))
 	}
 	if v.Category != "" {
@@ -118,7 +118,7 @@ func decodeByReflection(raw jsontext.Value) (Record, error) {
 		properties = v.row.Properties
 	}
 	if len(properties) > 0 {
-		if err := json.Unmarshal(properties, &p, event.Lenient); err != nil {
+		if err := json.Unmarshal(properties, &p, lenient); err != nil {
 			return Record{}, fmt.Errorf("record: properties: %w", event.JSONError(err))
 		}
 	}
@@ -181,7 +181,7 @@ func authTypeByReflection(raw []byte) (AuthType, bool) {
 		Type   member `json:"type"`
 		Issuer member `json:"issuer"`
 	}
-	if err := json.Unmarshal(raw, &v, event.Lenient); err != nil {
+	if err := json.Unmarshal(raw, &v, lenient); err != nil {
 		return AuthType{}, false
 	}
 	return AuthType{Scope: v.Scope.text, Type: v.Type.text, Issuer: v.Issuer.text}, true

@@ -114,8 +114,11 @@ func (m *member) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 // word. null is nil.
 type nested []byte
 
-// UnmarshalJSONFrom implements [json.UnmarshalerFrom].
-func (n *nested) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+// lenient reads records by reflection.
+var lenient = json.JoinOptions(event.Lenient, json.WithUnmarshalers(json.UnmarshalFromFunc(readNested)))
+
+// readNested reads a nested member.
+func readNested(d *jsontext.Decoder, n *nested) error {
 	value, err := d.ReadValue()
 	if err != nil {
 		return err
@@ -282,7 +285,7 @@ func (d *Decoder) decode(raw jsontext.Value) (Record, error) {
 	if err := wantObject(raw); err != nil {
 		return Record{}, err
 	}
-	if err := json.Unmarshal(raw, &d.doc, event.Lenient); err != nil {
+	if err := json.Unmarshal(raw, &d.doc, lenient); err != nil {
 		return Record{}, fmt.Errorf("record: %w", event.JSONError(err))
 	}
 	return d.record()
@@ -319,7 +322,7 @@ func (d *Decoder) record() (Record, error) {
 		d.inside = d.held
 	} else if len(inside) > 0 {
 		*p = properties{}
-		if err := json.Unmarshal(inside, p, event.Lenient); err != nil {
+		if err := json.Unmarshal(inside, p, lenient); err != nil {
 			return Record{}, fmt.Errorf("record: properties: %w", event.JSONError(err))
 		}
 	}
@@ -420,7 +423,7 @@ func (d *Decoder) authType(raw []byte) (AuthType, bool) {
 				v.Issuer.take(m)
 			}
 		}
-	} else if err := json.Unmarshal(raw, &v, event.Lenient); err != nil {
+	} else if err := json.Unmarshal(raw, &v, lenient); err != nil {
 		return AuthType{}, false
 	}
 	return AuthType{Scope: v.Scope.text, Type: v.Type.text, Issuer: v.Issuer.text}, true

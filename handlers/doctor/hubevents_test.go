@@ -11,6 +11,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/monitor/armmonitor"
 	"github.com/google/go-cmp/cmp"
 
+	"hubwatch/handlers/app"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/event"
 )
@@ -25,7 +26,7 @@ var (
 // one hub was there before, in another resource group.
 func newWiderSky(t *testing.T) (*sky, Deployment) {
 	d := contoso
-	d.detectors = append(slices.Clone(detector.All), registered, unhealthy)
+	d.detectors = append(app.Detectors(), registered, unhealthy)
 	s := newSky(t)
 	s.addFunction(registered.Name)
 	s.addFunction(unhealthy.Name)
