@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"hubwatch/handlers/alert"
-	"hubwatch/handlers/detector"
+	"hubwatch/handlers/app"
 	"hubwatch/handlers/local/azurite"
 )
 
@@ -40,7 +40,7 @@ func TestDemo(t *testing.T) {
 	if err := demo(t.Context(), &out, slog.New(slog.NewTextHandler(&log, nil))); err != nil {
 		t.Fatalf("%v\n%s%s", err, out.String(), log.String())
 	}
-	for _, d := range detector.All {
+	for _, d := range app.Detectors() {
 		if n := strings.Count(out.String(), "\n"+d.AlertType+" "); n != 1 {
 			t.Errorf("%s is shown %d times, want once:\n%s", d.AlertType, n, out.String())
 		}
@@ -51,7 +51,7 @@ func TestDemo(t *testing.T) {
 // counted twice.
 func TestEachOnce(t *testing.T) {
 	var rows []alert.Alert
-	for _, d := range detector.All {
+	for _, d := range app.Detectors() {
 		rows = append(rows, alert.Alert{Type: d.AlertType, Occurrences: 1})
 	}
 	if err := eachOnce(rows); err != nil {

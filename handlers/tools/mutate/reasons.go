@@ -47,7 +47,7 @@ var reasons = []reason{
 	{
 		function: "detector.Trigger.Matches",
 		changes: []change{
-			{`if !strings.Contains(strings.ToLower(e.Subject), strings.ToLower(t.SubjectContains)) {`, `if false {`},
+			{`if t.SubjectContains != "" && !strings.Contains(strings.ToLower(e.Subject), strings.ToLower(t.SubjectContains)) {`, `if false {`},
 			{`if operations == nil {`, `if true {`},
 		},
 		of:      func(d detector.Detector) bool { return d.On.Operations == nil && d.On.SubjectContains == "" },
@@ -73,7 +73,7 @@ var reasons = []reason{
 		because:  "The JSON package reports an error of its decoder, whether it is returned or not.",
 	},
 	{
-		function: "connection.nested.UnmarshalJSONFrom",
+		function: "connection.readNested",
 		changes:  []change{{`if err != nil {`, `if false {`}},
 		because:  "The JSON package reports an error of its decoder, whether it is returned or not.",
 	},

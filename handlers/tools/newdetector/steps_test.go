@@ -20,7 +20,7 @@ func TestReadmeSteps(t *testing.T) {
 	commands := readmeCommands(t)
 	before := contents(t, root)
 	begin, rest := commands[0], commands[1:]
-	if begin != "make detector NAME=HubKeysListed" {
+	if begin != "make detector NAME=HubKeysRead" {
 		t.Fatalf("the steps begin with %q", begin)
 	}
 	run := func(line string) {
@@ -33,7 +33,7 @@ func TestReadmeSteps(t *testing.T) {
 
 	// byHand are the files that the author edits.
 	byHand := map[string][]string{
-		"handlers/detector/hub_keys_listed.go": {
+		"handlers/detector/hub_keys_read.go": {
 			"<what happened>: <why that matters>", "somebody read the keys of an IoT hub: whoever has them can be any device",
 			`AlertType: ""`, `AlertType: "Hub_KeysListed"`,
 			`Title: ""`, `Title: "Keys of an IoT Hub read"`,
@@ -44,7 +44,7 @@ func TestReadmeSteps(t *testing.T) {
 			`"Microsoft.Devices/IotHubs/write"`, `"Microsoft.Devices/IotHubs/listkeys/action"`,
 			`"IoT hub %q was changed"`, `"The keys of IoT hub %q were read"`,
 		},
-		"handlers/detector/testdata/HubKeysListed/fires-event-grid-schema.json": {
+		"handlers/detector/testdata/HubKeysRead/fires-event-grid-schema.json": {
 			`"about": ""`, `"about": "The plain case: the alert names the hub, who read its keys and from where."`,
 			`"from": ""`, `"from": "https://learn.microsoft.com/azure/event-grid/event-schema-resource-groups"`,
 			"ResourceWriteSuccess", "ResourceActionSuccess",
@@ -52,7 +52,7 @@ func TestReadmeSteps(t *testing.T) {
 			`"PUT"`, `"POST"`,
 			"contoso-hub?api-version", "contoso-hub/listkeys?api-version",
 		},
-		"handlers/detector/testdata/HubKeysListed/silent-opposite-outcome.json": {
+		"handlers/detector/testdata/HubKeysRead/silent-opposite-outcome.json": {
 			`"about": ""`, `"about": "Keys that somebody failed to read are not known to them."`,
 			`"from": ""`, `"from": "https://learn.microsoft.com/azure/event-grid/event-schema-resource-groups"`,
 			"ResourceWriteFailure", "ResourceActionFailure",
@@ -79,7 +79,7 @@ func TestReadmeSteps(t *testing.T) {
 	}
 
 	// The cases want the right outcome, without an edit by hand.
-	list, err := cases.Read(os.DirFS(filepath.Join(root, "handlers/detector/testdata")), "HubKeysListed")
+	list, err := cases.Read(os.DirFS(filepath.Join(root, "handlers/detector/testdata")), "HubKeysRead")
 	if err != nil || len(list) != 2 {
 		t.Fatalf("%d cases, %v", len(list), err)
 	}
@@ -94,7 +94,7 @@ func TestReadmeSteps(t *testing.T) {
 
 	// The commands write every other change.
 	written := []string{
-		"docs/alerts.md", "docs/cost.md", "functions/HubKeysListed/function.json", "handlers/detector/all.go", "infra/subscriptions.json",
+		"docs/alerts.md", "docs/cost.md", "functions/HubKeysRead/function.json", "handlers/detector/all.go", "infra/subscriptions.json",
 	}
 	after := contents(t, root)
 	for name, text := range after {

@@ -20,6 +20,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"hubwatch/handlers/version"
@@ -221,10 +222,13 @@ func list(binary []byte, info *buildinfo.BuildInfo, folders map[string]string) (
 	return b, nil
 }
 
-func licenced(id string) []licence {
-	var l licence
-	l.Licence.ID = id
-	return []licence{l}
+func licenced(ids ...string) (list []licence) {
+	for _, id := range ids {
+		var l licence
+		l.Licence.ID = id
+		list = append(list, l)
+	}
+	return list
 }
 
 // licenceIn returns the licence in a module's folder.
@@ -237,37 +241,34 @@ func licenceIn(folder string) ([]licence, error) {
 	if err != nil {
 		return nil, err
 	}
-	id := identify(string(text))
-	if id == "" {
+	ids := identify(string(text))
+	if len(ids) == 0 {
 		return nil, fmt.Errorf("%s is none of the licences that are known here: read whether it may be used, and make it known", files[0])
 	}
-	return licenced(id), nil
+	return licenced(ids...), nil
 }
 
-// identify returns the SPDX identifier of a licence. It returns "" for an unknown
-// licence and for several licences in one text.
-func identify(text string) string {
+// identify returns the SPDX identifiers of the licences in a text, in order: parts of a module
+// can have a licence of their own. It returns nil if none is known, or one may not be used.
+func identify(text string) (ids []string) {
 	text = strings.Join(strings.Fields(text), " ")
-	var ids []string
-	for id, sentence := range map[string]string{
-		"MIT":          "Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated documentation files",
-		"Apache-2.0":   "Apache License Version 2.0, January 2004",
-		"BSD-2-Clause": "Redistribution and use in source and binary forms, with or without modification, are permitted",
+	for id, sentences := range map[string][]string{
+		"MIT":          {"Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated documentation files"},
+		"Apache-2.0":   {"Apache License Version 2.0, January 2004", "Licensed under the Apache License, Version 2.0"},
+		"BSD-2-Clause": {"Redistribution and use in source and binary forms, with or without modification, are permitted"},
 	} {
-		if strings.Contains(text, sentence) {
-			ids = append(ids, id)
+		if !slices.ContainsFunc(sentences, func(sentence string) bool { return strings.Contains(text, sentence) }) {
+			continue
 		}
-	}
-	if len(ids) != 1 {
-		return ""
-	}
-	if ids[0] == "BSD-2-Clause" {
 		switch {
+		case id != "BSD-2-Clause":
 		case strings.Contains(text, "All advertising materials"):
-			return ""
+			return nil
 		case strings.Contains(text, "Neither the name of"):
-			return "BSD-3-Clause"
+			id = "BSD-3-Clause"
 		}
+		ids = append(ids, id)
 	}
-	return ids[0]
+	slices.Sort(ids)
+	return ids
 }

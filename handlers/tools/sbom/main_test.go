@@ -26,13 +26,16 @@ func TestIdentify(t *testing.T) {
 		{"BSD with two clauses", bsd, "BSD-2-Clause"},
 		{"BSD with three clauses", bsd + "\n * Neither the name of Google LLC nor the names", "BSD-3-Clause"},
 		{"BSD with four clauses", bsd + "\n 3. All advertising materials\n 4. Neither the name of", ""},
-		{"two in one file", mit + "\n" + apache, ""},
+		{"two in one file", mit + "\n" + apache, "Apache-2.0 MIT"},
+		{"Apache, and a part with another", apache + bsd + "\n * Neither the name of Google LLC nor the names", "Apache-2.0 BSD-3-Clause"},
+		{"Apache, and a part that may not be used", apache + bsd + "\n 3. All advertising materials", ""},
+		{"Apache by its notice", "Licensed under the Apache License, Version 2.0 (the \"License\")", "Apache-2.0"},
 		{"another", "GNU GENERAL PUBLIC LICENSE Version 3", ""},
 		{"none", "", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if id := identify(test.text); id != test.want {
-				t.Errorf("%q, want %q", id, test.want)
+			if ids := strings.Join(identify(test.text), " "); ids != test.want {
+				t.Errorf("%q, want %q", ids, test.want)
 			}
 		})
 	}
