@@ -209,8 +209,8 @@ func chaos(t *testing.T, instances, events int, limit time.Duration) {
 	setUp(t)
 	p := newPlan(t, seed(t), events)
 	want := cleanRun(t, p)
-	if types, quarantined := p.counted(t, want); types != len(detector.All) || quarantined == 0 {
-		t.Fatalf("%d types of alerts and %d events in quarantine, want all %d and some", types, quarantined, len(detector.All))
+	if types, quarantined := p.counted(t, want); types < len(detector.All) || quarantined == 0 {
+		t.Fatalf("%d types of alerts and %d events in quarantine, want at least %d and some", types, quarantined, len(detector.All))
 	}
 
 	tables := startService(t)
