@@ -85,7 +85,7 @@ func sorted(place Place, entries []Entry) (order []int) {
 	list := make([]beginning, len(entries))
 	for i := range entries {
 		e := &entries[i]
-		second := uint32(e.Second - place.Bucket.first()) // #nosec G115 -- below 600
+		second := uint32(e.Second - place.Bucket.first())                                                 // #nosec G115 -- below 600
 		list[i] = beginning{uint64(e.Sign)<<32 | uint64(second), binary.BigEndian.Uint64(e.Device[:]), i} // #nosec G115 -- a sign is one of a few small numbers
 	}
 	slices.SortFunc(list, func(a, b beginning) int {
