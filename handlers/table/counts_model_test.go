@@ -36,6 +36,8 @@ const trialAlerts = "alerts"
 
 // counts returns the store of a process.
 func (tr countingTrial) counts(p *process) *Counts {
+	p.s.mu.Lock()
+	defer p.s.mu.Unlock()
 	if p.memory == nil {
 		account := p.account()
 		c := account.Counts("", account.Alerts(trialAlerts), nil)

@@ -68,6 +68,8 @@ func newWatchingTrial(s *service) *watchingTrial {
 
 // counts returns the store of a process. Its clock is up to 50 seconds ahead.
 func (tr *watchingTrial) counts(p *process) *Counts {
+	p.s.mu.Lock()
+	defer p.s.mu.Unlock()
 	if p.memory == nil {
 		account := p.account()
 		c := account.Counts("", account.Alerts(trialAlerts), nil)

@@ -212,7 +212,7 @@ func (s *service) run(next func() *task) {
 		case ended:
 		case doing == 0:
 			return
-		case len(s.pending) == 0:
+		case s.waiting() == 0:
 			time.Sleep(5 * time.Millisecond) // of the bubble: all wait
 		default:
 			s.step()
@@ -279,8 +279,28 @@ func (s *service) step() {
 
 // done gives a call its answer. Whoever gets it makes the next call at once.
 func (s *service) done(c *call, a answered) {
+	s.mu.Lock()
 	s.pending = slices.DeleteFunc(s.pending, func(other *call) bool { return other == c })
+	s.mu.Unlock()
 	c.answer <- a
+}
+
+// waiting returns how many calls wait.
+func (s *service) waiting() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.pending)
+}
+
+// hold takes calls away, which then wait until they are put back, and puts others back.
+func (s *service) hold(others []*call) (held []*call) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if others == nil {
+		held, s.pending = s.pending, nil
+	}
+	s.pending = append(s.pending, others...)
+	return held
 }
 
 func response(c *call, status int, code string, header http.Header, body []byte) answered {
@@ -519,14 +539,14 @@ func (s *service) stall(at int, first, between func() error) bool {
 		default:
 		}
 		switch {
-		case !stalled && s.requests >= at && len(s.pending) > 0:
-			held := s.pending
-			s.pending, stalled = nil, true
+		case !stalled && s.requests >= at && s.waiting() > 0:
+			held := s.hold(nil)
+			stalled = true
 			if err := s.do(s.processes[1], between); err != nil {
 				s.t.Error(err)
 			}
-			s.pending = append(s.pending, held...)
-		case len(s.pending) == 0:
+			s.hold(held)
+		case s.waiting() == 0:
 			time.Sleep(5 * time.Millisecond)
 		default:
 			s.step()
