@@ -2,7 +2,6 @@ package custom
 
 import (
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,12 +13,13 @@ import (
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/event"
+	"hubwatch/handlers/relay"
 	"hubwatch/handlers/window"
 )
 
 // Run compares what the alert makes of a case with what the case wants. Its error says how
 // they differ, or why the events of the case cannot be judged. Events are counted by the
-// definition of the rule, in any order.
+// definition of the rule (package window), in any order.
 func (a Alert) Run(c Case) error {
 	events, err := a.events(c)
 	if err != nil {
@@ -89,113 +89,49 @@ func (a Alert) events(c Case) ([]jsontext.Value, error) {
 	return []jsontext.Value{c.Event}, nil
 }
 
-// wrap returns the events that the relay would make of records: one for each hub.
+// wrap returns the events that the relay makes of records.
 func (a Alert) wrap(records []jsontext.Value) ([]jsontext.Value, error) {
-	type element struct {
-		ID     string         `json:"id"`
-		Record jsontext.Value `json:"record"`
+	message, err := json.Marshal(map[string][]jsontext.Value{"records": records}, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	if err != nil {
+		return nil, fmt.Errorf("records: %w", event.JSONError(err))
 	}
-	hubs := map[string][]element{}
-	newest := map[string]time.Time{}
-	var order []string
-	seen := map[string]bool{}
-	for i, raw := range records {
-		log, err := new(event.LogReader).Read(raw)
-		if err != nil {
-			return nil, fmt.Errorf("records[%d]: %w", i, err)
-		}
-		at, err := log.Time()
-		if err != nil {
-			return nil, fmt.Errorf("records[%d]: %w", i, err)
-		}
-		canonical := raw.Clone()
-		if err := canonical.Canonicalize(); err != nil {
-			return nil, fmt.Errorf("records[%d]: %w", i, event.JSONError(err))
-		}
-		sum := sha256.Sum256(canonical)
-		id := hex.EncodeToString(sum[:])
-		if seen[id] {
-			continue // The relay leaves out what is repeated.
-		}
-		seen[id] = true
-		hub := strings.ToLower(log.ResourceID)
-		if hubs[hub] == nil {
-			order = append(order, hub)
-		}
-		hubs[hub] = append(hubs[hub], element{id, raw})
-		if at.After(newest[hub]) {
-			newest[hub] = at
-		}
+	forwarded := relay.Forward([][]byte{message}, relay.Wanted{a.On.Category: nil})
+	if len(forwarded.Unreadable) > 0 {
+		return nil, fmt.Errorf("records: %w", forwarded.Unreadable[0].Err)
 	}
-	var events []jsontext.Value
-	for _, hub := range order {
-		var v struct {
-			SpecVersion string    `json:"specversion"`
-			ID          string    `json:"id"`
-			Type        string    `json:"type"`
-			Source      string    `json:"source"`
-			Subject     string    `json:"subject"`
-			Time        time.Time `json:"time"`
-			Data        struct {
-				Records []element `json:"records"`
-			} `json:"data"`
-		}
-		v.SpecVersion, v.ID, v.Type = "1.0", hubs[hub][0].ID, event.LogType(a.On.Category)
-		v.Source, v.Subject, v.Time = hub, "logs/"+a.On.Category, newest[hub]
-		v.Data.Records = hubs[hub]
-		b, err := json.Marshal(v)
-		if err != nil {
-			return nil, err
-		}
-		events = append(events, b)
-	}
-	return events, nil
+	return forwarded.Events, nil
 }
 
 // breached reports whether there are more findings of a key in a window than the rule
-// allows, or fewer than it wants. It is the definition, for the few events of a case. last
-// is the time until which windows are judged.
+// allows, or fewer than it wants. last is the time until which windows are judged.
 func breached(r window.Rule, found []alert.Occurrence, last time.Time) bool {
-	keys := map[string]map[string]time.Time{} // the times of the distinct events of each key
+	keys := map[string][]window.Event{} // in order, each once
 	for _, o := range found {
 		key := strings.ToLower(o.Hub.ResourceID) + "|" + string(o.Entity.Type) + "|" + o.Entity.Name
-		if keys[key] == nil {
-			keys[key] = map[string]time.Time{}
+		e := window.Event{Time: o.Event.Time.UnixNano()}
+		sum := sha256.Sum256([]byte(o.Event.Source + "|" + o.Event.ID))
+		copy(e.Hash[:], sum[:])
+		if at, known := slices.BinarySearchFunc(keys[key], e, window.Event.Compare); !known {
+			keys[key] = slices.Insert(keys[key], at, e)
 		}
-		keys[key][o.Event.Source+"|"+o.Event.ID] = o.Event.Time
 	}
 	for _, events := range keys {
-		var times []time.Time
-		for _, t := range events {
-			times = append(times, t)
-		}
-		slices.SortFunc(times, time.Time.Compare)
-		if r.Max != nil {
-			for i := *r.Max; i < len(times); i++ {
-				if times[i].Sub(times[i-*r.Max]) < r.Width {
-					return true
-				}
-			}
-		}
-		if r.Min > 0 && tooFew(r, times, last) {
+		if r.Max != nil && r.First(events, 0) != nil || r.Min > 0 && tooFew(r, events, last) {
 			return true
 		}
 	}
 	return false
 }
 
-// tooFew reports whether a window has fewer than r.Min of the times. Windows begin each
-// quarter of their length, the first one behind the quarter of the first time.
-func tooFew(r window.Rule, times []time.Time, last time.Time) bool {
-	step := max(r.Width/4, time.Minute)
-	for begin := times[0].Truncate(step).Add(step); !begin.Add(r.Width).After(last); begin = begin.Add(step) {
-		n := 0
-		for _, t := range times {
-			if !t.Before(begin) && t.Before(begin.Add(r.Width)) {
-				n++
-			}
-		}
-		if n < r.Min {
+// tooFew reports whether a window that is over has fewer than r.Min of the events.
+func tooFew(r window.Rule, events []window.Event, last time.Time) bool {
+	cells := map[window.Cell]int{}
+	for _, e := range events {
+		cells[r.CellOf(e.At())]++
+	}
+	first := r.CellOf(events[0].At())
+	for c := first; !r.CellEnd(c).After(last); c++ {
+		if r.Low(c, first, func(c window.Cell) int { return cells[c] }) {
 			return true
 		}
 	}
