@@ -315,7 +315,9 @@ func (c *commit) met(ctx context.Context, at place) (again bool, err error) {
 		// Whoever wrote this alert probably writes the others as well. If only this one
 		// were read again, each of the others would cost an attempt.
 		guessed := !at.alert.read || at.alert.kept
-		c.old(at.alert.kept)
+		if at.alert.kept {
+			c.kept.forget(c.partition, afterOthers)
+		}
 		c.careful, c.summary = true, nil
 		for _, p := range c.alerts {
 			p.read, p.kept, p.etag = false, false, ""
@@ -323,7 +325,9 @@ func (c *commit) met(ctx context.Context, at place) (again bool, err error) {
 		return guessed, nil
 	case summaryKey:
 		guessed := c.keptSum
-		c.old(guessed)
+		if guessed {
+			c.kept.forget(c.partition, afterOthers)
+		}
 		c.summary, c.keptSum = nil, false
 		return guessed, nil
 	case historyRange:
@@ -333,13 +337,6 @@ func (c *commit) met(ctx context.Context, at place) (again bool, err error) {
 		// The evidence at this place is recorded. More of the evidence may be recorded,
 		// too.
 		return true, c.dropRecorded(ctx)
-	}
-}
-
-// old forgets what is kept of the partition if a kept row is not what the table has.
-func (c *commit) old(is bool) {
-	if is {
-		c.kept.forget(c.partition, afterOthers)
 	}
 }
 
