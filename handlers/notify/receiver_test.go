@@ -97,7 +97,7 @@ func channel(t testing.TB, url string) Channel {
 // raised returns a raising of an alert with a number.
 func raised(n int) Message {
 	at := time.Date(2026, 2, 1, 12, 0, 0, 0, time.UTC)
-	id := fmt.Sprintf("%032x", n)
+	id := fmt.Sprintf("00000000-0000-0000-0000-%012x", n)
 	return Message{ID: id + "/0", Kind: Raised, Time: at, Alert: export.Alert{
 		SystemAlertID: id, AlertType: "IoT_CertificateSuccessfullyAddedToHub", AlertDisplayName: "A certificate was added", Severity: alert.Medium,
 		Description: "ops@contoso.com added the certificate contoso-root to contoso-hub.", RemediationSteps: []string{"Ask ops@contoso.com whether it was planned."},

@@ -42,8 +42,6 @@ const (
 	grace = time.Minute
 	// mostTries is how long a digest is tried, as long as Event Grid tries an event.
 	mostTries = 24 * time.Hour
-	// oldest and newest say how far the time of an event may be from now.
-	oldest, newest = 3 * 24 * time.Hour, time.Hour
 	// atOnce is how many messages a channel is sent at once: services limit them.
 	atOnce = 4
 )
@@ -97,6 +95,20 @@ func parseEvent(raw jsontext.Value) (Message, error) {
 	return m, nil
 }
 
+// keyOf returns under which key it is remembered who was told of a raising: under the day of
+// its alert, which every event of the raising says. The time of the event can be another one
+// when it comes again.
+func keyOf(m Message, now time.Time) (alert.ToldKey, error) {
+	ref, err := alert.ParseRef(m.Alert.Reference)
+	if err == nil && (ref.Day.Year() < 2000 || ref.Day.After(now.AddDate(0, 0, 2))) {
+		err = fmt.Errorf("the day %s cannot be", ref.Day.Format(time.DateOnly))
+	}
+	if err != nil {
+		return alert.ToldKey{}, fmt.Errorf("data: reference: %w", err)
+	}
+	return alert.ToldKey{Day: ref.Day, ID: m.ID}, nil
+}
+
 // Notify is the work of the function that tells a raising to the channels. An error means
 // that a channel was not reached: those that were are not told again.
 func (t *Teller) Notify(ctx context.Context, in host.Invocation) (host.Outcome, error) {
@@ -139,9 +151,9 @@ func (t *Teller) raising(ctx context.Context, out *host.Outcome, raw jsontext.Va
 	if out.EventID == "" {
 		out.EventID = m.ID
 	}
-	now := t.Now()
-	if err == nil && (m.Time.Before(now.Add(-oldest)) || m.Time.After(now.Add(newest))) {
-		err = fmt.Errorf("time %s: is not of these days", m.Time.UTC().Format(time.RFC3339))
+	var key alert.ToldKey
+	if err == nil {
+		key, err = keyOf(m, t.Now())
 	}
 	if err != nil {
 		return t.quarantine(ctx, out, FunctionName, m.ID, raw, err)
@@ -150,7 +162,6 @@ func (t *Teller) raising(ctx context.Context, out *host.Outcome, raw jsontext.Va
 		out.Counts["no channel"]++
 		return nil
 	}
-	key := alert.ToldKey{Day: m.Time, ID: m.ID}
 	begin := time.Time{} // not decided
 	if t.DigestAfter == 0 {
 		begin = alert.Alone

@@ -452,6 +452,11 @@ func TestNever(t *testing.T) {
 			t.Errorf("have %+v", q)
 		}
 	}
+	again := raised(1)
+	again.Time = again.Time.Add(24 * time.Hour) // it comes again, and somebody has changed the alert meanwhile
+	if _, err := run(t, teller, again); err != nil || len(gone.requests()) != 5 {
+		t.Errorf("%v, and %d requests", err, len(gone.requests()))
+	}
 	s.turn(24 * time.Hour) // the next day it is said again
 	m := raised(9)
 	m.Time = s.Now()
@@ -492,13 +497,15 @@ func TestMistakes(t *testing.T) {
 
 // TestForgedEvents quarantines what is no raising.
 func TestForgedEvents(t *testing.T) {
-	good, err := json.Marshal(map[string]any{"id": "x/0", "type": export.TypeRaised, "time": "2026-02-01T12:00:00Z", "data": map[string]any{"systemAlertId": "x", "hubName": "contoso-hub"}})
+	good, err := json.Marshal(map[string]any{"id": "x/0", "type": export.TypeRaised, "time": "2026-02-01T12:00:00Z", "data": map[string]any{
+		"systemAlertId": "x", "hubName": "contoso-hub", "reference": "contoso-hub/2026-02-02/00000000-0000-0000-0000-000000000001",
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, raw := range []string{
-		`null`, `"x"`, `[1]`, `{}`, `{"id":`, strings.Replace(string(good), "raised", "changed", 1), strings.Replace(string(good), "x/0", "", 1), strings.Replace(string(good), "2026", "9999", 1),
-		strings.Replace(string(good), "2026", "2025", 1), strings.Replace(string(good), "contoso-hub", "", 1), strings.Replace(string(good), "x/0", strings.Repeat("x", 201), 1),
+		`null`, `"x"`, `[1]`, `{}`, `{"id":`, strings.Replace(string(good), "raised", "changed", 1), strings.Replace(string(good), "x/0", "", 1), strings.Replace(string(good), "hub/2026", "hub/9999", 1),
+		strings.Replace(string(good), "hub/2026", "hub/1999", 1), strings.Replace(string(good), "00000001", "", 1), strings.Replace(string(good), "2026-02-01T", "x", 1), strings.Replace(string(good), "contoso-hub", "", 1), strings.Replace(string(good), "x/0", strings.Repeat("x", 201), 1),
 	} {
 		s := newStage()
 		l := &listener{name: "ops"}

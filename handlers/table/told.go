@@ -173,17 +173,18 @@ func (t table) insert(ctx context.Context, row any) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("table %q: %w", t.name, err)
 	}
-	_, err = t.client.AddEntity(ctx, entity, nil)
+	action := aztables.TransactionAction{ActionType: aztables.TransactionTypeAdd, Entity: entity}
+	_, err = t.submit(ctx, action)
 	if err != nil && t.missing(ctx, err) {
-		_, err = t.client.AddEntity(ctx, entity, nil)
+		_, err = t.submit(ctx, action)
 	}
-	switch {
-	case err == nil:
-		return true, nil
-	case hasCode(err, aztables.EntityAlreadyExists):
+	if _, conflict := t.conflict(err); conflict {
 		return false, nil
 	}
-	return false, t.explain("write", err)
+	if err != nil {
+		return false, t.explain("write", err)
+	}
+	return true, nil
 }
 
 // of returns what the partition keys of a hub and slot end with.
