@@ -28,6 +28,8 @@ type Told interface {
 	Deferred(ctx context.Context, d Due) iter.Seq2[[]byte, error]
 	// Close forgets that a digest is due.
 	Close(ctx context.Context, d Due) error
+	// Expire drops what is too old to be delivered again, and returns how many days that were.
+	Expire(ctx context.Context, now time.Time) (dropped int, err error)
 }
 
 // ToldKey names what is told: a raising, a digest, or that a channel does not work.

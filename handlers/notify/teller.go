@@ -21,12 +21,6 @@ import (
 	"hubwatch/handlers/host"
 )
 
-// Names of the functions.
-const (
-	FunctionName = "Notify"  // tells each raising
-	DigestsName  = "Digests" // tells digests whose time is over
-)
-
 // Bounds in time.
 const (
 	// mostSending is how long one channel may take. An invocation has 20 s, in which the other
@@ -124,7 +118,7 @@ func (t *Teller) Notify(ctx context.Context, in host.Invocation) (host.Outcome, 
 	out := host.Outcome{Events: len(events), Counts: map[string]int{}}
 	var errs []error
 	for _, raw := range events {
-		errs = append(errs, t.raising(ctx, &out, raw))
+		errs = append(errs, t.raising(ctx, &out, in.Function, raw))
 	}
 	return out, errors.Join(append(errs, t.mistakes(ctx, &out))...)
 }
@@ -146,7 +140,7 @@ func (t *Teller) mistakes(ctx context.Context, out *host.Outcome) error {
 }
 
 // raising tells the channels of one raising, or puts it into a digest.
-func (t *Teller) raising(ctx context.Context, out *host.Outcome, raw jsontext.Value) error {
+func (t *Teller) raising(ctx context.Context, out *host.Outcome, function string, raw jsontext.Value) error {
 	m, err := parseEvent(raw)
 	if out.EventID == "" {
 		out.EventID = m.ID
@@ -156,7 +150,7 @@ func (t *Teller) raising(ctx context.Context, out *host.Outcome, raw jsontext.Va
 		key, err = keyOf(m, t.Now())
 	}
 	if err != nil {
-		return t.quarantine(ctx, out, FunctionName, m.ID, raw, err)
+		return t.quarantine(ctx, out, function, m.ID, raw, err)
 	}
 	if len(t.Channels) == 0 {
 		out.Counts["no channel"]++
@@ -179,7 +173,7 @@ func (t *Teller) raising(ctx context.Context, out *host.Outcome, raw jsontext.Va
 		out.Counts["left to a digest"]++
 		return nil
 	}
-	return t.tell(ctx, out, FunctionName, key, *e, raw, func(c Configured) (Message, bool) { return m, c.wants(m.Alert.Severity) })
+	return t.tell(ctx, out, function, key, *e, raw, func(c Configured) (Message, bool) { return m, c.wants(m.Alert.Severity) })
 }
 
 // take takes what key names for this invocation. It returns nil if nobody has to be told any
@@ -382,7 +376,7 @@ func (t *Teller) quarantine(ctx context.Context, out *host.Outcome, function, id
 
 // Digests is the work of the function that tells the digests whose slot is over. Its error
 // says what is tried again at its next time.
-func (t *Teller) Digests(ctx context.Context, _ host.Invocation) (host.Outcome, error) {
+func (t *Teller) Digests(ctx context.Context, in host.Invocation) (host.Outcome, error) {
 	out := host.Outcome{Counts: map[string]int{}}
 	dues, err := t.Told.Dues(ctx, t.Now().Add(-slot-grace))
 	if err != nil {
@@ -393,7 +387,7 @@ func (t *Teller) Digests(ctx context.Context, _ host.Invocation) (host.Outcome, 
 		if ctx.Err() != nil {
 			break // the rest has its turn in a minute
 		}
-		if err := t.digest(ctx, &out, d); err != nil && !errors.Is(err, alert.ErrBeingTold) {
+		if err := t.digest(ctx, &out, in.Function, d); err != nil && !errors.Is(err, alert.ErrBeingTold) {
 			errs = append(errs, fmt.Errorf("digest of %s from %s: %w", d.Hub, d.Slot.Format(time.RFC3339), err))
 		}
 	}
@@ -407,7 +401,7 @@ type gathered struct {
 }
 
 // digest tells one digest.
-func (t *Teller) digest(ctx context.Context, out *host.Outcome, d alert.Due) error {
+func (t *Teller) digest(ctx context.Context, out *host.Outcome, function string, d alert.Due) error {
 	by := map[alert.Severity]*gathered{}
 	for _, s := range severities {
 		by[s] = &gathered{}
@@ -445,9 +439,9 @@ func (t *Teller) digest(ctx context.Context, out *host.Outcome, d alert.Due) err
 		if err != nil {
 			return err
 		}
-		err = t.tell(ctx, out, DigestsName, key, *e, raw, message)
+		err = t.tell(ctx, out, function, key, *e, raw, message)
 		if err != nil && t.Now().Sub(d.Slot) > mostTries {
-			err = t.quarantine(ctx, out, DigestsName, id, raw, err)
+			err = t.quarantine(ctx, out, function, id, raw, err)
 		}
 		if err != nil {
 			return err
@@ -465,6 +459,11 @@ func (g *gathered) add(a export.Alert) {
 		return cmp.Or(cmp.Compare(rank(b.Severity), rank(a.Severity)), a.StartTime.Compare(b.StartTime), cmp.Compare(a.SystemAlertID, b.SystemAlertID))
 	})
 	g.top = g.top[:min(len(g.top), mostListed)]
+}
+
+// Expire drops what need not be remembered any more of who was told what.
+func (t *Teller) Expire(ctx context.Context, now time.Time) (dropped int, err error) {
+	return t.Told.Expire(ctx, now)
 }
 
 // Try sends a marked test through every channel, and says of each what became of it: nil if

@@ -155,6 +155,8 @@ func (m *told) Close(ctx context.Context, d alert.Due) error {
 	return m.do(ctx, "close", func() error { delete(m.due, d); return nil })
 }
 
+func (*told) Expire(context.Context, time.Time) (int, error) { return 0, nil }
+
 // kept is a quarantine in memory.
 type kept struct {
 	mu   sync.Mutex
@@ -257,7 +259,7 @@ func invocation(t testing.TB, m Message) host.Invocation {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return host.Invocation{Function: FunctionName, Data: raw}
+	return host.Invocation{Function: "Notify", Data: raw}
 }
 
 func run(t testing.TB, teller *Teller, m Message) (host.Outcome, error) {
@@ -448,7 +450,7 @@ func TestNever(t *testing.T) {
 		t.Errorf("%d complaints among %d messages, %d quarantined", complaints, len(good.got), len(s.kept.list))
 	}
 	for _, q := range s.kept.list {
-		if q.Function != FunctionName || !strings.HasPrefix(q.Reason, "channel ops: can never be sent: answered HTTP 410") || strings.Contains(q.Reason+string(q.Body), testSecret) {
+		if q.Function != "Notify" || !strings.HasPrefix(q.Reason, "channel ops: can never be sent: answered HTTP 410") || strings.Contains(q.Reason+string(q.Body), testSecret) {
 			t.Errorf("have %+v", q)
 		}
 	}
@@ -509,7 +511,7 @@ func TestForgedEvents(t *testing.T) {
 	} {
 		s := newStage()
 		l := &listener{name: "ops"}
-		out, err := s.teller(l).Notify(t.Context(), host.Invocation{Function: FunctionName, Data: []byte(raw)})
+		out, err := s.teller(l).Notify(t.Context(), host.Invocation{Function: "Notify", Data: []byte(raw)})
 		if err != nil || out.Quarantined != 1 || len(l.got) != 0 || len(s.kept.list) != 1 {
 			t.Errorf("%s: %v, %d quarantined, %d told", raw, err, out.Quarantined, len(l.got))
 		}

@@ -209,7 +209,7 @@ func TestTellingInAnyOrder(t *testing.T) {
 					t.Fatal(err)
 				}
 				for range 1 + s.r.IntN(3) {
-					queue = append(queue, host.Invocation{Function: notify.FunctionName, Data: raw})
+					queue = append(queue, host.Invocation{Function: "Notify", Data: raw})
 				}
 			}
 			s.r.Shuffle(len(queue), func(i, j int) { queue[i], queue[j] = queue[j], queue[i] })
