@@ -136,7 +136,7 @@ func openly(connectionString string) string {
 
 // fault is the form of the errors of settings. The example at the end, if there
 // is one, is the example of the setting.
-var fault = regexp.MustCompile(`(?s)^settings? ([\w:]*\w)(?: and (\w+))?(?:, URL \d+)?: (.*?)(?:; for example .*)?$`)
+var fault = regexp.MustCompile(`(?s)^settings? ([\w:-]*\w)(?: and (\w+))?(?:, URL \d+)?: (.*?)(?:; for example .*)?$`)
 
 // faultsOf returns what is wrong, by the name of the setting.
 func faultsOf(err error) map[string][]string {

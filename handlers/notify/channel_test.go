@@ -317,7 +317,7 @@ func TestNoSecretInErrors(t *testing.T) {
 	for _, wrong := range []string{
 		"://hidden", "https://hidden\x7f", "https://hidden:port/", "http://hidden.example.com/#secret=" + testSecret, "https://hidden:hidden@hidden/#secret=" + testSecret,
 		"https://hidden/", "https://hidden/#secret=hidden", "https://hidden/#secret=whsec_hidden", "https://hidden/#hidden=hidden", "https://hidden/#secret=%zz", "https://hidden/#severity=hidden&secret=" + testSecret,
-		"https://hidden/#name=hid_den&secret=" + testSecret, "https://hidden/#key=hidden&secret=" + testSecret, "hidden://hidden", "hidden+https://hidden", "slack+hidden://hidden", "slack+https://", "https://hooks.slack.com/hidden#secret=" + testSecret,
+		"https://hidden/#name=hid.den&secret=" + testSecret, "https://hidden/#key=hidden&secret=" + testSecret, "hidden://hidden", "hidden+https://hidden", "slack+hidden://hidden", "slack+https://", "https://hooks.slack.com/hidden#secret=" + testSecret,
 		"telegram+https://hidden/", "ntfy+https://hidden/", "pagerduty+https://hidden/", "opsgenie+https://hidden/#secret=hidden", "smtp://", "smtp://hidden", "smtp://hidden?from=hidden&to=hidden",
 		"smtp://hidden:99999?from=a@contoso.com&to=b@contoso.com", "smtp://hidden?from=a@contoso.com&to=b@contoso.com&hidden=1", "smtp://hidden?from=a@contoso.com#secret=hidden",
 		"@Microsoft.KeyVault(SecretUri=https://hidden.vault.azure.net/secrets/hidden)", "slack+https://a/hidden slack+https://b/hidden", "hidden",

@@ -26,7 +26,7 @@ const (
 const mostChannels = 20
 
 // nameForm is the form of the name of a channel.
-var nameForm = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]{0,39}$`)
+var nameForm = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]{0,39}$`)
 
 // unresolved is what the value of a setting begins with if the platform could not read the
 // secret that it refers to
@@ -61,7 +61,7 @@ func Read(values map[string]string, console string) ([]Configured, error) {
 			}
 		}
 		if err == nil && !nameForm.MatchString(c.called) {
-			err = errors.New("want a name of 1 to 40 letters, digits and hyphens that begins with a letter")
+			err = errors.New("want a name of 1 to 40 letters, digits, hyphens and underscores that begins with a letter")
 		}
 		if err == nil && taken[strings.ToLower(c.called)] {
 			err = fmt.Errorf("there are two channels %s", c.called)
