@@ -15,7 +15,7 @@ import (
 // row returns an alert as a row of SecurityAlert.
 func row(t *testing.T, a alert.Alert) SecurityAlert {
 	t.Helper()
-	s, err := NewSecurityAlert(a)
+	s, err := NewSecurityAlert(NewAlert(a))
 	if err != nil {
 		t.Fatal(err)
 	}
