@@ -1176,18 +1176,7 @@ func TestPlantedErrors(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			path := filepath.Join(dir, test.file)
-			before, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			after := strings.Replace(string(before), test.old, test.new, 1)
-			if after == string(before) {
-				t.Fatalf("%s has no %q to change", test.file, test.old)
-			}
-			if err := os.WriteFile(path, []byte(after), 0o644); err != nil {
-				t.Fatal(err)
-			}
+			plant(t, filepath.Join(dir, test.file), test.old, test.new)
 			s, err := read(dir)
 			if err != nil {
 				t.Fatal(err)
@@ -1197,5 +1186,21 @@ func TestPlantedErrors(t *testing.T) {
 				t.Errorf("want a complaint with %q, have %q", test.want, found)
 			}
 		})
+	}
+}
+
+// plant changes the first old in a file to new.
+func plant(t *testing.T, path, old, new string) {
+	t.Helper()
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := strings.Replace(string(before), old, new, 1)
+	if after == string(before) {
+		t.Fatalf("%s has no %q to change", path, old)
+	}
+	if err := os.WriteFile(path, []byte(after), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }
