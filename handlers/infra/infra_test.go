@@ -952,7 +952,7 @@ var requests = map[string]string{
 	"DeleteEntity":                 "quarantine.go state.go lows.go",      // by people
 	"TransactionTypeInsertReplace": "state.go",
 	"UpsertEntity":                 "",
-	"TransactionTypeDelete":        "",
+	"TransactionTypeDelete":        "prune.go", // by people
 	"TransactionTypeInsertMerge":   "",
 }
 
