@@ -164,6 +164,7 @@ func check(s site) []string {
 	s.checkDoors(&f)
 	s.checkClouds(&f)
 	s.checkStorage(&f)
+	s.checkTags(&f)
 	s.checkSettings(&f)
 	s.checkTables(&f)
 	s.checkSubscriptions(&f)
@@ -201,11 +202,13 @@ var grants = map[string]grant{
 	"readSuppressions":   {"Storage Table Data Reader", "suppressionsTable", "reader"},
 	"changeAlerts":       {"alertWriter", "alertsTable", "responder"},
 	"makeSuppressions":   {"alertWriter", "suppressionsTable", "responder"},
+	"pruneAlerts":        {"alertPruner", "alertsTable", "pruner"},
 	"clearQuarantine":    {"Storage Table Data Contributor", "quarantineTable", "responder"},
 }
 
 // customRoles are the roles that main.bicep defines, by their symbols, with all
-// rights of each. No role may delete. The rights that requests need:
+// rights of each. No role may delete but that of people who prune alerts. The rights that
+// requests need:
 // https://learn.microsoft.com/rest/api/storageservices/authorize-with-azure-active-directory#permissions-for-calling-data-operations
 var customRoles = map[string]struct{ actions, dataActions []string }{
 	"alertWriter": {nil, []string{
@@ -215,6 +218,10 @@ var customRoles = map[string]struct{ actions, dataActions []string }{
 	}},
 	"quarantineWriter": {nil, []string{
 		"Microsoft.Storage/storageAccounts/tableServices/tables/entities/add/action", // Insert Entity
+	}},
+	"alertPruner": {nil, []string{
+		"Microsoft.Storage/storageAccounts/tableServices/tables/entities/read",   // Query Entities
+		"Microsoft.Storage/storageAccounts/tableServices/tables/entities/delete", // Delete Entity
 	}},
 	"packageKeeper": {[]string{
 		"Microsoft.Storage/storageAccounts/blobServices/containers/read", // Get Container Properties
@@ -271,7 +278,7 @@ func (s site) checkRoles(f *faults) {
 		f.same("main.bicep: principal of "+d.name, d.value.get("properties", "principalId"), want.principal)
 		principal := strings.TrimSuffix(strings.TrimSuffix(want.principal, ".properties.principalId"), ".identity.principalId")
 		switch principal {
-		case "reader", "responder":
+		case "reader", "responder", "pruner":
 			f.same("main.bicep: who is given "+d.name, d.value.parts[0], principal+"s")
 		default:
 			principal += ".id"
@@ -446,6 +453,25 @@ func (s site) checkStorage(f *faults) {
 	for _, policy := range []string{"deleteRetentionPolicy", "containerDeleteRetentionPolicy"} {
 		f.same("main.bicep: "+policy, blobs.get(policy), "{enabled: true, days: 30}")
 	}
+}
+
+// checkTags checks that everything that can have tags has those of the parameter, and that
+// the storage accounts have the redundancy of theirs. What has a region has tags.
+func (s site) checkTags(f *faults) {
+	for _, t := range []template{s.main, s.hub, s.console} {
+		for _, d := range t.declarations {
+			switch {
+			case d.keyword == "resource" && d.value.get("location") != nil:
+				f.same(t.path+": tags of "+d.name, d.value.get("tags"), "tags")
+			case d.keyword == "module":
+				f.same(t.path+": tags of "+d.name, d.value.get("params", "tags"), "tags")
+			}
+			if !d.existing && d.kind() == "Microsoft.Storage/storageAccounts" {
+				f.same(t.path+": redundancy of "+d.name, d.value.get("sku", "name"), "storageSku")
+			}
+		}
+	}
+	f.same("main.bicep: pruners", s.main.named("pruners").value, "[]")
 }
 
 // notDeployed are settings that the code reads and a deployment does not set.
@@ -1167,6 +1193,13 @@ func TestPlantedErrors(t *testing.T) {
 		{"a console without TLS", "infra/console.bicep", "httpsOnly: true", "httpsOnly: false", "console.bicep: httpsOnly is false"},
 		{"a console of other tables", "infra/console.bicep", "name: 'alerts'", "name: 'alert'", "alertsTable is \"alert\""},
 		{"a console with a host name", "infra/console.bicep", "environment().authentication.loginEndpoint}", "'login.microsoftonline.com'}", "host name"},
+		{"a resource without tags", "infra/main.bicep", "  name: name\n  location: location\n  tags: tags\n", "  name: name\n  location: location\n", "main.bicep: tags of identity is nothing"},
+		{"a module without tags", "infra/main.bicep", "    tags: tags\n    topicName", "    tags: {}\n    topicName", "tags of hubs is {}"},
+		{"a console in one zone", "infra/console.bicep", "name: storageSku", "name: 'Standard_LRS'", "console.bicep: redundancy of account"},
+		{"the app prunes alerts", "infra/main.bicep", "  name: guid(alertsTable.id, pruner, alertPruner.name)", "  name: guid(alertsTable.id, identity.id, alertPruner.name)", "name of pruneAlerts"},
+		{"responders who prune", "infra/main.bicep", "[for pruner in pruners: {", "[for pruner in responders: {", "who is given pruneAlerts is responders"},
+		{"pruners by themselves", "infra/main.bicep", "param pruners array = []", "param pruners array = ['00000000-0000-0000-0000-0000000000a0']", "pruners is"},
+		{"pruners who change alerts", "infra/main.bicep", "entities/delete'\n", "entities/delete'\n          'Microsoft.Storage/storageAccounts/tableServices/tables/entities/update/action'\n", "the role alertPruner has the dataActions"},
 		{"an alert gone", "infra/main.bicep", "metric: 'DeadLetteredCount'", "metric: 'PublishFailCount'", "no alert for Microsoft.EventGrid/topics DeadLetteredCount"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
