@@ -898,3 +898,10 @@ output alertsTableName string = alertsTable.name
 output controlPlaneTopicName string = controlPlaneName
 output connectionsTopicName string = connections.name
 output consoleAppName string = empty(consoleClientId) ? '' : '${name}-console'
+// What subscriptions.bicep is given, as the Azure CLI takes parameters.
+output subscriptions object = {
+  name: { value: name }
+  controlPlaneTopicName: { value: controlPlaneTopicName }
+  iotHubs: { value: iotHubs }
+  hubTopicNames: { value: hubTopicNames }
+}

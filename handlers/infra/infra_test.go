@@ -651,6 +651,17 @@ func (s site) checkSubscriptions(f *faults) {
 			f.add("main.bicep and subscriptions.bicep do not agree on %s", name)
 		}
 	}
+	// The parameters of subscriptions.bicep are an output of main.bicep.
+	want := []string{}
+	for _, d := range t.of("param") {
+		want = append(want, fmt.Sprintf("%[1]s: {value: %[1]s}", d.name))
+	}
+	outputs := s.main.of("output")
+	if i := slices.IndexFunc(outputs, func(d declaration) bool { return d.name == "subscriptions" }); i < 0 {
+		f.add("main.bicep has no output subscriptions")
+	} else {
+		f.same("main.bicep: the output subscriptions", outputs[i].value, "{"+strings.Join(want, ", ")+"}")
+	}
 	for here, there := range map[string]string{"app": "app", "storage": "storage", "controlPlane": "", "connections": "connections"} {
 		d := t.named(here)
 		if d == nil || !d.existing {
@@ -1200,6 +1211,7 @@ func TestPlantedErrors(t *testing.T) {
 		{"responders who prune", "infra/main.bicep", "[for pruner in pruners: {", "[for pruner in responders: {", "who is given pruneAlerts is responders"},
 		{"pruners by themselves", "infra/main.bicep", "param pruners array = []", "param pruners array = ['00000000-0000-0000-0000-0000000000a0']", "pruners is"},
 		{"pruners who change alerts", "infra/main.bicep", "entities/delete'\n", "entities/delete'\n          'Microsoft.Storage/storageAccounts/tableServices/tables/entities/update/action'\n", "the role alertPruner has the dataActions"},
+		{"a parameter of the subscriptions left out", "infra/main.bicep", "  hubTopicNames: { value: hubTopicNames }\n", "", "the output subscriptions is"},
 		{"an alert gone", "infra/main.bicep", "metric: 'DeadLetteredCount'", "metric: 'PublishFailCount'", "no alert for Microsoft.EventGrid/topics DeadLetteredCount"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
