@@ -87,8 +87,9 @@ var manuals = map[string]manual{
 		flags: "-x509 -newkey -nodes -days -subj -keyout -out",
 	},
 	"make": {url: "https://www.gnu.org/software/make/manual/make.html"},
-	// The documentation of this command is its source: see newScript.
-	"go run ./handlers/hubwatch doctor": {url: "handlers/hubwatch/doctor.go"},
+	// The documentation of these commands is their source: see newScript.
+	"go run ./handlers/hubwatch doctor":       {url: "handlers/hubwatch/doctor.go"},
+	"go run ./handlers/hubwatch alerts prune": {url: "handlers/hubwatch/alerts_prune.go", flags: "--account"},
 }
 
 // globals are the flags of every az command
@@ -120,12 +121,17 @@ func newScript(t *testing.T, defined ...string) *script {
 	for _, name := range defined {
 		s.defined[name] = true
 	}
-	doctor := manuals["go run ./handlers/hubwatch doctor"]
-	doctor.flags = ""
-	for _, m := range regexp.MustCompile(`flags\.\w+\((?:&[\w.]+, )?"([a-z-]+)"`).FindAllStringSubmatch(readFile(t, doctor.url), -1) {
-		doctor.flags += " --" + m[1]
+	for name, known := range manuals {
+		if !strings.HasPrefix(name, "go run ") {
+			continue
+		}
+		for _, m := range regexp.MustCompile(`flags\.\w+\((?:&[\w.]+, )?"([a-z-]+)"`).FindAllStringSubmatch(readFile(t, known.url), -1) {
+			if flag := "--" + m[1]; !slices.Contains(strings.Fields(known.flags), flag) {
+				known.flags += " " + flag
+			}
+		}
+		manuals[name] = known
 	}
-	manuals["go run ./handlers/hubwatch doctor"] = doctor
 	return s
 }
 

@@ -6,7 +6,10 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +20,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/cases"
+	"hubwatch/handlers/detector"
 	"hubwatch/handlers/export"
 )
 
@@ -283,3 +288,48 @@ func TestSentinelSettings(t *testing.T) {
 type transporter func(*http.Request) (*http.Response, error)
 
 func (f transporter) Do(r *http.Request) (*http.Response, error) { return f(r) }
+
+// TestSentinelRowLength checks that the rows of the alerts of the cases are, on average, no
+// longer than docs/cost.md says. A workspace bills the values of a row, and the row as it is
+// sent has their names as well
+// (https://learn.microsoft.com/azure/azure-monitor/logs/cost-logs#data-size-calculation).
+func TestSentinelRowLength(t *testing.T) {
+	page, err := os.ReadFile("../../docs/cost.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`a row in Microsoft Sentinel \| ([\d,]+) bytes`).FindSubmatch(page)
+	if m == nil {
+		t.Fatal("docs/cost.md does not say how long a row is")
+	}
+	most, _ := strconv.Atoi(strings.ReplaceAll(string(m[1]), ",", ""))
+	sum, n := 0, 0
+	for _, d := range detector.All {
+		list, err := cases.Read(os.DirFS("../detector/testdata"), d.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range list {
+			for _, o := range d.Judge(c.Event).Occurrences {
+				a := alert.Alert{
+					ID: o.ID, Detector: o.Detector, Type: o.Type, DisplayName: o.DisplayName, Severity: o.Severity, Remediation: strings.Join(o.Remediation, "\n"),
+					Finding: o.Finding, Start: o.Event.Time, End: o.Event.Time, Generated: o.Event.Time, Status: alert.Active, Occurrences: 1,
+					LastActorIPAddress: o.ActorIPAddress,
+				}
+				row, err := NewSentinelRow(Message{ID: a.ID + "/0", Kind: Raised, Time: o.Event.Time, Alert: export.NewAlert(a)})
+				if err != nil {
+					t.Fatal(err)
+				}
+				text, err := json.Marshal(row)
+				if err != nil {
+					t.Fatal(err)
+				}
+				n, sum = n+1, sum+len(text)
+			}
+		}
+	}
+	t.Logf("%d rows of %d bytes on average", n, sum/max(n, 1))
+	if n < 20 || sum/n > most {
+		t.Errorf("%d rows of %d bytes on average, want %d at most", n, sum/max(n, 1), most)
+	}
+}
