@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/custom"
@@ -16,6 +17,7 @@ import (
 	"hubwatch/handlers/export"
 	"hubwatch/handlers/host"
 	"hubwatch/handlers/judge"
+	"hubwatch/handlers/notify"
 	"hubwatch/handlers/table"
 	"hubwatch/handlers/topic"
 	"hubwatch/handlers/verdict"
@@ -32,6 +34,8 @@ var (
 	_ judge.Store        = (*table.State)(nil)
 	_ judge.Counter      = (*table.Counts)(nil)
 	_ judge.Windows      = (*table.Counts)(nil)
+	_ alert.Told         = (*table.Told)(nil)
+	_ judge.Notifier     = (*notify.Teller)(nil)
 )
 
 // App is hubwatch as its settings want it.
@@ -43,6 +47,7 @@ type App struct {
 	// Suppressions are the rules about which alerts nobody is told of.
 	Suppressions *table.Suppressions
 	State        *table.State // what verdicts are derived from
+	Notify       *notify.Teller
 	state        *table.Account
 	stateTables  string
 	verdicts     verdict.Settings
@@ -106,12 +111,17 @@ func (c Config) Open() (*App, error) {
 		}
 		teller = judge.Telling{Topic: told, Source: c.Source()}
 	}
-	alerts := account.Alerts(c.AlertsTable)
+	alerts, quarantine := account.Alerts(c.AlertsTable), account.Quarantine(c.QuarantineTable)
 	return &App{
-		Detectors: c.detectors(), Alerts: alerts, Failures: alerts.Failures(),
-		Quarantine: account.Quarantine(c.QuarantineTable), Suppressions: account.Suppressions(c.SuppressionsTable),
+		Detectors: c.detectors(), Alerts: alerts, Failures: alerts.Failures(), Notify: c.Notify.teller(state.Told(c.StateTables), quarantine),
+		Quarantine: quarantine, Suppressions: account.Suppressions(c.SuppressionsTable),
 		State: state.State(c.StateTables), state: state, stateTables: c.StateTables, verdicts: c.Verdict, topic: events, teller: teller, logClock: c.LogClock,
 	}, nil
+}
+
+// teller returns what tells the channels of alerts.
+func (n Notify) teller(told alert.Told, quarantine alert.Quarantine) *notify.Teller {
+	return &notify.Teller{Channels: n.Channels, Faults: n.Faults, Told: told, Quarantine: quarantine, DigestAfter: n.DigestAfter, Now: time.Now}
 }
 
 // Source returns the source of the events about alerts, see export.CloudEventSource.
@@ -148,7 +158,7 @@ func (a *App) Judge(rules *judge.Rules) judge.Judge {
 	counts := a.state.Counts(a.stateTables, a.Failures, rules.Suppress, a.teller)
 	return judge.Judge{
 		Alerts: a.Alerts, Failures: a.Failures, Quarantine: a.Quarantine, Rules: rules, Listener: a.Alerts,
-		Logs: logs, Counter: counts, Windows: counts, Teller: a.teller,
+		Logs: logs, Counter: counts, Windows: counts, Teller: a.teller, Notifier: a.Notify,
 	}
 }
 
@@ -162,6 +172,7 @@ const (
 	laneRelay    = "relay"
 	laneVerdicts = "verdicts"
 	laneWindows  = "windows"
+	laneNotify   = "notify"
 )
 
 // Detectors returns every detector of this build: the built-in ones, and the custom alerts
@@ -187,6 +198,8 @@ func Functions(detectors []detector.Detector, j judge.Judge) []host.Function {
 		relay(j),
 		{Name: judge.VerdictsName, Trigger: host.Timer{Schedule: "0 * * * * *"}, Lane: laneVerdicts, Run: j.Verdicts},
 		{Name: judge.HousekeepingName, Trigger: host.Timer{Schedule: "0 17 3 * * *"}, Lane: laneVerdicts, Run: j.Housekeeping},
+		{Name: judge.NotifyName, Trigger: host.EventGrid{}, Lane: laneNotify, Run: j.Notify},
+		{Name: judge.DigestsName, Trigger: host.Timer{Schedule: "30 * * * * *"}, Lane: laneNotify, Run: j.Digests},
 	}
 	if watching := judge.Watches(detectors); len(watching) > 0 {
 		functions = append(functions, host.Function{Name: judge.WindowsName, Trigger: host.Timer{Schedule: "0 * * * * *"}, Lane: laneWindows, Run: j.Watch(watching)})

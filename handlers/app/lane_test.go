@@ -28,6 +28,8 @@ func TestLanes(t *testing.T) {
 			want = laneRelay
 		case f.Name == judge.VerdictsName, f.Name == judge.HousekeepingName:
 			want = laneVerdicts
+		case f.Name == judge.NotifyName, f.Name == judge.DigestsName:
+			want = laneNotify
 		case strings.HasPrefix(f.Name, "Device"), f.Name == detector.ConnectionStorm.Name, f.Name == detector.ReconnectionSurge.Name:
 			want = laneFailures
 		}
@@ -36,8 +38,8 @@ func TestLanes(t *testing.T) {
 		}
 		seen[f.Lane]++
 	}
-	if len(seen) != 5 || seen[laneRelay] != 1 || seen[laneVerdicts] != 2 {
-		t.Errorf("functions by lane: %v, want five lanes, and the relay alone in its own", seen)
+	if len(seen) != 6 || seen[laneRelay] != 1 || seen[laneVerdicts] != 2 {
+		t.Errorf("functions by lane: %v, want six lanes, and the relay alone in its own", seen)
 	}
 }
 

@@ -227,13 +227,18 @@ func (j Judge) Verdicts(ctx context.Context, in host.Invocation) (host.Outcome, 
 	return out, err
 }
 
-// Housekeeping is the work of the function that drops old records and old counts.
+// Housekeeping is the work of the function that drops old records, old counts, and what
+// was told long ago.
 func (j Judge) Housekeeping(ctx context.Context, _ host.Invocation) (host.Outcome, error) {
 	now := j.Logs.Now()
 	counts := map[string]int{}
 	var uncounted error
 	if j.Windows != nil {
 		counts["dropped days of counts"], uncounted = j.Windows.Expire(ctx, now)
+	}
+	if j.Notifier != nil {
+		dropped, err := j.Notifier.Expire(ctx, now)
+		counts["dropped days of what was told"], uncounted = dropped, errors.Join(uncounted, err)
 	}
 	if j.Logs.Noter != nil {
 		// The days that the log has not reached yet are not over.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"hubwatch/handlers/alert"
 	"hubwatch/handlers/export"
 )
 
@@ -20,12 +21,14 @@ type Channel interface {
 
 // Message is what is told: one raising, a digest, or a test.
 type Message struct {
-	ID     string // of the raising: the id of its CloudEvent
-	Kind   Kind
-	Time   time.Time
-	Alert  export.Alert   // of a digest: the gravest
-	Count  int            // of a digest: how many raisings; 0 otherwise
-	Alerts []export.Alert // of a digest: the gravest few
+	ID      string // of the raising: the id of its CloudEvent
+	Kind    Kind
+	Time    time.Time
+	Alert   export.Alert   // of a digest: the gravest
+	Count   int            // of a digest: how many raisings; 0 otherwise
+	Alerts  []export.Alert // of a digest: the gravest few
+	Channel string         // of Failed: the channel that does not work
+	Reason  string         // of Failed: why
 }
 
 // Kind is what a message is about.
@@ -36,8 +39,32 @@ const (
 	Raised   Kind = "raised"   // an alert is new
 	Reopened Kind = "reopened" // an alert that was closed is active again
 	Digest   Kind = "digest"   // a hub raised many alerts in a short time
+	Failed   Kind = "failed"   // another channel can never be told something
 	Test     Kind = "test"     // nothing happened: a person tries the channel
 )
 
 // ErrNever says that a message can never be sent, however often it is tried.
 var ErrNever = errors.New("can never be sent")
+
+// Configured is a channel as the settings want it.
+type Configured struct {
+	Channel
+	Setting string         // the name of the setting that has it
+	Least   alert.Severity // alerts that matter less are not told there
+}
+
+// rank orders severities. What is not known is told as if it were grave.
+func rank(s alert.Severity) int {
+	switch s {
+	case alert.Informational:
+		return 0
+	case alert.Low:
+		return 1
+	case alert.Medium:
+		return 2
+	}
+	return 3
+}
+
+// wants reports whether the channel is told of alerts of a severity.
+func (c Configured) wants(s alert.Severity) bool { return rank(s) >= rank(c.Least) }

@@ -1,0 +1,35 @@
+package judge
+
+import (
+	"context"
+	"time"
+
+	"hubwatch/handlers/host"
+)
+
+// Names of the functions that tell people of alerts.
+const (
+	NotifyName  = "Notify"  // tells the channels of a raising
+	DigestsName = "Digests" // tells many raisings of a hub together
+)
+
+// Notifier tells people of raisings.
+type Notifier interface {
+	// Notify is the work of the function that tells the channels of a raising.
+	Notify(ctx context.Context, in host.Invocation) (host.Outcome, error)
+	// Digests is the work of the function that tells the digests whose time is over.
+	Digests(ctx context.Context, in host.Invocation) (host.Outcome, error)
+	// Expire drops what need not be remembered any more of who was told what, and returns how
+	// many days that were.
+	Expire(ctx context.Context, now time.Time) (dropped int, err error)
+}
+
+// Notify is the work of the function that tells the channels of a raising.
+func (j Judge) Notify(ctx context.Context, in host.Invocation) (host.Outcome, error) {
+	return j.Notifier.Notify(ctx, in)
+}
+
+// Digests is the work of the function that tells the digests whose time is over.
+func (j Judge) Digests(ctx context.Context, in host.Invocation) (host.Outcome, error) {
+	return j.Notifier.Digests(ctx, in)
+}
