@@ -90,6 +90,12 @@ param consoleClientId string = ''
 @description('People with the role Alerts.Respond may change alerts and suppressions in the console in Azure.')
 param consoleChanges bool = false
 
+@description('Endpoint of the data collection rule of Microsoft Sentinel that takes the alerts, as docs/sentinel/workspace.bicep says it. Empty to send none.')
+param sentinelEndpoint string = ''
+
+@description('Immutable id of that rule, as docs/sentinel/workspace.bicep says it.')
+param sentinelRuleId string = ''
+
 // The names of storage accounts may not have a dash, and must be unique in all of Azure. subscriptions.bicep computes the
 // first one, too.
 var storageName = 'hubwatch${uniqueString(resourceGroup().id, name)}'
@@ -451,6 +457,8 @@ resource app 'Microsoft.Web/sites@2023-12-01' = {
         { name: 'HubLogsEventHub', value: logs.name }
         { name: 'ConnectionEvents__topicEndpointUri', value: connections.properties.endpoint }
         { name: 'AlertEvents__topicEndpointUri', value: alertEvents.properties.endpoint }
+        { name: 'Sentinel__endpoint', value: sentinelEndpoint }
+        { name: 'Sentinel__ruleId', value: sentinelRuleId }
       ]
     }
   }
@@ -948,6 +956,7 @@ module console 'console.bicep' = if (!empty(consoleClientId)) {
 }
 
 output functionAppName string = app.name
+output principalId string = identity.properties.principalId
 output storageAccountName string = storage.name
 output stateAccountName string = stateAccount.name
 output alertsTableName string = alertsTable.name

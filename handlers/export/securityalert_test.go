@@ -139,3 +139,16 @@ func TestSecurityAlertProperties(t *testing.T) {
 func TestSecurityAlertGolden(t *testing.T) {
 	golden(t, "securityalert.json", written(t, row(t, whole())))
 }
+
+// TestSecurityAlertOfDocument checks that the row of an alert that was written as a document
+// and read again, as the event of a raising has it, is the row of the alert.
+func TestSecurityAlertOfDocument(t *testing.T) {
+	for name, s := range corpus(t) {
+		want := row(t, s.alert)
+		document := decoded[Alert](t, written(t, NewAlert(s.alert)))
+		have, err := NewSecurityAlert(document)
+		if diff := cmp.Diff(want, have); err != nil || diff != "" {
+			t.Errorf("%s: %v (-want +have):\n%s", name, err, diff)
+		}
+	}
+}

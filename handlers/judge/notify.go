@@ -9,8 +9,9 @@ import (
 
 // Names of the functions that tell people of alerts.
 const (
-	NotifyName  = "Notify"  // tells the channels of a raising
-	DigestsName = "Digests" // tells many raisings of a hub together
+	NotifyName   = "Notify"   // tells the channels of a raising
+	DigestsName  = "Digests"  // tells many raisings of a hub together
+	SentinelName = "Sentinel" // sends a raising to Microsoft Sentinel
 )
 
 // Notifier tells people of raisings.
@@ -32,4 +33,15 @@ func (j Judge) Notify(ctx context.Context, in host.Invocation) (host.Outcome, er
 // Digests is the work of the function that tells the digests whose time is over.
 func (j Judge) Digests(ctx context.Context, in host.Invocation) (host.Outcome, error) {
 	return j.Notifier.Digests(ctx, in)
+}
+
+// Hearer hears of raisings.
+type Hearer interface {
+	// Notify is the work of a function that hears of a raising.
+	Notify(ctx context.Context, in host.Invocation) (host.Outcome, error)
+}
+
+// Sentinel is the work of the function that sends a raising to Microsoft Sentinel.
+func (j Judge) Sentinel(ctx context.Context, in host.Invocation) (host.Outcome, error) {
+	return j.SIEM.Notify(ctx, in)
 }

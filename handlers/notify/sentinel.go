@@ -20,6 +20,12 @@ import (
 	"hubwatch/handlers/secret"
 )
 
+// Names of the settings.
+const (
+	SettingSentinelEndpoint = "Sentinel__endpoint"
+	SettingSentinelRule     = "Sentinel__ruleId"
+)
+
 // SentinelStream is the stream of the data collection rule that takes the rows. The rule
 // and the table of the rows are in docs/sentinel/workspace.bicep.
 const SentinelStream = "Custom-HubwatchAlerts_CL"
@@ -127,10 +133,11 @@ func cloudOf(endpoint string) cloud.Configuration {
 // Name implements Channel.
 func (s *Sentinel) Name() string { return "sentinel" }
 
-// Send implements Channel. A SIEM wants every alert, so a digest can never be sent.
+// Send implements Channel. A SIEM wants alerts, each of them, so a message that is about
+// several or about none can never be sent.
 func (s *Sentinel) Send(ctx context.Context, m Message) error {
-	if m.Kind == Digest {
-		return fmt.Errorf("sentinel: a digest %w: each of its alerts is", ErrNever)
+	if m.Kind == Digest || m.Kind == Failed {
+		return fmt.Errorf("sentinel: %w: it is not one alert", ErrNever)
 	}
 	row, err := NewSentinelRow(m)
 	if err != nil {
@@ -155,9 +162,9 @@ var refusals = map[int]bool{http.StatusBadRequest: true, http.StatusRequestEntit
 // work, and so does a new rule, so both answers may be tried again
 // (https://learn.microsoft.com/azure/azure-monitor/logs/logs-ingestion-api-overview#troubleshooting).
 var ingestionAdvice = map[int]string{
-	http.StatusUnauthorized:    "the token is not for this endpoint: see the setting Sentinel__endpoint",
+	http.StatusUnauthorized:    "the token is not for this endpoint: see the setting " + SettingSentinelEndpoint,
 	http.StatusForbidden:       "the identity of the app needs the role Monitoring Metrics Publisher on the data collection rule; a new role takes up to 30 minutes to work",
-	http.StatusNotFound:        "the endpoint has no such rule or stream: see the settings Sentinel__endpoint and Sentinel__ruleId",
+	http.StatusNotFound:        "the endpoint has no such rule or stream: see the settings " + SettingSentinelEndpoint + " and " + SettingSentinelRule,
 	http.StatusTooManyRequests: "the rule takes no more rows in this minute",
 }
 

@@ -333,3 +333,43 @@ func TestSentinelRowLength(t *testing.T) {
 		t.Errorf("%d rows of %d bytes on average, want %d at most", n, sum/max(n, 1), most)
 	}
 }
+
+// TestSentinelIsToldBesides has two functions tell the same raisings, which remember who was
+// told in the same store: each tells its own channel, once, whatever is delivered again. A row
+// that can never be taken is quarantined, and nobody else is told of that.
+func TestSentinelIsToldBesides(t *testing.T) {
+	s := newStage()
+	never := false
+	site := newIngestionSite(t, func(_ int, w http.ResponseWriter, _ *http.Request) {
+		if never {
+			w.WriteHeader(http.StatusRequestEntityTooLarge)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	})
+	people := &listener{name: "people"}
+	notify, sentinel := s.teller(people), s.teller(site.open(t, &tokens{}))
+	notify.DigestAfter, sentinel.DigestAfter, sentinel.Prefix = 1, 0, "Sentinel/"
+	for range 3 {
+		for n := range 5 {
+			for _, teller := range []*Teller{notify, sentinel} {
+				if _, err := run(t, teller, raised(n)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	// The others are left to a digest.
+	if len(people.got) != 1 || len(site.rows) != 5 {
+		t.Errorf("people were told %d times, Sentinel %d times, want 1 and 5", len(people.got), len(site.rows))
+	}
+	never = true
+	for range 2 {
+		if _, err := run(t, sentinel, raised(9)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(s.kept.list) != 1 || len(site.rows) != 6 || len(people.got) != 1 {
+		t.Errorf("%d are quarantined, %d rows were sent, people were told %d times, want 1, 6 and 1", len(s.kept.list), len(site.rows), len(people.got))
+	}
+}
