@@ -466,6 +466,33 @@ func TestDeploySection(t *testing.T) {
 	}
 }
 
+// TestParametersAreNamed compares the parameters that docs/operate.md lists, and their
+// defaults where they are values, with those of main.bicep.
+func TestParametersAreNamed(t *testing.T) {
+	main := newScript(t).templates["main.bicep"]
+	_, section, _ := strings.Cut(readFile(t, "docs/operate.md"), "\n| Parameter | Default | For |\n")
+	section, _, _ = strings.Cut(section, "\n\n")
+	listed := map[string]string{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `(\\w+)` \\| ([^|]+) \\|").FindAllStringSubmatch(section, -1) {
+		listed[m[1]] = strings.Trim(m[2], "`")
+	}
+	for _, d := range main.of("param") {
+		have, ok := listed[d.name]
+		delete(listed, d.name)
+		want := strings.Trim(d.value.String(), "[]{}'")
+		if !ok {
+			t.Errorf("docs/operate.md does not list the parameter %s", d.name)
+		} else if words := []string{"none", "nobody"}; want == "" && !slices.Contains(words, have) {
+			t.Errorf("docs/operate.md: %s is %q by default, want one of %q", d.name, have, words)
+		} else if _, known := main.constant(d.value); known && want != "" && have != want {
+			t.Errorf("docs/operate.md: %s is %q by default, want %q", d.name, have, want)
+		}
+	}
+	for name := range listed {
+		t.Errorf("docs/operate.md lists %s, which is not a parameter", name)
+	}
+}
+
 // TestProvidersAreNamed compares the resource providers that the README says must
 // be registered with the providers that the templates need. Two of these are
 // registered in every subscription.
