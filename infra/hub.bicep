@@ -21,6 +21,9 @@ param logCategories array
 @description('Region of the IoT hub.')
 param location string
 
+@description('Tags of what is created here.')
+param tags object
+
 @description('Name of the system topic that the hub already has, in its own resource group: Event Grid allows one for each hub. Empty if it has none.')
 param topicName string
 
@@ -54,6 +57,7 @@ resource logs 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
 resource topic 'Microsoft.EventGrid/systemTopics@2022-06-15' = if (needsTopic && empty(topicName)) {
   name: '${settingName}-${hubName}'
   location: location
+  tags: tags
   properties: {
     source: hub.id
     topicType: 'Microsoft.Devices.IoTHubs'
@@ -63,6 +67,7 @@ resource topic 'Microsoft.EventGrid/systemTopics@2022-06-15' = if (needsTopic &&
 resource dropped 'Microsoft.Insights/metricAlerts@2018-03-01' = if (needsTopic) {
   name: '${settingName}-${hubName}-dropped'
   location: 'global'
+  tags: tags
   properties: {
     description: 'Event Grid gave up on an event of an IoT hub, and nothing has kept the event. If an alert was to be made from it, that is missing.'
     severity: 1

@@ -32,8 +32,11 @@ param hubTopicNames object = {}
 @description('Object ids of the users, groups and applications that may read the alerts, the suppressions and what is in quarantine.')
 param readers array = []
 
-@description('Object ids of the users, groups and applications that may change the status of alerts, make and end suppressions, and judge again or take out what is in quarantine. Nobody can delete alerts or suppressions. The app itself can delete nothing but its state.')
+@description('Object ids of the users, groups and applications that may change the status of alerts, make and end suppressions, and judge again or take out what is in quarantine. Nobody can delete suppressions, and alerts only the pruners. The app itself can delete nothing but its state.')
 param responders array = []
+
+@description('Object ids of the users, groups and applications that may delete alerts, which hubwatch alerts prune does with those of old days. Nobody needs it who has to find out what happened.')
+param pruners array = []
 
 @description('Resource ids of the action groups that hear of failures of hubwatch itself. Without any, they show in the portal only.')
 param actionGroups array = []
@@ -71,6 +74,13 @@ param digestAfter int = 20
 @description('Address of the console, so that messages link to it. Empty if there is none.')
 param consoleUrl string = ''
 
+@description('Tags of everything that is created here.')
+param tags object = {}
+
+@description('Redundancy of the storage accounts: in one data centre, or in the three zones of a region that has zones. Set it at the first deployment: Azure changes it later only on a request of its own (az storage account migration start).')
+@allowed(['Standard_LRS', 'Standard_ZRS'])
+param storageSku string = 'Standard_LRS'
+
 @description('Memory of an instance in MB.')
 @allowed([512, 2048, 4096])
 param instanceMemory int = 2048
@@ -90,6 +100,12 @@ param consoleClientId string = ''
 
 @description('People with the role Alerts.Respond may change alerts and suppressions in the console in Azure.')
 param consoleChanges bool = false
+
+@description('Endpoint of the data collection rule of Microsoft Sentinel that takes the alerts, as docs/sentinel/workspace.bicep says it. Empty to send none.')
+param sentinelEndpoint string = ''
+
+@description('Immutable id of that rule, as docs/sentinel/workspace.bicep says it.')
+param sentinelRuleId string = ''
 
 // The names of storage accounts may not have a dash, and must be unique in all of Azure. subscriptions.bicep computes the
 // first one, too.
@@ -116,6 +132,7 @@ var roles = {
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
   name: name
   location: location
+  tags: tags
 }
 
 // Storage from which nothing is deleted: the tables, the package of the app, and dead letters. Table Storage has neither
@@ -127,9 +144,10 @@ resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' 
 resource storage 'Microsoft.Storage/storageAccounts@2023-05-01' = {
   name: storageName
   location: location
+  tags: tags
   kind: 'StorageV2'
   sku: {
-    name: 'Standard_LRS'
+    name: storageSku
   }
   properties: {
     allowSharedKeyAccess: false
@@ -192,9 +210,10 @@ resource suppressionsTable 'Microsoft.Storage/storageAccounts/tableServices/tabl
 resource stateAccount 'Microsoft.Storage/storageAccounts@2023-05-01' = {
   name: stateStorageName
   location: location
+  tags: tags
   kind: 'StorageV2'
   sku: {
-    name: 'Standard_LRS'
+    name: storageSku
   }
   properties: {
     allowSharedKeyAccess: false
@@ -211,9 +230,10 @@ resource stateAccount 'Microsoft.Storage/storageAccounts@2023-05-01' = {
 resource hostAccount 'Microsoft.Storage/storageAccounts@2023-05-01' = {
   name: hostStorageName
   location: location
+  tags: tags
   kind: 'StorageV2'
   sku: {
-    name: 'Standard_LRS'
+    name: storageSku
   }
   properties: {
     allowSharedKeyAccess: false
@@ -229,6 +249,7 @@ resource hostAccount 'Microsoft.Storage/storageAccounts@2023-05-01' = {
 resource workspace 'Microsoft.OperationalInsights/workspaces@2023-09-01' = {
   name: name
   location: location
+  tags: tags
   properties: {
     sku: {
       name: 'PerGB2018'
@@ -243,6 +264,7 @@ resource workspace 'Microsoft.OperationalInsights/workspaces@2023-09-01' = {
 resource insights 'Microsoft.Insights/components@2020-02-02' = {
   name: name
   location: location
+  tags: tags
   kind: 'web'
   properties: {
     Application_Type: 'web'
@@ -256,6 +278,7 @@ resource insights 'Microsoft.Insights/components@2020-02-02' = {
 resource logsNamespace 'Microsoft.EventHub/namespaces@2024-01-01' = {
   name: '${name}-logs'
   location: location
+  tags: tags
   sku: {
     name: 'Standard'
     tier: 'Standard'
@@ -302,6 +325,7 @@ module hubs 'hub.bicep' = [for (id, i) in iotHubs: {
     eventHubName: logs.name
     logCategories: logCategories
     location: location
+    tags: tags
     topicName: hubTopicNames[?last(split(id, '/'))] ?? ''
     actionGroups: actionGroups
   }
@@ -310,6 +334,7 @@ module hubs 'hub.bicep' = [for (id, i) in iotHubs: {
 resource connections 'Microsoft.EventGrid/topics@2022-06-15' = {
   name: connectionsTopicName
   location: location
+  tags: tags
   identity: {
     type: 'SystemAssigned' // writes the dead letters
   }
@@ -325,6 +350,7 @@ resource connections 'Microsoft.EventGrid/topics@2022-06-15' = {
 resource alertEvents 'Microsoft.EventGrid/topics@2022-06-15' = {
   name: alertsTopicName
   location: location
+  tags: tags
   identity: {
     type: 'SystemAssigned' // writes the dead letters
   }
@@ -340,6 +366,7 @@ resource alertEvents 'Microsoft.EventGrid/topics@2022-06-15' = {
 resource controlPlane 'Microsoft.EventGrid/systemTopics@2022-06-15' = if (empty(controlPlaneTopicName)) {
   name: '${name}-control-plane'
   location: 'global'
+  tags: tags
   properties: {
     source: watch == 'subscription' ? subscription().id : resourceGroup().id
     topicType: watch == 'subscription' ? 'Microsoft.Resources.Subscriptions' : 'Microsoft.Resources.ResourceGroups'
@@ -351,6 +378,7 @@ resource controlPlane 'Microsoft.EventGrid/systemTopics@2022-06-15' = if (empty(
 resource plan 'Microsoft.Web/serverfarms@2023-12-01' = {
   name: name
   location: location
+  tags: tags
   kind: 'functionapp'
   sku: {
     name: 'FC1'
@@ -364,6 +392,7 @@ resource plan 'Microsoft.Web/serverfarms@2023-12-01' = {
 resource app 'Microsoft.Web/sites@2023-12-01' = {
   name: name
   location: location
+  tags: tags
   kind: 'functionapp,linux'
   identity: {
     type: 'UserAssigned'
@@ -445,6 +474,8 @@ resource app 'Microsoft.Web/sites@2023-12-01' = {
         { name: 'HubLogsEventHub', value: logs.name }
         { name: 'ConnectionEvents__topicEndpointUri', value: connections.properties.endpoint }
         { name: 'AlertEvents__topicEndpointUri', value: alertEvents.properties.endpoint }
+        { name: 'Sentinel__endpoint', value: sentinelEndpoint }
+        { name: 'Sentinel__ruleId', value: sentinelRuleId }
       ]
     }
   }
@@ -505,6 +536,27 @@ resource quarantineWriter 'Microsoft.Authorization/roleDefinitions@2022-04-01' =
       {
         dataActions: [
           'Microsoft.Storage/storageAccounts/tableServices/tables/entities/add/action'
+        ]
+      }
+    ]
+    assignableScopes: [resourceGroup().id]
+  }
+}
+
+// For hubwatch alerts prune: it looks at the rows of old days, and deletes them. It adds and changes nothing, so its holder can
+// take an alert away, and cannot make one look as if somebody had closed it. Nobody has it unless a parameter says so, and the app
+// never has it.
+resource alertPruner 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
+  name: guid(resourceGroup().id, name, 'alert-pruner')
+  properties: {
+    roleName: '${name} alert pruner'
+    description: 'Reads and deletes rows of a table.'
+    type: 'CustomRole'
+    permissions: [
+      {
+        dataActions: [
+          'Microsoft.Storage/storageAccounts/tableServices/tables/entities/read'
+          'Microsoft.Storage/storageAccounts/tableServices/tables/entities/delete'
         ]
       }
     ]
@@ -715,6 +767,15 @@ resource changeAlerts 'Microsoft.Authorization/roleAssignments@2022-04-01' = [fo
   }
 }]
 
+resource pruneAlerts 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for pruner in pruners: {
+  scope: alertsTable
+  name: guid(alertsTable.id, pruner, alertPruner.name)
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', alertPruner.name)
+    principalId: pruner
+  }
+}]
+
 resource makeSuppressions 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for responder in responders: {
   scope: suppressionsTable
   name: guid(suppressionsTable.id, responder, alertWriter.name)
@@ -819,6 +880,7 @@ var failures = [
 resource failureAlerts 'Microsoft.Insights/metricAlerts@2018-03-01' = [for failure in failures: {
   name: '${name}-${failure.name}'
   location: 'global'
+  tags: tags
   properties: {
     description: failure.description
     severity: 1
@@ -861,6 +923,7 @@ resource failureAlerts 'Microsoft.Insights/metricAlerts@2018-03-01' = [for failu
 resource verdictsLate 'Microsoft.Insights/scheduledQueryRules@2022-06-15' = {
   name: '${name}-verdicts-late'
   location: location
+  tags: tags
   kind: 'LogAlert'
   properties: {
     description: 'Verdicts on failed connections are late: the function Verdicts does not run, or cannot read, write or publish. Its log says why.'
@@ -896,6 +959,8 @@ module console 'console.bicep' = if (!empty(consoleClientId)) {
   params: {
     name: name
     location: location
+    tags: tags
+    storageSku: storageSku
     clientId: consoleClientId
     changes: consoleChanges
     storageName: storage.name
@@ -908,6 +973,7 @@ module console 'console.bicep' = if (!empty(consoleClientId)) {
 }
 
 output functionAppName string = app.name
+output principalId string = identity.properties.principalId
 output storageAccountName string = storage.name
 output stateAccountName string = stateAccount.name
 output alertsTableName string = alertsTable.name
@@ -915,3 +981,10 @@ output controlPlaneTopicName string = controlPlaneName
 output connectionsTopicName string = connections.name
 output alertsTopicName string = alertEvents.name
 output consoleAppName string = empty(consoleClientId) ? '' : '${name}-console'
+// What subscriptions.bicep is given, as the Azure CLI takes parameters.
+output subscriptions object = {
+  name: { value: name }
+  controlPlaneTopicName: { value: controlPlaneTopicName }
+  iotHubs: { value: iotHubs }
+  hubTopicNames: { value: hubTopicNames }
+}

@@ -36,6 +36,7 @@ var (
 	_ judge.Windows      = (*table.Counts)(nil)
 	_ alert.Told         = (*table.Told)(nil)
 	_ judge.Notifier     = (*notify.Teller)(nil)
+	_ judge.Hearer       = (*notify.Teller)(nil)
 )
 
 // App is hubwatch as its settings want it.
@@ -48,6 +49,7 @@ type App struct {
 	Suppressions *table.Suppressions
 	State        *table.State // what verdicts are derived from
 	Notify       *notify.Teller
+	Sentinel     *notify.Teller // of Microsoft Sentinel alone; without a channel if there is none
 	state        *table.Account
 	stateTables  string
 	verdicts     verdict.Settings
@@ -112,8 +114,14 @@ func (c Config) Open() (*App, error) {
 		teller = judge.Telling{Topic: told, Source: c.Source()}
 	}
 	alerts, quarantine := account.Alerts(c.AlertsTable), account.Quarantine(c.QuarantineTable)
+	sentinel := &notify.Teller{Prefix: judge.SentinelName + "/", Told: state.Told(c.StateTables), Quarantine: quarantine, Now: time.Now}
+	if c.Sentinel != (Sentinel{}) {
+		if sentinel.Channels, err = c.sentinel(); err != nil {
+			return nil, err
+		}
+	}
 	return &App{
-		Detectors: c.detectors(), Alerts: alerts, Failures: alerts.Failures(), Notify: c.Notify.teller(state.Told(c.StateTables), quarantine),
+		Detectors: c.detectors(), Alerts: alerts, Failures: alerts.Failures(), Notify: c.Notify.teller(state.Told(c.StateTables), quarantine), Sentinel: sentinel,
 		Quarantine: quarantine, Suppressions: account.Suppressions(c.SuppressionsTable),
 		State: state.State(c.StateTables), state: state, stateTables: c.StateTables, verdicts: c.Verdict, topic: events, teller: teller, logClock: c.LogClock,
 	}, nil
@@ -129,7 +137,7 @@ func (c Config) Source() string { return export.CloudEventSource(c.Storage.Accou
 
 // topic returns the topic that a setting names. It does not connect.
 func (c Config) topic(setting, endpoint string) (judge.Topic, error) {
-	credential, err := table.Settings{ManagedIdentity: c.Storage.ManagedIdentity, ClientID: c.Storage.ClientID, ResourceID: c.Storage.ResourceID}.Credential()
+	credential, err := c.identified().Credential()
 	if err == nil {
 		var events *topic.Topic
 		if events, err = topic.Open(endpoint, credential); err == nil {
@@ -137,6 +145,24 @@ func (c Config) topic(setting, endpoint string) (judge.Topic, error) {
 		}
 	}
 	return nil, fmt.Errorf("setting %s: %w", setting, err)
+}
+
+// sentinel returns Microsoft Sentinel as the only channel. It wants every alert, and no
+// digests. sentinel does not connect.
+func (c Config) sentinel() ([]notify.Configured, error) {
+	credential, err := c.identified().Credential()
+	if err == nil {
+		var channel *notify.Sentinel
+		if channel, err = notify.OpenSentinel(c.Sentinel.Endpoint, c.Sentinel.Rule, credential); err == nil {
+			return []notify.Configured{{Channel: channel, Setting: settingSentinelEndpoint, Least: alert.Informational}}, nil
+		}
+	}
+	return nil, fmt.Errorf("setting %s: %w", settingSentinelEndpoint, err)
+}
+
+// identified returns the settings of the identity of the app alone.
+func (c Config) identified() table.Settings {
+	return table.Settings{ManagedIdentity: c.Storage.ManagedIdentity, ClientID: c.Storage.ClientID, ResourceID: c.Storage.ResourceID}
 }
 
 // noTopic is the topic of an app that has none. What is to be published waits until there is one.
@@ -158,7 +184,7 @@ func (a *App) Judge(rules *judge.Rules) judge.Judge {
 	counts := a.state.Counts(a.stateTables, a.Failures, rules.Suppress, a.teller)
 	return judge.Judge{
 		Alerts: a.Alerts, Failures: a.Failures, Quarantine: a.Quarantine, Rules: rules, Listener: a.Alerts,
-		Logs: logs, Counter: counts, Windows: counts, Teller: a.teller, Notifier: a.Notify,
+		Logs: logs, Counter: counts, Windows: counts, Teller: a.teller, Notifier: a.Notify, SIEM: a.Sentinel,
 	}
 }
 
@@ -199,6 +225,7 @@ func Functions(detectors []detector.Detector, j judge.Judge) []host.Function {
 		{Name: judge.VerdictsName, Trigger: host.Timer{Schedule: "0 * * * * *"}, Lane: laneVerdicts, Run: j.Verdicts},
 		{Name: judge.HousekeepingName, Trigger: host.Timer{Schedule: "0 17 3 * * *"}, Lane: laneVerdicts, Run: j.Housekeeping},
 		{Name: judge.NotifyName, Trigger: host.EventGrid{}, Lane: laneNotify, Run: j.Notify},
+		{Name: judge.SentinelName, Trigger: host.EventGrid{}, Lane: laneNotify, Run: j.Sentinel},
 	}
 	if watching := judge.Watches(detectors); len(watching) > 0 {
 		functions = append(functions, host.Function{Name: judge.WindowsName, Trigger: host.Timer{Schedule: "0 * * * * *"}, Lane: laneWindows, Run: j.Watch(watching)})

@@ -61,12 +61,16 @@ const (
 	settingNotifyNamed     = notify.SettingPrefix + "<name>"
 	settingDigestAfter     = "DigestAfter"
 	settingConsoleURL      = "ConsoleUrl"
-	settingRenewalGrace    = "RenewalGrace"
-	settingMissingAfter    = "MissingAfter"
-	settingRenewalAddress  = "RenewalAddress"
-	settingStormDevices    = "StormDevices"
-	settingSurgeDevices    = "SurgeDevices"
-	settingLogClock        = "LogClock"
+
+	settingSentinelEndpoint = notify.SettingSentinelEndpoint
+	settingSentinelRule     = notify.SettingSentinelRule
+
+	settingRenewalGrace   = "RenewalGrace"
+	settingMissingAfter   = "MissingAfter"
+	settingRenewalAddress = "RenewalAddress"
+	settingStormDevices   = "StormDevices"
+	settingSurgeDevices   = "SurgeDevices"
+	settingLogClock       = "LogClock"
 )
 
 // Names of the settings that the Functions host reads.
@@ -197,6 +201,18 @@ var Settings = []Setting{
 		Meaning: "address of the console, so that messages link to it",
 		Example: "https://contoso-console.azurewebsites.net",
 		Check:   checkConsoleURL,
+	},
+	{
+		Name:    settingSentinelEndpoint,
+		Meaning: "where alerts are sent to Microsoft Sentinel, with the identity of `AlertsStorage__tableServiceUri` ([sentinel.md](sentinel.md)); without it none are",
+		Example: "https://contoso.westeurope-1.ingest.monitor.azure.com",
+		Check:   notify.CheckSentinelEndpoint,
+	},
+	{
+		Name:    settingSentinelRule,
+		Meaning: "immutable id of the data collection rule that takes them",
+		Example: "dcr-00000000000000000000000000000001",
+		Check:   notify.CheckSentinelRule,
 	},
 	{
 		Name:    settingRenewalGrace,
@@ -437,7 +453,11 @@ type Config struct {
 	// AlertEvents is the address of the topic on which people and programs are told of alerts,
 	// with the identity of Storage; "" if nobody is told.
 	AlertEvents string
+	Sentinel    Sentinel
 }
+
+// Sentinel is where alerts are sent to Microsoft Sentinel; zero if they are not.
+type Sentinel struct{ Endpoint, Rule string }
 
 // Notify is whom to tell of alerts.
 type Notify struct {
@@ -503,6 +523,10 @@ func Read(getenv func(string) string) (Config, error) {
 	errs = append(errs, c.state(values)...)
 	c.StateTables, c.Topic, c.AlertEvents = values[settingStateTables], values[settingTopicEndpoint], values[settingAlertEvents]
 	c.notify(values, getenv)
+	c.Sentinel = Sentinel{values[settingSentinelEndpoint], values[settingSentinelRule]}
+	if (c.Sentinel.Endpoint == "") != (c.Sentinel.Rule == "") {
+		wrong("settings %s and %s: want both, have one", settingSentinelEndpoint, settingSentinelRule)
+	}
 	c.Verdict = verdict.Defaults()
 	// The checks have said what is wrong.
 	c.Verdict.RenewalGrace, _ = parseDuration(values[settingRenewalGrace])
@@ -565,8 +589,8 @@ func values(settings []Setting, getenv func(string) string) (values map[string]s
 func (c *Config) identity(values map[string]string, getenv func(string) string) (errs []error) {
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	unused := []string{settingTableServiceURI, settingServiceURI}
-	// The state and the topic are reached with the identity, also if the alerts are not.
-	identified := c.Storage.ConnectionString == "" || values[settingStateURI] != "" || values[settingTopicEndpoint] != ""
+	// The state, the topic and Sentinel are reached with the identity, also if the alerts are not.
+	identified := c.Storage.ConnectionString == "" || values[settingStateURI] != "" || values[settingTopicEndpoint] != "" || values[settingSentinelEndpoint] != ""
 	if !identified {
 		unused = append(unused, settingCredential, settingClientID, settingResourceID)
 	}

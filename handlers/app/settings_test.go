@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"hubwatch/handlers/host"
+	"hubwatch/handlers/judge"
 	"hubwatch/handlers/secret"
 	"hubwatch/handlers/table"
 	"hubwatch/handlers/verdict"
@@ -328,5 +330,31 @@ func TestDetectorSettings(t *testing.T) {
 				t.Errorf("InferredAlerts=%q: %s stands where %s should", value, d.Name, all[i].Name)
 			}
 		}
+	}
+}
+
+// TestSentinelIsAsked checks that the function of Microsoft Sentinel has a channel if the
+// settings name one, and that they name all of it.
+func TestSentinelIsAsked(t *testing.T) {
+	settings := map[string]string{settingStorage: "UseDevelopmentStorage=true"}
+	getenv := func(name string) string { return settings[name] }
+	a, err := Open(getenv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A function whose settings are missing answers, and sends nothing.
+	out, err := a.Judge(nil).Sentinel(t.Context(), host.Invocation{Function: judge.SentinelName, Data: []byte(`{
+		"id": "ad9a240b-7e46-8612-a6cd-3c8ecbb9fe39/0", "type": "hubwatch.alert.raised", "time": "2026-02-01T08:00:01Z",
+		"data": {"systemAlertId": "ad9a240b-7e46-8612-a6cd-3c8ecbb9fe39", "hubName": "contoso-hub", "reference": "contoso-hub/2026-02-01/ad9a240b-7e46-8612-a6cd-3c8ecbb9fe39"}}`)})
+	if err != nil || len(a.Sentinel.Channels) > 0 || out.Counts["no channel"] != 1 {
+		t.Errorf("without settings there are %d channels; %+v, %v", len(a.Sentinel.Channels), out, err)
+	}
+	settings[settingSentinelEndpoint] = "https://contoso.westeurope-1.ingest.monitor.azure.com"
+	if _, err := Open(getenv); err == nil || !strings.Contains(err.Error(), "settings Sentinel__endpoint and Sentinel__ruleId: want both") {
+		t.Errorf("without a rule: %v", err)
+	}
+	settings[settingSentinelRule] = "dcr-00000000000000000000000000000001"
+	if a, err = Open(getenv); err != nil || len(a.Sentinel.Channels) != 1 || a.Sentinel.Channels[0].Name() != "sentinel" || a.Sentinel.DigestAfter != 0 {
+		t.Fatalf("with both: %+v, %v", a, err)
 	}
 }

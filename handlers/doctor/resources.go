@@ -38,7 +38,7 @@ const (
 // storageMembers returns the members of all storage accounts.
 func storageMembers() (members, defaults map[string]any) {
 	return map[string]any{
-			"location": byRegion, "kind": "StorageV2", "sku.name": "Standard_LRS",
+			"location": byRegion, "tags": byParameter, "kind": "StorageV2", "sku.name": byParameter,
 			"properties.allowSharedKeyAccess": false, "properties.allowBlobPublicAccess": false,
 			"properties.defaultToOAuthAuthentication": true, "properties.minimumTlsVersion": "TLS1_2",
 			"properties.supportsHttpsTrafficOnly": true,
@@ -51,7 +51,7 @@ func storageMembers() (members, defaults map[string]any) {
 // topicMembers returns the members of both custom topics.
 func topicMembers() map[string]any {
 	return map[string]any{
-		"location": byRegion, "identity.type": "SystemAssigned", "properties.inputSchema": "CloudEventSchemaV1_0",
+		"location": byRegion, "tags": byParameter, "identity.type": "SystemAssigned", "properties.inputSchema": "CloudEventSchemaV1_0",
 		"properties.disableLocalAuth": true, "properties.publicNetworkAccess": "Enabled",
 	}
 }
@@ -76,7 +76,7 @@ var Resources = func() []Resource {
 		{Symbol: "stateAccount", Version: "2023-05-01", Members: members, Defaults: defaults,
 			id: func(Deployment, site) string { return "" }}, // nor this
 		{Symbol: "verdictsLate", Version: "2022-06-15", Members: map[string]any{
-			"location": byRegion, "kind": "LogAlert", "properties.severity": 1, "properties.enabled": true, "properties.autoMitigate": true,
+			"location": byRegion, "tags": byParameter, "kind": "LogAlert", "properties.severity": 1, "properties.enabled": true, "properties.autoMitigate": true,
 			"properties.description":         "Verdicts on failed connections are late: the function Verdicts does not run, or cannot read, write or publish. Its log says why.",
 			"properties.evaluationFrequency": "PT15M", "properties.windowSize": "PT30M",
 			"properties.scopes": byName, "properties.actions.actionGroups": byParameter,
@@ -87,13 +87,13 @@ var Resources = func() []Resource {
 			return d.id("Microsoft.Insights/scheduledQueryRules/%s-verdicts-late", d.App)
 		}},
 		{Symbol: "workspace", Version: "2023-09-01", Members: map[string]any{
-			"location": byRegion, "properties.sku.name": "PerGB2018", "properties.retentionInDays": 30, "properties.features.disableLocalAuth": true,
+			"location": byRegion, "tags": byParameter, "properties.sku.name": "PerGB2018", "properties.retentionInDays": 30, "properties.features.disableLocalAuth": true,
 		}, id: func(d Deployment, _ site) string { return d.id("Microsoft.OperationalInsights/workspaces/%s", d.App) }},
 		{Symbol: "insights", Version: "2020-02-02", Members: map[string]any{
-			"location": byRegion, "kind": "web", "properties.Application_Type": "web", "properties.WorkspaceResourceId": byName, "properties.DisableLocalAuth": true,
+			"location": byRegion, "tags": byParameter, "kind": "web", "properties.Application_Type": "web", "properties.WorkspaceResourceId": byName, "properties.DisableLocalAuth": true,
 		}, id: func(d Deployment, _ site) string { return d.insightsID() }},
 		{Symbol: "logsNamespace", Version: "2024-01-01", Members: map[string]any{
-			"location": byRegion, "sku.name": "Standard", "sku.tier": "Standard", "sku.capacity": Varies("Event Hubs adds units by itself"),
+			"location": byRegion, "tags": byParameter, "sku.name": "Standard", "sku.tier": "Standard", "sku.capacity": Varies("Event Hubs adds units by itself"),
 			"properties.isAutoInflateEnabled": true, "properties.maximumThroughputUnits": byParameter, "properties.disableLocalAuth": false, "properties.minimumTlsVersion": "1.2",
 		}, Defaults: map[string]any{"properties.publicNetworkAccess": "Enabled", "properties.status": "Active"},
 			id: func(d Deployment, _ site) string { return d.namespaceID() }},
@@ -108,13 +108,13 @@ var Resources = func() []Resource {
 		{Symbol: "alertEvents", Version: "2022-06-15", Members: topicMembers(), Defaults: map[string]any{"properties.inboundIpRules": []string{}},
 			id: func(d Deployment, _ site) string { return d.alertsTopicID() }},
 		{Symbol: "controlPlane", Version: "2022-06-15", Members: map[string]any{
-			"location": "global", "properties.source": byParameter, "properties.topicType": byParameter,
+			"location": "global", "tags": byParameter, "properties.source": byParameter, "properties.topicType": byParameter,
 		}, id: func(d Deployment, _ site) string { return d.changesID() }},
 		{Symbol: "plan", Version: "2023-12-01", Members: map[string]any{
-			"location": byRegion, "kind": "functionapp", "sku.name": "FC1", "sku.tier": "FlexConsumption", "properties.reserved": true,
+			"location": byRegion, "tags": byParameter, "kind": "functionapp", "sku.name": "FC1", "sku.tier": "FlexConsumption", "properties.reserved": true,
 		}, id: func(d Deployment, _ site) string { return d.id("Microsoft.Web/serverfarms/%s", d.App) }},
 		{Symbol: "app", Version: "2023-12-01", Members: map[string]any{
-			"location": byRegion, "kind": "functionapp,linux", "identity.type": "UserAssigned", "properties.serverFarmId": byName, "properties.httpsOnly": true, "properties.keyVaultReferenceIdentity": byName,
+			"location": byRegion, "tags": byParameter, "kind": "functionapp,linux", "identity.type": "UserAssigned", "properties.serverFarmId": byName, "properties.httpsOnly": true, "properties.keyVaultReferenceIdentity": byName,
 			"properties.functionAppConfig.runtime.name": "custom", "properties.functionAppConfig.runtime.version": "1.0",
 			"properties.functionAppConfig.scaleAndConcurrency.instanceMemoryMB":     byParameter,
 			"properties.functionAppConfig.scaleAndConcurrency.maximumInstanceCount": byParameter,

@@ -166,6 +166,7 @@ func check(s site) []string {
 	s.checkDoors(&f)
 	s.checkClouds(&f)
 	s.checkStorage(&f)
+	s.checkTags(&f)
 	s.checkSettings(&f)
 	s.checkTables(&f)
 	s.checkSubscriptions(&f)
@@ -205,11 +206,13 @@ var grants = map[string]grant{
 	"readSuppressions":   {"Storage Table Data Reader", "suppressionsTable", "reader"},
 	"changeAlerts":       {"alertWriter", "alertsTable", "responder"},
 	"makeSuppressions":   {"alertWriter", "suppressionsTable", "responder"},
+	"pruneAlerts":        {"alertPruner", "alertsTable", "pruner"},
 	"clearQuarantine":    {"Storage Table Data Contributor", "quarantineTable", "responder"},
 }
 
 // customRoles are the roles that main.bicep defines, by their symbols, with all
-// rights of each. No role may delete. The rights that requests need:
+// rights of each. No role may delete but that of people who prune alerts. The rights that
+// requests need:
 // https://learn.microsoft.com/rest/api/storageservices/authorize-with-azure-active-directory#permissions-for-calling-data-operations
 var customRoles = map[string]struct{ actions, dataActions []string }{
 	"alertWriter": {nil, []string{
@@ -219,6 +222,10 @@ var customRoles = map[string]struct{ actions, dataActions []string }{
 	}},
 	"quarantineWriter": {nil, []string{
 		"Microsoft.Storage/storageAccounts/tableServices/tables/entities/add/action", // Insert Entity
+	}},
+	"alertPruner": {nil, []string{
+		"Microsoft.Storage/storageAccounts/tableServices/tables/entities/read",   // Query Entities
+		"Microsoft.Storage/storageAccounts/tableServices/tables/entities/delete", // Delete Entity
 	}},
 	"packageKeeper": {[]string{
 		"Microsoft.Storage/storageAccounts/blobServices/containers/read", // Get Container Properties
@@ -275,7 +282,7 @@ func (s site) checkRoles(f *faults) {
 		f.same("main.bicep: principal of "+d.name, d.value.get("properties", "principalId"), want.principal)
 		principal := strings.TrimSuffix(strings.TrimSuffix(want.principal, ".properties.principalId"), ".identity.principalId")
 		switch principal {
-		case "reader", "responder":
+		case "reader", "responder", "pruner":
 			f.same("main.bicep: who is given "+d.name, d.value.parts[0], principal+"s")
 		default:
 			principal += ".id"
@@ -450,6 +457,25 @@ func (s site) checkStorage(f *faults) {
 	for _, policy := range []string{"deleteRetentionPolicy", "containerDeleteRetentionPolicy"} {
 		f.same("main.bicep: "+policy, blobs.get(policy), "{enabled: true, days: 30}")
 	}
+}
+
+// checkTags checks that everything that can have tags has those of the parameter, and that
+// the storage accounts have the redundancy of theirs. What has a region has tags.
+func (s site) checkTags(f *faults) {
+	for _, t := range []template{s.main, s.hub, s.console} {
+		for _, d := range t.declarations {
+			switch {
+			case d.keyword == "resource" && d.value.get("location") != nil:
+				f.same(t.path+": tags of "+d.name, d.value.get("tags"), "tags")
+			case d.keyword == "module":
+				f.same(t.path+": tags of "+d.name, d.value.get("params", "tags"), "tags")
+			}
+			if !d.existing && d.kind() == "Microsoft.Storage/storageAccounts" {
+				f.same(t.path+": redundancy of "+d.name, d.value.get("sku", "name"), "storageSku")
+			}
+		}
+	}
+	f.same("main.bicep: pruners", s.main.named("pruners").value, "[]")
 }
 
 // notDeployed are settings that the code reads and a deployment does not set.
@@ -642,6 +668,17 @@ func (s site) checkSubscriptions(f *faults) {
 		if here == nil || there == nil || here.value.String() != there.value.String() {
 			f.add("main.bicep and subscriptions.bicep do not agree on %s", name)
 		}
+	}
+	// The parameters of subscriptions.bicep are an output of main.bicep.
+	want := []string{}
+	for _, d := range t.of("param") {
+		want = append(want, fmt.Sprintf("%[1]s: {value: %[1]s}", d.name))
+	}
+	outputs := s.main.of("output")
+	if i := slices.IndexFunc(outputs, func(d declaration) bool { return d.name == "subscriptions" }); i < 0 {
+		f.add("main.bicep has no output subscriptions")
+	} else {
+		f.same("main.bicep: the output subscriptions", outputs[i].value, "{"+strings.Join(want, ", ")+"}")
 	}
 	for here, there := range map[string]string{"app": "app", "storage": "storage", "controlPlane": "", "connections": "connections", "alertEvents": "alertEvents"} {
 		d := t.named(here)
@@ -974,7 +1011,7 @@ var requests = map[string]string{
 	"DeleteEntity":                 "quarantine.go state.go lows.go", // by people
 	"TransactionTypeInsertReplace": "state.go",
 	"UpsertEntity":                 "",
-	"TransactionTypeDelete":        "",
+	"TransactionTypeDelete":        "prune.go", // by people
 	"TransactionTypeInsertMerge":   "",
 }
 
@@ -1189,6 +1226,14 @@ func TestPlantedErrors(t *testing.T) {
 		{"a console without TLS", "infra/console.bicep", "httpsOnly: true", "httpsOnly: false", "console.bicep: httpsOnly is false"},
 		{"a console of other tables", "infra/console.bicep", "name: 'alerts'", "name: 'alert'", "alertsTable is \"alert\""},
 		{"a console with a host name", "infra/console.bicep", "environment().authentication.loginEndpoint}", "'login.microsoftonline.com'}", "host name"},
+		{"a resource without tags", "infra/main.bicep", "  name: name\n  location: location\n  tags: tags\n", "  name: name\n  location: location\n", "main.bicep: tags of identity is nothing"},
+		{"a module without tags", "infra/main.bicep", "    tags: tags\n    topicName", "    tags: {}\n    topicName", "tags of hubs is {}"},
+		{"a console in one zone", "infra/console.bicep", "name: storageSku", "name: 'Standard_LRS'", "console.bicep: redundancy of account"},
+		{"the app prunes alerts", "infra/main.bicep", "  name: guid(alertsTable.id, pruner, alertPruner.name)", "  name: guid(alertsTable.id, identity.id, alertPruner.name)", "name of pruneAlerts"},
+		{"responders who prune", "infra/main.bicep", "[for pruner in pruners: {", "[for pruner in responders: {", "who is given pruneAlerts is responders"},
+		{"pruners by themselves", "infra/main.bicep", "param pruners array = []", "param pruners array = ['00000000-0000-0000-0000-0000000000a0']", "pruners is"},
+		{"pruners who change alerts", "infra/main.bicep", "entities/delete'\n", "entities/delete'\n          'Microsoft.Storage/storageAccounts/tableServices/tables/entities/update/action'\n", "the role alertPruner has the dataActions"},
+		{"a parameter of the subscriptions left out", "infra/main.bicep", "  hubTopicNames: { value: hubTopicNames }\n", "", "the output subscriptions is"},
 		{"an alert gone", "infra/main.bicep", "metric: 'DeadLetteredCount'", "metric: 'PublishFailCount'", "no alert for Microsoft.EventGrid/topics DeadLetteredCount"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -1198,18 +1243,7 @@ func TestPlantedErrors(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			path := filepath.Join(dir, test.file)
-			before, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			after := strings.Replace(string(before), test.old, test.new, 1)
-			if after == string(before) {
-				t.Fatalf("%s has no %q to change", test.file, test.old)
-			}
-			if err := os.WriteFile(path, []byte(after), 0o644); err != nil {
-				t.Fatal(err)
-			}
+			plant(t, filepath.Join(dir, test.file), test.old, test.new)
 			s, err := read(dir)
 			if err != nil {
 				t.Fatal(err)
@@ -1219,5 +1253,21 @@ func TestPlantedErrors(t *testing.T) {
 				t.Errorf("want a complaint with %q, have %q", test.want, found)
 			}
 		})
+	}
+}
+
+// plant changes the first old in a file to new.
+func plant(t *testing.T, path, old, new string) {
+	t.Helper()
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := strings.Replace(string(before), old, new, 1)
+	if after == string(before) {
+		t.Fatalf("%s has no %q to change", path, old)
+	}
+	if err := os.WriteFile(path, []byte(after), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }

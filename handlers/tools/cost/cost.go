@@ -62,6 +62,7 @@ var prices = struct {
 const (
 	recordBytes      = 1_000 // of a log record in an event hub
 	occurrenceBytes  = 4_000 // of an occurrence's row of evidence
+	sentinelBytes    = 3_000 // of an alert's row in Microsoft Sentinel, on average (TestSentinelRowLength)
 	telemetryBytes   = 1_000 // of an execution's line in the workspace, columns included
 	sampledPerSecond = 20    // lines that Application Insights keeps of an instance
 	instanceGB       = 2     // parameter instanceMemory of main.bicep
@@ -262,7 +263,8 @@ func Page() ([]byte, error) {
 		},
 		"Prices":  prices,
 		"Million": bills(perMillion), "Fleets": bills(fleets),
-		"RecordBytes": amount(recordBytes), "OccurrenceBytes": amount(occurrenceBytes), "TelemetryBytes": amount(telemetryBytes),
+		"RecordBytes": amount(recordBytes), "OccurrenceBytes": amount(occurrenceBytes), "TelemetryBytes": amount(telemetryBytes), "SentinelBytes": amount(sentinelBytes),
+		"SentinelMillion":  dollars(million * sentinelBytes / 1e9 * prices.LogGB),
 		"SampledPerSecond": sampledPerSecond,
 		"Batch":            batch, "Checkpoint": checkpoint, "RenewalRequests": renewalRequests, "StagedBytes": stagedBytes,
 		"InstanceGB": instanceGB, "BusyPerSecond": amount(busyPerSecond), "Peak": peak,
