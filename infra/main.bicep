@@ -406,6 +406,7 @@ resource app 'Microsoft.Web/sites@2023-12-01' = {
         { name: 'RenewalAddress', value: renewalAddress }
         { name: 'StormDevices', value: string(stormDevices) }
         { name: 'SurgeDevices', value: string(surgeDevices) }
+        { name: 'OwnResources', value: '${storage.name},${stateAccount.name},${hostAccount.name},${controlPlaneName},${resourceId('Microsoft.Web/sites', name)}' }
         { name: 'HubLogs__fullyQualifiedNamespace', value: split(split(logsNamespace.properties.serviceBusEndpoint, '/')[2], ':')[0] }
         { name: 'HubLogs__credential', value: 'managedidentity' }
         { name: 'HubLogs__clientId', value: identity.properties.clientId }

@@ -237,7 +237,11 @@ func leftOver(d Deployment, existing []armeventgrid.EventSubscription, names map
 // infra/subscriptions.bicep.
 func checkSubscription(d Deployment, want detector.Detector, s armeventgrid.EventSubscription, app site, deadLettered bool) Result {
 	have := value(s.Properties)
-	problems := filterDifferences(want.On.Filter(), have.Filter)
+	prefix := ""
+	if want.On.Own {
+		prefix = d.groupID() + "/"
+	}
+	problems := filterDifferences(want.On.Filter(), prefix, have.Filter)
 	for i, p := range problems {
 		problems[i] = "its filter " + p
 	}

@@ -52,7 +52,12 @@ const hubType = "Microsoft.Devices/IotHubs"
 
 // id returns the resource id of something in the resource group.
 func (d Deployment) id(format string, args ...any) string {
-	return fmt.Sprintf("/subscriptions/%s/resourceGroups/%s/providers/", d.Subscription, d.ResourceGroup) + fmt.Sprintf(format, args...)
+	return d.groupID() + "/providers/" + fmt.Sprintf(format, args...)
+}
+
+// groupID returns the id of the resource group.
+func (d Deployment) groupID() string {
+	return fmt.Sprintf("/subscriptions/%s/resourceGroups/%s", d.Subscription, d.ResourceGroup)
 }
 
 func (d Deployment) appID() string            { return d.id("Microsoft.Web/sites/%s", d.App) }

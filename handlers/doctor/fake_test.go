@@ -178,6 +178,9 @@ func subscriptionOf(d detector.Detector) *armeventgrid.EventSubscription {
 	filter := &armeventgrid.EventSubscriptionFilter{
 		SubjectBeginsWith: to.Ptr(""), SubjectEndsWith: to.Ptr(""), EnableAdvancedFilteringOnArrays: to.Ptr(false),
 	}
+	if d.On.Own {
+		filter.SubjectBeginsWith = to.Ptr(strings.ToUpper(contoso.groupID()) + "/")
+	}
 	for _, kind := range slices.Backward(d.On.EventTypes) {
 		filter.IncludedEventTypes = append(filter.IncludedEventTypes, to.Ptr(strings.ToUpper(kind)))
 	}

@@ -40,6 +40,7 @@ type site struct {
 // catalogueEntry is an entry of subscriptions.json.
 type catalogueEntry struct {
 	Name, Function, Source string
+	Own                    bool // only of what is in the resource group of hubwatch
 	Filter                 detector.Filter
 }
 
@@ -506,6 +507,7 @@ func (s site) checkSettings(f *faults) {
 		"ConnectionEvents__topicEndpointUri":  "connections.properties.endpoint",
 		"StateStorage__tableServiceUri":       "stateAccount.properties.primaryEndpoints.table",
 		"HubLogsEventHub":                     "logs.name",
+		"OwnResources":                        "'storage.name, ,, stateAccount.name, ,, hostAccount.name, ,, controlPlaneName, ,, resourceId('Microsoft.Web/sites', name)'",
 		"AlertsTable":                         "alertsTable.name",
 		"QuarantineTable":                     "quarantineTable.name",
 		"SuppressionsTable":                   "suppressionsTable.name",
@@ -605,6 +607,8 @@ func (s site) checkSubscriptions(f *faults) {
 			f.add("subscriptions.json has no %s", d.Name)
 		case e.Function != d.Name || e.Source != source:
 			f.add("subscriptions.json: %s is for the function %q and the source %q, want %q and %q", d.Name, e.Function, e.Source, d.Name, source)
+		case e.Own != d.On.Own || e.Own && source != "controlPlane":
+			f.add("subscriptions.json: %s is about hubwatch itself: %t, and its detector: %t", d.Name, e.Own, d.On.Own)
 		case string(have) != string(want):
 			f.add("subscriptions.json: %s has the filter %s, want that of its detector: %s", d.Name, have, want)
 		}
@@ -672,7 +676,11 @@ func (s site) checkLoops(f *faults, t template) {
 			properties := d.value.get("properties")
 			f.same(what+"parent", d.value.get("parent"), source.parent)
 			f.same(what+"name", d.value.get("name"), each+".name")
-			f.same(what+"filter", properties.get("filter"), each+".filter")
+			filter := each + ".filter"
+			if name == "controlPlane" {
+				filter = fmt.Sprintf("?(%s.own, union(%[1]s.filter, {subjectBeginsWith: 'resourceGroup().id, /'}), %[1]s.filter)", each)
+			}
+			f.same(what+"filter", properties.get("filter"), filter)
 			f.same(what+"schema", properties.get("eventDeliverySchema"), "'CloudEventSchemaV1_0'")
 			f.same(what+"endpoint", properties.get("destination", "endpointType"), "'AzureFunction'")
 			f.same(what+"function", properties.get("destination", "properties", "resourceId"), fmt.Sprintf("'%s, /functions/, %s.function'", source.app, each))
@@ -1126,6 +1134,10 @@ func TestPlantedErrors(t *testing.T) {
 		{"a detector forgotten", "infra/subscriptions.json", `"name": "DeviceTokenExpired"`, `"name": "DeviceTokenExpird"`, "has no DeviceTokenExpired"},
 		{"a source that is not deployed", "infra/subscriptions.json", `"source": "connections"`, `"source": "devices"`, "devices"},
 		{"a filter in the template", "infra/subscriptions.bicep", "filter: s.filter", "filter: {}", "filter is {}"},
+		{"changes of everything in the subscription", "infra/subscriptions.bicep", "s.own ? union(s.filter, { subjectBeginsWith: '${resourceGroup().id}/' }) : s.filter", "s.filter", "changes: filter is s.filter"},
+		{"changes of a neighbour", "infra/subscriptions.bicep", "${resourceGroup().id}/'", "${resourceGroup().id}'", "changes: filter is"},
+		{"hubwatch itself forgotten", "infra/subscriptions.json", `"own": true`, `"own": false`, "is about hubwatch itself: false"},
+		{"a part of hubwatch forgotten", "infra/main.bicep", "${stateAccount.name},", "", "OwnResources is"},
 		{"a loop over half of them", "infra/subscriptions.bicep", "each.source == 'connections'", "each.name == 'DeviceTokenExpired'", "the list"},
 		{"another schema", "infra/subscriptions.bicep", "'CloudEventSchemaV1_0'", "'EventGridSchema'", "schema"},
 		{"dead letters nowhere", "infra/main.bicep", "name: 'deadletter'", "name: 'dead-letters'", `main.bicep makes "dead-letters"`},

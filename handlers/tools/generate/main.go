@@ -157,6 +157,7 @@ type subscription struct {
 	Name     string          `json:"name"`
 	Function string          `json:"function"`
 	Source   detector.Source `json:"source"`
+	Own      bool            `json:"own"` // only of events about the resource group of hubwatch
 	Filter   detector.Filter `json:"filter"`
 }
 
@@ -167,7 +168,7 @@ func subscriptionsJSON(detectors []detector.Detector) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("detector %s: %w", d.Name, err)
 		}
-		list = append(list, subscription{d.Name, d.Name, source, d.On.Filter()})
+		list = append(list, subscription{d.Name, d.Name, source, d.On.Own, d.On.Filter()})
 	}
 	return indent(list), nil
 }
