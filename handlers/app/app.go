@@ -13,6 +13,7 @@ import (
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/custom"
 	"hubwatch/handlers/detector"
+	"hubwatch/handlers/export"
 	"hubwatch/handlers/host"
 	"hubwatch/handlers/judge"
 	"hubwatch/handlers/table"
@@ -46,6 +47,7 @@ type App struct {
 	stateTables  string
 	verdicts     verdict.Settings
 	topic        judge.Topic
+	teller       alert.Teller // nil if nobody is told
 	logClock     bool
 }
 
@@ -90,31 +92,41 @@ func (c Config) Open() (*App, error) {
 			return nil, err
 		}
 	}
-	events, err := c.topic()
-	if err != nil {
-		return nil, err
+	var events judge.Topic = noTopic{}
+	if c.Topic != "" {
+		if events, err = c.topic(settingTopicEndpoint, c.Topic); err != nil {
+			return nil, err
+		}
+	}
+	var teller alert.Teller
+	if c.AlertEvents != "" {
+		told, err := c.topic(settingAlertEvents, c.AlertEvents)
+		if err != nil {
+			return nil, err
+		}
+		teller = judge.Telling{Topic: told, Source: c.Source()}
 	}
 	alerts := account.Alerts(c.AlertsTable)
 	return &App{
 		Detectors: c.detectors(), Alerts: alerts, Failures: alerts.Failures(),
 		Quarantine: account.Quarantine(c.QuarantineTable), Suppressions: account.Suppressions(c.SuppressionsTable),
-		State: state.State(c.StateTables), state: state, stateTables: c.StateTables, verdicts: c.Verdict, topic: events, logClock: c.LogClock,
+		State: state.State(c.StateTables), state: state, stateTables: c.StateTables, verdicts: c.Verdict, topic: events, teller: teller, logClock: c.LogClock,
 	}, nil
 }
 
-// topic returns the topic of the settings. It does not connect.
-func (c Config) topic() (judge.Topic, error) {
-	if c.Topic == "" {
-		return noTopic{}, nil
-	}
+// Source returns the source of the events about alerts, see export.CloudEventSource.
+func (c Config) Source() string { return export.CloudEventSource(c.Storage.Account(), c.AlertsTable) }
+
+// topic returns the topic that a setting names. It does not connect.
+func (c Config) topic(setting, endpoint string) (judge.Topic, error) {
 	credential, err := table.Settings{ManagedIdentity: c.Storage.ManagedIdentity, ClientID: c.Storage.ClientID, ResourceID: c.Storage.ResourceID}.Credential()
 	if err == nil {
 		var events *topic.Topic
-		if events, err = topic.Open(c.Topic, credential); err == nil {
+		if events, err = topic.Open(endpoint, credential); err == nil {
 			return events, nil
 		}
 	}
-	return nil, fmt.Errorf("setting %s: %w", settingTopicEndpoint, err)
+	return nil, fmt.Errorf("setting %s: %w", setting, err)
 }
 
 // noTopic is the topic of an app that has none. What is to be published waits until there is one.
@@ -133,10 +145,10 @@ func (a *App) Judge(rules *judge.Rules) judge.Judge {
 	if !a.logClock {
 		logs.Noter = nil
 	}
-	counts := a.state.Counts(a.stateTables, a.Failures, rules.Suppress)
+	counts := a.state.Counts(a.stateTables, a.Failures, rules.Suppress, a.teller)
 	return judge.Judge{
 		Alerts: a.Alerts, Failures: a.Failures, Quarantine: a.Quarantine, Rules: rules, Listener: a.Alerts,
-		Logs: logs, Counter: counts, Windows: counts,
+		Logs: logs, Counter: counts, Windows: counts, Teller: a.teller,
 	}
 }
 

@@ -50,6 +50,7 @@ const (
 	settingStateURI        = "StateStorage__tableServiceUri"
 	settingStateTables     = "StateTables"
 	settingTopicEndpoint   = "ConnectionEvents__topicEndpointUri"
+	settingAlertEvents     = "AlertEvents__topicEndpointUri"
 	settingRenewalGrace    = "RenewalGrace"
 	settingMissingAfter    = "MissingAfter"
 	settingRenewalAddress  = "RenewalAddress"
@@ -153,6 +154,12 @@ var Settings = []Setting{
 		Name:    settingTopicEndpoint,
 		Meaning: "custom topic to which verdicts on the Connections log are published, with the identity of `AlertsStorage__tableServiceUri`",
 		Example: "https://contoso.westeurope-1.eventgrid.azure.net/api/events",
+		Check:   topic.CheckEndpoint,
+	},
+	{
+		Name:    settingAlertEvents,
+		Meaning: "custom topic to which an event is published when an alert is raised or reopened, with the identity of `AlertsStorage__tableServiceUri`; without it nobody is told",
+		Example: "https://contoso-alerts.westeurope-1.eventgrid.azure.net/api/events",
 		Check:   topic.CheckEndpoint,
 	},
 	{
@@ -377,7 +384,10 @@ type Config struct {
 	// Topic is the address of the topic to which verdicts are published, with the identity of
 	// Storage; "" if there is none.
 	Topic string
-	Own   string // what hubwatch itself is made of, as detector.ParseOwn reads it
+	// AlertEvents is the address of the topic on which people and programs are told of alerts,
+	// with the identity of Storage; "" if nobody is told.
+	AlertEvents string
+	Own         string // what hubwatch itself is made of, as detector.ParseOwn reads it
 }
 
 // Read reads the settings that the handler uses. Its error says everything that
@@ -422,7 +432,7 @@ func Read(getenv func(string) string) (Config, error) {
 	}
 	errs = append(errs, c.identity(values, getenv)...)
 	errs = append(errs, c.state(values)...)
-	c.StateTables, c.Topic = values[settingStateTables], values[settingTopicEndpoint]
+	c.StateTables, c.Topic, c.AlertEvents = values[settingStateTables], values[settingTopicEndpoint], values[settingAlertEvents]
 	c.Verdict = verdict.Defaults()
 	// The checks have said what is wrong.
 	c.Verdict.RenewalGrace, _ = parseDuration(values[settingRenewalGrace])
