@@ -100,5 +100,12 @@ func contains(scope, inner string) bool {
 	return scope == inner || strings.HasPrefix(inner, scope+"/")
 }
 
+// groupOf returns the id of the resource group of a resource.
+func groupOf(id string) string {
+	const group = 5 // segments: the id begins with a slash
+	segments := strings.Split(id, "/")
+	return strings.Join(segments[:min(group, len(segments))], "/")
+}
+
 // lastOf returns the last part of a resource id: the name.
 func lastOf(id string) string { return id[strings.LastIndex(id, "/")+1:] }
