@@ -30,7 +30,7 @@ const mostFirst = 3
 func checkDeliveries(d Deployment, a azure) []check {
 	var checks []check
 	for _, topic := range []struct{ name, id string }{
-		{d.ControlPlaneTopic, d.changesID()}, {d.connectionsTopic(), d.connectionsID()},
+		{d.ControlPlaneTopic, d.changesID()}, {d.connectionsTopic(), d.connectionsID()}, {d.alertsTopic(), d.alertsTopicID()},
 	} {
 		checks = append(checks, check{"deliveries of " + topic.name, func(ctx context.Context) Result {
 			now := time.Now()

@@ -25,6 +25,7 @@ import (
 	"hubwatch/handlers/app"
 	"hubwatch/handlers/connection"
 	"hubwatch/handlers/custom"
+	"hubwatch/handlers/detector"
 	"hubwatch/handlers/judge"
 	"hubwatch/handlers/local/azurite"
 	"hubwatch/handlers/local/eventgrid"
@@ -44,6 +45,7 @@ const (
 	subscriptionsFile   = "infra/subscriptions.json"
 	storageSetting      = "AlertsStorage"                      // where the tables are
 	topicSetting        = "ConnectionEvents__topicEndpointUri" // where verdicts are published
+	alertsSetting       = "AlertEvents__topicEndpointUri"      // where it is published that an alert was raised
 	deliveryTimeout     = 2 * time.Minute
 	localRetryTimeScale = 0.01 // of Event Grid's first wait of 10 s
 )
@@ -53,7 +55,8 @@ const (
 type site struct {
 	azurite   *azurite.Service
 	functions *functions.Host
-	topic     *eventgrid.Topic
+	topic     *eventgrid.Topic // of changes, and of verdicts
+	told      *eventgrid.Topic // of alerts
 	hub       *functions.EventHub
 	server    *http.Server
 	console   *http.Server // nil unless startConsole was called
@@ -68,6 +71,8 @@ type siteOptions struct {
 	minute time.Duration // how long a minute of the timers takes
 	// relayed puts a handler between the verdicts and the topic. It may be nil.
 	relayed func(topic http.Handler) http.Handler
+	// told puts a handler between the handler and the topic of alerts. It may be nil.
+	told func(topic http.Handler) http.Handler
 	// messages puts a handler before the event hub. It may be nil.
 	messages func(hub http.Handler) http.Handler
 	// settled is called with the result of each event. It may be nil.
@@ -115,12 +120,18 @@ func (s *site) start(ctx context.Context, o siteOptions) error {
 	} else if err != nil {
 		return fmt.Errorf("%w: see %s", err, logFile)
 	}
-	settings := map[string]string{storageSetting: s.azurite.ConnectionString(), topicSetting: s.url + "/relayed/api/events"}
+	settings := map[string]string{
+		storageSetting: s.azurite.ConnectionString(), topicSetting: s.url + "/relayed/api/events", alertsSetting: s.url + "/alerts/api/events",
+	}
 	if s.stores, err = app.Open(func(name string) string { return settings[name] }); err != nil {
 		return err
 	}
+	environment := []string{"LogClock=false"}
+	for name, value := range settings {
+		environment = append(environment, name+"="+value)
+	}
 	if s.functions, err = functions.Start(context.WithoutCancel(ctx), functions.Options{
-		ScriptRoot: appFolder, Strict: true, Env: []string{storageSetting + "=" + settings[storageSetting], topicSetting + "=" + settings[topicSetting], "LogClock=false"},
+		ScriptRoot: appFolder, Strict: true, Env: environment,
 		TimerScale: float64(o.minute) / float64(time.Minute), Output: s.output, Logger: o.log,
 	}); errors.Is(err, exec.ErrNotFound) {
 		return fmt.Errorf("there is no handler in %s, which make app builds: %w", appFolder, err)
@@ -137,6 +148,12 @@ func (s *site) start(ctx context.Context, o siteOptions) error {
 	}); err != nil {
 		return err
 	}
+	if s.told, err = eventgrid.NewTopic(eventgrid.TopicOptions{
+		Source: string(detector.Alerts), Subscriptions: subscriptions, Functions: s.url, Schema: eventgrid.CloudEventSchemaV1_0,
+		DeadLetters: deadLetterFolder, TimeScale: localRetryTimeScale, Logger: o.log,
+	}); err != nil {
+		return err
+	}
 	if s.hub, err = functions.NewEventHub(functions.EventHubOptions{
 		Host: s.functions, Function: judge.RelayName, TimeScale: localRetryTimeScale, Logger: o.log,
 	}); err != nil {
@@ -144,6 +161,7 @@ func (s *site) start(ctx context.Context, o siteOptions) error {
 	}
 	mux.Handle("/api/events", s.topic)
 	mux.Handle("/relayed/", http.StripPrefix("/relayed", between(o.relayed, s.topic)))
+	mux.Handle("/alerts/", http.StripPrefix("/alerts", between(o.told, s.told)))
 	mux.Handle("/eventhub/messages", between(o.messages, s.hub))
 	mux.Handle("/", s.functions)
 	if err := s.functions.Ready(ctx); err != nil {
@@ -167,6 +185,9 @@ func (s *site) Close() {
 	}
 	if s.topic != nil {
 		s.topic.Close()
+	}
+	if s.told != nil {
+		s.told.Close()
 	}
 	if s.console != nil {
 		_ = s.console.Close()
@@ -208,6 +229,9 @@ func (s *site) publish(ctx context.Context, events, messages [][]byte) error {
 	}
 	if err := s.topic.Wait(ctx); err != nil {
 		return fmt.Errorf("events are not delivered: %w", err)
+	}
+	if err := s.told.Wait(ctx); err != nil {
+		return fmt.Errorf("events about alerts are not delivered: %w", err)
 	}
 	return nil
 }
