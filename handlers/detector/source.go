@@ -3,6 +3,8 @@ package detector
 import (
 	"fmt"
 
+	"hubwatch/handlers/alert"
+	"hubwatch/handlers/connection"
 	"hubwatch/handlers/event"
 	"hubwatch/handlers/verdict"
 )
@@ -39,6 +41,25 @@ func (t Trigger) Source() (Source, error) {
 		return "", fmt.Errorf("no single topic has events of the types %q", t.EventTypes)
 	}
 	return found, nil
+}
+
+// Heard returns the source of which hubwatch hears when an event comes that t matches. It is
+// "" if such events tell of no hub.
+func (t Trigger) Heard() alert.Source {
+	source, err := t.Source()
+	if err != nil {
+		return ""
+	}
+	switch source {
+	case ControlPlane:
+		return alert.Changes
+	case Hub:
+		return alert.HubEvents
+	}
+	if category, ok := event.LogCategory(t.EventTypes[0]); ok && category != connection.Category {
+		return alert.LogSource(category)
+	}
+	return alert.Connections
 }
 
 // sourceOf returns the topic that has events of a type, or "" if none has.

@@ -145,7 +145,7 @@ func (j Judge) Relay(ctx context.Context, in host.Invocation) (host.Outcome, err
 		return out, err
 	}
 	j.note(ctx, &out, in)
-	j.hear(ctx, &out, alert.Connections, staging.Heard)
+	j.hearAll(ctx, &out, alert.Connections, staging.Heard)
 	if len(staging.Refused) > 0 {
 		j.atOnce(ctx, &out, in, staging.Marks)
 	}
