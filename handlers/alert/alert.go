@@ -90,10 +90,12 @@ const (
 	// where.
 	Caller  EntityType = "Caller"
 	Address EntityType = "Address"
+	// Path is a way by which events reach hubwatch itself.
+	Path EntityType = "Path"
 )
 
 // EntityTypes are all kinds of entity.
-var EntityTypes = []EntityType{IoTHub, Certificate, DiagnosticSetting, Device, Module, Caller, Address}
+var EntityTypes = []EntityType{IoTHub, Certificate, DiagnosticSetting, Device, Module, Caller, Address, Path}
 
 // Entity is the thing an alert is about, by the name it has on its hub.
 type Entity struct {

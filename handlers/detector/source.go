@@ -5,6 +5,7 @@ import (
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/connection"
+	"hubwatch/handlers/coverage"
 	"hubwatch/handlers/event"
 	"hubwatch/handlers/verdict"
 )
@@ -18,7 +19,7 @@ const (
 	// Resource Manager publishes.
 	ControlPlane Source = "controlPlane"
 	// Connections is the custom topic to which hubwatch publishes verdicts on the
-	// Connections log, and the log records that detectors want.
+	// Connections log, the log records that detectors want, and canaries.
 	Connections Source = "connections"
 	// Hub is the system topic of each IoT hub, to which the hub itself publishes.
 	Hub Source = "hub"
@@ -56,6 +57,9 @@ func (t Trigger) Heard() alert.Source {
 	case Hub:
 		return alert.HubEvents
 	}
+	if containsFold(coverage.EventTypes, t.EventTypes[0]) {
+		return ""
+	}
 	if category, ok := event.LogCategory(t.EventTypes[0]); ok && category != connection.Category {
 		return alert.LogSource(category)
 	}
@@ -66,7 +70,7 @@ func (t Trigger) Heard() alert.Source {
 func sourceOf(eventType string) Source {
 	_, ofLog := event.LogCategory(eventType)
 	switch {
-	case ofLog, containsFold(verdict.EventTypes, eventType):
+	case ofLog, containsFold(verdict.EventTypes, eventType), containsFold(coverage.EventTypes, eventType):
 		return Connections
 	case containsFold(event.OperationTypes, eventType):
 		return ControlPlane
