@@ -5,12 +5,16 @@
 package app
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/coverage"
 	"hubwatch/handlers/custom"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/host"
@@ -31,6 +35,7 @@ var (
 	_ judge.Store        = (*table.State)(nil)
 	_ judge.Counter      = (*table.Counts)(nil)
 	_ judge.Windows      = (*table.Counts)(nil)
+	_ coverage.Store     = (*table.Alerts)(nil)
 )
 
 // App is hubwatch as its settings want it.
@@ -47,6 +52,7 @@ type App struct {
 	verdicts     verdict.Settings
 	topic        judge.Topic
 	logClock     bool
+	canaries     *judge.Canaries
 }
 
 // Open returns the app of the settings. It does not connect: a storage account that
@@ -95,10 +101,14 @@ func (c Config) Open() (*App, error) {
 		return nil, err
 	}
 	alerts := account.Alerts(c.AlertsTable)
+	canaries, err := c.canaries(alerts, events)
+	if err != nil {
+		return nil, err
+	}
 	return &App{
 		Detectors: c.detectors(), Alerts: alerts, Failures: alerts.Failures(),
 		Quarantine: account.Quarantine(c.QuarantineTable), Suppressions: account.Suppressions(c.SuppressionsTable),
-		State: state.State(c.StateTables), state: state, stateTables: c.StateTables, verdicts: c.Verdict, topic: events, logClock: c.LogClock,
+		State: state.State(c.StateTables), state: state, stateTables: c.StateTables, verdicts: c.Verdict, topic: events, logClock: c.LogClock, canaries: canaries,
 	}, nil
 }
 
@@ -107,7 +117,7 @@ func (c Config) topic() (judge.Topic, error) {
 	if c.Topic == "" {
 		return noTopic{}, nil
 	}
-	credential, err := table.Settings{ManagedIdentity: c.Storage.ManagedIdentity, ClientID: c.Storage.ClientID, ResourceID: c.Storage.ResourceID}.Credential()
+	credential, err := c.identified().Credential()
 	if err == nil {
 		var events *topic.Topic
 		if events, err = topic.Open(c.Topic, credential); err == nil {
@@ -115,6 +125,38 @@ func (c Config) topic() (judge.Topic, error) {
 		}
 	}
 	return nil, fmt.Errorf("setting %s: %w", settingTopicEndpoint, err)
+}
+
+// identified returns the settings of the identity alone.
+func (c Config) identified() table.Settings {
+	return table.Settings{ManagedIdentity: c.Storage.ManagedIdentity, ClientID: c.Storage.ClientID, ResourceID: c.Storage.ResourceID}
+}
+
+// canaries returns what sends canaries through the paths that the settings name. It does not
+// connect.
+func (c Config) canaries(store coverage.Store, events judge.Topic) (*judge.Canaries, error) {
+	source := cmp.Or(c.AppResource, "/hubwatch")
+	canaries := &judge.Canaries{
+		Store: store, Ways: map[coverage.Path]func(context.Context, coverage.Canary) error{}, Patience: c.CanaryPatience, Source: source, Now: time.Now, Token: rand.Text,
+	}
+	if c.Topic != "" {
+		canaries.Ways[coverage.Topic] = func(ctx context.Context, canary coverage.Canary) error {
+			refused, err := events.Publish(ctx, [][]byte{canary.Event(source)})
+			return errors.Join(err, refused[0])
+		}
+	}
+	if c.CanaryEventHub != "" {
+		credential, err := c.identified().Credential()
+		var hub *topic.EventHub
+		if err == nil {
+			hub, err = topic.OpenEventHub(c.CanaryEventHub, credential)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("setting %s: %w", settingCanaryEventHub, err)
+		}
+		canaries.Ways[coverage.EventHub] = func(ctx context.Context, canary coverage.Canary) error { return hub.Send(ctx, canary.Message()) }
+	}
+	return canaries, nil
 }
 
 // noTopic is the topic of an app that has none. What is to be published waits until there is one.
@@ -136,7 +178,7 @@ func (a *App) Judge(rules *judge.Rules) judge.Judge {
 	counts := a.state.Counts(a.stateTables, a.Failures, rules.Suppress)
 	return judge.Judge{
 		Alerts: a.Alerts, Failures: a.Failures, Quarantine: a.Quarantine, Rules: rules, Listener: a.Alerts,
-		Logs: logs, Counter: counts, Windows: counts,
+		Logs: logs, Counter: counts, Windows: counts, Canaries: a.canaries,
 	}
 }
 
@@ -169,12 +211,15 @@ func With(alerts []custom.Alert) []detector.Detector {
 }
 
 // Functions returns every function of hubwatch: one for each detector, those of the
-// Connections log, and one that judges where too few events came, if a detector asks. Their work is done by j.
+// Connections log, one that sends canaries, and one that judges where too few events came, if a detector asks. Their work is done by j.
 func Functions(detectors []detector.Detector, j judge.Judge) []host.Function {
 	functions := []host.Function{
 		relay(j),
 		{Name: judge.VerdictsName, Trigger: host.Timer{Schedule: "0 * * * * *"}, Lane: laneVerdicts, Run: j.Verdicts},
 		{Name: judge.HousekeepingName, Trigger: host.Timer{Schedule: "0 17 3 * * *"}, Lane: laneVerdicts, Run: j.Housekeeping},
+		// It sends at the first of these minutes, and looks at the second what became of that. At
+		// the full hour many timers of the world run.
+		{Name: judge.CanaryName, Trigger: host.Timer{Schedule: "0 7,22 * * * *"}, Lane: laneVerdicts, Run: j.Canary},
 	}
 	if watching := judge.Watches(detectors); len(watching) > 0 {
 		functions = append(functions, host.Function{Name: judge.WindowsName, Trigger: host.Timer{Schedule: "0 * * * * *"}, Lane: laneWindows, Run: j.Watch(watching)})

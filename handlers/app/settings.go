@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"hubwatch/handlers/detector"
+	"hubwatch/handlers/event"
 	"hubwatch/handlers/secret"
 	"hubwatch/handlers/table"
 	"hubwatch/handlers/topic"
@@ -56,6 +57,9 @@ const (
 	settingStormDevices    = "StormDevices"
 	settingSurgeDevices    = "SurgeDevices"
 	settingLogClock        = "LogClock"
+	settingAppResource     = "AppResourceId"
+	settingCanaryEventHub  = "CanaryEventHubUri"
+	settingCanaryPatience  = "CanaryPatience"
 )
 
 // Names of the settings that the Functions host reads.
@@ -197,6 +201,25 @@ var Settings = []Setting{
 		Check:   checkBool,
 	},
 	{
+		Name:    settingAppResource,
+		Meaning: "resource id of the function app: alerts about hubwatch itself name it. Without it they name `hubwatch`",
+		Example: "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-hubwatch/providers/Microsoft.Web/sites/hubwatch-contoso",
+		Check:   checkAppResource,
+	},
+	{
+		Name:    settingCanaryEventHub,
+		Meaning: "address at which the event hub with the resource logs takes messages, for [canaries](#coverage-and-canaries), with the identity of `AlertsStorage__tableServiceUri`; without it none are sent there",
+		Example: "https://contoso.servicebus.windows.net/connections/messages",
+		Check:   topic.CheckEventHub,
+	},
+	{
+		Name:    settingCanaryPatience,
+		Meaning: "how long a canary may take, as an ISO 8601 duration. A path that takes longer is broken",
+		Default: "PT10M",
+		Example: "PT10M",
+		Check:   checkDuration(time.Second, 50*time.Minute),
+	},
+	{
 		Name:     settingHubLogs,
 		Meaning:  "connection of the event hub with the resource logs, whose messages the host gives to the relay",
 		Example:  "`HubLogs__fullyQualifiedNamespace`=contoso.servicebus.windows.net",
@@ -244,6 +267,13 @@ var guid = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{1
 
 // identityID is the resource id of a user-assigned identity.
 var identityID = regexp.MustCompile(`(?i)^/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.ManagedIdentity/userAssignedIdentities/[^/]+$`)
+
+func checkAppResource(value string) error {
+	if id, err := event.ParseResourceID(value); err != nil || id.ChildType != "" || !strings.EqualFold(id.Type, "Microsoft.Web/sites") {
+		return errors.New("want the resource id of a function app")
+	}
+	return nil
+}
 
 func checkCredential(value string) error {
 	switch strings.ToLower(value) {
@@ -365,6 +395,12 @@ type Config struct {
 	// Topic is the address of the topic to which verdicts are published, with the identity of
 	// Storage; "" if there is none.
 	Topic string
+	// AppResource is the resource id of the app, "" if it is not known.
+	AppResource string
+	// CanaryEventHub is the address to which canaries of the event hub are sent, with the
+	// identity of Storage; "" for none. CanaryPatience is how long a canary may take.
+	CanaryEventHub string
+	CanaryPatience time.Duration
 }
 
 // Read reads the settings that the handler uses. Its error says everything that
@@ -417,6 +453,8 @@ func Read(getenv func(string) string) (Config, error) {
 	c.Verdict.SameNetwork = values[settingRenewalAddress] == sameNetwork
 	c.Verdict.Storm, _ = strconv.Atoi(values[settingStormDevices])
 	c.Verdict.Surge, _ = strconv.Atoi(values[settingSurgeDevices])
+	c.AppResource, c.CanaryEventHub = values[settingAppResource], values[settingCanaryEventHub]
+	c.CanaryPatience, _ = parseDuration(values[settingCanaryPatience])
 	c.LogClock, _ = strconv.ParseBool(values[settingLogClock])
 	return c, errors.Join(errs...)
 }
@@ -472,8 +510,8 @@ func values(settings []Setting, getenv func(string) string) (values map[string]s
 func (c *Config) identity(values map[string]string, getenv func(string) string) (errs []error) {
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	unused := []string{settingTableServiceURI, settingServiceURI}
-	// The state and the topic are reached with the identity, also if the alerts are not.
-	identified := c.Storage.ConnectionString == "" || values[settingStateURI] != "" || values[settingTopicEndpoint] != ""
+	// The state, the topic and the event hub are reached with the identity, also if the alerts are not.
+	identified := c.Storage.ConnectionString == "" || values[settingStateURI] != "" || values[settingTopicEndpoint] != "" || values[settingCanaryEventHub] != ""
 	if !identified {
 		unused = append(unused, settingCredential, settingClientID, settingResourceID)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"hubwatch/handlers/coverage"
 	"hubwatch/handlers/secret"
 	"hubwatch/handlers/table"
 	"hubwatch/handlers/verdict"
@@ -98,7 +99,7 @@ func TestRead(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			test.want.Verdict, test.want.LogClock = verdict.Defaults(), true
+			test.want.Verdict, test.want.LogClock, test.want.CanaryPatience = verdict.Defaults(), true, coverage.Patience
 			if test.want.Storage.ConnectionString != "" {
 				test.want.State = test.want.Storage
 			}
@@ -166,7 +167,8 @@ func TestVerdictSettings(t *testing.T) {
 	}
 	for _, wrong := range [][2]string{
 		{"RenewalGrace", "10m"}, {"RenewalGrace", "PT30S"}, {"RenewalGrace", "PT61M"}, {"RenewalGrace", "P"}, {"RenewalGrace", "PT"}, {"RenewalGrace", "P1DT"}, {"RenewalGrace", "P1M"},
-		{"MissingAfter", "P"}, {"MissingAfter", "PT"}, {"SurgeDevices", "-1"}, {"LogClock", "maybe"}, {"StateStorage__tenantId", "x"}, {"MissingAfter", "PT26H1S"}, {"MissingAfter", "-PT1M"}, {"RenewalAddress", "same"}, {"StormDevices", "1"}, {"StormDevices", "1001"}, {"StormDevices", "many"},
+		{"MissingAfter", "P"}, {"CanaryPatience", "PT51M"}, {"CanaryPatience", "PT0S"}, {"CanaryEventHubUri", "http://contoso.servicebus.windows.net/connections/messages"}, {"AppResourceId", "hubwatch-contoso"},
+		{"AppResourceId", "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-iot/providers/Microsoft.Devices/IotHubs/contoso-hub"}, {"MissingAfter", "PT"}, {"SurgeDevices", "-1"}, {"LogClock", "maybe"}, {"StateStorage__tenantId", "x"}, {"MissingAfter", "PT26H1S"}, {"MissingAfter", "-PT1M"}, {"RenewalAddress", "same"}, {"StormDevices", "1"}, {"StormDevices", "1001"}, {"StormDevices", "many"},
 		{"ConnectionEvents__topicEndpointUri", "http://contoso.example/api/events"}, {"StateStorage__tableServiceUri", "contoso"}, {"StateStorage", "contoso"}, {"StateStorage__clientId", "x"},
 	} {
 		if _, err := Read(environment(wrong[0], wrong[1])); err == nil || !strings.HasPrefix(err.Error(), "setting "+wrong[0]+": ") {

@@ -35,6 +35,7 @@ type Judge struct {
 	Logs       *Logs            // what happens to the Connections log; nil where none comes, as in Redrive
 	Counter    Counter          // of what detectors with a rule of a count find; nil where none is
 	Windows    Windows          // of what Counter has counted; nil where no timer runs
+	Canaries   *Canaries        // what has to arrive; nil where nothing is sent
 }
 
 // Counter counts what a detector with a rule of a count finds, and raises an alert of what
@@ -225,6 +226,9 @@ func (j Judge) event(ctx context.Context, out *host.Outcome, in host.Invocation,
 		out.Notes = append(out.Notes, note)
 	}
 	j.hearEvent(ctx, out, source, v, found)
+	if err := j.arriveEvent(ctx, out, v); err != nil {
+		return err
+	}
 	switch {
 	case reason != nil:
 		return j.quarantine(ctx, out, in, v.Event.ID, raw, reason)
