@@ -27,9 +27,28 @@ type Recorder interface {
 // Recorded is what became of one occurrence.
 type Recorded struct {
 	Outcome Outcome
-	// Err says why the store rejected the occurrence. It is nil for all other
-	// outcomes.
+	// Err says why the store rejected the occurrence, or why nobody can be told of what it
+	// raised. Else it is nil.
 	Err error
+	// Raising is set if the occurrence raised or reopened its alert, now or when it was
+	// recorded before. So whoever tells people of it can do that again after a crash, and
+	// further occurrences tell nobody. It is nil for an occurrence that is suppressed.
+	Raising *Raising
+}
+
+// Raising is that an alert was raised, or reopened by an occurrence.
+type Raising struct {
+	Alert Alert // as it is now
+	// Number is how many changes the alert had then, this one included: 0 if it was raised.
+	// With the alert's id it is the identity of the raising.
+	Number int
+}
+
+// Teller tells people, or programs, of raisings.
+type Teller interface {
+	// Tell tells of raisings, each of them once more if it is called again. After an error
+	// the caller calls it again with all of them.
+	Tell(ctx context.Context, raisings ...Raising) error
 }
 
 // Outcome is what an occurrence did to its alert.

@@ -17,6 +17,7 @@ import (
 	"hubwatch/handlers/coverage"
 	"hubwatch/handlers/custom"
 	"hubwatch/handlers/detector"
+	"hubwatch/handlers/export"
 	"hubwatch/handlers/host"
 	"hubwatch/handlers/judge"
 	"hubwatch/handlers/table"
@@ -51,6 +52,7 @@ type App struct {
 	stateTables  string
 	verdicts     verdict.Settings
 	topic        judge.Topic
+	teller       alert.Teller // nil if nobody is told
 	logClock     bool
 	canaries     *judge.Canaries
 }
@@ -96,9 +98,19 @@ func (c Config) Open() (*App, error) {
 			return nil, err
 		}
 	}
-	events, err := c.topic()
-	if err != nil {
-		return nil, err
+	var events judge.Topic = noTopic{}
+	if c.Topic != "" {
+		if events, err = c.topic(settingTopicEndpoint, c.Topic); err != nil {
+			return nil, err
+		}
+	}
+	var teller alert.Teller
+	if c.AlertEvents != "" {
+		told, err := c.topic(settingAlertEvents, c.AlertEvents)
+		if err != nil {
+			return nil, err
+		}
+		teller = judge.Telling{Topic: told, Source: c.Source()}
 	}
 	alerts := account.Alerts(c.AlertsTable)
 	canaries, err := c.canaries(alerts, events)
@@ -108,23 +120,23 @@ func (c Config) Open() (*App, error) {
 	return &App{
 		Detectors: c.detectors(), Alerts: alerts, Failures: alerts.Failures(),
 		Quarantine: account.Quarantine(c.QuarantineTable), Suppressions: account.Suppressions(c.SuppressionsTable),
-		State: state.State(c.StateTables), state: state, stateTables: c.StateTables, verdicts: c.Verdict, topic: events, logClock: c.LogClock, canaries: canaries,
+		State: state.State(c.StateTables), state: state, stateTables: c.StateTables, verdicts: c.Verdict, topic: events, teller: teller, logClock: c.LogClock, canaries: canaries,
 	}, nil
 }
 
-// topic returns the topic of the settings. It does not connect.
-func (c Config) topic() (judge.Topic, error) {
-	if c.Topic == "" {
-		return noTopic{}, nil
-	}
+// Source returns the source of the events about alerts, see export.CloudEventSource.
+func (c Config) Source() string { return export.CloudEventSource(c.Storage.Account(), c.AlertsTable) }
+
+// topic returns the topic that a setting names. It does not connect.
+func (c Config) topic(setting, endpoint string) (judge.Topic, error) {
 	credential, err := c.identified().Credential()
 	if err == nil {
 		var events *topic.Topic
-		if events, err = topic.Open(c.Topic, credential); err == nil {
+		if events, err = topic.Open(endpoint, credential); err == nil {
 			return events, nil
 		}
 	}
-	return nil, fmt.Errorf("setting %s: %w", settingTopicEndpoint, err)
+	return nil, fmt.Errorf("setting %s: %w", setting, err)
 }
 
 // identified returns the settings of the identity alone.
@@ -175,10 +187,10 @@ func (a *App) Judge(rules *judge.Rules) judge.Judge {
 	if !a.logClock {
 		logs.Noter = nil
 	}
-	counts := a.state.Counts(a.stateTables, a.Failures, rules.Suppress)
+	counts := a.state.Counts(a.stateTables, a.Failures, rules.Suppress, a.teller)
 	return judge.Judge{
 		Alerts: a.Alerts, Failures: a.Failures, Quarantine: a.Quarantine, Rules: rules, Listener: a.Alerts,
-		Logs: logs, Counter: counts, Windows: counts, Canaries: a.canaries,
+		Logs: logs, Counter: counts, Windows: counts, Teller: a.teller, Canaries: a.canaries,
 	}
 }
 

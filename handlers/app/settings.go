@@ -51,6 +51,7 @@ const (
 	settingStateURI        = "StateStorage__tableServiceUri"
 	settingStateTables     = "StateTables"
 	settingTopicEndpoint   = "ConnectionEvents__topicEndpointUri"
+	settingAlertEvents     = "AlertEvents__topicEndpointUri"
 	settingRenewalGrace    = "RenewalGrace"
 	settingMissingAfter    = "MissingAfter"
 	settingRenewalAddress  = "RenewalAddress"
@@ -156,6 +157,12 @@ var Settings = []Setting{
 		Name:    settingTopicEndpoint,
 		Meaning: "custom topic to which verdicts on the Connections log are published, with the identity of `AlertsStorage__tableServiceUri`",
 		Example: "https://contoso.westeurope-1.eventgrid.azure.net/api/events",
+		Check:   topic.CheckEndpoint,
+	},
+	{
+		Name:    settingAlertEvents,
+		Meaning: "custom topic to which an event is published when an alert is raised or reopened, with the identity of `AlertsStorage__tableServiceUri`; without it nobody is told",
+		Example: "https://contoso-alerts.westeurope-1.eventgrid.azure.net/api/events",
 		Check:   topic.CheckEndpoint,
 	},
 	{
@@ -401,6 +408,9 @@ type Config struct {
 	// identity of Storage; "" for none. CanaryPatience is how long a canary may take.
 	CanaryEventHub string
 	CanaryPatience time.Duration
+	// AlertEvents is the address of the topic on which people and programs are told of alerts,
+	// with the identity of Storage; "" if nobody is told.
+	AlertEvents string
 }
 
 // Read reads the settings that the handler uses. Its error says everything that
@@ -445,7 +455,7 @@ func Read(getenv func(string) string) (Config, error) {
 	}
 	errs = append(errs, c.identity(values, getenv)...)
 	errs = append(errs, c.state(values)...)
-	c.StateTables, c.Topic = values[settingStateTables], values[settingTopicEndpoint]
+	c.StateTables, c.Topic, c.AlertEvents = values[settingStateTables], values[settingTopicEndpoint], values[settingAlertEvents]
 	c.Verdict = verdict.Defaults()
 	// The checks have said what is wrong.
 	c.Verdict.RenewalGrace, _ = parseDuration(values[settingRenewalGrace])

@@ -1,11 +1,15 @@
 package export
 
 import (
+	"fmt"
 	"net/url"
 	"strconv"
 	"time"
 
+	"github.com/go-json-experiment/json"
+
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/secret"
 )
 
 // Types of the CloudEvents that hubwatch makes.
@@ -62,6 +66,45 @@ func NewCloudEvent(a alert.Alert, source string) CloudEvent {
 		e.Time = a.StatusTime.UTC()
 	}
 	return e
+}
+
+// mostProperties is how many bytes the properties of an alert may have in the event of a
+// raising. Event Grid bills an event by 64 KB
+// (https://azure.microsoft.com/pricing/details/event-grid/), and takes 1 MB at most.
+const mostProperties = 16 << 10
+
+// NewRaising returns the event that tells of a raising. It is the event that NewCloudEvent
+// returned then, with the alert as it is now. It has no properties if they are very long: the
+// reference in it leads to them. See CloudEventSource for the source.
+func NewRaising(r alert.Raising, source string) CloudEvent {
+	e := NewCloudEvent(r.Alert, source)
+	e.ID = r.Alert.ID + "/" + strconv.Itoa(r.Number)
+	switch {
+	case r.Number == 0:
+		e.Type, e.Time = TypeRaised, r.Alert.Generated.UTC()
+	case r.Number != r.Alert.Changes: // Somebody has changed the alert since.
+		e.Type, e.Time = TypeReopened, r.Alert.End.UTC()
+	default:
+		e.Type = TypeReopened
+	}
+	n := 0
+	for name, value := range e.Data.ExtendedProperties {
+		n += len(name) + len(value)
+	}
+	if n > mostProperties {
+		e.Data.ExtendedProperties = map[string]string{}
+	}
+	return e
+}
+
+// JSON returns the event on one line, with hidden characters escaped. The error is one of
+// JSON, which no alert is known to make.
+func (e CloudEvent) JSON() ([]byte, error) {
+	text, err := json.Marshal(e, jsonOptions)
+	if err != nil {
+		return nil, fmt.Errorf("json: %w", err)
+	}
+	return []byte(secret.VisibleJSON(string(text))), nil
 }
 
 // eventID names the newest thing that happened to a. It is different after each

@@ -1,6 +1,7 @@
 package export
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -65,6 +66,41 @@ func TestCloudEventOfEachChange(t *testing.T) {
 	}
 	if got := CloudEventSource("contosostorage", "alerts"); got != testSource {
 		t.Errorf("the source is %q, want %q", got, testSource)
+	}
+}
+
+// TestRaising checks that a raising has one id and one type, whatever happens to its alert
+// afterwards.
+func TestRaising(t *testing.T) {
+	a, samples := whole(), corpus(t)
+	type event struct {
+		Type, ID string
+		Time     time.Time
+	}
+	huge := whole()
+	huge.Properties = map[string]string{"Long": strings.Repeat("x", mostProperties)}
+	for _, c := range []struct {
+		name string
+		alert.Raising
+		want event
+	}{
+		{"raised", alert.Raising{Alert: samples["new"].alert}, event{TypeRaised, a.ID + "/0", a.Generated}},
+		{"raised, and changed since", alert.Raising{Alert: a}, event{TypeRaised, a.ID + "/0", a.Generated}},
+		{"reopened", alert.Raising{Alert: samples["reopened"].alert, Number: 2}, event{TypeReopened, a.ID + "/2", a.StatusTime}},
+		{"reopened, and changed since", alert.Raising{Alert: a, Number: 1}, event{TypeReopened, a.ID + "/1", a.End}},
+		{"with long properties", alert.Raising{Alert: huge}, event{TypeRaised, a.ID + "/0", a.Generated}},
+	} {
+		e := NewRaising(c.Raising, testSource)
+		if diff := cmp.Diff(c.want, event{e.Type, e.ID, e.Time}); diff != "" {
+			t.Errorf("%s (-want +have):\n%s", c.name, diff)
+		}
+		text, err := e.JSON()
+		if err != nil || len(text) > mostProperties {
+			t.Errorf("%s: %v, %d bytes, want %d at most", c.name, err, len(text), mostProperties)
+		}
+	}
+	if e := NewRaising(alert.Raising{Alert: a}, testSource); len(e.Data.ExtendedProperties) != len(a.Properties) {
+		t.Errorf("an event has %d properties, want %d", len(e.Data.ExtendedProperties), len(a.Properties))
 	}
 }
 

@@ -92,5 +92,5 @@ func (o *alertOutput) writeOne(w io.Writer, source, shell string, a fleet.Whole)
 // settings.
 func (o *operator) source() (string, error) {
 	c, err := o.config()
-	return export.CloudEventSource(c.Storage.Account(), c.AlertsTable), err
+	return c.Source(), err
 }

@@ -36,6 +36,7 @@ type Judge struct {
 	Counter    Counter          // of what detectors with a rule of a count find; nil where none is
 	Windows    Windows          // of what Counter has counted; nil where no timer runs
 	Canaries   *Canaries        // what has to arrive; nil where nothing is sent
+	Teller     alert.Teller     // of what is raised or reopened, but for what Counter raises; nil for nobody
 }
 
 // Counter counts what a detector with a rule of a count finds, and raises an alert of what
@@ -130,7 +131,8 @@ func (j Judge) hearEvent(ctx context.Context, out *host.Outcome, source alert.So
 }
 
 // settle records what a detector found in an event, with the suppression that each
-// occurrence falls under, and returns the occurrences that the store has. What a detector
+// occurrence falls under, and returns the occurrences that the store has. Then it tells of
+// the alerts that they raised. What a detector
 // with a rule of a count found is counted instead. reason says
 // why the event, or a part of it, belongs into the quarantine: the detector could not
 // judge it, or the store rejected an occurrence. reason is nil if the event does not
@@ -151,12 +153,18 @@ func (j Judge) settle(ctx context.Context, d detector.Detector, v detector.Verdi
 	}
 	j.Rules.Suppress(ctx, v.Occurrences)
 	recorded, err := j.Alerts.Record(ctx, v.Occurrences...)
+	var raisings []alert.Raising
 	for i, r := range recorded {
-		if r.Outcome == alert.Rejected {
-			reason = errors.Join(reason, r.Err)
-		} else {
+		reason = errors.Join(reason, r.Err)
+		if r.Outcome != alert.Rejected {
 			found = append(found, v.Occurrences[i])
 		}
+		if r.Raising != nil {
+			raisings = append(raisings, *r.Raising)
+		}
+	}
+	if j.Teller != nil && len(raisings) > 0 {
+		err = errors.Join(err, j.Teller.Tell(ctx, raisings...))
 	}
 	if err != nil {
 		return nil, nil, errors.Join(reason, err)

@@ -317,7 +317,7 @@ func TestColumns(t *testing.T) {
 		"SystemAlertId": id, "EventId": "event-1", "EventTimeUtc": "2026-02-01T12:00:00.1234567Z", "EventTimeUtc@odata.type": "Edm.DateTime",
 		"Actor": "alice@contoso.example", "ActorIpAddress": "203.0.113.7", "CorrelationId": "correlation of event-1",
 		"Properties": `{"ChangeKind":"created"}`, "RawEvent": `{"id":"event-1"}`,
-		"RawEventSha256": sha256Hex([]byte(`{"id":"event-1"}`)),
+		"RawEventSha256": sha256Hex([]byte(`{"id":"event-1"}`)), "Raised": 0.0,
 	}, {
 		"PartitionKey": "contoso-hub|79739798", "RowKey": "s",
 		"Counts": `{"IoT_CertificateSuccessfullyAddedToHub":{"Active":1}}`, "Suppressed": 0.0, "Incomplete": false,
@@ -736,6 +736,7 @@ func TestRequestsOfAWrite(t *testing.T) {
 		{"the first alert of all", occurred("contoso-hub", "1", noon), 6},
 		{"another occurrence", occurred("contoso-hub", "2", noon), 1},
 		{"a redelivery", occurred("contoso-hub", "2", noon), 2},
+		{"a redelivery of what raised the alert", occurred("contoso-hub", "1", noon), 2},
 		{"the first alert of a day", occurred("contoso-hub", "3", noon.AddDate(0, 0, 1)), 3},
 		{"another alert of that day", on(occurred("contoso-hub", "4", noon.AddDate(0, 0, 1)), "intermediate-ca"), 1},
 		{"another occurrence on that day", occurred("contoso-hub", "5", noon.AddDate(0, 0, 1)), 1},

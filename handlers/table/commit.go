@@ -126,19 +126,19 @@ func (a *Alerts) settle(batch []occurrence) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
-	outcomes, err := a.commit(ctx, batch)
+	all, err := a.commit(ctx, batch)
 	for i, o := range batch {
-		outcome, err := outcomes[i], err
-		if outcome == 0 && errors.Is(err, errRejected) && len(batch) > 1 {
-			var alone []alert.Outcome
+		recorded, err := all[i], err
+		if recorded.Outcome == 0 && errors.Is(err, errRejected) && len(batch) > 1 {
+			var alone []alert.Recorded
 			alone, err = a.commit(ctx, batch[i:i+1])
-			outcome = alone[0]
+			recorded = alone[0]
 		}
 		switch {
-		case outcome == alert.Known && o.tally != nil: // the table has a version, and perhaps an older one
+		case recorded.Outcome == alert.Known && o.tally != nil: // the table has a version, and perhaps an older one
 			a.revise(o)
-		case outcome != 0:
-			o.tell(alert.Recorded{Outcome: outcome}, nil)
+		case recorded.Outcome != 0:
+			o.tell(recorded, nil)
 		case errors.Is(err, errRejected):
 			o.tell(alert.Recorded{Outcome: alert.Rejected, Err: err}, nil)
 		default:
@@ -147,7 +147,7 @@ func (a *Alerts) settle(batch []occurrence) {
 	}
 }
 
-// commit records occurrences of one partition, and returns the outcome of each. It
+// commit records occurrences of one partition, and returns what became of each. It
 // reads what the occurrences change: the rows of their alerts and the summary of the
 // day. Then it writes these rows and the evidence in one transaction, or in several if
 // they do not fit into one. A transaction succeeds only if the rows are as they were
@@ -155,9 +155,9 @@ func (a *Alerts) settle(batch []occurrence) {
 // events and begins again. If the answer to a transaction is lost, the next attempt
 // finds its rows in the same way. After an error, an occurrence whose transaction had
 // been written before has its outcome, and the others have none.
-func (a *Alerts) commit(ctx context.Context, batch []occurrence) (outcomes []alert.Outcome, err error) {
+func (a *Alerts) commit(ctx context.Context, batch []occurrence) (recorded []alert.Recorded, err error) {
 	c := newCommit(a, batch)
-	defer func() { outcomes = c.outcomes(batch, err == nil) }()
+	defer func() { recorded = c.outcomes(batch, err == nil) }()
 	for attempt := 0; len(c.alerts) > 0; attempt++ {
 		if err := c.read(ctx); err != nil {
 			return nil, err

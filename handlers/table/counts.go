@@ -33,6 +33,7 @@ type Counts struct {
 	prefix   string
 	alerts   *Alerts
 	suppress func(context.Context, []alert.Occurrence)
+	teller   alert.Teller // nil for nobody
 	now      func() time.Time
 
 	mu      sync.Mutex
@@ -43,12 +44,12 @@ type Counts struct {
 
 // Counts returns what counts in tables whose names begin with prefix, which may be empty,
 // and raises alerts in another table. It calls suppress with what it raises; nil suppresses
-// nothing. It does not connect.
-func (a *Account) Counts(prefix string, alerts *Alerts, suppress func(context.Context, []alert.Occurrence)) *Counts {
+// nothing. It tells teller what it has raised; nil tells nobody. It does not connect.
+func (a *Account) Counts(prefix string, alerts *Alerts, suppress func(context.Context, []alert.Occurrence), teller alert.Teller) *Counts {
 	if suppress == nil {
 		suppress = func(context.Context, []alert.Occurrence) {}
 	}
-	return &Counts{account: a, prefix: prefix, alerts: alerts, suppress: suppress, now: time.Now, waiting: map[string]*counting{}, raised: &memory{}}
+	return &Counts{account: a, prefix: prefix, alerts: alerts, suppress: suppress, teller: teller, now: time.Now, waiting: map[string]*counting{}, raised: &memory{}}
 }
 
 const (
@@ -351,11 +352,23 @@ func (c *Counts) raise(ctx context.Context, rule window.Rule, of alert.Occurrenc
 	slot := r.row.Slot + 1
 	raised := []alert.Occurrence{breach(rule, of, slot, p)}
 	c.suppress(ctx, raised)
-	if err := c.alerts.prove(ctx, raised[0], rule, slot, p); err != nil {
+	raising, err := c.alerts.prove(ctx, raised[0], rule, slot, p)
+	if err != nil {
 		return err
 	}
-	c.raised.add(r.proofKey(p))
+	if err := c.tell(ctx, raising); err != nil {
+		return err
+	}
+	c.raised.add(r.proofKey(p)) // after somebody was told: "done" is said after it is done
 	return nil
+}
+
+// tell tells of a raising, which may be nil.
+func (c *Counts) tell(ctx context.Context, raising *alert.Raising) error {
+	if c.teller == nil || raising == nil {
+		return nil
+	}
+	return c.teller.Tell(ctx, *raising)
 }
 
 // breach returns the occurrence of an alert that says what a proof proves. It is about the

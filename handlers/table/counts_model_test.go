@@ -40,7 +40,7 @@ func (tr countingTrial) counts(p *process) *Counts {
 	defer p.s.mu.Unlock()
 	if p.memory == nil {
 		account := p.account()
-		c := account.Counts("", account.Alerts(trialAlerts), nil)
+		c := account.Counts("", account.Alerts(trialAlerts), nil, p)
 		c.now = func() time.Time { return tr.now }
 		p.memory = counter{c}
 	}
@@ -216,6 +216,9 @@ func (tr countingTrial) have(s *service) map[string]countedAlert {
 		}
 		a.Proofs[e.RowKey[strings.LastIndex(e.RowKey, separator)+1:]] = fmt.Sprint(proof)
 		all[name] = a
+	}
+	if raised := s.raisings(); len(raised) != alerts || len(s.told) != alerts {
+		s.t.Errorf("%d alerts, the evidence knows of %d raisings, and %v was told", alerts, len(raised), s.told)
 	}
 	if alerts != summaries {
 		s.t.Errorf("%d alerts, and the summaries have %d", alerts, summaries)

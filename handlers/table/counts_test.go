@@ -171,7 +171,7 @@ func TestHotKey(t *testing.T) {
 func openCounts(t testing.TB, connection string, now time.Time, suppress func(context.Context, []alert.Occurrence)) (*Counts, *Alerts) {
 	t.Helper()
 	alerts := open(t, connection)
-	c := account(t, connection).Counts(fmt.Sprintf("t%d", tables.Add(1)), alerts, suppress)
+	c := account(t, connection).Counts(fmt.Sprintf("t%d", tables.Add(1)), alerts, suppress, nil)
 	c.now = func() time.Time { return now }
 	return c, alerts
 }
@@ -194,7 +194,7 @@ func TestTenInAQuarterOfAnHour(t *testing.T) {
 				return azurite.Pass
 			})
 			c, alerts := openCounts(t, uri, noon, nil)
-			second := account(t, uri).Counts(c.prefix, again(t, alerts, uri), nil)
+			second := account(t, uri).Counts(c.prefix, again(t, alerts, uri), nil, nil)
 			second.now = c.now
 			deliver := func(events []alert.Occurrence) {
 				t.Helper()

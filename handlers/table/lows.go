@@ -294,7 +294,7 @@ func (c *Counts) refresh(ctx context.Context, w watched, o alert.Occurrence, fro
 		for last < until && alert.Day(w.rule.CellBegin(last+1)).Equal(day) {
 			last++
 		}
-		if err := c.alerts.derive(ctx, w.rule, c.suppress, o, day, func(ctx context.Context, old window.Lows) (window.Lows, bool, error) {
+		raising, err := c.alerts.derive(ctx, w.rule, c.suppress, o, day, func(ctx context.Context, old window.Lows) (window.Lows, bool, error) {
 			registry, tag, err := get[registryRow](ctx, c.keys(), w.registry())
 			if err != nil || tag == "" {
 				return old, false, err // It was forgotten.
@@ -310,7 +310,11 @@ func (c *Counts) refresh(ctx context.Context, w watched, o alert.Occurrence, fro
 			}
 			lows := w.rule.Judge(old, from, last, first, func(c window.Cell) int { return numbers[c] })
 			return lows, always || !slices.Equal(old, lows), nil
-		}); err != nil {
+		})
+		if err != nil {
+			return err
+		}
+		if err := c.tell(ctx, raising); err != nil {
 			return err
 		}
 		from = last + 1
@@ -439,9 +443,11 @@ func rangeOf[R any](ctx context.Context, t table, partition string) iter.Seq2[R,
 // derive makes an alert say what f derives: at which windows of a day breaches begin. The
 // derived row is the alert's row of evidence. It is read first, then f reads what it is
 // derived from, and then it is written with the alert's row, on condition that both are as
-// they were read (R3). f says whether to write.
+// they were read (R3). f says whether to write. raising is what people are to be told, if they
+// are: what the alert raised is told again if the derived row was right already, since
+// whoever wrote it may have ended before anybody was told.
 func (a *Alerts) derive(ctx context.Context, rule window.Rule, suppress func(context.Context, []alert.Occurrence), of alert.Occurrence, day time.Time,
-	f func(context.Context, window.Lows) (window.Lows, bool, error)) error {
+	f func(context.Context, window.Lows) (window.Lows, bool, error)) (raising *alert.Raising, err error) {
 	id := alert.ID(of.Type, of.Hub, of.Entity, "", day)
 	h := rule.LowHash()
 	rowKey := evidenceOf(id) + separator + hex.EncodeToString(h[:4]) + "-low"
@@ -450,19 +456,26 @@ func (a *Alerts) derive(ctx context.Context, rule window.Rule, suppress func(con
 	for attempt := 0; ; attempt++ {
 		old, tag, err := a.readEvidence(ctx, partition, rowKey)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		before, err := window.UnpackLows(old.Lows)
 		if err != nil {
-			return fmt.Errorf("table %q: %w", a.table.name, old.wrong("Lows", err))
+			return nil, fmt.Errorf("table %q: %w", a.table.name, old.wrong("Lows", err))
 		}
 		lows, write, err := f(ctx, before)
-		if err != nil || !write {
-			return err
+		if err != nil {
+			return nil, err
 		}
-		raised := []alert.Occurrence{missed(rule, of, day, lows)}
-		suppress(ctx, raised)
-		e := newEvidence(raised[0])
+		untold := old.Raised != nil && slices.Equal(before, lows)
+		if !write && untold {
+			return a.raised(ctx, partition, id, *old.Raised)
+		}
+		if !write {
+			return nil, nil
+		}
+		occurrences := []alert.Occurrence{missed(rule, of, day, lows)}
+		suppress(ctx, occurrences)
+		e := newEvidence(occurrences[0])
 		e.RowKey = rowKey
 		e.Seq, e.Count = old.Seq+1, int32(len(lows)) // #nosec G115 -- at most one a minute
 		if e.Lows = lows.Pack(); len(lows) > 0 {
@@ -470,20 +483,22 @@ func (a *Alerts) derive(ctx context.Context, rule window.Rule, suppress func(con
 		}
 		entity, err := json.Marshal(e)
 		if err != nil {
-			return fmt.Errorf("evidence of alert %s: %w", id, err)
+			return nil, fmt.Errorf("evidence of alert %s: %w", id, err)
 		}
-		o := occurrence{id: id, row: newRow(raised[0], a.now()), key: rowKey, event: e.EventId}
+		o := occurrence{id: id, row: newRow(occurrences[0], a.now()), key: rowKey, event: e.EventId}
 		t, err := a.deriving(ctx, rule, o, before, lows, taken)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		action := aztables.TransactionAction{ActionType: aztables.TransactionTypeAdd, Entity: entity}
-		if tag != "" {
-			action.ActionType, action.IfMatch = aztables.TransactionTypeUpdateReplace, &tag
-		}
-		t.add(place{nil, evidenceRange}, action)
-		if again, err := a.send(ctx, partition, t, attempt, &taken); err != nil || !again {
-			return err
+		t.prove(entity, tag, old.Raised)
+		switch again, err := a.send(ctx, partition, t, attempt, &taken); {
+		case err != nil:
+			return nil, err
+		case !again && untold:
+			return a.raised(ctx, partition, id, *old.Raised)
+		case !again:
+			recorded := t.recorded(alert.New)
+			return recorded.Raising, recorded.Err
 		}
 	}
 }

@@ -72,7 +72,7 @@ func (tr *watchingTrial) counts(p *process) *Counts {
 	defer p.s.mu.Unlock()
 	if p.memory == nil {
 		account := p.account()
-		c := account.Counts("", account.Alerts(trialAlerts), nil)
+		c := account.Counts("", account.Alerts(trialAlerts), nil, p)
 		c.now = func() time.Time {
 			if at := tr.now.Add(time.Duration(p.number) * 25 * time.Second); at.Before(tr.end) {
 				return at
@@ -186,6 +186,7 @@ func (tr *watchingTrial) want() map[string]watchedAlert {
 
 // have is what the tables say. An alert of which nothing is left is resolved.
 func (tr *watchingTrial) have(s *service) map[string]watchedAlert {
+	s.raisings()
 	all, ids := map[string]watchedAlert{}, map[string]string{}
 	for k, row := range s.tables[trialAlerts] {
 		if !strings.HasPrefix(k.RowKey, alertRange+separator) {

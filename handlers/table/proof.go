@@ -25,38 +25,42 @@ type proof struct {
 // prove makes an alert say that a slot has an event that is over. o is what the alert says
 // about it. A proof that is as good as that of the alert changes nothing. So proofs may
 // come in any order and any number of times, from any number of processes: the best stays.
-// The error wraps window.ErrNever if the alert can never say so.
-func (a *Alerts) prove(ctx context.Context, o alert.Occurrence, rule window.Rule, slot window.Slot, p window.Proof) error {
+// The error wraps window.ErrNever if the alert can never say so. raising is what people are
+// to be told, if they are: what a proof raised is told again with each proof that takes its
+// place, since whoever wrote the first may have ended before anybody was told.
+func (a *Alerts) prove(ctx context.Context, o alert.Occurrence, rule window.Rule, slot window.Slot, p window.Proof) (raising *alert.Raising, err error) {
 	e := newEvidence(o)
 	e.RowKey = evidenceOf(o.ID) + separator + rule.Of(slot).String()
 	e.EventTimeUtc, e.RawEvent, e.RawEventSha256 = edmTime(p.Last().At()), "", ""
 	e.Proof, e.ProofType = p.Pack(), edmBinary
 	entity, err := json.Marshal(e)
 	if err != nil {
-		return fmt.Errorf("evidence of alert %s: %w", o.ID, err)
+		return nil, fmt.Errorf("evidence of alert %s: %w", o.ID, err)
 	}
-	done := make(chan error, 1)
+	type told struct {
+		recorded alert.Recorded
+		err      error
+	}
+	done := make(chan told, 1)
 	a.enqueue(occurrence{
 		id: o.ID, row: newRow(o, a.now()), key: e.RowKey, event: e.EventId, evidence: entity, proof: &proof{rule, slot, p}, revises: true,
-		tell: func(r alert.Recorded, err error) {
-			if r.Outcome == alert.Rejected {
-				err = fmt.Errorf("%w: %w", window.ErrNever, r.Err)
-			}
-			done <- err
-		},
+		tell: func(r alert.Recorded, err error) { done <- told{r, err} },
 	})
 	select {
-	case err := <-done:
-		return err
+	case t := <-done:
+		if t.recorded.Err != nil {
+			return nil, fmt.Errorf("%w: %w", window.ErrNever, t.recorded.Err)
+		}
+		return t.recorded.Raising, t.err
 	case <-ctx.Done():
-		return fmt.Errorf("table %q: %w", a.table.name, context.Cause(ctx))
+		return nil, fmt.Errorf("table %q: %w", a.table.name, context.Cause(ctx))
 	}
 }
 
 // proven records a proof. The alert's row has the slots of the day and what follows from
 // them, and the row of evidence has the proof. Both are written in one transaction on
 // condition that they are as they were read (R1).
-func (a *Alerts) proven(ctx context.Context, o occurrence) (alert.Outcome, error) {
+func (a *Alerts) proven(ctx context.Context, o occurrence) (recorded alert.Recorded, err error) {
 	partition := o.row.PartitionKey
 	taken := 0
 	for attempt := 0; ; attempt++ {
@@ -73,30 +77,33 @@ func (a *Alerts) proven(ctx context.Context, o occurrence) (alert.Outcome, error
 			return err
 		})
 		if err := group.Wait(); err != nil {
-			return 0, err
+			return recorded, err
 		}
 		before, err := window.UnpackProof(old.Proof)
 		if err != nil {
-			return 0, fmt.Errorf("table %q: %w", a.table.name, old.wrong("Proof", err))
+			return recorded, fmt.Errorf("table %q: %w", a.table.name, old.wrong("Proof", err))
 		}
 		if evidenceTag != "" && read.etag != "" && !o.proof.proof.Better(before) {
-			return alert.Known, nil
+			recorded.Outcome = alert.Known
+			if old.Raised != nil {
+				recorded.Raising, recorded.Err = read.row.raising(*old.Raised)
+			}
+			return recorded, nil
 		}
 		t, outcome, err := a.proving(ctx, o, read, taken)
 		if err != nil {
-			return 0, err
+			return recorded, err
 		}
-		evidence := aztables.TransactionAction{ActionType: aztables.TransactionTypeAdd, Entity: o.evidence}
-		if evidenceTag != "" {
-			evidence.ActionType, evidence.IfMatch = aztables.TransactionTypeUpdateReplace, &evidenceTag
-		}
-		t.add(place{nil, evidenceRange}, evidence)
+		t.prove(o.evidence, evidenceTag, old.Raised)
 		switch again, err := a.send(ctx, partition, t, attempt, &taken); {
 		case err != nil:
-			return 0, err
+			return recorded, err
 		case !again:
 			a.seen.add(o.id)
-			return outcome, nil
+			if recorded = t.recorded(outcome); t.raises == nil && old.Raised != nil && read.etag != "" {
+				recorded.Raising, recorded.Err = read.row.raising(*old.Raised)
+			}
+			return recorded, nil
 		}
 	}
 }

@@ -362,6 +362,7 @@ type evidence struct {
 	ProofType      string `json:"Proof@odata.type,omitzero"`
 	Lows           []byte `json:",omitzero"` // at which windows breaches begin, see window.Lows; Count is how many
 	LowsType       string `json:"Lows@odata.type,omitzero"`
+	Raised         *int32 `json:",omitzero"` // the number of the newest raising of the alert that this occurrence made, see alert.Raising
 	tally
 }
 

@@ -40,6 +40,7 @@ type service struct {
 	requests int
 	etag     int
 	tables   map[string]map[key]columns
+	told     map[string]int // how often whoever is told was told of each raising
 
 	mu        sync.Mutex
 	pending   []*call
@@ -104,7 +105,7 @@ func trials(t *testing.T, usual int) int {
 
 func newService(t *testing.T, seed uint64) *service {
 	r := rand.New(rand.NewPCG(seed, 77))
-	return &service{t: t, r: r, faults: 0.04, stay: []int{4, 12, 48}[r.IntN(3)], tables: map[string]map[key]columns{}}
+	return &service{t: t, r: r, faults: 0.04, stay: []int{4, 12, 48}[r.IntN(3)], tables: map[string]map[key]columns{}, told: map[string]int{}}
 }
 
 // start adds a process, or replaces one that has crashed.
@@ -326,6 +327,9 @@ var (
 func (s *service) serve(c *call) bool {
 	path := c.r.URL.Path
 	switch {
+	case c.r.URL.Host == topicHost:
+		s.told[string(c.body)]++
+		c.result = response(c, http.StatusOK, "", nil, nil)
 	case c.r.Method == http.MethodPost && path == "/Tables":
 		var made struct{ TableName string }
 		if err := json.Unmarshal(c.body, &made); err != nil {

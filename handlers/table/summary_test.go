@@ -73,7 +73,7 @@ func TestNewAlertsShareTransactions(t *testing.T) {
 	}
 	before := proxy.Requests()
 	outcomes, err := s.commit(t.Context(), prepared(t, s, batch...))
-	if err != nil || slices.ContainsFunc(outcomes, func(o alert.Outcome) bool { return o != alert.New }) {
+	if err != nil || slices.ContainsFunc(outcomes, func(r alert.Recorded) bool { return r.Outcome != alert.New }) {
 		t.Errorf("error %v, outcomes %v, want all new", err, outcomes)
 	}
 	// Two entities for each alert, and the summary: 49 alerts fit into a transaction.
@@ -405,9 +405,9 @@ func TestSuppressedAndNotInOneBatch(t *testing.T) {
 		hidden, told := certificate("contoso-hub", n, 0), certificate("contoso-hub", n, 1)
 		hidden.SuppressedBy = "rule-1"
 		batch := prepared(t, s, hidden, told)
-		outcomes, err := s.commit(t.Context(), batch)
-		if diff := cmp.Diff([]alert.Outcome{alert.Counted, alert.New}, outcomes); err != nil || diff != "" {
-			t.Errorf("alert %d: error %v; outcomes (-want +got):\n%s", n, err, diff)
+		recorded, err := s.commit(t.Context(), batch)
+		if err != nil || recorded[0].Outcome != alert.Counted || recorded[1].Outcome != alert.New || recorded[1].Raising == nil {
+			t.Errorf("alert %d: error %v; recorded %+v, want it counted and new", n, err, recorded)
 		}
 		a, _ := find(t, s, refOf(told))
 		if a.SuppressedBy != "" || a.Changes != 0 || a.StatusReason != "" || a.Status != alert.Active || a.Occurrences != 2 {

@@ -25,12 +25,11 @@ func (a *Alerts) revise(o occurrence) {
 	if o.proof != nil {
 		write = a.proven
 	}
-	outcome, err := write(ctx, o)
+	recorded, err := write(ctx, o)
 	if errors.Is(err, errRejected) {
-		o.tell(alert.Recorded{Outcome: alert.Rejected, Err: err}, nil)
-		return
+		recorded, err = alert.Recorded{Outcome: alert.Rejected, Err: err}, nil
 	}
-	o.tell(alert.Recorded{Outcome: outcome}, err)
+	o.tell(recorded, err)
 }
 
 // tally records one version of a tally. The row of evidence says which version counts. It
@@ -38,37 +37,37 @@ func (a *Alerts) revise(o occurrence) {
 // read. So the alert counts the newest version of each tally once, in whatever order and
 // however often the versions come. A tally of nothing leaves its evidence, so that an older
 // version that comes later does not count.
-func (a *Alerts) tally(ctx context.Context, o occurrence) (alert.Outcome, error) {
+func (a *Alerts) tally(ctx context.Context, o occurrence) (recorded alert.Recorded, err error) {
 	partition := o.row.PartitionKey
 	taken := 0
 	for attempt := 0; ; attempt++ {
 		old, evidenceTag, err := a.readEvidence(ctx, partition, o.key)
 		if err != nil {
-			return 0, err
+			return recorded, err
 		}
 		if evidenceTag != "" && old.Seq >= o.tally.Seq {
-			return alert.Known, nil
+			recorded.Outcome = alert.Known
+			if old.Raised != nil { // perhaps by this version, which nobody was told of
+				recorded.Raising, err = a.raised(ctx, partition, o.id, *old.Raised)
+			}
+			return recorded, err
 		}
 		row, tag, err := a.read(ctx, partition, o.id)
 		if err != nil {
-			return 0, err
+			return recorded, err
 		}
 		t, outcome, err := a.tallied(ctx, o, old.Count, row, tag, taken)
 		if err != nil {
-			return 0, err
+			return recorded, err
 		}
-		evidence := aztables.TransactionAction{ActionType: aztables.TransactionTypeAdd, Entity: o.evidence}
-		if evidenceTag != "" {
-			evidence.ActionType, evidence.IfMatch = aztables.TransactionTypeUpdateReplace, &evidenceTag
-		}
-		t.add(place{nil, evidenceRange}, evidence)
+		t.prove(o.evidence, evidenceTag, old.Raised)
 		switch again, err := a.send(ctx, partition, t, attempt, &taken); {
 		case err != nil:
-			return 0, err
+			return recorded, err
 		case !again:
 			a.seen.add(o.id)
 			a.seen.add(o.key)
-			return outcome, nil
+			return t.recorded(outcome), nil
 		}
 	}
 }
@@ -172,6 +171,9 @@ func (a *Alerts) changed(ctx context.Context, o occurrence, was, after *Row, hea
 		return t, fmt.Errorf("alert %s: %w: %w", o.id, errRejected, err)
 	}
 	t.add(place{nil, alertRange}, head)
+	if after.SuppressedBy == "" && (was == nil || edited && !after.status().Closed()) {
+		t.raises = after
+	}
 	if was == nil || edited {
 		c := commit{Alerts: a, partition: o.row.PartitionKey}
 		if err := c.readSummary(ctx); err != nil {

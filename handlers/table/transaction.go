@@ -20,11 +20,11 @@ import (
 type commit struct {
 	*Alerts
 	partition string
-	alerts    map[string]*pending      // that are not written yet, by SystemAlertId
-	summary   *summary                 // as it stands in the table; nil if it has to be read
-	keptSum   bool                     // summary is kept, and may be old
-	did       map[string]alert.Outcome // by row key of the evidence
-	careful   bool                     // another process writes these alerts, too: read all of them
+	alerts    map[string]*pending       // that are not written yet, by SystemAlertId
+	summary   *summary                  // as it stands in the table; nil if it has to be read
+	keptSum   bool                      // summary is kept, and may be old
+	did       map[string]alert.Recorded // by row key of the evidence
+	careful   bool                      // another process writes these alerts, too: read all of them
 }
 
 // pending is an alert with the occurrences of a batch that are not written yet.
@@ -39,7 +39,7 @@ type pending struct {
 }
 
 func newCommit(a *Alerts, batch []occurrence) *commit {
-	c := &commit{Alerts: a, partition: batch[0].row.PartitionKey, alerts: map[string]*pending{}, did: map[string]alert.Outcome{}}
+	c := &commit{Alerts: a, partition: batch[0].row.PartitionKey, alerts: map[string]*pending{}, did: map[string]alert.Recorded{}}
 	for _, o := range batch {
 		p := c.alerts[o.id]
 		if p == nil {
@@ -70,20 +70,20 @@ func (p *pending) sum() Row {
 	return sum
 }
 
-// outcomes returns the outcome of each occurrence of a batch. An occurrence that is not
-// decided has none, unless the batch is done: then its event was recorded before. Of
+// outcomes returns what became of each occurrence of a batch. An occurrence that is not
+// decided has no outcome, unless the batch is done: then its event was recorded before. Of
 // two occurrences with the same event, the second was known.
-func (c *commit) outcomes(batch []occurrence, done bool) []alert.Outcome {
-	outcomes := make([]alert.Outcome, len(batch))
+func (c *commit) outcomes(batch []occurrence, done bool) []alert.Recorded {
+	recorded := make([]alert.Recorded, len(batch))
 	for i, o := range batch {
-		if outcome, ok := c.did[o.key]; ok {
-			outcomes[i] = outcome
-			c.did[o.key] = alert.Known
+		if did, ok := c.did[o.key]; ok {
+			recorded[i] = did
+			c.did[o.key] = alert.Recorded{Outcome: alert.Known}
 		} else if done {
-			outcomes[i] = alert.Known
+			recorded[i].Outcome = alert.Known
 		}
 	}
-	return outcomes
+	return recorded
 }
 
 // read reads the rows that the next transaction changes, as far as they are not known.
@@ -155,6 +155,7 @@ type transaction struct {
 	about   []place
 	writes  []write  // of the first actions
 	summary *summary // as it will stand in the table; nil if it does not change
+	raises  *Row     // of the alert of a single occurrence, if people are to be told of it; nil otherwise
 }
 
 // place is what one action of a transaction writes: a row of an alert in one of the
@@ -189,6 +190,9 @@ func (w write) entities() int {
 
 // counts reports whether w changes the summary.
 func (w write) counts() bool { return w.before == nil || w.reopened }
+
+// raises reports whether people are to be told of w.
+func (w write) raises() bool { return w.counts() && w.after.SuppressedBy == "" }
 
 // write returns what records the occurrences of an alert.
 func (c *commit) write(p *pending) (write, error) {
@@ -240,8 +244,13 @@ func (c *commit) next() (transaction, error) {
 		entities, size = entities+w.entities(), size+w.size
 		t.writes = append(t.writes, w)
 		t.add(place{p, alertRange}, w.head)
+		loudest := p.loudest().key
 		for _, k := range p.keys() {
-			rest.add(place{p, evidenceRange}, aztables.TransactionAction{ActionType: aztables.TransactionTypeAdd, Entity: p.occurrences[k].evidence})
+			row := p.occurrences[k].evidence
+			if k == loudest && w.raises() {
+				row = marked(row, w.after.Changes)
+			}
+			rest.add(place{p, evidenceRange}, aztables.TransactionAction{ActionType: aztables.TransactionTypeAdd, Entity: row})
 		}
 		if w.reopened {
 			rest.add(place{p, historyRange}, aztables.TransactionAction{ActionType: aztables.TransactionTypeAdd, Entity: w.history})
@@ -280,16 +289,13 @@ func (p *pending) loudest() occurrence {
 func (c *commit) wrote(t transaction, etags []azcore.ETag) {
 	for _, w := range t.writes {
 		for key, o := range w.alert.occurrences {
-			c.did[key] = alert.Counted
+			c.did[key] = alert.Recorded{Outcome: alert.Counted}
 			if o.tally != nil {
 				c.seen.add(key)
 			}
 		}
-		switch loudest := w.alert.loudest().key; {
-		case w.before == nil:
-			c.did[loudest] = alert.New
-		case w.reopened:
-			c.did[loudest] = alert.Reopened
+		if w.counts() {
+			c.did[w.alert.loudest().key] = w.raised()
 		}
 		delete(c.alerts, w.alert.id)
 		c.seen.add(w.alert.id)
@@ -304,6 +310,18 @@ func (c *commit) wrote(t transaction, etags []azcore.ETag) {
 	default:
 		c.summary = nil
 	}
+}
+
+// raised returns what became of the occurrence that raised or reopened the alert.
+func (w write) raised() (r alert.Recorded) {
+	r.Outcome = alert.New
+	if w.reopened {
+		r.Outcome = alert.Reopened
+	}
+	if w.raises() {
+		r.Raising, r.Err = w.after.raising(w.after.Changes)
+	}
+	return r
 }
 
 // met makes the rows be read again that a transaction met in another state than it
@@ -348,12 +366,27 @@ func (c *commit) dropRecorded(ctx context.Context) error {
 	for _, p := range c.alerts {
 		group.Go(func() error {
 			recorded, err := c.recorded(ctx, p.keys())
+			if err != nil {
+				return err
+			}
+			raisings := map[string]*alert.Raising{}
+			for k, number := range recorded {
+				if _, own := p.occurrences[k]; !own || number == nil {
+					continue
+				}
+				if raisings[k], err = c.raising(ctx, p, *number); err != nil {
+					return err
+				}
+			}
 			mu.Lock()
 			defer mu.Unlock()
-			for _, k := range recorded {
+			for k := range recorded {
 				delete(p.occurrences, k)
+				if raisings[k] != nil {
+					c.did[k] = alert.Recorded{Outcome: alert.Known, Raising: raisings[k]}
+				}
 			}
-			return err
+			return nil
 		})
 	}
 	if err := group.Wait(); err != nil {
@@ -363,52 +396,61 @@ func (c *commit) dropRecorded(ctx context.Context) error {
 	return nil
 }
 
-// recorded returns which of the row keys of an alert's evidence are in the table. It
-// asks for all of them at once. If the alert has so much evidence that the first
-// answer does not reach the last key, it asks for each of the rest.
-func (c *commit) recorded(ctx context.Context, keys []string) ([]string, error) {
+// raising returns a raising that an occurrence of p made before. The row of p is right if it
+// is there: the transaction met the evidence, and so it had found the row as it was read.
+func (c *commit) raising(ctx context.Context, p *pending, number int32) (*alert.Raising, error) {
+	if p.etag != "" {
+		return p.row.raising(number)
+	}
+	return c.Alerts.raised(ctx, c.partition, p.id, number)
+}
+
+// recorded returns which of the row keys of an alert's evidence are in the table, each with
+// the raising that it made, or nil. It asks for all of them at once. If the alert has so much
+// evidence that the first answer does not reach the last key, it asks for each of the rest.
+func (c *commit) recorded(ctx context.Context, keys []string) (map[string]*int32, error) {
 	pages := c.table.client.NewListEntitiesPager(&aztables.ListEntitiesOptions{
 		Filter: to.Ptr(fmt.Sprintf("PartitionKey eq %s and RowKey ge %s and RowKey le %s", quoted(c.partition), quoted(keys[0]), quoted(keys[len(keys)-1]))),
-		Select: to.Ptr("RowKey"),
+		Select: to.Ptr("RowKey,Raised"),
 	})
 	page, err := pages.NextPage(ctx)
 	if err != nil {
 		return nil, c.table.explain("read", err)
 	}
-	var all []string
-	var last key
+	all := map[string]*int32{}
+	last := ""
 	for _, entity := range page.Entities {
-		if err := json.Unmarshal(entity, &last); err != nil {
+		var row struct {
+			RowKey string
+			Raised *int32
+		}
+		if err := json.Unmarshal(entity, &row); err != nil {
 			return nil, fmt.Errorf("evidence row: %w", err)
 		}
-		all = append(all, last.RowKey)
+		all[row.RowKey], last = row.Raised, row.RowKey
 	}
 	if !pages.More() {
 		return all, nil
 	}
-	undecided := slices.DeleteFunc(slices.Clone(keys), func(k string) bool { return k <= last.RowKey })
-	found := make([]bool, len(undecided))
+	var mu sync.Mutex
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(8)
-	for i, k := range undecided {
+	for _, k := range keys {
+		if k <= last {
+			continue
+		}
 		group.Go(func() error {
-			_, err := c.table.client.GetEntity(ctx, c.partition, k, nil)
-			if err != nil && !hasCode(err, aztables.ResourceNotFound) {
-				return c.table.explain("read", err)
+			found, tag, err := c.readEvidence(ctx, c.partition, k)
+			if err != nil || tag == "" {
+				return err
 			}
-			found[i] = err == nil
+			mu.Lock()
+			defer mu.Unlock()
+			all[k] = found.Raised
 			return nil
 		})
 	}
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
-	for i, k := range undecided {
-		if found[i] {
-			all = append(all, k)
-		}
-	}
-	return all, nil
+	return all, group.Wait()
 }
 
 // read returns the row of an alert and its ETag, or an empty ETag if there is

@@ -1,0 +1,39 @@
+package judge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"hubwatch/handlers/alert"
+	"hubwatch/handlers/export"
+)
+
+// Telling tells of raisings by events of a topic, from which Notify, Sentinel and whoever
+// subscribes hear of them. It is an alert.Teller.
+type Telling struct {
+	Topic  Topic
+	Source string // of the events, see export.CloudEventSource
+}
+
+// Tell implements alert.Teller. The id of an event is that of its raising, so a subscriber
+// knows an event that it has already had.
+func (t Telling) Tell(ctx context.Context, raisings ...alert.Raising) error {
+	events := make([][]byte, len(raisings))
+	for i, r := range raisings {
+		var err error
+		if events[i], err = export.NewRaising(r, t.Source).JSON(); err != nil {
+			return fmt.Errorf("alert %s: %w", r.Alert.ID, err)
+		}
+	}
+	refused, err := t.Topic.Publish(ctx, events)
+	for i := range events {
+		if refused[i] != nil {
+			err = errors.Join(err, fmt.Errorf("alert %s: %w", raisings[i].Alert.ID, refused[i]))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("recorded, and nobody is told: %w", err)
+	}
+	return nil
+}
