@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -44,6 +45,7 @@ const (
 	subscriptionsFile   = "infra/subscriptions.json"
 	storageSetting      = "AlertsStorage"                      // where the tables are
 	topicSetting        = "ConnectionEvents__topicEndpointUri" // where verdicts are published
+	eventHubSetting     = "CanaryEventHubUri"                  // where canaries of the event hub are sent
 	deliveryTimeout     = 2 * time.Minute
 	localRetryTimeScale = 0.01 // of Event Grid's first wait of 10 s
 )
@@ -68,8 +70,12 @@ type siteOptions struct {
 	minute time.Duration // how long a minute of the timers takes
 	// relayed puts a handler between the verdicts and the topic. It may be nil.
 	relayed func(topic http.Handler) http.Handler
-	// messages puts a handler before the event hub. It may be nil.
-	messages func(hub http.Handler) http.Handler
+	// messages puts a handler before the event hub, and canaries one for the messages that the
+	// app sends there itself. They may be nil.
+	messages, canaries func(hub http.Handler) http.Handler
+	// subscribed says which event subscriptions there are; nil for all.
+	subscribed func(eventgrid.Subscription) bool
+	env        []string // further settings, each as name=value
 	// settled is called with the result of each event. It may be nil.
 	settled func(eventgrid.Report)
 	log     *slog.Logger
@@ -120,7 +126,8 @@ func (s *site) start(ctx context.Context, o siteOptions) error {
 		return err
 	}
 	if s.functions, err = functions.Start(context.WithoutCancel(ctx), functions.Options{
-		ScriptRoot: appFolder, Strict: true, Env: []string{storageSetting + "=" + settings[storageSetting], topicSetting + "=" + settings[topicSetting], "LogClock=false"},
+		ScriptRoot: appFolder, Strict: true, Env: append([]string{storageSetting + "=" + settings[storageSetting], topicSetting + "=" + settings[topicSetting],
+			eventHubSetting + "=" + s.url + "/canaries/eventhub/messages", "LogClock=false"}, o.env...),
 		TimerScale: float64(o.minute) / float64(time.Minute), Output: s.output, Logger: o.log,
 	}); errors.Is(err, exec.ErrNotFound) {
 		return fmt.Errorf("there is no handler in %s, which make app builds: %w", appFolder, err)
@@ -130,6 +137,9 @@ func (s *site) start(ctx context.Context, o siteOptions) error {
 	subscriptions, err := eventgrid.LoadSubscriptions(subscriptionsFile)
 	if err != nil {
 		return err
+	}
+	if o.subscribed != nil {
+		subscriptions = slices.DeleteFunc(subscriptions, func(sub eventgrid.Subscription) bool { return !o.subscribed(sub) })
 	}
 	if s.topic, err = eventgrid.NewTopic(eventgrid.TopicOptions{
 		Subscriptions: subscriptions, Functions: s.url, Schema: eventgrid.CloudEventSchemaV1_0,
@@ -145,6 +155,7 @@ func (s *site) start(ctx context.Context, o siteOptions) error {
 	mux.Handle("/api/events", s.topic)
 	mux.Handle("/relayed/", http.StripPrefix("/relayed", between(o.relayed, s.topic)))
 	mux.Handle("/eventhub/messages", between(o.messages, s.hub))
+	mux.Handle("/canaries/", http.StripPrefix("/canaries", between(o.canaries, s.hub)))
 	mux.Handle("/", s.functions)
 	if err := s.functions.Ready(ctx); err != nil {
 		return fmt.Errorf("the handler does not start, see %s: %w", logFile, err)
