@@ -12,7 +12,7 @@ import (
 // TestCoverage checks what people and programs see of sources and paths.
 func TestCoverage(t *testing.T) {
 	b := newBench(t, startAzurite(t, azurite.Options{}))
-	b.expect(t, 1, "coverage", "the table does not exist")
+	b.expect(t, 1, "coverage", "no alert was ever raised here")
 	now := time.Now()
 	if err := b.Alerts.Hear(t.Context(), "Contoso-Hub", alert.LogSource("Routes"), now.Add(-time.Hour)); err != nil {
 		t.Fatal(err)
