@@ -86,6 +86,7 @@ var storageName = 'hubwatch${uniqueString(resourceGroup().id, name)}'
 var stateStorageName = 'hubwatch${uniqueString(resourceGroup().id, name, 'state')}'
 var hostStorageName = 'hubwatch${uniqueString(resourceGroup().id, name, 'host')}'
 var connectionsTopicName = '${name}-connections'
+var alertsTopicName = '${name}-alerts'
 var controlPlaneName = empty(controlPlaneTopicName) ? '${name}-control-plane' : controlPlaneTopicName
 
 // Built-in roles (https://learn.microsoft.com/azure/role-based-access-control/built-in-roles).
@@ -308,6 +309,21 @@ resource connections 'Microsoft.EventGrid/topics@2022-06-15' = {
   }
 }
 
+// The way of alerts: the app publishes an event when an alert is raised or reopened. Functions of the app hear of it, and whoever
+// else has a subscription.
+resource alertEvents 'Microsoft.EventGrid/topics@2022-06-15' = {
+  name: alertsTopicName
+  location: location
+  identity: {
+    type: 'SystemAssigned' // writes the dead letters
+  }
+  properties: {
+    inputSchema: 'CloudEventSchemaV1_0'
+    disableLocalAuth: true
+    publicNetworkAccess: 'Enabled'
+  }
+}
+
 // The way of changes: Azure Resource Manager itself publishes to this topic. It is global, and a global topic can have
 // no identity (https://learn.microsoft.com/azure/event-grid/enable-identity-system-topics#global-azure-sources).
 resource controlPlane 'Microsoft.EventGrid/systemTopics@2022-06-15' = if (empty(controlPlaneTopicName)) {
@@ -411,6 +427,7 @@ resource app 'Microsoft.Web/sites@2023-12-01' = {
         { name: 'HubLogs__clientId', value: identity.properties.clientId }
         { name: 'HubLogsEventHub', value: logs.name }
         { name: 'ConnectionEvents__topicEndpointUri', value: connections.properties.endpoint }
+        { name: 'AlertEvents__topicEndpointUri', value: alertEvents.properties.endpoint }
       ]
     }
   }
@@ -596,6 +613,26 @@ resource publishConnections 'Microsoft.Authorization/roleAssignments@2022-04-01'
   }
 }
 
+resource publishAlerts 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  scope: alertEvents
+  name: guid(alertEvents.id, identity.id, roles.eventGridDataSender)
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.eventGridDataSender)
+    principalId: identity.properties.principalId
+    principalType: 'ServicePrincipal'
+  }
+}
+
+resource writeDeadAlerts 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  scope: deadLetters
+  name: guid(deadLetters.id, alertEvents.id, roles.storageBlobDataContributor)
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageBlobDataContributor)
+    principalId: alertEvents.identity.principalId
+    principalType: 'ServicePrincipal'
+  }
+}
+
 resource writeDeadLetters 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   scope: deadLetters
   name: guid(deadLetters.id, connections.id, roles.storageBlobDataContributor)
@@ -706,6 +743,24 @@ var failures = [
     name: 'connections-dead-lettered'
     description: 'Event Grid gave up on a failed connection. The event is in the container deadletter.'
     scope: connections.id
+    namespace: 'Microsoft.EventGrid/topics'
+    metric: 'DeadLetteredCount'
+    aggregation: 'Total'
+    dimensions: []
+  }
+  {
+    name: 'alerts-dropped'
+    description: 'Event Grid gave up on telling of an alert, and nothing has kept the event. The alert is in the table: hubwatch alerts list.'
+    scope: alertEvents.id
+    namespace: 'Microsoft.EventGrid/topics'
+    metric: 'DroppedEventCount'
+    aggregation: 'Total'
+    dimensions: []
+  }
+  {
+    name: 'alerts-dead-lettered'
+    description: 'Event Grid gave up on telling of an alert. The event is in the container deadletter, and the alert in the table: hubwatch alerts list.'
+    scope: alertEvents.id
     namespace: 'Microsoft.EventGrid/topics'
     metric: 'DeadLetteredCount'
     aggregation: 'Total'
@@ -841,4 +896,5 @@ output stateAccountName string = stateAccount.name
 output alertsTableName string = alertsTable.name
 output controlPlaneTopicName string = controlPlaneName
 output connectionsTopicName string = connections.name
+output alertsTopicName string = alertEvents.name
 output consoleAppName string = empty(consoleClientId) ? '' : '${name}-console'

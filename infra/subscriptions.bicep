@@ -1,5 +1,6 @@
-// One event subscription for each detector, from subscriptions.json, which handlers/tools/generate writes. The template is
-// deployed as a deployment stack after the functions are published. So the subscription of a removed detector is deleted.
+// One event subscription for each detector, and for each function that hears of alerts, from subscriptions.json, which
+// handlers/tools/generate writes. The template is deployed as a deployment stack after the functions are published. So the
+// subscription of a removed detector is deleted.
 
 targetScope = 'resourceGroup'
 
@@ -20,6 +21,7 @@ param hubTopicNames object = {}
 // The same names as in main.bicep.
 var storageName = 'hubwatch${uniqueString(resourceGroup().id, name)}'
 var connectionsTopicName = '${name}-connections'
+var alertsTopicName = '${name}-alerts'
 var controlPlaneName = empty(controlPlaneTopicName) ? '${name}-control-plane' : controlPlaneTopicName
 
 var subscriptions = loadJsonContent('subscriptions.json')
@@ -45,6 +47,10 @@ resource controlPlane 'Microsoft.EventGrid/systemTopics@2022-06-15' existing = {
 
 resource connections 'Microsoft.EventGrid/topics@2022-06-15' existing = {
   name: connectionsTopicName
+}
+
+resource alertEvents 'Microsoft.EventGrid/topics@2022-06-15' existing = {
+  name: alertsTopicName
 }
 
 // A global topic has no identity. Without an identity, Event Grid would write dead letters with a key of the storage account,
@@ -73,6 +79,37 @@ resource changes 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2022-06-15
 @batchSize(1)
 resource failedConnections 'Microsoft.EventGrid/topics/eventSubscriptions@2022-06-15' = [for s in filter(subscriptions, each => each.source == 'connections'): {
   parent: connections
+  name: s.name
+  properties: {
+    eventDeliverySchema: 'CloudEventSchemaV1_0'
+    destination: {
+      endpointType: 'AzureFunction'
+      properties: {
+        resourceId: '${app.id}/functions/${s.function}'
+        maxEventsPerBatch: 1
+        preferredBatchSizeInKilobytes: 64
+      }
+    }
+    filter: s.filter
+    retryPolicy: retryPolicy
+    deadLetterWithResourceIdentity: {
+      identity: {
+        type: 'SystemAssigned'
+      }
+      deadLetterDestination: {
+        endpointType: 'StorageBlob'
+        properties: {
+          resourceId: storage.id
+          blobContainerName: 'deadletter'
+        }
+      }
+    }
+  }
+}]
+
+@batchSize(1)
+resource raisings 'Microsoft.EventGrid/topics/eventSubscriptions@2022-06-15' = [for s in filter(subscriptions, each => each.source == 'alerts'): {
+  parent: alertEvents
   name: s.name
   properties: {
     eventDeliverySchema: 'CloudEventSchemaV1_0'

@@ -23,6 +23,9 @@ const (
 	Connections Source = "connections"
 	// Hub is the system topic of each IoT hub, to which the hub itself publishes.
 	Hub Source = "hub"
+	// Alerts is the custom topic to which hubwatch publishes that an alert was raised or
+	// reopened. No detector judges its events.
+	Alerts Source = "alerts"
 )
 
 // Source returns the topic that has the events of t. Its error says that no single topic

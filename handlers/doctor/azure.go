@@ -159,8 +159,9 @@ func (a azure) subscriptionsOf(ctx context.Context, group, topic string) ([]arme
 		})
 }
 
-func (a azure) subscriptionsOfConnections(ctx context.Context, d Deployment) ([]armeventgrid.EventSubscription, error) {
-	return all(ctx, a.events.NewListPager(d.ResourceGroup, d.connectionsTopic(), nil),
+// subscriptionsOfCustom returns the event subscriptions of a custom topic.
+func (a azure) subscriptionsOfCustom(ctx context.Context, d Deployment, topic string) ([]armeventgrid.EventSubscription, error) {
+	return all(ctx, a.events.NewListPager(d.ResourceGroup, topic, nil),
 		func(page armeventgrid.TopicEventSubscriptionsClientListResponse) []*armeventgrid.EventSubscription {
 			return page.Value
 		})

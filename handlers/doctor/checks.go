@@ -168,54 +168,59 @@ func checkChangesTopic(ctx context.Context, d Deployment, a azure, hubs func(con
 	return inFull(problems, "it has the events of %s", source)
 }
 
-// checkSubscriptions returns a check for the event subscription of each detector, but of
-// those whose events hubs publish themselves, and a check of all other event subscriptions
+// checkSubscriptions returns a check for each event subscription, but for
+// those to events that hubs publish themselves, and a check of all other event subscriptions
 // for each topic.
 func checkSubscriptions(d Deployment, a azure, deployed func(context.Context) (site, error)) []check {
-	type list = func(context.Context) ([]armeventgrid.EventSubscription, error)
-	changes := list(once(func(ctx context.Context) ([]armeventgrid.EventSubscription, error) {
-		return a.subscriptionsOfChanges(ctx, d)
-	}))
-	connections := list(once(func(ctx context.Context) ([]armeventgrid.EventSubscription, error) {
-		return a.subscriptionsOfConnections(ctx, d)
-	}))
+	type topic struct {
+		name string
+		list func(context.Context) ([]armeventgrid.EventSubscription, error)
+		own  map[string]bool // names in lower case
+	}
+	custom := func(name string) topic {
+		return topic{name, once(func(ctx context.Context) ([]armeventgrid.EventSubscription, error) {
+			return a.subscriptionsOfCustom(ctx, d, name)
+		}), map[string]bool{}}
+	}
+	topics := map[detector.Source]topic{
+		detector.ControlPlane: {d.ControlPlaneTopic, once(func(ctx context.Context) ([]armeventgrid.EventSubscription, error) {
+			return a.subscriptionsOfChanges(ctx, d)
+		}), map[string]bool{}},
+		detector.Connections: custom(d.connectionsTopic()),
+		detector.Alerts:      custom(d.alertsTopic()),
+	}
 	var checks []check
-	of := map[string]map[string]bool{d.ControlPlaneTopic: {}, d.connectionsTopic(): {}}
-	for _, each := range d.detectors {
-		source, _ := each.On.Source() // each has one, or generate fails
-		if source == detector.Hub {
+	subscriptions, _ := app.Subscriptions(d.detectors) // or generate fails
+	for _, each := range subscriptions {
+		on, ok := topics[each.Source]
+		if !ok {
 			continue
 		}
-		topic, subscriptions := d.ControlPlaneTopic, changes
-		deadLettered := source == detector.Connections
-		if deadLettered {
-			topic, subscriptions = d.connectionsTopic(), connections
-		}
-		of[topic][strings.ToLower(each.Name)] = true
+		on.own[strings.ToLower(each.Name)] = true
 		checks = append(checks, check{"event subscription " + each.Name, func(ctx context.Context) Result {
-			existing, err := subscriptions(ctx)
+			existing, err := on.list(ctx)
 			if err != nil {
 				return failed(err, deployMain)
 			}
 			for _, s := range existing {
 				if strings.EqualFold(value(s.Name), each.Name) {
 					app, _ := deployed(ctx) // If the app cannot be asked, its storage account is not compared.
-					return checkSubscription(d, each, s, app, deadLettered)
+					return checkSubscription(d, each, s, app)
 				}
 			}
-			return wrong("it is missing on the topic %s: %s", topic, deploySubscriptions)
+			return wrong("it is missing on the topic %s: %s", on.name, deploySubscriptions)
 		}})
 	}
 	others := len(checks)
 	// A subscription to a missing function is billed for every attempt. A
 	// subscription that is not of this build makes a function judge twice.
-	for topic, subscriptions := range map[string]list{d.ControlPlaneTopic: changes, d.connectionsTopic(): connections} {
-		checks = append(checks, check{"other event subscriptions on " + topic, func(ctx context.Context) Result {
-			existing, err := subscriptions(ctx)
+	for _, on := range topics {
+		checks = append(checks, check{"other event subscriptions on " + on.name, func(ctx context.Context) Result {
+			existing, err := on.list(ctx)
 			if err != nil {
 				return failed(err, deployMain)
 			}
-			return inFull(leftOver(d, existing, of[topic]), "none delivers to the app")
+			return inFull(leftOver(d, existing, on.own), "none delivers to the app")
 		}})
 	}
 	slices.SortFunc(checks[others:], func(a, b check) int { return strings.Compare(a.name, b.name) })
@@ -233,20 +238,20 @@ func leftOver(d Deployment, existing []armeventgrid.EventSubscription, names map
 	return problems
 }
 
-// checkSubscription compares an event subscription with its detector and with
+// checkSubscription compares an event subscription with that of this build and with
 // infra/subscriptions.bicep.
-func checkSubscription(d Deployment, want detector.Detector, s armeventgrid.EventSubscription, app site, deadLettered bool) Result {
+func checkSubscription(d Deployment, want app.Subscription, s armeventgrid.EventSubscription, app site) Result {
 	have := value(s.Properties)
-	problems := filterDifferences(want.On.Filter(), have.Filter)
+	problems := filterDifferences(want.Filter, have.Filter)
 	for i, p := range problems {
 		problems[i] = "its filter " + p
 	}
-	if function, to := d.appID()+"/functions/"+want.Name, functionOf(have); !sameID(to, function) {
+	if function, to := d.appID()+"/functions/"+want.Function, functionOf(have); !sameID(to, function) {
 		where := "to no function"
 		if to != "" {
 			where = "to " + to
 		}
-		problems = append(problems, fmt.Sprintf("it delivers %s, not to the function %s of %s", where, want.Name, d.App))
+		problems = append(problems, fmt.Sprintf("it delivers %s, not to the function %s of %s", where, want.Function, d.App))
 	}
 	var members map[string]any
 	text, err := json.Marshal(s)
@@ -256,6 +261,7 @@ func checkSubscription(d Deployment, want detector.Detector, s armeventgrid.Even
 	if err != nil {
 		return unknown("%s", err)
 	}
+	deadLettered := want.Source == detector.Connections || want.Source == detector.Alerts
 	wanted, defaults := SubscriptionMembers(deadLettered)
 	if deadLettered && app.account != "" {
 		wanted[deadLetterAccount] = d.storageID(app.account)

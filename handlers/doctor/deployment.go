@@ -61,6 +61,10 @@ func (d Deployment) connectionsTopic() string { return d.App + "-connections" }
 func (d Deployment) connectionsID() string {
 	return d.id("Microsoft.EventGrid/topics/%s", d.connectionsTopic())
 }
+func (d Deployment) alertsTopic() string { return d.App + "-alerts" }
+func (d Deployment) alertsTopicID() string {
+	return d.id("Microsoft.EventGrid/topics/%s", d.alertsTopic())
+}
 func (d Deployment) changesID() string {
 	return d.id("Microsoft.EventGrid/systemTopics/%s", d.ControlPlaneTopic)
 }

@@ -37,11 +37,19 @@ func examine(t *testing.T, s *sky, d Deployment) (ill []string, all int) {
 }
 
 // inAll is how many results there are: sign-in, app, functions, three tables, late
-// verdicts, the system topic, an event subscription for each detector and others on two topics, the
+// verdicts, the system topic, each event subscription and others on three topics, the
 // expected hubs, two hubs, the resources and the alerts of Azure Monitor, the roles with
-// others of the app, who may write three tables and the state, two stacks, the console,
+// others of the app and those of two topics, who may write three tables and the state, two stacks, the console,
 // and three arrivals.
-var inAll = 8 + len(app.Detectors()) + 2 + 1 + 2 + len(Resources) + len(Failures) + len(appRoles) + 2 + 4 + 2 + 1 + 3
+var inAll = 8 + subscribed + 3 + 1 + 2 + len(Resources) + len(Failures) + len(appRoles) + 3 + 4 + 2 + 1 + 3
+
+var subscribed = func() int {
+	all, err := app.Subscriptions(app.Detectors())
+	if err != nil {
+		panic(err)
+	}
+	return len(all)
+}()
 
 func TestAllOK(t *testing.T) {
 	unnamed, named := contoso, contoso
@@ -89,7 +97,7 @@ func TestFaults(t *testing.T) {
 			"unknown  resource hostAccount: the app does not tell which storage account it is", "unknown  resource stateAccount: the app does not tell which storage account it is", "unknown  verdicts: the app does not tell the storage account of its state",
 			"wrong    who may write the table quarantine: " + appPrincipal + " has the role hubwatch-contoso quarantine writer",
 			"unknown  who may write the state: the app does not tell the storage account of its state",
-		}, missingRoles(0, 1, 2, 3, 4, 5, 6, 7, 8)...)},
+		}, missingRoles(0, 1, 2, 3, 4, 5, 6, 7, 8, 9)...)},
 		{"the app has its package elsewhere", func(s *sky) {
 			s.site.Properties.FunctionAppConfig = nil
 		}, append([]string{
@@ -99,7 +107,8 @@ func TestFaults(t *testing.T) {
 			"unknown  table suppressions: the app does not tell its storage account",
 			"unknown  verdicts: the app does not tell the storage account of its state",
 			"wrong    other roles of the app: hubwatch-contoso alert writer on /subscriptions",
-			"wrong    role of the custom topic: Storage Blob Data Contributor on the container deadletter: it is missing",
+			"wrong    role of the topic of connections: Storage Blob Data Contributor on the container deadletter: it is missing",
+			"wrong    role of the topic of alerts: Storage Blob Data Contributor on the container deadletter: it is missing",
 			"unknown  resource storage: the app does not tell which storage account it is",
 			"unknown  resource blobs: the app does not tell which storage account it is",
 			"unknown  who may write the table alerts: the app does not tell its storage account",
@@ -153,12 +162,12 @@ func TestFaults(t *testing.T) {
 			"wrong    other event subscriptions on hubwatch-contoso-connections: CertificateAdded delivers to CertificateAdded, but is none of this build: delete it",
 		}},
 		{"an event subscription is left over", func(s *sky) {
-			old := subscriptionOf(detector.CertificateAdded)
+			old := subscriptionOf(of(detector.CertificateAdded))
 			old.Name = to.Ptr("CertificateRenamed")
 			s.changes = append(s.changes, old)
 		}, []string{"wrong    other event subscriptions on hubwatch-contoso-control-plane: CertificateRenamed delivers to CertificateAdded, but is none of this build: delete it"}},
 		{"somebody else subscribes", func(s *sky) {
-			theirs := subscriptionOf(detector.CertificateAdded)
+			theirs := subscriptionOf(of(detector.CertificateAdded))
 			theirs.Name, theirs.Properties.Destination = to.Ptr("theirs"), toFunction(contoso.appID()+"-2/functions/Theirs")
 			s.changes = append(s.changes, theirs)
 		}, nil},
@@ -261,13 +270,13 @@ func TestFaults(t *testing.T) {
 		}, []string{"wrong    other roles of the app: role 00000000-0000-0000-0000-0000000000ff on /, which it does not need"}},
 		{"the role of the topic is missing", func(s *sky) {
 			s.roles[topicPrincipal] = nil
-		}, []string{"wrong    role of the custom topic: Storage Blob Data Contributor on the container deadletter: it is missing: deploy infra/main.bicep"}},
+		}, []string{"wrong    role of the topic of connections: Storage Blob Data Contributor on the container deadletter: it is missing: deploy infra/main.bicep", "wrong    role of the topic of alerts: Storage Blob Data Contributor on the container deadletter: it is missing: deploy infra/main.bicep"}},
 		{"the topic has no identity", func(s *sky) {
 			s.topic.Identity = nil
-		}, []string{"wrong    role of the custom topic: Storage Blob Data Contributor on the container deadletter: it is missing"}},
+		}, []string{"wrong    role of the topic of connections: Storage Blob Data Contributor on the container deadletter: it is missing", "wrong    role of the topic of alerts: Storage Blob Data Contributor on the container deadletter: it is missing"}},
 		{"an identity that is none", func(s *sky) {
 			s.topic.Identity.PrincipalID = to.Ptr("') or 1 eq 1")
-		}, []string{`unknown  role of the custom topic: Storage Blob Data Contributor on the container deadletter: the id of an identity is "') or 1 eq 1"`}},
+		}, []string{`unknown  role of the topic of connections: Storage Blob Data Contributor on the container deadletter: the id of an identity is "') or 1 eq 1"`, `unknown  role of the topic of alerts: Storage Blob Data Contributor on the container deadletter: the id of an identity is "') or 1 eq 1"`}},
 		{"nothing ever came", func(s *sky) {
 			s.counted(contoso.changesID(), "PublishSuccessCount", 0, 0)
 			delete(s.metrics, contoso.namespaceID()+" IncomingMessages")
@@ -322,7 +331,8 @@ func TestFaults(t *testing.T) {
 		{"the roles may not be read", func(s *sky) {
 			s.statuses["RoleAssignmentsClient.NewListForSubscriptionPager"] = http.StatusForbidden
 		}, append(unknownRoles("403 AuthorizationFailed to GET /subscriptions/"+contoso.Subscription+"/providers/Microsoft.Authorization/roleAssignments"),
-			"unknown  role of the custom topic: Storage Blob Data Contributor on the container deadletter: 403",
+			"unknown  role of the topic of connections: Storage Blob Data Contributor on the container deadletter: 403",
+			"unknown  role of the topic of alerts: Storage Blob Data Contributor on the container deadletter: 403",
 			"unknown  resource hostAccount: 403 AuthorizationFailed", "unknown  resource stateAccount: 403 AuthorizationFailed", "unknown  verdicts: the app does not tell the storage account of its state",
 			"unknown  who may write the state: the app does not tell the storage account of its state: 403")},
 		{"a hub is missing", func(s *sky) {
@@ -392,7 +402,9 @@ func unknownRoles(why string) []string {
 	}
 	lines = append(lines, "unknown  other roles of the app: "+why)
 	if strings.HasSuffix(why, "GET") {
-		lines = append(lines, "unknown  role of the custom topic: Storage Blob Data Contributor on the container deadletter: "+why)
+		for _, topic := range []string{"connections", "alerts"} {
+			lines = append(lines, "unknown  role of the topic of "+topic+": Storage Blob Data Contributor on the container deadletter: "+why)
+		}
 	}
 	return lines
 }

@@ -67,6 +67,7 @@ type sky struct {
 	topic       armeventgrid.Topic
 	changes     []*armeventgrid.EventSubscription
 	connections []*armeventgrid.EventSubscription
+	raisings    []*armeventgrid.EventSubscription // on the topic of alerts
 	hubTopics   []*armeventgrid.SystemTopic
 	hubEvents   map[string][]*armeventgrid.EventSubscription // by group/name of the topic of a hub
 	hubs        []*armiothub.Description
@@ -105,15 +106,20 @@ func newSky(t *testing.T) *sky {
 		}},
 	}
 	s.topic.Identity = &armeventgrid.IdentityInfo{PrincipalID: to.Ptr(topicPrincipal)}
-	for _, name := range []string{judge.RelayName, judge.VerdictsName, judge.HousekeepingName} {
-		s.addFunction(name)
+	for _, f := range app.Functions(app.Detectors(), judge.Judge{}) {
+		s.addFunction(f.Name)
 	}
-	for _, d := range app.Detectors() {
-		s.addFunction(d.Name)
-		subscription := subscriptionOf(d)
-		if source, _ := d.On.Source(); source == detector.Connections {
+	subscriptions, err := app.Subscriptions(app.Detectors())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, each := range subscriptions {
+		switch subscription := subscriptionOf(each); each.Source {
+		case detector.Connections:
 			s.connections = append(s.connections, subscription)
-		} else {
+		case detector.Alerts:
+			s.raisings = append(s.raisings, subscription)
+		default:
 			s.changes = append(s.changes, subscription)
 		}
 	}
@@ -173,34 +179,38 @@ func (s *sky) addFunction(name string) {
 	})
 }
 
-// subscriptionOf is the event subscription of a detector.
-func subscriptionOf(d detector.Detector) *armeventgrid.EventSubscription {
+// subscriptionOf is an event subscription of this build.
+func subscriptionOf(d app.Subscription) *armeventgrid.EventSubscription {
 	filter := &armeventgrid.EventSubscriptionFilter{
 		SubjectBeginsWith: to.Ptr(""), SubjectEndsWith: to.Ptr(""), EnableAdvancedFilteringOnArrays: to.Ptr(false),
 	}
-	for _, kind := range slices.Backward(d.On.EventTypes) {
+	for _, kind := range slices.Backward(d.Filter.IncludedEventTypes) {
 		filter.IncludedEventTypes = append(filter.IncludedEventTypes, to.Ptr(strings.ToUpper(kind)))
 	}
-	if d.On.SubjectContains != "" {
-		filter.AdvancedFilters = append(filter.AdvancedFilters, &armeventgrid.StringContainsAdvancedFilter{
-			Key: to.Ptr("subject"), OperatorType: to.Ptr(armeventgrid.AdvancedFilterOperatorTypeStringContains),
-			Values: []*string{to.Ptr(strings.ToLower(d.On.SubjectContains))},
-		})
-	}
-	if len(d.On.Operations) > 0 {
-		operations := &armeventgrid.StringInAdvancedFilter{
-			Key: to.Ptr("data.operationName"), OperatorType: to.Ptr(armeventgrid.AdvancedFilterOperatorTypeStringIn),
+	for _, condition := range slices.Backward(d.Filter.AdvancedFilters) {
+		var values []*string
+		for _, each := range slices.Backward(condition.Values) {
+			values = append(values, to.Ptr(strings.ToUpper(each)))
 		}
-		for _, name := range slices.Backward(d.On.Operations) {
-			operations.Values = append(operations.Values, to.Ptr(strings.ToUpper(name)))
+		switch condition.OperatorType {
+		case "StringContains":
+			filter.AdvancedFilters = append(filter.AdvancedFilters, &armeventgrid.StringContainsAdvancedFilter{
+				Key: to.Ptr(condition.Key), OperatorType: to.Ptr(armeventgrid.AdvancedFilterOperatorTypeStringContains), Values: values,
+			})
+		case "StringIn":
+			filter.AdvancedFilters = append(filter.AdvancedFilters, &armeventgrid.StringInAdvancedFilter{
+				Key: to.Ptr(condition.Key), OperatorType: to.Ptr(armeventgrid.AdvancedFilterOperatorTypeStringIn), Values: values,
+			})
+		default:
+			panic("a condition that this fake does not know: " + condition.OperatorType)
 		}
-		filter.AdvancedFilters = append(filter.AdvancedFilters, operations)
 	}
+
 	return &armeventgrid.EventSubscription{
 		Name: to.Ptr(d.Name),
 		Properties: &armeventgrid.EventSubscriptionProperties{
 			ProvisioningState: to.Ptr(armeventgrid.EventSubscriptionProvisioningStateSucceeded),
-			Destination:       toFunction(strings.ToLower(contoso.appID()) + "/functions/" + d.Name),
+			Destination:       toFunction(strings.ToLower(contoso.appID()) + "/functions/" + d.Function),
 			Filter:            filter,
 			// As infra/subscriptions.bicep has them.
 			EventDeliverySchema:            to.Ptr(armeventgrid.EventDeliverySchemaCloudEventSchemaV10),
@@ -210,9 +220,9 @@ func subscriptionOf(d detector.Detector) *armeventgrid.EventSubscription {
 	}
 }
 
-// deadLetterOf is where the dead letters of a detector's events go.
-func deadLetterOf(d detector.Detector) *armeventgrid.DeadLetterWithResourceIdentity {
-	if source, _ := d.On.Source(); source != detector.Connections {
+// deadLetterOf is where the dead letters of a subscription go.
+func deadLetterOf(d app.Subscription) *armeventgrid.DeadLetterWithResourceIdentity {
+	if d.Source != detector.Connections && d.Source != detector.Alerts {
 		return nil
 	}
 	return &armeventgrid.DeadLetterWithResourceIdentity{
@@ -235,10 +245,16 @@ func toFunction(id string) *armeventgrid.AzureFunctionEventSubscriptionDestinati
 	}
 }
 
-// subscription returns the event subscription of a detector, to be changed.
+// of returns the event subscription that a detector wants.
+func of(d detector.Detector) app.Subscription {
+	source, _ := d.On.Source()
+	return app.Subscription{Name: d.Name, Function: d.Name, Source: source, Filter: d.On.Filter()}
+}
+
+// subscription returns the event subscription of a function, to be changed.
 func (s *sky) subscription(name string) *armeventgrid.EventSubscription {
 	s.t.Helper()
-	for _, subscription := range slices.Concat(s.changes, s.connections) {
+	for _, subscription := range slices.Concat(s.changes, s.connections, s.raisings) {
 		if *subscription.Name == name {
 			return subscription
 		}
@@ -555,8 +571,12 @@ func (s *sky) servers() map[string]policy.Transporter {
 		},
 	})
 	events := gridfake.NewTopicEventSubscriptionsServerTransport(&gridfake.TopicEventSubscriptionsServer{
-		NewListPager: func(string, string, *armeventgrid.TopicEventSubscriptionsClientListOptions) azfake.PagerResponder[armeventgrid.TopicEventSubscriptionsClientListResponse] {
-			return pages(s.connections, func(items []*armeventgrid.EventSubscription) armeventgrid.TopicEventSubscriptionsClientListResponse {
+		NewListPager: func(_, topic string, _ *armeventgrid.TopicEventSubscriptionsClientListOptions) azfake.PagerResponder[armeventgrid.TopicEventSubscriptionsClientListResponse] {
+			list := s.connections
+			if topic == contoso.alertsTopic() {
+				list = s.raisings
+			}
+			return pages(list, func(items []*armeventgrid.EventSubscription) armeventgrid.TopicEventSubscriptionsClientListResponse {
 				return armeventgrid.TopicEventSubscriptionsClientListResponse{EventSubscriptionsListResult: armeventgrid.EventSubscriptionsListResult{Value: items}}
 			})
 		},

@@ -9,6 +9,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/arm"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/eventgrid/armeventgrid/v2"
 
+	"hubwatch/handlers/app"
 	"hubwatch/handlers/detector"
 )
 
@@ -16,12 +17,8 @@ import (
 // event subscriptions of the detectors of events that hubs publish themselves. There are no
 // such checks if there are no such detectors.
 func checkHubEvents(d Deployment, a azure, deployed func(context.Context) (site, error), hubs []string) (checks []check) {
-	var needed []detector.Detector
-	for _, each := range d.detectors {
-		if source, _ := each.On.Source(); source == detector.Hub {
-			needed = append(needed, each)
-		}
-	}
+	subscriptions, _ := app.Subscriptions(d.detectors) // or generate fails
+	needed := slices.DeleteFunc(subscriptions, func(s app.Subscription) bool { return s.Source != detector.Hub })
 	if len(needed) == 0 {
 		return nil
 	}
@@ -43,7 +40,7 @@ func checkHubEvents(d Deployment, a azure, deployed func(context.Context) (site,
 }
 
 // checkHubTopic checks the event subscriptions on the system topic of a hub.
-func checkHubTopic(ctx context.Context, d Deployment, a azure, deployed func(context.Context) (site, error), topic armeventgrid.SystemTopic, needed []detector.Detector) Result {
+func checkHubTopic(ctx context.Context, d Deployment, a azure, deployed func(context.Context) (site, error), topic armeventgrid.SystemTopic, needed []app.Subscription) Result {
 	id, err := arm.ParseResourceID(value(topic.ID))
 	if err != nil {
 		return unknown("the id of the topic: %s", reason(err))
@@ -52,7 +49,7 @@ func checkHubTopic(ctx context.Context, d Deployment, a azure, deployed func(con
 	if err != nil {
 		return failed(err, deployMain)
 	}
-	app, _ := deployed(ctx) // If the app cannot be asked, its storage account is not compared.
+	site, _ := deployed(ctx) // If the app cannot be asked, its storage account is not compared.
 	var problems []string
 	known := map[string]bool{}
 	for _, each := range needed {
@@ -60,7 +57,7 @@ func checkHubTopic(ctx context.Context, d Deployment, a azure, deployed func(con
 		i := slices.IndexFunc(existing, func(s armeventgrid.EventSubscription) bool { return strings.EqualFold(value(s.Name), each.Name) })
 		if i < 0 {
 			problems = append(problems, fmt.Sprintf("the event subscription %s is missing on the topic %s: %s with this hub in iotHubs", each.Name, id.Name, deploySubscriptions))
-		} else if r := checkSubscription(d, each, existing[i], app, false); r.Verdict == Unknown {
+		} else if r := checkSubscription(d, each, existing[i], site); r.Verdict == Unknown {
 			return r
 		} else if r.Verdict == Wrong {
 			problems = append(problems, "event subscription "+each.Name+": "+r.Text)
@@ -70,11 +67,11 @@ func checkHubTopic(ctx context.Context, d Deployment, a azure, deployed func(con
 	return inFull(problems, "they go from the topic %s to %s, and to no other function", id.Name, names(needed))
 }
 
-// names returns the names of detectors in one text.
-func names(detectors []detector.Detector) string {
+// names returns the names of functions that get events in one text.
+func names(subscriptions []app.Subscription) string {
 	var list []string
-	for _, each := range detectors {
-		list = append(list, each.Name)
+	for _, each := range subscriptions {
+		list = append(list, each.Function)
 	}
 	return strings.Join(list, ", ")
 }

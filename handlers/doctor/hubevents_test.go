@@ -30,7 +30,7 @@ func newWiderSky(t *testing.T) (*sky, Deployment) {
 	s := newSky(t)
 	s.addFunction(registered.Name)
 	s.addFunction(unhealthy.Name)
-	s.connections = append(s.connections, subscriptionOf(unhealthy))
+	s.connections = append(s.connections, subscriptionOf(of(unhealthy)))
 	topic := func(id, source string) *armeventgrid.SystemTopic {
 		return &armeventgrid.SystemTopic{ID: to.Ptr(id), Properties: &armeventgrid.SystemTopicProperties{Source: to.Ptr(source)}}
 	}
@@ -39,10 +39,10 @@ func newWiderSky(t *testing.T) (*sky, Deployment) {
 		topic(contoso.id("Microsoft.EventGrid/systemTopics/hubwatch-contoso-contoso-hub-west"), strings.ToUpper(westHub)),
 		topic(strings.Replace(contoso.id("Microsoft.EventGrid/systemTopics/theirs"), "rg-iot", "rg-theirs", 1), eastHub),
 	}
-	theirs := subscriptionOf(registered)
+	theirs := subscriptionOf(of(registered))
 	theirs.Name, theirs.Properties.Destination = to.Ptr("theirs"), toFunction(contoso.appID()+"-2/functions/Theirs")
 	s.hubEvents = map[string][]*armeventgrid.EventSubscription{
-		"rg-iot/hubwatch-contoso-contoso-hub-west": {subscriptionOf(registered)}, "rg-theirs/theirs": {theirs, subscriptionOf(registered)},
+		"rg-iot/hubwatch-contoso-contoso-hub-west": {subscriptionOf(of(registered))}, "rg-theirs/theirs": {theirs, subscriptionOf(of(registered))},
 	}
 	for hub := range s.settings {
 		p := s.settings[hub][1].Properties
@@ -78,7 +78,7 @@ func TestFaultsOfFurtherSources(t *testing.T) {
 			s.hubEvents[west][0].Properties.Destination = toFunction(contoso.appID() + "/functions/CertificateAdded")
 		}, []string{"wrong    events of hub contoso-hub-west: event subscription DeviceRegistered: it delivers to"}},
 		"one is left over": {func(s *sky) {
-			old := subscriptionOf(registered)
+			old := subscriptionOf(of(registered))
 			old.Name = to.Ptr("DeviceEnrolled")
 			s.hubEvents[west] = append(s.hubEvents[west], old)
 		}, []string{"wrong    events of hub contoso-hub-west: DeviceEnrolled delivers to DeviceRegistered, but is none of this build: delete it"}},

@@ -15,7 +15,7 @@ import (
 var (
 	bicepResource = regexp.MustCompile(`(?ms)^resource (\w+) '([^'@]+)@[^']*' = [^{\n]*\{\n(.*?)^\}`)
 	bicepMember   = regexp.MustCompile(`(?m)^  (name|parent|scope): (.*)$`)
-	bicepRole     = regexp.MustCompile(`guid\((\w+)\.id, (identity|connections)\.id, (?:roles\.(\w+)|(\w+)\.name)\)`)
+	bicepRole     = regexp.MustCompile(`guid\((\w+)\.id, (identity|connections|alertEvents)\.id, (?:roles\.(\w+)|(\w+)\.name)\)`)
 	bicepRoleName = regexp.MustCompile(`(?m)^    roleName: '\$\{name\} ([^']+)'$`)
 	bicepRight    = regexp.MustCompile(`(?m)^ +'(Microsoft\.Storage/[^']+)'$`)
 	bicepID       = regexp.MustCompile(`(?m)^  (\w+): '([0-9a-f-]{36})'$`)
@@ -32,7 +32,7 @@ func TestNamesOfMain(t *testing.T) {
 		roleIDs[m[1]] = m[2]
 	}
 	own := map[string][]string{} // name and rights of roles that are not built in, by their symbols
-	variables := map[string]string{"name": contoso.App, "storageName": account, "hostStorageName": elsewhere["hostAccount"], "stateStorageName": elsewhere["stateAccount"], "connectionsTopicName": contoso.App + "-connections"}
+	variables := map[string]string{"name": contoso.App, "storageName": account, "hostStorageName": elsewhere["hostAccount"], "stateStorageName": elsewhere["stateAccount"], "connectionsTopicName": contoso.App + "-connections", "alertsTopicName": contoso.App + "-alerts"}
 	ids := map[string]string{} // of resources, by their symbols
 	var given []string         // roles: to whom, which, on what
 	for _, m := range bicepResource.FindAllStringSubmatch(string(text), -1) {
@@ -71,7 +71,7 @@ func TestNamesOfMain(t *testing.T) {
 		}
 	}
 	for symbol, want := range map[string]string{
-		"app": contoso.appID(), "insights": contoso.insightsID(), "connections": contoso.connectionsID(), "controlPlane": contoso.changesID(),
+		"app": contoso.appID(), "insights": contoso.insightsID(), "connections": contoso.connectionsID(), "alertEvents": contoso.alertsTopicID(), "controlPlane": contoso.changesID(),
 		"logsNamespace": contoso.namespaceID(), "logs": contoso.eventHubID(), "sendRule": contoso.sendRuleID(), "storage": contoso.storageID(account),
 		"alertsTable": contoso.tableID(account, alertsTable), "quarantineTable": contoso.tableID(account, quarantineTable),
 		"suppressionsTable": contoso.tableID(account, suppressionsTable),
@@ -81,7 +81,10 @@ func TestNamesOfMain(t *testing.T) {
 			t.Errorf("%s is %s in main.bicep, %s here", symbol, ids[symbol], want)
 		}
 	}
-	want := []string{strings.ToLower(strings.Join([]string{"connections", topicRole.id, topicRole.scope(contoso, account)}, " "))}
+	var want []string
+	for _, topic := range []string{"connections", "alertEvents"} {
+		want = append(want, strings.ToLower(strings.Join([]string{topic, topicRole.id, topicRole.scope(contoso, account)}, " ")))
+	}
 	for _, r := range appRoles {
 		on, role := account, r.id
 		if r.elsewhere != "" {

@@ -48,6 +48,14 @@ func storageMembers() (members, defaults map[string]any) {
 		}
 }
 
+// topicMembers returns the members of both custom topics.
+func topicMembers() map[string]any {
+	return map[string]any{
+		"location": byRegion, "identity.type": "SystemAssigned", "properties.inputSchema": "CloudEventSchemaV1_0",
+		"properties.disableLocalAuth": true, "properties.publicNetworkAccess": "Enabled",
+	}
+}
+
 // Resources are the resources of main.bicep, without roles, which have checks of their
 // own, and without resources that have no members.
 var Resources = func() []Resource {
@@ -95,11 +103,10 @@ var Resources = func() []Resource {
 			id: func(d Deployment, _ site) string { return d.eventHubID() }},
 		{Symbol: "sendRule", Version: "2024-01-01", Members: map[string]any{"properties.rights": []string{"Listen", "Manage", "Send"}},
 			id: func(d Deployment, _ site) string { return d.sendRuleID() }},
-		{Symbol: "connections", Version: "2022-06-15", Members: map[string]any{
-			"location": byRegion, "identity.type": "SystemAssigned", "properties.inputSchema": "CloudEventSchemaV1_0",
-			"properties.disableLocalAuth": true, "properties.publicNetworkAccess": "Enabled",
-		}, Defaults: map[string]any{"properties.inboundIpRules": []string{}},
+		{Symbol: "connections", Version: "2022-06-15", Members: topicMembers(), Defaults: map[string]any{"properties.inboundIpRules": []string{}},
 			id: func(d Deployment, _ site) string { return d.connectionsID() }},
+		{Symbol: "alertEvents", Version: "2022-06-15", Members: topicMembers(), Defaults: map[string]any{"properties.inboundIpRules": []string{}},
+			id: func(d Deployment, _ site) string { return d.alertsTopicID() }},
 		{Symbol: "controlPlane", Version: "2022-06-15", Members: map[string]any{
 			"location": "global", "properties.source": byParameter, "properties.topicType": byParameter,
 		}, id: func(d Deployment, _ site) string { return d.changesID() }},
@@ -157,6 +164,8 @@ var Failures = []Failure{
 	{"changes-dropped", "Microsoft.EventGrid/systemTopics", "DroppedEventCount", "Total", nil, func(d Deployment, _ site) string { return d.changesID() }},
 	{"connections-dropped", "Microsoft.EventGrid/topics", "DroppedEventCount", "Total", nil, func(d Deployment, _ site) string { return d.connectionsID() }},
 	{"connections-dead-lettered", "Microsoft.EventGrid/topics", "DeadLetteredCount", "Total", nil, func(d Deployment, _ site) string { return d.connectionsID() }},
+	{"alerts-dropped", "Microsoft.EventGrid/topics", "DroppedEventCount", "Total", nil, func(d Deployment, _ site) string { return d.alertsTopicID() }},
+	{"alerts-dead-lettered", "Microsoft.EventGrid/topics", "DeadLetteredCount", "Total", nil, func(d Deployment, _ site) string { return d.alertsTopicID() }},
 	{"handler-failures", "microsoft.insights/components", "requests/failed", "Count", nil, func(d Deployment, _ site) string { return d.insightsID() }},
 	{"quarantined", "Microsoft.Storage/storageAccounts", "Transactions", "Total", []string{"ApiName", "InsertEntity", "ResponseType", "Success"},
 		func(d Deployment, s site) string { return withAccount(s, d.storageID(s.account)) }},
@@ -196,7 +205,7 @@ func (f Failure) resource(d Deployment, s site) Resource {
 // SubscriptionMembers returns the members of every event subscription that
 // infra/subscriptions.bicep sets, besides the filter and the function, which are the
 // detector's, and the members that it leaves to Azure. Only event subscriptions to
-// failed connections have a place for dead letters.
+// custom topics have a place for dead letters.
 func SubscriptionMembers(deadLettered bool) (members, defaults map[string]any) {
 	members = map[string]any{
 		"properties.eventDeliverySchema":                                  "CloudEventSchemaV1_0",

@@ -47,14 +47,16 @@ var appRoles = []role{
 		scope: func(d Deployment, _ string) string { return d.insightsID() }},
 	{name: "Azure Event Hubs Data Receiver", id: "a638d3c7-ab3a-418d-83e6-5f17a39d4fde", on: "the event hub",
 		scope: func(d Deployment, _ string) string { return d.eventHubID() }},
-	{name: "EventGrid Data Sender", id: "d5a91429-5739-47e2-a06b-3470a27159e7", on: "the custom topic",
+	{name: "EventGrid Data Sender", id: "d5a91429-5739-47e2-a06b-3470a27159e7", on: "the topic of connections",
 		scope: func(d Deployment, _ string) string { return d.connectionsID() }},
 	{name: "Storage Table Data Reader", id: "76199698-9eea-4c19-bc75-cec21354c6b6", on: "the table " + suppressionsTable,
 		scope: func(d Deployment, account string) string { return d.tableID(account, suppressionsTable) }},
 	{name: "Storage Table Data Contributor", id: "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3", on: "the storage account of the state", scope: Deployment.storageID, elsewhere: "stateAccount"},
+	{name: "EventGrid Data Sender", id: "d5a91429-5739-47e2-a06b-3470a27159e7", on: "the topic of alerts",
+		scope: func(d Deployment, _ string) string { return d.alertsTopicID() }},
 }
 
-// topicRole is that of the custom topic, which writes its dead letters.
+// topicRole is that of each custom topic, which writes its dead letters.
 var topicRole = role{
 	name: "Storage Blob Data Contributor", id: "ba92f5b4-2d11-453d-a403-e96b0029c9fe", on: "the container " + deadLetters,
 	scope: func(d Deployment, account string) string { return d.containerID(account, deadLetters) },
@@ -185,22 +187,24 @@ func checkRoles(d Deployment, a azure, app func(context.Context) (site, error)) 
 		}
 		return h, nil
 	})
-	ofTopic := once(func(ctx context.Context) (held, error) {
-		s, err := app(ctx)
-		if err != nil {
-			return held{}, err
+	ofTopic := func(name string) func(context.Context) (held, error) {
+		return func(ctx context.Context) (held, error) {
+			s, err := app(ctx)
+			if err != nil {
+				return held{}, err
+			}
+			topic, err := a.topics.Get(ctx, d.ResourceGroup, name, nil)
+			if err != nil {
+				return held{}, err
+			}
+			principal := value(value(topic.Identity).PrincipalID)
+			if principal == "" {
+				return held{account: s.account}, nil
+			}
+			roles, err := a.assignments(ctx, principal)
+			return held{s.account, roles}, err
 		}
-		topic, err := a.topics.Get(ctx, d.ResourceGroup, d.connectionsTopic(), nil)
-		if err != nil {
-			return held{}, err
-		}
-		principal := value(value(topic.Identity).PrincipalID)
-		if principal == "" {
-			return held{account: s.account}, nil
-		}
-		roles, err := a.assignments(ctx, principal)
-		return held{s.account, roles}, err
-	})
+	}
 	var checks []check
 	for _, r := range appRoles {
 		checks = append(checks, checkRole(d, "the app", r, ofApp))
@@ -218,7 +222,8 @@ func checkRoles(d Deployment, a azure, app func(context.Context) (site, error)) 
 		}
 		return inFull(problems, "none in this subscription")
 	}})
-	return append(checks, checkRole(d, "the custom topic", topicRole, ofTopic))
+	return append(checks, checkRole(d, "the topic of connections", topicRole, ofTopic(d.connectionsTopic())),
+		checkRole(d, "the topic of alerts", topicRole, ofTopic(d.alertsTopic())))
 }
 
 // checkRole looks for one role of a principal.

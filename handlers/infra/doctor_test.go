@@ -189,7 +189,7 @@ func TestDoctorComparesSubscriptions(t *testing.T) {
 		t.Fatal(err)
 	}
 	template := templates["subscriptions.bicep"]
-	for symbol, deadLettered := range map[string]bool{"changes": false, "failedConnections": true} {
+	for symbol, deadLettered := range map[string]bool{"changes": false, "failedConnections": true, "raisings": true} {
 		want := map[string]any{}
 		template.members("properties", template.named(symbol).value.get("properties"), want)
 		members, _ := doctor.SubscriptionMembers(deadLettered)

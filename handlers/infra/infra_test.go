@@ -19,6 +19,8 @@ import (
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/doctor"
 	"hubwatch/handlers/event"
+	"hubwatch/handlers/host"
+	"hubwatch/handlers/judge"
 	"hubwatch/handlers/verdict"
 )
 
@@ -195,6 +197,8 @@ var grants = map[string]grant{
 	"writeTelemetry":     {"Monitoring Metrics Publisher", "insights", "identity.properties.principalId"},
 	"readLogs":           {"Azure Event Hubs Data Receiver", "logs", "identity.properties.principalId"},
 	"publishConnections": {"EventGrid Data Sender", "connections", "identity.properties.principalId"},
+	"publishAlerts":      {"EventGrid Data Sender", "alertEvents", "identity.properties.principalId"},
+	"writeDeadAlerts":    {"Storage Blob Data Contributor", "deadLetters", "alertEvents.identity.principalId"},
 	"writeDeadLetters":   {"Storage Blob Data Contributor", "deadLetters", "connections.identity.principalId"},
 	"readAlerts":         {"Storage Table Data Reader", "alertsTable", "reader"},
 	"readQuarantine":     {"Storage Table Data Reader", "quarantineTable", "reader"},
@@ -504,6 +508,7 @@ func (s site) checkSettings(f *faults) {
 		"AzureWebJobsStorage__blobServiceUri": "hostAccount.properties.primaryEndpoints.blob",
 		"AlertsStorage__tableServiceUri":      "storage.properties.primaryEndpoints.table",
 		"ConnectionEvents__topicEndpointUri":  "connections.properties.endpoint",
+		"AlertEvents__topicEndpointUri":       "alertEvents.properties.endpoint",
 		"StateStorage__tableServiceUri":       "stateAccount.properties.primaryEndpoints.table",
 		"HubLogsEventHub":                     "logs.name",
 		"AlertsTable":                         "alertsTable.name",
@@ -560,6 +565,7 @@ var sources = map[string]struct {
 }{
 	"controlPlane": {"subscriptions.bicep", "Microsoft.EventGrid/systemTopics/eventSubscriptions", "controlPlane", "app.id", false},
 	"connections":  {"subscriptions.bicep", "Microsoft.EventGrid/topics/eventSubscriptions", "connections", "app.id", true},
+	"alerts":       {"subscriptions.bicep", "Microsoft.EventGrid/topics/eventSubscriptions", "alertEvents", "app.id", true},
 	"hub":          {"hub-subscriptions.bicep", "Microsoft.EventGrid/systemTopics/eventSubscriptions", "topic", "appId", false},
 }
 
@@ -609,8 +615,19 @@ func (s site) checkSubscriptions(f *faults) {
 			f.add("subscriptions.json: %s has the filter %s, want that of its detector: %s", d.Name, have, want)
 		}
 	}
+	// What is left is for functions that hear of alerts.
+	for _, fn := range app.Functions(app.Detectors(), judge.Judge{}) {
+		e, left := entries[fn.Name]
+		if _, ok := fn.Trigger.(host.EventGrid); !ok || !left {
+			continue
+		}
+		delete(entries, fn.Name)
+		if want := []string{"hubwatch.alert.raised", "hubwatch.alert.reopened"}; e.Function != fn.Name || e.Source != "alerts" || !slices.Equal(e.Filter.IncludedEventTypes, want) || e.Filter.AdvancedFilters != nil {
+			f.add("subscriptions.json: %s is for the function %q, the source %q and %v, want %q, alerts and %v", fn.Name, e.Function, e.Source, e.Filter, fn.Name, want)
+		}
+	}
 	for name := range entries {
-		f.add("subscriptions.json: there is no detector %s", name)
+		f.add("subscriptions.json: there is no function %s", name)
 	}
 
 	// The templates make an event subscription for each entry, and no others.
@@ -619,13 +636,13 @@ func (s site) checkSubscriptions(f *faults) {
 	t := s.subscriptions
 
 	// Both templates compute the same names.
-	for _, name := range []string{"storageName", "connectionsTopicName", "controlPlaneName", "name", "controlPlaneTopicName", "iotHubs", "hubTopicNames"} {
+	for _, name := range []string{"storageName", "connectionsTopicName", "alertsTopicName", "controlPlaneName", "name", "controlPlaneTopicName", "iotHubs", "hubTopicNames"} {
 		here, there := t.named(name), s.main.named(name)
 		if here == nil || there == nil || here.value.String() != there.value.String() {
 			f.add("main.bicep and subscriptions.bicep do not agree on %s", name)
 		}
 	}
-	for here, there := range map[string]string{"app": "app", "storage": "storage", "controlPlane": "", "connections": "connections"} {
+	for here, there := range map[string]string{"app": "app", "storage": "storage", "controlPlane": "", "connections": "connections", "alertEvents": "alertEvents"} {
 		d := t.named(here)
 		if d == nil || !d.existing {
 			f.add("subscriptions.bicep: %s does not come from main.bicep", here)
@@ -843,9 +860,12 @@ var needs = []struct{ who, what, why string }{
 	{"app", "suppressionsTable", "a setting names it"},
 	{"app", "logs", "a setting names it"},
 	{"app", "connections", "a setting names it"},
+	{"app", "alertEvents", "a setting names it"},
 	{"hubs", "logs", "a diagnostic setting names the event hub"},
 	{"hubs", "sendRule", "a diagnostic setting names the rule"},
 	{"writeDeadLetters", "connections", "the topic's own identity comes with the topic"},
+	{"writeDeadAlerts", "alertEvents", "the topic's own identity comes with the topic"},
+	{"failureAlerts", "alertEvents", "an alert is made for something that is there"},
 	{"failureAlerts", "controlPlane", "an alert is made for something that is there"},
 	{"failureAlerts", "connections", "an alert is made for something that is there"},
 	{"failureAlerts", "insights", "an alert is made for something that is there"},
@@ -944,12 +964,12 @@ var requests = map[string]string{
 	"GetEntity":                    "*",
 	"NewListEntitiesPager":         "*",
 	"SubmitTransaction":            "account.go", // of the two that follow
-	"TransactionTypeAdd":           "transaction.go edit.go summary.go heard.go suppressions.go tally.go proof.go counts.go lows.go",
+	"TransactionTypeAdd":           "transaction.go edit.go summary.go heard.go suppressions.go raising.go counts.go",
 	"TransactionTypeUpdateMerge":   "transaction.go edit.go summary.go heard.go suppressions.go tally.go proof.go lows.go",
-	"TransactionTypeUpdateReplace": "tally.go proof.go counts.go lows.go", // the right to update is also the one to replace
-	"AddEntity":                    "quarantine.go state.go",              // counts as InsertEntity
-	"UpdateEntity":                 "quarantine.go state.go",              // by people
-	"DeleteEntity":                 "quarantine.go state.go lows.go",      // by people
+	"TransactionTypeUpdateReplace": "raising.go counts.go lows.go",   // the right to update is also the one to replace
+	"AddEntity":                    "quarantine.go state.go",         // counts as InsertEntity
+	"UpdateEntity":                 "quarantine.go state.go",         // by people
+	"DeleteEntity":                 "quarantine.go state.go lows.go", // by people
 	"TransactionTypeInsertReplace": "state.go",
 	"UpsertEntity":                 "",
 	"TransactionTypeDelete":        "",

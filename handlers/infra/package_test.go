@@ -27,6 +27,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -531,7 +532,13 @@ func TestPackageRunsKeyless(t *testing.T) {
 	}
 	t.Cleanup(identity.Close)
 
-	environment := append(deployedSettings(t, tables.Endpoint()+"/"), "SSL_CERT_FILE="+cert)
+	var told atomic.Int32
+	hearing := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		told.Add(int32(strings.Count(string(body), `"type":"hubwatch.alert.raised"`))) // #nosec G115 -- few
+	}))
+	t.Cleanup(hearing.Close)
+	environment := append(deployedSettings(t, tables.Endpoint()+"/", hearing.URL+"/api/events"), "SSL_CERT_FILE="+cert)
 	var output lockedBuffer
 	running, err := functions.Start(t.Context(), functions.Options{
 		ScriptRoot: app, Env: append(environment, identity.Env()...), Output: &output,
@@ -586,6 +593,9 @@ func TestPackageRunsKeyless(t *testing.T) {
 	if !strings.Contains(rows, `"AlertType":"IoT_CertificateSuccessfullyAddedToHub"`) {
 		t.Errorf("no alert in the table: %s\nthe handler says:\n%s", rows, output.String())
 	}
+	if n := told.Load(); n != 1 {
+		t.Errorf("%d events say that an alert was raised, want 1", n)
+	}
 	if identity.Issued() == 0 {
 		t.Errorf("no token was issued; the handler says:\n%s", output.String())
 	}
@@ -593,7 +603,7 @@ func TestPackageRunsKeyless(t *testing.T) {
 
 // deployedSettings returns the app settings of main.bicep as variables. Settings
 // whose values only Azure knows get values for this test.
-func deployedSettings(t *testing.T, tableEndpoint string) []string {
+func deployedSettings(t *testing.T, tableEndpoint, alertEvents string) []string {
 	t.Helper()
 	known := map[string]string{
 		"hostAccount.properties.primaryEndpoints.blob":                  "https://host.example/",
@@ -602,6 +612,7 @@ func deployedSettings(t *testing.T, tableEndpoint string) []string {
 		"identity.properties.clientId":                                  testClient,
 		"insights.properties.ConnectionString":                          "IngestionEndpoint=https://insights.example/",
 		"connections.properties.endpoint":                               "https://connections.example/api/events",
+		"alertEvents.properties.endpoint":                               alertEvents,
 		"'ClientId=, identity.properties.clientId, ;Authorization=AAD'": "ClientId=" + testClient + ";Authorization=AAD",
 		namespaceHost: "logs.example",
 	}

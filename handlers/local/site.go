@@ -26,6 +26,7 @@ import (
 	"hubwatch/handlers/app"
 	"hubwatch/handlers/connection"
 	"hubwatch/handlers/custom"
+	"hubwatch/handlers/detector"
 	"hubwatch/handlers/judge"
 	"hubwatch/handlers/local/azurite"
 	"hubwatch/handlers/local/eventgrid"
@@ -46,6 +47,7 @@ const (
 	storageSetting      = "AlertsStorage"                      // where the tables are
 	topicSetting        = "ConnectionEvents__topicEndpointUri" // where verdicts are published
 	eventHubSetting     = "CanaryEventHubUri"                  // where canaries of the event hub are sent
+	alertsSetting       = "AlertEvents__topicEndpointUri"      // where it is published that an alert was raised
 	deliveryTimeout     = 2 * time.Minute
 	localRetryTimeScale = 0.01 // of Event Grid's first wait of 10 s
 )
@@ -55,7 +57,8 @@ const (
 type site struct {
 	azurite   *azurite.Service
 	functions *functions.Host
-	topic     *eventgrid.Topic
+	topic     *eventgrid.Topic // of changes, and of verdicts
+	told      *eventgrid.Topic // of alerts
 	hub       *functions.EventHub
 	server    *http.Server
 	console   *http.Server // nil unless startConsole was called
@@ -70,6 +73,8 @@ type siteOptions struct {
 	minute time.Duration // how long a minute of the timers takes
 	// relayed puts a handler between the verdicts and the topic. It may be nil.
 	relayed func(topic http.Handler) http.Handler
+	// told puts a handler between the handler and the topic of alerts. It may be nil.
+	told func(topic http.Handler) http.Handler
 	// messages puts a handler before the event hub, and canaries one for the messages that the
 	// app sends there itself. They may be nil.
 	messages, canaries func(hub http.Handler) http.Handler
@@ -121,13 +126,19 @@ func (s *site) start(ctx context.Context, o siteOptions) error {
 	} else if err != nil {
 		return fmt.Errorf("%w: see %s", err, logFile)
 	}
-	settings := map[string]string{storageSetting: s.azurite.ConnectionString(), topicSetting: s.url + "/relayed/api/events"}
+	settings := map[string]string{
+		storageSetting: s.azurite.ConnectionString(), topicSetting: s.url + "/relayed/api/events", alertsSetting: s.url + "/alerts/api/events",
+		eventHubSetting: s.url + "/canaries/eventhub/messages",
+	}
 	if s.stores, err = app.Open(func(name string) string { return settings[name] }); err != nil {
 		return err
 	}
+	environment := append([]string{"LogClock=false"}, o.env...)
+	for name, value := range settings {
+		environment = append(environment, name+"="+value)
+	}
 	if s.functions, err = functions.Start(context.WithoutCancel(ctx), functions.Options{
-		ScriptRoot: appFolder, Strict: true, Env: append([]string{storageSetting + "=" + settings[storageSetting], topicSetting + "=" + settings[topicSetting],
-			eventHubSetting + "=" + s.url + "/canaries/eventhub/messages", "LogClock=false"}, o.env...),
+		ScriptRoot: appFolder, Strict: true, Env: environment,
 		TimerScale: float64(o.minute) / float64(time.Minute), Output: s.output, Logger: o.log,
 	}); errors.Is(err, exec.ErrNotFound) {
 		return fmt.Errorf("there is no handler in %s, which make app builds: %w", appFolder, err)
@@ -147,6 +158,12 @@ func (s *site) start(ctx context.Context, o siteOptions) error {
 	}); err != nil {
 		return err
 	}
+	if s.told, err = eventgrid.NewTopic(eventgrid.TopicOptions{
+		Source: string(detector.Alerts), Subscriptions: subscriptions, Functions: s.url, Schema: eventgrid.CloudEventSchemaV1_0,
+		DeadLetters: deadLetterFolder, TimeScale: localRetryTimeScale, Logger: o.log,
+	}); err != nil {
+		return err
+	}
 	if s.hub, err = functions.NewEventHub(functions.EventHubOptions{
 		Host: s.functions, Function: judge.RelayName, TimeScale: localRetryTimeScale, Logger: o.log,
 	}); err != nil {
@@ -154,6 +171,7 @@ func (s *site) start(ctx context.Context, o siteOptions) error {
 	}
 	mux.Handle("/api/events", s.topic)
 	mux.Handle("/relayed/", http.StripPrefix("/relayed", between(o.relayed, s.topic)))
+	mux.Handle("/alerts/", http.StripPrefix("/alerts", between(o.told, s.told)))
 	mux.Handle("/eventhub/messages", between(o.messages, s.hub))
 	mux.Handle("/canaries/", http.StripPrefix("/canaries", between(o.canaries, s.hub)))
 	mux.Handle("/", s.functions)
@@ -178,6 +196,9 @@ func (s *site) Close() {
 	}
 	if s.topic != nil {
 		s.topic.Close()
+	}
+	if s.told != nil {
+		s.told.Close()
 	}
 	if s.console != nil {
 		_ = s.console.Close()
@@ -219,6 +240,9 @@ func (s *site) publish(ctx context.Context, events, messages [][]byte) error {
 	}
 	if err := s.topic.Wait(ctx); err != nil {
 		return fmt.Errorf("events are not delivered: %w", err)
+	}
+	if err := s.told.Wait(ctx); err != nil {
+		return fmt.Errorf("events about alerts are not delivered: %w", err)
 	}
 	return nil
 }

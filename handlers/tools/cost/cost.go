@@ -65,7 +65,7 @@ const (
 	instanceGB       = 2     // parameter instanceMemory of main.bicep
 	busyPerSecond    = 1_000 // executions on an instance that is kept busy
 	minimumSeconds   = 1     // billed for an execution that wakes an instance by itself
-	metricAlerts     = 5     // in main.bicep
+	metricAlerts     = 7     // in main.bicep
 	batch            = 8     // messages of the log in an execution of a large fleet: maxEventBatchSize of host.json
 	checkpoint       = 16    // batches of a partition for a checkpoint: batchCheckpointFrequency
 	renewalRecords   = 3     // the end of a session, its close by the client, and the new connection

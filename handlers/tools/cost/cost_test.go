@@ -60,7 +60,7 @@ func TestBill(t *testing.T) {
 		{"Checkpoints of the event hub", "12,500", "$0.07"},
 		{"Telemetry", "1.74 GB", "$5.21"},
 		{"Throughput units", "1", "$21.90"},
-		{"Alerts about hubwatch itself", "5", "$0.50"},
+		{"Alerts about hubwatch itself", "7", "$0.70"},
 		{"In all", "", "$123"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -21,7 +21,6 @@ import (
 
 	"hubwatch/handlers/app"
 	"hubwatch/handlers/custom"
-	"hubwatch/handlers/detector"
 	"hubwatch/handlers/judge"
 	"hubwatch/handlers/tools/cost"
 )
@@ -94,10 +93,11 @@ func derive(root string, alerts []custom.Alert) (files map[string][]byte, err er
 	if files["handlers/consoleapp/"+functionFile(console.Name)], err = console.JSON(); err != nil {
 		return nil, err
 	}
-	files["infra/subscriptions.json"], err = subscriptionsJSON(detectors)
+	subscriptions, err := app.Subscriptions(detectors)
 	if err != nil {
 		return nil, err
 	}
+	files["infra/subscriptions.json"] = indent(subscriptions)
 	catalogue, err := catalogue(root, detectors, alerts)
 	if err != nil {
 		return nil, err
@@ -150,26 +150,6 @@ func removeDisabled(root string, alerts []custom.Alert, strays []string) (left [
 		}
 	}
 	return left, nil
-}
-
-// subscription is what infra needs to know of an event subscription.
-type subscription struct {
-	Name     string          `json:"name"`
-	Function string          `json:"function"`
-	Source   detector.Source `json:"source"`
-	Filter   detector.Filter `json:"filter"`
-}
-
-func subscriptionsJSON(detectors []detector.Detector) ([]byte, error) {
-	var list []subscription
-	for _, d := range detectors {
-		source, err := d.On.Source()
-		if err != nil {
-			return nil, fmt.Errorf("detector %s: %w", d.Name, err)
-		}
-		list = append(list, subscription{d.Name, d.Name, source, d.On.Filter()})
-	}
-	return indent(list), nil
 }
 
 func indent(v any) []byte {

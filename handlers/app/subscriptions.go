@@ -1,0 +1,40 @@
+package app
+
+import (
+	"fmt"
+
+	"hubwatch/handlers/detector"
+	"hubwatch/handlers/export"
+	"hubwatch/handlers/host"
+	"hubwatch/handlers/judge"
+)
+
+// Subscription is an event subscription: the events of a topic that a function gets.
+type Subscription struct {
+	Name     string          `json:"name"`
+	Function string          `json:"function"`
+	Source   detector.Source `json:"source"`
+	Filter   detector.Filter `json:"filter"`
+}
+
+// Subscriptions returns the event subscriptions of a deployment: one for each detector, and
+// one for each function that hears of alerts, which is every other function that Event Grid
+// starts. The error names a detector whose events are not all on one topic.
+func Subscriptions(detectors []detector.Detector) (all []Subscription, err error) {
+	judging := map[string]bool{}
+	for _, d := range detectors {
+		judging[d.Name] = true
+		source, err := d.On.Source()
+		if err != nil {
+			return nil, fmt.Errorf("detector %s: %w", d.Name, err)
+		}
+		all = append(all, Subscription{d.Name, d.Name, source, d.On.Filter()})
+	}
+	raisings := detector.Filter{IncludedEventTypes: []string{export.TypeRaised, export.TypeReopened}}
+	for _, f := range Functions(detectors, judge.Judge{}) {
+		if _, ok := f.Trigger.(host.EventGrid); ok && !judging[f.Name] {
+			all = append(all, Subscription{f.Name, f.Name, detector.Alerts, raisings})
+		}
+	}
+	return all, nil
+}
