@@ -570,14 +570,15 @@ func (s site) checkTables(f *faults) {
 var sources = map[string]struct {
 	template    string
 	kind        string
+	named       string // the event subscriptions, if others are of the same type
 	parent      string
 	app         string
 	deadLetters bool
 }{
-	"controlPlane": {"subscriptions.bicep", "Microsoft.EventGrid/systemTopics/eventSubscriptions", "controlPlane", "app.id", false},
-	"connections":  {"subscriptions.bicep", "Microsoft.EventGrid/topics/eventSubscriptions", "connections", "app.id", true},
-	"alerts":       {"subscriptions.bicep", "Microsoft.EventGrid/topics/eventSubscriptions", "alertEvents", "app.id", true},
-	"hub":          {"hub-subscriptions.bicep", "Microsoft.EventGrid/systemTopics/eventSubscriptions", "topic", "appId", false},
+	"controlPlane": {"subscriptions.bicep", "Microsoft.EventGrid/systemTopics/eventSubscriptions", "", "controlPlane", "app.id", false},
+	"connections":  {"subscriptions.bicep", "Microsoft.EventGrid/topics/eventSubscriptions", "failedConnections", "connections", "app.id", true},
+	"alerts":       {"subscriptions.bicep", "Microsoft.EventGrid/topics/eventSubscriptions", "raisings", "alertEvents", "app.id", true},
+	"hub":          {"hub-subscriptions.bicep", "Microsoft.EventGrid/systemTopics/eventSubscriptions", "", "topic", "appId", false},
 }
 
 // sourceOf returns the source that has the events of a trigger, or "" if no
@@ -690,7 +691,7 @@ func (s site) checkLoops(f *faults, t template) {
 		}
 		found := false
 		for name, source := range sources {
-			if source.kind != d.kind() || source.template != file {
+			if source.kind != d.kind() || source.template != file || source.named != "" && source.named != d.name {
 				continue
 			}
 			found = true
@@ -975,7 +976,7 @@ var requests = map[string]string{
 	"GetEntity":                    "*",
 	"NewListEntitiesPager":         "*",
 	"SubmitTransaction":            "account.go", // of the two that follow
-	"TransactionTypeAdd":           "transaction.go edit.go summary.go heard.go canaries.go suppressions.go raising.go counts.go",
+	"TransactionTypeAdd":           "transaction.go edit.go summary.go heard.go canaries.go suppressions.go tally.go proof.go raising.go counts.go lows.go",
 	"TransactionTypeUpdateMerge":   "transaction.go edit.go summary.go heard.go canaries.go suppressions.go tally.go proof.go lows.go",
 	"TransactionTypeUpdateReplace": "raising.go counts.go lows.go",   // the right to update is also the one to replace
 	"AddEntity":                    "quarantine.go state.go",         // counts as InsertEntity
