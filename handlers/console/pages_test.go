@@ -278,8 +278,8 @@ func TestCoverage(t *testing.T) {
 			t.Errorf("%s is not there with its limits", d.Name)
 		}
 	}
-	holds(t, page, "contoso-hub", "log heard", "plant-hub", "log silent for 7 hours", "1 alert in the last 30 days", "event-hub (event hub, relay, table): no canary was ever sent",
-		"topic (custom topic, event subscription, function, table): the canary of ", "from the canaries of hubwatch itself")
+	holds(t, page, "contoso-hub", "log heard", "plant-hub", "log silent for 7 hours",
+		"topic (custom topic, event subscription, function, table): the canary of ", "event-hub (event hub, relay, table): no canary was ever sent", "1 alert in the last 30 days", "from the canaries of hubwatch itself")
 }
 
 // escaped returns a text as HTML has it.

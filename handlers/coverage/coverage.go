@@ -65,10 +65,7 @@ type Trip struct {
 	Path  Path
 	Sent  time.Time // when the last canary was sent, UTC; zero for never
 	Token string    // of that canary
-	// Handed says that the path took the canary. Fault says why the path did not, without
-	// secrets. If there is neither, the sending was interrupted.
-	Handed bool
-	Fault  string
+	Fault string    // why the path did not take it, without secrets; "" if it did
 	// ArrivedToken is the token of the canary that arrived last, ArrivedSent is when it was
 	// sent, and Took is how long it was on the way. They are zero if none ever arrived.
 	ArrivedToken string
@@ -81,14 +78,13 @@ func (t Trip) Arrived() bool { return t.Token != "" && t.Token == t.ArrivedToken
 
 // Missed reports whether the last canary should have arrived and did not.
 func (t Trip) Missed(now time.Time, patience time.Duration) bool {
-	return t.Token != "" && !t.Arrived() && (t.Handed || t.Fault != "") && now.Sub(t.Sent) >= patience
+	return t.Token != "" && !t.Arrived() && now.Sub(t.Sent) >= patience
 }
 
 // Due reports whether another canary has to be sent. The timer is not exact to the second.
 func (t Trip) Due(now time.Time) bool {
 	const early = 5 * time.Minute
-	interrupted := !t.Handed && t.Fault == "" && !t.Arrived()
-	return t.Sent.IsZero() || t.Sent.After(now) || now.Sub(t.Sent) >= Interval-early || interrupted
+	return t.Sent.IsZero() || t.Sent.After(now) || now.Sub(t.Sent) >= Interval-early
 }
 
 // Store remembers canaries.
@@ -97,9 +93,9 @@ type Store interface {
 	// Send remembers that a canary is being sent. Whatever was known of the canary before
 	// of this path counts no more, except when one arrived.
 	Send(ctx context.Context, c Canary) error
-	// Handed remembers that a path took a canary, or with fault why it did not. It changes
-	// nothing if another canary was sent since.
-	Handed(ctx context.Context, c Canary, fault string) error
+	// Refused remembers why a path did not take a canary. It changes nothing if another one
+	// was sent since.
+	Refused(ctx context.Context, c Canary, fault string) error
 	// Arrive remembers that a canary arrived at a time. known is false, and nothing is
 	// changed, if it is not the last that was sent: an old one that was delivered again, or
 	// one that somebody else made up.
@@ -190,6 +186,7 @@ func (r Report) judge(now time.Time) (State, string) {
 	return Waiting, fmt.Sprintf("a canary is under way since %s UTC; %s", minute(r.Sent), last)
 }
 
+// because says why a canary could not arrive, if that is known.
 func because(fault string) string {
 	if fault == "" {
 		return ""

@@ -74,19 +74,20 @@ func (j Judge) missed(ctx context.Context, out *host.Outcome, t coverage.Trip) e
 }
 
 // send sends a canary. It is remembered before, so that it cannot arrive as one that nobody
-// knows. What the path says is remembered too, and told when the canary is missed.
+// knows. Why the path does not take it is remembered too, and told when the canary is missed.
 func (j Judge) send(ctx context.Context, out *host.Outcome, c coverage.Canary) error {
 	if err := j.Canaries.Store.Send(ctx, c); err != nil {
 		return fmt.Errorf("canary of the path %s: %w", c.Path, err)
 	}
 	sending, cancel := context.WithTimeout(ctx, handing)
 	defer cancel()
-	fault := ""
-	if err := j.Canaries.Ways[c.Path](sending, c); err != nil {
-		fault = event.Shorten(secret.RedactString(err.Error()))
-		out.Notes = append(out.Notes, fmt.Sprintf("no canary was sent through the path %s: %s", c.Path, fault))
+	err := j.Canaries.Ways[c.Path](sending, c)
+	if err == nil {
+		return nil
 	}
-	if err := j.Canaries.Store.Handed(ctx, c, fault); err != nil {
+	fault := event.Shorten(secret.RedactString(err.Error()))
+	out.Notes = append(out.Notes, fmt.Sprintf("no canary was sent through the path %s: %s", c.Path, fault))
+	if err := j.Canaries.Store.Refused(ctx, c, fault); err != nil {
 		return fmt.Errorf("canary of the path %s: %w", c.Path, err)
 	}
 	return nil

@@ -41,7 +41,7 @@ func (s *trips) Trips(context.Context) ([]coverage.Trip, error) {
 
 func (s *trips) Send(_ context.Context, c coverage.Canary) error {
 	t := s.known[c.Path]
-	t.Path, t.Sent, t.Token, t.Handed, t.Fault = c.Path, c.Sent, c.Token, false, ""
+	t.Path, t.Sent, t.Token, t.Fault = c.Path, c.Sent, c.Token, ""
 	if err := s.fails("send"); err != nil {
 		return err
 	}
@@ -49,12 +49,12 @@ func (s *trips) Send(_ context.Context, c coverage.Canary) error {
 	return nil
 }
 
-func (s *trips) Handed(_ context.Context, c coverage.Canary, fault string) error {
+func (s *trips) Refused(_ context.Context, c coverage.Canary, fault string) error {
 	t := s.known[c.Path]
-	if err := s.fails("handed"); err != nil {
+	if err := s.fails("refused"); err != nil {
 		return err
 	}
-	t.Handed, t.Fault = fault == "", fault
+	t.Fault = fault
 	s.known[c.Path] = t
 	return nil
 }
@@ -171,21 +171,21 @@ func TestCanary(t *testing.T) {
 	step("the clock went back by a day", -24*time.Hour, 2, nil)
 }
 
-// TestCanaryFaults makes each request to the store fail. The error is told, no canary is taken
-// for lost that was never sent, and no message comes again because of a canary.
+// TestCanaryFaults makes each request to the store fail. The error is told, the next run goes on,
+// and no message comes again because of a canary.
 func TestCanaryFaults(t *testing.T) {
 	for _, test := range []struct {
-		down string
-		sent int
-	}{{"trips", 0}, {"send", 0}, {"handed", 1}} {
+		down        string
+		sent, again int // canaries of the event hub, and those of the next run
+	}{{"trips", 0, 2}, {"send", 0, 2}, {"refused", 1, 0}} {
 		s := newSky()
-		s.store.down = test.down
-		if _, err := s.run(t, 0); err == nil || !strings.Contains(err.Error(), "the table is away") || len(s.sent[coverage.Topic]) != test.sent || len(s.sent[coverage.EventHub]) != test.sent {
+		s.store.down, s.refuse[coverage.Topic] = test.down, errors.New("topic: 401")
+		if _, err := s.run(t, 0); err == nil || !strings.Contains(err.Error(), "the table is away") || len(s.sent[coverage.EventHub]) != test.sent {
 			t.Errorf("%s: error %v, sent %v", test.down, err, s.sent)
 		}
 		s.store.down = ""
-		if out, err := s.run(t, 15*time.Minute); err != nil || out.Counts["sent"] != 2 || len(s.alerts.kept) > 0 {
-			t.Errorf("%s: afterwards error %v, counts %v, kept %q; want two that are sent", test.down, err, out.Counts, s.alerts.kept)
+		if out, err := s.run(t, 15*time.Minute); err != nil || out.Counts["sent"] != test.again || out.Counts["missed"] != 2-test.again {
+			t.Errorf("%s: afterwards error %v, counts %v; want %d that are sent, and the others missed", test.down, err, out.Counts, test.again)
 		}
 	}
 	s := newSky()

@@ -25,7 +25,6 @@ type canaryRow struct {
 	SentUtc      string
 	SentType     string `json:"SentUtc@odata.type"`
 	Token        string
-	Handed       bool
 	Fault        string
 	ArrivedToken string
 	// Once a canary has arrived, these are never empty again.
@@ -38,7 +37,7 @@ type canaryRow struct {
 func newCanaryRow(t coverage.Trip) canaryRow {
 	row := canaryRow{
 		key: key{canaryPartition, escape(string(t.Path))}, Path: string(t.Path), SentUtc: edmTime(t.Sent), SentType: edmDateTime, Token: t.Token,
-		Handed: t.Handed, Fault: t.Fault, ArrivedToken: t.ArrivedToken, TookSeconds: t.Took.Seconds(),
+		Fault: t.Fault, ArrivedToken: t.ArrivedToken, TookSeconds: t.Took.Seconds(),
 	}
 	if !t.ArrivedSent.IsZero() {
 		row.ArrivedSentUtc, row.ArrivedType = edmTime(t.ArrivedSent), edmDateTime
@@ -52,7 +51,7 @@ func decodeCanary(entity []byte) (t coverage.Trip, err error) {
 	if err := decode(entity, &row); err != nil {
 		return t, err
 	}
-	t = coverage.Trip{Path: coverage.Path(row.Path), Token: row.Token, Handed: row.Handed, Fault: row.Fault, ArrivedToken: row.ArrivedToken,
+	t = coverage.Trip{Path: coverage.Path(row.Path), Token: row.Token, Fault: row.Fault, ArrivedToken: row.ArrivedToken,
 		Took: time.Duration(row.TookSeconds * float64(time.Second))}
 	if t.Sent, err = row.time("SentUtc", row.SentUtc); err != nil {
 		return coverage.Trip{}, err
@@ -83,15 +82,15 @@ func (a *Alerts) Trips(ctx context.Context) (trips []coverage.Trip, err error) {
 // Send implements coverage.Store.
 func (a *Alerts) Send(ctx context.Context, c coverage.Canary) error {
 	return a.changeTrip(ctx, c.Path, func(t *coverage.Trip) bool {
-		t.Path, t.Sent, t.Token, t.Handed, t.Fault = c.Path, c.Sent, c.Token, false, ""
+		t.Path, t.Sent, t.Token, t.Fault = c.Path, c.Sent, c.Token, ""
 		return true
 	})
 }
 
-// Handed implements coverage.Store.
-func (a *Alerts) Handed(ctx context.Context, c coverage.Canary, fault string) error {
+// Refused implements coverage.Store.
+func (a *Alerts) Refused(ctx context.Context, c coverage.Canary, fault string) error {
 	return a.changeTrip(ctx, c.Path, func(t *coverage.Trip) bool {
-		t.Handed, t.Fault = fault == "", fault
+		t.Fault = fault
 		return t.Token == c.Token
 	})
 }

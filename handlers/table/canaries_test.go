@@ -27,12 +27,10 @@ func TestCanaries(t *testing.T) {
 		return func() (err error) { known, err = s.Arrive(t.Context(), c, first.Sent.Add(after)); return err }
 	}
 	sent := coverage.Trip{Path: coverage.Topic, Sent: first.Sent, Token: "first"}
-	handed := sent
-	handed.Handed = true
-	arrived := handed
+	arrived := sent
 	arrived.ArrivedToken, arrived.ArrivedSent, arrived.Took = "first", first.Sent, 2500*time.Millisecond
 	again := arrived
-	again.Sent, again.Token, again.Handed = second.Sent, "second", false
+	again.Sent, again.Token = second.Sent, "second"
 	refused := again
 	refused.Fault = "404"
 	back := refused
@@ -46,14 +44,13 @@ func TestCanaries(t *testing.T) {
 	}{
 		{"nobody sent it", arrive(first, 0), false, nil, 2}, // makes the table
 		{"sent", func() error { return s.Send(t.Context(), first) }, false, []coverage.Trip{sent}, 2},
-		{"another is handed over", func() error { return s.Handed(t.Context(), second, "") }, false, []coverage.Trip{sent}, 1},
-		{"handed over", func() error { return s.Handed(t.Context(), first, "") }, false, []coverage.Trip{handed}, 2},
-		{"made up", arrive(second, 0), false, []coverage.Trip{handed}, 1},
+		{"another is refused", func() error { return s.Refused(t.Context(), second, "404") }, false, []coverage.Trip{sent}, 1},
+		{"made up", arrive(second, 0), false, []coverage.Trip{sent}, 1},
 		{"arrived", arrive(first, 2500*time.Millisecond), true, []coverage.Trip{arrived}, 2},
 		{"arrived again", arrive(first, time.Hour), true, []coverage.Trip{arrived}, 1},
 		{"the next", func() error { return s.Send(t.Context(), second) }, false, []coverage.Trip{again}, 2},
 		{"the old one again", arrive(first, time.Hour), false, []coverage.Trip{again}, 1},
-		{"refused", func() error { return s.Handed(t.Context(), second, "404") }, false, []coverage.Trip{refused}, 2},
+		{"refused", func() error { return s.Refused(t.Context(), second, "404") }, false, []coverage.Trip{refused}, 2},
 		{"arrived all the same, by a clock that is behind", arrive(second, 0), true, []coverage.Trip{back}, 2},
 	} {
 		known = false
@@ -77,7 +74,7 @@ func TestCanaries(t *testing.T) {
 	}
 }
 
-// TestCanariesMeet lets a canary arrive while it is being handed over, and a person break the
+// TestCanariesMeet lets a canary arrive while it is told that it was refused, and a person break the
 // row.
 func TestCanariesMeet(t *testing.T) {
 	clean := open(t, emulator(t).ConnectionString())
@@ -96,11 +93,11 @@ func TestCanariesMeet(t *testing.T) {
 		t.Fatal(err)
 	}
 	meet = true
-	if err := again(t, clean, connection).Handed(t.Context(), c, ""); err != nil {
+	if err := again(t, clean, connection).Refused(t.Context(), c, "timeout"); err != nil {
 		t.Error(err)
 	}
-	if trips, err := clean.Trips(t.Context()); err != nil || len(trips) != 1 || !trips[0].Handed || !trips[0].Arrived() {
-		t.Errorf("error %v, trips %+v, want one that was handed over and arrived", err, trips)
+	if trips, err := clean.Trips(t.Context()); err != nil || len(trips) != 1 || trips[0].Fault != "timeout" || !trips[0].Arrived() {
+		t.Errorf("error %v, trips %+v, want one that was refused and arrived", err, trips)
 	}
 	if _, err := clean.table.client.UpsertEntity(t.Context(), []byte(`{"PartitionKey":"!canary","RowKey":"event-hub","SentUtc":"yesterday"}`), nil); err != nil {
 		t.Fatal(err)
