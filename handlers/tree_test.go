@@ -35,7 +35,7 @@ var ranks = map[string]int{
 	".": 8, "hubwatch": 8, "consoleapp": 8, "local": 8, "tools": 8, "reliability": 8, "browser": 8, "infra": 8, "bench": 8,
 	"doctor": 7,
 	"app":    6,
-	"judge":  5, "cases": 5, "fleet": 5, "custom": 5, "console": 6,
+	"judge":  5, "cases": 5, "fleet": 5, "custom": 5, "notify": 5, "console": 6,
 	"detector": 4, "relay": 4, "table": 4, "topic": 4, "host": 4, "export": 4,
 	"remedy": 3, "verdict": 3, "coverage": 3,
 	"connection": 2, "alert": 2,

@@ -20,6 +20,7 @@ import (
 	"hubwatch/handlers/export"
 	"hubwatch/handlers/host"
 	"hubwatch/handlers/judge"
+	"hubwatch/handlers/notify"
 	"hubwatch/handlers/table"
 	"hubwatch/handlers/topic"
 	"hubwatch/handlers/verdict"
@@ -37,6 +38,8 @@ var (
 	_ judge.Counter      = (*table.Counts)(nil)
 	_ judge.Windows      = (*table.Counts)(nil)
 	_ coverage.Store     = (*table.Alerts)(nil)
+	_ alert.Told         = (*table.Told)(nil)
+	_ judge.Notifier     = (*notify.Teller)(nil)
 )
 
 // App is hubwatch as its settings want it.
@@ -48,6 +51,7 @@ type App struct {
 	// Suppressions are the rules about which alerts nobody is told of.
 	Suppressions *table.Suppressions
 	State        *table.State // what verdicts are derived from
+	Notify       *notify.Teller
 	state        *table.Account
 	stateTables  string
 	verdicts     verdict.Settings
@@ -112,16 +116,21 @@ func (c Config) Open() (*App, error) {
 		}
 		teller = judge.Telling{Topic: told, Source: c.Source()}
 	}
-	alerts := account.Alerts(c.AlertsTable)
+	alerts, quarantine := account.Alerts(c.AlertsTable), account.Quarantine(c.QuarantineTable)
 	canaries, err := c.canaries(alerts, events)
 	if err != nil {
 		return nil, err
 	}
 	return &App{
-		Detectors: c.detectors(), Alerts: alerts, Failures: alerts.Failures(),
-		Quarantine: account.Quarantine(c.QuarantineTable), Suppressions: account.Suppressions(c.SuppressionsTable),
+		Detectors: c.detectors(), Alerts: alerts, Failures: alerts.Failures(), Notify: c.Notify.teller(state.Told(c.StateTables), quarantine),
+		Quarantine: quarantine, Suppressions: account.Suppressions(c.SuppressionsTable),
 		State: state.State(c.StateTables), state: state, stateTables: c.StateTables, verdicts: c.Verdict, topic: events, teller: teller, logClock: c.LogClock, canaries: canaries,
 	}, nil
+}
+
+// teller returns what tells the channels of alerts.
+func (n Notify) teller(told alert.Told, quarantine alert.Quarantine) *notify.Teller {
+	return &notify.Teller{Channels: n.Channels, Faults: n.Faults, Told: told, Quarantine: quarantine, DigestAfter: n.DigestAfter, Now: time.Now}
 }
 
 // Source returns the source of the events about alerts, see export.CloudEventSource.
@@ -190,7 +199,7 @@ func (a *App) Judge(rules *judge.Rules) judge.Judge {
 	counts := a.state.Counts(a.stateTables, a.Failures, rules.Suppress, a.teller)
 	return judge.Judge{
 		Alerts: a.Alerts, Failures: a.Failures, Quarantine: a.Quarantine, Rules: rules, Listener: a.Alerts,
-		Logs: logs, Counter: counts, Windows: counts, Teller: a.teller, Canaries: a.canaries,
+		Logs: logs, Counter: counts, Windows: counts, Teller: a.teller, Notifier: a.Notify, Canaries: a.canaries,
 	}
 }
 
@@ -204,6 +213,7 @@ const (
 	laneRelay    = "relay"
 	laneVerdicts = "verdicts"
 	laneWindows  = "windows"
+	laneNotify   = "notify"
 )
 
 // Detectors returns every detector of this build: the built-in ones, and the custom alerts
@@ -232,6 +242,7 @@ func Functions(detectors []detector.Detector, j judge.Judge) []host.Function {
 		// It sends at the first of these minutes, and looks at the second what became of that. At
 		// the full hour many timers of the world run.
 		{Name: judge.CanaryName, Trigger: host.Timer{Schedule: "0 7,22 * * * *"}, Lane: laneVerdicts, Run: j.Canary},
+		{Name: judge.NotifyName, Trigger: host.EventGrid{}, Lane: laneNotify, Run: j.Notify},
 	}
 	if watching := judge.Watches(detectors); len(watching) > 0 {
 		functions = append(functions, host.Function{Name: judge.WindowsName, Trigger: host.Timer{Schedule: "0 * * * * *"}, Lane: laneWindows, Run: j.Watch(watching)})

@@ -31,6 +31,8 @@ func TestLanes(t *testing.T) {
 			want = laneRelay
 		case f.Name == judge.VerdictsName, f.Name == judge.HousekeepingName, f.Name == judge.CanaryName:
 			want = laneVerdicts
+		case f.Name == judge.NotifyName:
+			want = laneNotify
 		case strings.HasPrefix(f.Name, "Device"), f.Name == detector.ConnectionStorm.Name, f.Name == detector.ReconnectionSurge.Name:
 			want = laneFailures
 		}
@@ -39,8 +41,8 @@ func TestLanes(t *testing.T) {
 		}
 		seen[f.Lane]++
 	}
-	if len(seen) != 5 || seen[laneRelay] != 1 || seen[laneVerdicts] != 3 {
-		t.Errorf("functions by lane: %v, want five lanes, and the relay alone in its own", seen)
+	if len(seen) != 6 || seen[laneRelay] != 1 || seen[laneVerdicts] != 3 {
+		t.Errorf("functions by lane: %v, want six lanes, and the relay alone in its own", seen)
 	}
 }
 

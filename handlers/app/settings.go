@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/url"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -11,6 +13,7 @@ import (
 
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/event"
+	"hubwatch/handlers/notify"
 	"hubwatch/handlers/secret"
 	"hubwatch/handlers/table"
 	"hubwatch/handlers/topic"
@@ -28,6 +31,9 @@ type Setting struct {
 	Example string // a value that works, in Markdown if HostOnly
 	// HostOnly says that only the Functions host reads the setting.
 	HostOnly bool
+	// Secret says that the value has a secret, which is never shown. A mistake in it does not
+	// keep the handler from starting.
+	Secret bool
 	// Check returns what is wrong with a value, in words that follow the name of
 	// the setting. It looks at the value alone, and not at other settings. It is
 	// not called with an empty value. A nil Check means that the handler takes
@@ -52,6 +58,10 @@ const (
 	settingStateTables     = "StateTables"
 	settingTopicEndpoint   = "ConnectionEvents__topicEndpointUri"
 	settingAlertEvents     = "AlertEvents__topicEndpointUri"
+	settingNotifyUrls      = notify.SettingUrls
+	settingNotifyNamed     = notify.SettingPrefix + "<name>"
+	settingDigestAfter     = "DigestAfter"
+	settingConsoleURL      = "ConsoleUrl"
 	settingRenewalGrace    = "RenewalGrace"
 	settingMissingAfter    = "MissingAfter"
 	settingRenewalAddress  = "RenewalAddress"
@@ -164,6 +174,33 @@ var Settings = []Setting{
 		Meaning: "custom topic to which an event is published when an alert is raised or reopened, with the identity of `AlertsStorage__tableServiceUri`; without it nobody is told",
 		Example: "https://contoso-alerts.westeurope-1.eventgrid.azure.net/api/events",
 		Check:   topic.CheckEndpoint,
+	},
+	{
+		Name:    settingNotifyUrls,
+		Meaning: "whom to tell of alerts, and how: URLs with white space between them ([notify.md](notify.md)); a reference to a Key Vault works",
+		Example: "slack+https://hooks.slack.com/services/T00000000/B00000000/contoso#severity=Medium",
+		Secret:  true,
+		Check:   checkChannels,
+	},
+	{
+		Name:    settingNotifyNamed,
+		Meaning: "instead, or besides: one URL, of the channel with this name",
+		Example: "smtp://hubwatch:contoso@mail.contoso.com?from=hubwatch@contoso.com&to=security@contoso.com",
+		Secret:  true,
+		Check:   checkChannels,
+	},
+	{
+		Name:    settingDigestAfter,
+		Meaning: "how many alerts of a hub are told one by one within ten minutes; those beyond are told in one digest; `0`: all are told one by one",
+		Default: "20",
+		Example: "20",
+		Check:   checkDigestAfter,
+	},
+	{
+		Name:    settingConsoleURL,
+		Meaning: "address of the console, so that messages link to it",
+		Example: "https://contoso-console.azurewebsites.net",
+		Check:   checkConsoleURL,
 	},
 	{
 		Name:    settingRenewalGrace,
@@ -347,6 +384,30 @@ func checkSurgeDevices(value string) error {
 	return nil
 }
 
+// checkChannels checks the URLs of channels. Its error has nothing of them.
+func checkChannels(value string) error {
+	_, err := notify.Read(map[string]string{settingNotifyUrls: value}, "")
+	return err
+}
+
+func checkDigestAfter(value string) error {
+	if n, err := strconv.Atoi(value); err != nil || n < 0 || n > 1_000 {
+		return fmt.Errorf("want a number from 0 to 1000, have %q", value)
+	}
+	return nil
+}
+
+func checkConsoleURL(value string) error {
+	u, err := url.Parse(value)
+	switch {
+	case err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil:
+		return errors.New("want the address of the console alone")
+	case u.Scheme != "https" && u.Hostname() != "127.0.0.1" && u.Hostname() != "localhost":
+		return errors.New("want https")
+	}
+	return nil
+}
+
 // sameService reports whether two URLs are of one table service.
 func sameService(a, b string) bool {
 	return strings.EqualFold(strings.TrimRight(a, "/"), strings.TrimRight(b, "/"))
@@ -408,13 +469,34 @@ type Config struct {
 	// identity of Storage; "" for none. CanaryPatience is how long a canary may take.
 	CanaryEventHub string
 	CanaryPatience time.Duration
+	Notify         Notify
 	// AlertEvents is the address of the topic on which people and programs are told of alerts,
 	// with the identity of Storage; "" if nobody is told.
 	AlertEvents string
 }
 
+// Notify is whom to tell of alerts.
+type Notify struct {
+	Channels    []notify.Configured
+	Faults      error // what is wrong with the settings of channels, see Setting.Secret; nil if nothing is
+	DigestAfter int
+}
+
+// notify completes whom to tell. The names of the channels are those of the variables of this
+// process, since getenv returns values of names that are known.
+func (c *Config) notify(values map[string]string, getenv func(string) string) {
+	channels := map[string]string{settingNotifyUrls: getenv(settingNotifyUrls)}
+	for _, variable := range os.Environ() {
+		if name, _, _ := strings.Cut(variable, "="); strings.HasPrefix(name, notify.SettingPrefix) {
+			channels[name] = getenv(name)
+		}
+	}
+	c.Notify.Channels, c.Notify.Faults = notify.Read(channels, values[settingConsoleURL])
+	c.Notify.DigestAfter, _ = strconv.Atoi(values[settingDigestAfter]) // checkDigestAfter has said what is wrong
+}
+
 // Read reads the settings that the handler uses. Its error says everything that
-// is wrong with them. Each mistake has a line that names the setting, and no line
+// is wrong with them, except with channels, which is in the Config. Each mistake has a line that names the setting, and no line
 // has a key or a signature. Read accepts settings without a storage account;
 // Missing says whether there is one.
 func Read(getenv func(string) string) (Config, error) {
@@ -456,6 +538,7 @@ func Read(getenv func(string) string) (Config, error) {
 	errs = append(errs, c.identity(values, getenv)...)
 	errs = append(errs, c.state(values)...)
 	c.StateTables, c.Topic, c.AlertEvents = values[settingStateTables], values[settingTopicEndpoint], values[settingAlertEvents]
+	c.notify(values, getenv)
 	c.Verdict = verdict.Defaults()
 	// The checks have said what is wrong.
 	c.Verdict.RenewalGrace, _ = parseDuration(values[settingRenewalGrace])
@@ -496,7 +579,7 @@ func values(settings []Setting, getenv func(string) string) (values map[string]s
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	values = map[string]string{}
 	for _, s := range settings {
-		if s.HostOnly {
+		if s.HostOnly || s.Secret {
 			continue
 		}
 		// People copy values with blanks and line ends, and echo writes a line

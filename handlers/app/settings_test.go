@@ -1,6 +1,7 @@
 package app
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -99,7 +100,7 @@ func TestRead(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			test.want.Verdict, test.want.LogClock, test.want.CanaryPatience = verdict.Defaults(), true, coverage.Patience
+			test.want.Verdict, test.want.LogClock, test.want.Notify, test.want.CanaryPatience = verdict.Defaults(), true, Notify{DigestAfter: 20}, coverage.Patience
 			if test.want.Storage.ConnectionString != "" {
 				test.want.State = test.want.Storage
 			}
@@ -169,11 +170,32 @@ func TestVerdictSettings(t *testing.T) {
 		{"RenewalGrace", "10m"}, {"RenewalGrace", "PT30S"}, {"RenewalGrace", "PT61M"}, {"RenewalGrace", "P"}, {"RenewalGrace", "PT"}, {"RenewalGrace", "P1DT"}, {"RenewalGrace", "P1M"},
 		{"MissingAfter", "P"}, {"CanaryPatience", "PT51M"}, {"CanaryPatience", "PT0S"}, {"CanaryEventHubUri", "http://contoso.servicebus.windows.net/connections/messages"}, {"AppResourceId", "hubwatch-contoso"},
 		{"AppResourceId", "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-iot/providers/Microsoft.Devices/IotHubs/contoso-hub"}, {"MissingAfter", "PT"}, {"SurgeDevices", "-1"}, {"LogClock", "maybe"}, {"StateStorage__tenantId", "x"}, {"MissingAfter", "PT26H1S"}, {"MissingAfter", "-PT1M"}, {"RenewalAddress", "same"}, {"StormDevices", "1"}, {"StormDevices", "1001"}, {"StormDevices", "many"},
+		{"DigestAfter", "-1"}, {"DigestAfter", "some"}, {"ConsoleUrl", "http://contoso.example"}, {"ConsoleUrl", "contoso"}, {"ConsoleUrl", "https://contoso.example/?x=1"},
 		{"ConnectionEvents__topicEndpointUri", "http://contoso.example/api/events"}, {"StateStorage__tableServiceUri", "contoso"}, {"StateStorage", "contoso"}, {"StateStorage__clientId", "x"},
 	} {
 		if _, err := Read(environment(wrong[0], wrong[1])); err == nil || !strings.HasPrefix(err.Error(), "setting "+wrong[0]+": ") {
 			t.Errorf("%s=%s: error %v, want one that names it", wrong[0], wrong[1], err)
 		}
+	}
+}
+
+// TestChannelSettings checks that the channels are found by their names, and that a mistake in
+// one names the setting alone and keeps neither the others nor the handler.
+func TestChannelSettings(t *testing.T) {
+	t.Setenv("Notify__ops", "slack+https://hooks.slack.com/services/hidden#severity=High")
+	t.Setenv("Notify__wrong", "https://hidden.example.com/")
+	t.Setenv("NotifyUrls", "@Microsoft.KeyVault(SecretUri=https://hidden.vault.azure.net/secrets/x)")
+	c, err := Read(os.Getenv)
+	if err != nil || len(c.Notify.Channels) != 1 || c.Notify.Channels[0].Name() != "ops" {
+		t.Fatalf("%+v, %v", c.Notify, err)
+	}
+	if c.Notify.Faults == nil || strings.Contains(c.Notify.Faults.Error(), "hidden") || !strings.Contains(c.Notify.Faults.Error(), "setting NotifyUrls: its reference to the Key Vault was not resolved") ||
+		!strings.Contains(c.Notify.Faults.Error(), "setting Notify__wrong: ") {
+		t.Errorf("have %v", c.Notify.Faults)
+	}
+	t.Setenv("AlertsStorage", "UseDevelopmentStorage=true")
+	if _, err := Open(os.Getenv); err != nil {
+		t.Errorf("nothing is judged, since a channel is wrong: %v", err)
 	}
 }
 

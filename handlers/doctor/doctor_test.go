@@ -77,7 +77,7 @@ func TestFaults(t *testing.T) {
 		}, []string{"wrong    functions: " + last.Name + " is missing: make publish"}},
 		{"a function is disabled", func(s *sky) {
 			for _, f := range s.functions {
-				if strings.HasSuffix(*f.Name, "/CertificateAdded") {
+				if strings.HasSuffix(value(f.Name), "/"+detector.CertificateAdded.Name) {
 					f.Properties.IsDisabled = to.Ptr(true)
 				}
 			}

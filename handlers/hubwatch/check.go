@@ -64,6 +64,7 @@ func (o *operator) checkSettings(w io.Writer, width int) int {
 	if o.account == "" && !o.local {
 		err = errors.Join(err, c.Stateless())
 	}
+	err = errors.Join(err, c.Notify.Faults)
 	faults := faultsOf(err)
 	getenv, _ := o.settings()
 	source := "the environment"
@@ -85,6 +86,8 @@ func (o *operator) checkSettings(w io.Writer, width int) int {
 			verdict, from = "host", "read by the Functions host, and not by hubwatch"
 		case o.account != "" && strings.HasPrefix(s.Name, storageSetting):
 			verdict, from = "unused", "--account is used instead"
+		case value != "" && s.Secret:
+			from = "from " + source + ", and not shown"
 		case value != "":
 			if s.Name == storageSetting {
 				value = openly(value)
@@ -108,6 +111,9 @@ func (o *operator) checkSettings(w io.Writer, width int) int {
 	for _, name := range slices.Sorted(maps.Keys(faults)) {
 		say("wrong", name, faults[name]...) // a name that looks like one of a setting
 	}
+	for _, ch := range c.Notify.Channels {
+		say("channel", ch.Name(), fmt.Sprintf("from %s: told of alerts from %s on", ch.Setting, ch.Least))
+	}
 	fmt.Fprintf(w, "\n%s, %d wrong\n", plural(len(app.Settings), "setting"), wrong)
 	return wrong
 }
@@ -130,7 +136,7 @@ func openly(connectionString string) string {
 
 // fault is the form of the errors of settings. The example at the end, if there
 // is one, is the example of the setting.
-var fault = regexp.MustCompile(`(?s)^settings? ([\w:]*\w)(?: and (\w+))?: (.*?)(?:; for example .*)?$`)
+var fault = regexp.MustCompile(`(?s)^settings? ([\w:-]*\w)(?: and (\w+))?(?:, URL \d+)?: (.*?)(?:; for example .*)?$`)
 
 // faultsOf returns what is wrong, by the name of the setting.
 func faultsOf(err error) map[string][]string {

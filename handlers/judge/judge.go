@@ -37,6 +37,7 @@ type Judge struct {
 	Windows    Windows          // of what Counter has counted; nil where no timer runs
 	Canaries   *Canaries        // what has to arrive; nil where nothing is sent
 	Teller     alert.Teller     // of what is raised or reopened, but for what Counter raises; nil for nobody
+	Notifier   Notifier         // tells people; nil where nobody is told, as in Redrive
 }
 
 // Counter counts what a detector with a rule of a count finds, and raises an alert of what

@@ -75,6 +75,8 @@ type siteOptions struct {
 	relayed func(topic http.Handler) http.Handler
 	// told puts a handler between the handler and the topic of alerts. It may be nil.
 	told func(topic http.Handler) http.Handler
+	// inbox gets a webhook about each alert. It may be nil.
+	inbox *inbox
 	// messages puts a handler before the event hub, and canaries one for the messages that the
 	// app sends there itself. They may be nil.
 	messages, canaries func(hub http.Handler) http.Handler
@@ -134,6 +136,10 @@ func (s *site) start(ctx context.Context, o siteOptions) error {
 		return err
 	}
 	environment := append([]string{"LogClock=false"}, o.env...)
+	if o.inbox != nil {
+		mux.Handle("/inbox", o.inbox)
+		environment = append(environment, "Notify__demo="+s.url+"/inbox#secret="+o.inbox.secret(), "DigestAfter=0")
+	}
 	for name, value := range settings {
 		environment = append(environment, name+"="+value)
 	}

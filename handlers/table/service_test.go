@@ -355,6 +355,15 @@ func (s *service) serve(c *call) bool {
 		default:
 			c.result = response(c, http.StatusOK, "", http.Header{"Etag": {row.tag()}}, s.marshal(row))
 		}
+	case c.r.Method == http.MethodDelete && entityPath.MatchString(path) && c.r.Header.Get("If-Match") == "*":
+		m := entityPath.FindStringSubmatch(path)
+		table, k := s.tables[m[1]], key{m[2], m[3]}
+		if table[k] == nil {
+			c.result = response(c, http.StatusNotFound, "ResourceNotFound", nil, nil)
+			break
+		}
+		delete(table, k)
+		c.result = response(c, http.StatusNoContent, "", nil, nil)
 	case c.r.Method == http.MethodGet && queryPath.MatchString(path):
 		return s.query(c, s.tables[queryPath.FindStringSubmatch(path)[1]])
 	default:

@@ -52,8 +52,8 @@ func TestBill(t *testing.T) {
 		// 1 M for changes, 200 k for messages, 500 k for failures, 43,200 minutes, 720 hours of 4.
 		{"Function executions", "1.75 million", "$0.70"},
 		{"Execution time", "3.49 million GB-s", "$90.80"},
-		// 1 for a change, 1 for a message, 11 for a failure, 3 for a minute, 10 for an hour.
-		{"Table requests", "6.84 million", "$0.25"},
+		// 1 for a change, 1 for a message, 11 for a failure, 4 for a minute, 10 for an hour.
+		{"Table requests", "6.88 million", "$0.25"},
 		{"Evidence, a month of keeping it", "6 GB", "$0.27"},
 		{"Event Hubs messages", "200,000", "$0.01"},
 		{"Records of renewals, for four days", "0 GB", "$0.00"},

@@ -1,0 +1,27 @@
+package judge
+
+import (
+	"context"
+	"time"
+
+	"hubwatch/handlers/host"
+)
+
+// NotifyName is the name of the function that tells the channels of a raising.
+const NotifyName = "Notify"
+
+// Notifier tells people of raisings.
+type Notifier interface {
+	// Notify is the work of the function that tells the channels of a raising.
+	Notify(ctx context.Context, in host.Invocation) (host.Outcome, error)
+	// Digests tells the digests whose time is over. Its error says what is tried again.
+	Digests(ctx context.Context, in host.Invocation) (host.Outcome, error)
+	// Expire drops what need not be remembered any more of who was told what, and returns how
+	// many days that were.
+	Expire(ctx context.Context, now time.Time) (dropped int, err error)
+}
+
+// Notify is the work of the function that tells the channels of a raising.
+func (j Judge) Notify(ctx context.Context, in host.Invocation) (host.Outcome, error) {
+	return j.Notifier.Notify(ctx, in)
+}
