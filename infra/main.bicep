@@ -63,6 +63,17 @@ param stormDevices int = 100
 @minValue(0)
 param surgeDevices int = 1000
 
+@description('Address of a secret of a Key Vault that says whom to tell of alerts, and how: the URLs of channels (docs/notify.md), for example https://contoso.vault.azure.net/secrets/notify. The identity of the app needs the role Key Vault Secrets User on it. Empty: nobody is told.')
+param notifySecret string = ''
+
+@description('How many alerts of a hub are told one by one within ten minutes; those beyond are told in one digest. 0: all are told one by one.')
+@minValue(0)
+@maxValue(1000)
+param digestAfter int = 20
+
+@description('Address of the console, so that messages link to it. Empty if there is none.')
+param consoleUrl string = ''
+
 @description('Tags of everything that is created here.')
 param tags object = {}
 
@@ -392,6 +403,9 @@ resource app 'Microsoft.Web/sites@2023-12-01' = {
   properties: {
     serverFarmId: plan.id
     httpsOnly: true
+    // The app has no identity of its own, by which references to a Key Vault are read without this
+    // (https://learn.microsoft.com/azure/app-service/app-service-key-vault-references#access-vaults-with-a-user-assigned-identity).
+    keyVaultReferenceIdentity: identity.id
     functionAppConfig: {
       runtime: {
         name: 'custom'
@@ -451,6 +465,9 @@ resource app 'Microsoft.Web/sites@2023-12-01' = {
         { name: 'RenewalAddress', value: renewalAddress }
         { name: 'StormDevices', value: string(stormDevices) }
         { name: 'SurgeDevices', value: string(surgeDevices) }
+        { name: 'NotifyUrls', value: empty(notifySecret) ? '' : '@Microsoft.KeyVault(SecretUri=${notifySecret})' }
+        { name: 'DigestAfter', value: string(digestAfter) }
+        { name: 'ConsoleUrl', value: consoleUrl }
         { name: 'HubLogs__fullyQualifiedNamespace', value: split(split(logsNamespace.properties.serviceBusEndpoint, '/')[2], ':')[0] }
         { name: 'HubLogs__credential', value: 'managedidentity' }
         { name: 'HubLogs__clientId', value: identity.properties.clientId }

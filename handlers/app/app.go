@@ -226,7 +226,6 @@ func Functions(detectors []detector.Detector, j judge.Judge) []host.Function {
 		{Name: judge.HousekeepingName, Trigger: host.Timer{Schedule: "0 17 3 * * *"}, Lane: laneVerdicts, Run: j.Housekeeping},
 		{Name: judge.NotifyName, Trigger: host.EventGrid{}, Lane: laneNotify, Run: j.Notify},
 		{Name: judge.SentinelName, Trigger: host.EventGrid{}, Lane: laneNotify, Run: j.Sentinel},
-		{Name: judge.DigestsName, Trigger: host.Timer{Schedule: "30 * * * * *"}, Lane: laneNotify, Run: j.Digests},
 	}
 	if watching := judge.Watches(detectors); len(watching) > 0 {
 		functions = append(functions, host.Function{Name: judge.WindowsName, Trigger: host.Timer{Schedule: "0 * * * * *"}, Lane: laneWindows, Run: j.Watch(watching)})

@@ -28,7 +28,7 @@ func TestLanes(t *testing.T) {
 			want = laneRelay
 		case f.Name == judge.VerdictsName, f.Name == judge.HousekeepingName:
 			want = laneVerdicts
-		case f.Name == judge.NotifyName, f.Name == judge.DigestsName, f.Name == judge.SentinelName:
+		case f.Name == judge.NotifyName, f.Name == judge.SentinelName:
 			want = laneNotify
 		case strings.HasPrefix(f.Name, "Device"), f.Name == detector.ConnectionStorm.Name, f.Name == detector.ReconnectionSurge.Name:
 			want = laneFailures

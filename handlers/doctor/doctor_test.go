@@ -76,7 +76,11 @@ func TestFaults(t *testing.T) {
 			s.functions = s.functions[:len(s.functions)-1]
 		}, []string{"wrong    functions: " + last.Name + " is missing: make publish"}},
 		{"a function is disabled", func(s *sky) {
-			s.functions[3].Properties.IsDisabled = to.Ptr(true)
+			for _, f := range s.functions {
+				if strings.HasSuffix(value(f.Name), "/"+detector.CertificateAdded.Name) {
+					f.Properties.IsDisabled = to.Ptr(true)
+				}
+			}
 		}, []string{"wrong    functions: CertificateAdded is disabled: remove the setting AzureWebJobs.CertificateAdded.Disabled of the app"}},
 		{"a function is none of this build", func(s *sky) {
 			s.addFunction("Stranger")

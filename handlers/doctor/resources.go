@@ -114,7 +114,7 @@ var Resources = func() []Resource {
 			"location": byRegion, "tags": byParameter, "kind": "functionapp", "sku.name": "FC1", "sku.tier": "FlexConsumption", "properties.reserved": true,
 		}, id: func(d Deployment, _ site) string { return d.id("Microsoft.Web/serverfarms/%s", d.App) }},
 		{Symbol: "app", Version: "2023-12-01", Members: map[string]any{
-			"location": byRegion, "tags": byParameter, "kind": "functionapp,linux", "identity.type": "UserAssigned", "properties.serverFarmId": byName, "properties.httpsOnly": true,
+			"location": byRegion, "tags": byParameter, "kind": "functionapp,linux", "identity.type": "UserAssigned", "properties.serverFarmId": byName, "properties.httpsOnly": true, "properties.keyVaultReferenceIdentity": byName,
 			"properties.functionAppConfig.runtime.name": "custom", "properties.functionAppConfig.runtime.version": "1.0",
 			"properties.functionAppConfig.scaleAndConcurrency.instanceMemoryMB":     byParameter,
 			"properties.functionAppConfig.scaleAndConcurrency.maximumInstanceCount": byParameter,

@@ -65,7 +65,7 @@ func read(root string) (s site, err error) {
 	}
 	s.code = map[string]bool{}
 	for _, setting := range app.Settings {
-		if !setting.HostOnly {
+		if !setting.HostOnly && !strings.Contains(setting.Name, "<") { // not those whose names the owner chooses
 			s.code[setting.Name] = true
 		}
 	}
@@ -865,6 +865,7 @@ func (s site) checkApp(f *faults) {
 	f.same("main.bicep: runtime", app.get("functionAppConfig", "runtime", "name"), "'custom'")
 	f.same("main.bicep: version of the runtime", app.get("functionAppConfig", "runtime", "version"), "'1.0'")
 	f.same("main.bicep: plan", app.get("serverFarmId"), "plan.id")
+	f.same("main.bicep: keyVaultReferenceIdentity", app.get("keyVaultReferenceIdentity"), "identity.id")
 	f.same("main.bicep: tier of the plan", s.main.named("plan").value.get("sku", "tier"), "'FlexConsumption'")
 	f.same("main.bicep: where the package is", app.get("functionAppConfig", "deployment", "storage", "value"), "'storage.properties.primaryEndpoints.blob, packages.name'")
 	f.same("main.bicep: who fetches the package", app.get("functionAppConfig", "deployment", "storage", "authentication", "type"), "'UserAssignedIdentity'")

@@ -201,10 +201,27 @@ func count(out *host.Outcome, pass verdict.Pass) {
 	out.Counts["published"] += pass.Published
 }
 
-// Verdicts is the work of the function that derives verdicts whose time has come and
-// publishes what is worth an alert. Its error says what will be tried again at its next
-// time.
+// Verdicts is the work of the function that runs each minute: it derives verdicts whose time
+// has come, publishes what is worth an alert, and then tells the digests whose time is over. A
+// function of its own for these would cost as much again. Its error says what will be tried
+// again at its next time.
 func (j Judge) Verdicts(ctx context.Context, in host.Invocation) (host.Outcome, error) {
+	out, err := j.verdicts(ctx, in)
+	if j.Notifier == nil {
+		return out, err
+	}
+	in.Function = NotifyName // which quarantines what cannot be told
+	told, untold := j.Notifier.Digests(ctx, in)
+	out.Notes = append(out.Notes, told.Notes...)
+	out.Quarantined += told.Quarantined
+	for what, n := range told.Counts {
+		out.Counts[what] += n
+	}
+	return out, errors.Join(err, untold)
+}
+
+// verdicts derives verdicts, and publishes what is worth an alert.
+func (j Judge) verdicts(ctx context.Context, in host.Invocation) (host.Outcome, error) {
 	var out host.Outcome
 	now := j.Logs.Now()
 	judge := j.judge(in, &out)

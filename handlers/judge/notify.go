@@ -7,10 +7,9 @@ import (
 	"hubwatch/handlers/host"
 )
 
-// Names of the functions that tell people of alerts.
+// Names of the functions that hear of raisings.
 const (
 	NotifyName   = "Notify"   // tells the channels of a raising
-	DigestsName  = "Digests"  // tells many raisings of a hub together
 	SentinelName = "Sentinel" // sends a raising to Microsoft Sentinel
 )
 
@@ -18,7 +17,7 @@ const (
 type Notifier interface {
 	// Notify is the work of the function that tells the channels of a raising.
 	Notify(ctx context.Context, in host.Invocation) (host.Outcome, error)
-	// Digests is the work of the function that tells the digests whose time is over.
+	// Digests tells the digests whose time is over. Its error says what is tried again.
 	Digests(ctx context.Context, in host.Invocation) (host.Outcome, error)
 	// Expire drops what need not be remembered any more of who was told what, and returns how
 	// many days that were.
@@ -28,11 +27,6 @@ type Notifier interface {
 // Notify is the work of the function that tells the channels of a raising.
 func (j Judge) Notify(ctx context.Context, in host.Invocation) (host.Outcome, error) {
 	return j.Notifier.Notify(ctx, in)
-}
-
-// Digests is the work of the function that tells the digests whose time is over.
-func (j Judge) Digests(ctx context.Context, in host.Invocation) (host.Outcome, error) {
-	return j.Notifier.Digests(ctx, in)
 }
 
 // Hearer hears of raisings.

@@ -25,10 +25,9 @@ import (
 const demoDeliveries = 3
 
 // demo delivers every sample event and log message three times in random order.
-// It also publishes each verdict three times. It shows the alerts. It
+// It also publishes each verdict and each raising three times. It shows the alerts. It
 // returns an error unless each detector and each custom alert that is enabled has raised one
-// alert with one occurrence,
-// and nothing was lost.
+// alert with one occurrence, somebody was told of each alert once, and nothing was lost.
 func demo(ctx context.Context, stdout io.Writer, log *slog.Logger) error {
 	if err := os.RemoveAll(deadLetterFolder); err != nil {
 		return err
@@ -37,7 +36,8 @@ func demo(ctx context.Context, stdout io.Writer, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	s, err := startSite(ctx, siteOptions{minute: time.Second, relayed: thrice, log: log})
+	inbox := newInbox()
+	s, err := startSite(ctx, siteOptions{minute: time.Second, relayed: thrice, told: thrice, inbox: inbox, log: log})
 	if err != nil {
 		return err
 	}
@@ -54,6 +54,9 @@ func demo(ctx context.Context, stdout io.Writer, log *slog.Logger) error {
 	if err := eachOnce(alerts); err != nil {
 		return err
 	}
+	if err := inbox.eachOnce(alerts); err != nil {
+		return err
+	}
 	dead, err := filepath.Glob(filepath.Join(deadLetterFolder, "*"))
 	if err != nil {
 		return err
@@ -68,7 +71,7 @@ func demo(ctx context.Context, stdout io.Writer, log *slog.Logger) error {
 	if renewed != 1 {
 		return fmt.Errorf("%d renewals of tokens, want 1", renewed)
 	}
-	fmt.Fprintf(stdout, "\nEach of the %d alerts is there once. One device renewed its token by connecting\nagain, as healthy devices do: that is counted, and is no alert.\n", len(alerts))
+	fmt.Fprintf(stdout, "\nEach of the %d alerts is there once. One device renewed its token by connecting\nagain, as healthy devices do: that is counted, and is no alert.\nA webhook on this machine was told of each of the %d alerts once, and its\nsignature is right.\n", len(alerts), len(alerts))
 	return nil
 }
 

@@ -73,6 +73,8 @@ type siteOptions struct {
 	relayed func(topic http.Handler) http.Handler
 	// told puts a handler between the handler and the topic of alerts. It may be nil.
 	told func(topic http.Handler) http.Handler
+	// inbox gets a webhook about each alert. It may be nil.
+	inbox *inbox
 	// messages puts a handler before the event hub. It may be nil.
 	messages func(hub http.Handler) http.Handler
 	// settled is called with the result of each event. It may be nil.
@@ -127,6 +129,10 @@ func (s *site) start(ctx context.Context, o siteOptions) error {
 		return err
 	}
 	environment := []string{"LogClock=false"}
+	if o.inbox != nil {
+		mux.Handle("/inbox", o.inbox)
+		environment = append(environment, "Notify__demo="+s.url+"/inbox#secret="+o.inbox.secret(), "DigestAfter=0")
+	}
 	for name, value := range settings {
 		environment = append(environment, name+"="+value)
 	}

@@ -381,8 +381,8 @@ func (t *Teller) quarantine(ctx context.Context, out *host.Outcome, function, id
 	return nil
 }
 
-// Digests is the work of the function that tells the digests whose slot is over. Its error
-// says what is tried again at its next time.
+// Digests tells the digests whose slot is over. Its error says what is tried again when it is
+// called again, in a minute.
 func (t *Teller) Digests(ctx context.Context, in host.Invocation) (host.Outcome, error) {
 	out := host.Outcome{Counts: map[string]int{}}
 	dues, err := t.Told.Dues(ctx, t.Now().Add(-slot-grace))

@@ -20,6 +20,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
 
+	"hubwatch/handlers/alert"
+	"hubwatch/handlers/export"
 	"hubwatch/handlers/judge"
 	"hubwatch/handlers/local/azurite"
 	"hubwatch/handlers/local/eventgrid"
@@ -94,7 +96,11 @@ func startMeter(t testing.TB) *meter {
 	m := &meter{grid: &grid{}, rig: newRig(t, true)}
 	m.executions.of, m.log.of = `msg="invocation `, `"msg":"invocation"`
 	count := func(s step) azurite.Fault {
-		m.tableRequests.Add(1)
+		if s.target == m.rig.told.url { // with one event each
+			m.published.Add(1)
+		} else {
+			m.tableRequests.Add(1)
+		}
 		return azurite.Pass
 	}
 	m.rig.fault.Store(&count)
@@ -117,6 +123,10 @@ func startMeter(t testing.TB) *meter {
 	t.Cleanup(connections.Close)
 	options := m.rig.options()
 	options.Env = append(options.Env, topicSetting+"="+connections.URL+"/api/events")
+	// The second channel is told of grave alerts alone.
+	channel := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(channel.Close)
+	options.Env = append(options.Env, "NotifyUrls=slack+"+channel.URL+"/a slack+"+channel.URL+"/b#severity=High")
 	options.Logger, options.Output = slog.New(slog.NewTextHandler(&m.executions, nil)), &m.log
 
 	subscriptions, err := eventgrid.LoadSubscriptions("../../infra/subscriptions.json")
@@ -198,6 +208,21 @@ func (m *meter) message(t testing.TB, records ...string) {
 	if err := m.topic.Wait(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// raise publishes that an alert of some severity was raised, and waits until it is told.
+func (m *meter) raise(t testing.TB, n int, severity alert.Severity) {
+	t.Helper()
+	a := alert.Alert{
+		ID: fmt.Sprintf("00000000-0000-0000-0000-%012x", len(severity)*100+n), Severity: severity, Finding: alert.Finding{Hub: alert.Hub{Name: "contoso-hub"}},
+		Start: time.Now(), End: time.Now(), Generated: time.Now(), Status: alert.Active,
+	}
+	e, err := export.NewRaising(alert.Raising{Alert: a}, "/hubwatch/contoso/alerts").JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.published.Add(1)
+	m.again(t, judge.NotifyName, e)
 }
 
 // TestCostOfEachEvent makes each kind of event of docs/cost.md happen several
@@ -295,7 +320,7 @@ func TestCostOfEachEvent(t *testing.T) {
 		}
 	}
 	{
-		const what = "A minute of the timer, without a verdict that is due"
+		const what = "A minute of the timer, without a verdict or a digest that is due"
 		want := rows[what]
 		delete(rows, what)
 		if err := m.instances[0].current.Load().Fire(t.Context(), judge.VerdictsName); err != nil { // what was left
@@ -311,6 +336,25 @@ func TestCostOfEachEvent(t *testing.T) {
 		want.TableRequests -= 2
 		if diff := cmp.Diff(operations{}.plus(times, want), m.counts(t).plus(-1, before)); diff != "" {
 			t.Errorf("%s, %d times (-docs/cost.md +counted):\n%s", what, times, diff)
+		}
+	}
+	m.raise(t, times, alert.Low) // which makes the tables
+	for _, row := range []struct {
+		what  string
+		least alert.Severity
+	}{{"An alert that is raised or reopened, to tell one channel of it", alert.Low}, {"and for each further channel", alert.High}} {
+		want := rows[row.what]
+		delete(rows, row.what)
+		before := m.counts(t)
+		for i := range times {
+			m.raise(t, i, row.least)
+		}
+		got := m.counts(t).plus(-1, before)
+		if row.least == alert.High { // two channels hear of it
+			got = got.plus(-times, costs(t)["An alert that is raised or reopened, to tell one channel of it"])
+		}
+		if diff := cmp.Diff(operations{}.plus(times, want), got); diff != "" {
+			t.Errorf("%s, %d times (-docs/cost.md +counted):\n%s", row.what, times, diff)
 		}
 	}
 	for what := range rows {

@@ -45,8 +45,8 @@ func TestOneDeviceFailsFourHundredTimesOnTwoInstances(t *testing.T) {
 
 	rows := r.rows(t)
 	p.counted(t, rows)
-	if n := len(rows); n != failures+4 {
-		t.Errorf("%d rows, want the alert, the summary, two of the index and %d of evidence", n, failures)
+	if n := len(rows); n != failures+5 {
+		t.Errorf("%d rows, want the alert, that it was told, the summary, two of the index and %d of evidence", n, failures)
 	}
 	if n := r.steps.Load(); n > most {
 		t.Errorf("%d storage requests, want at most %d", n, most)

@@ -169,6 +169,15 @@ func TestNoSecretIsKept(t *testing.T) {
 			alerts++
 		}
 	}
+	for id, e := range r.told.events() {
+		text, err := json.Marshal(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if leak(text) {
+			t.Errorf("the event %s about an alert has the secret: %s", id, text)
+		}
+	}
 	for line := range bytes.Lines(logs.bytes()) {
 		if leak(line) {
 			t.Errorf("a line of log has the secret: %s", line)

@@ -231,6 +231,8 @@ type rig struct {
 	names              [3]string // of these two tables, and of the one of suppressions
 	topic              *sink
 	topicURL           string // of the way to the topic that makes faults
+	told               *sink  // the topic of alerts
+	toldURL            string // of the way to it that makes faults
 
 	fault atomic.Pointer[func(step) azurite.Fault] // nil passes everything and counts nothing
 	steps atomic.Int64
@@ -248,7 +250,7 @@ func newRig(t testing.TB, withTables bool) *rig {
 func newRigOn(t testing.TB, tables *azurite.Service, withTables bool) *rig {
 	t.Helper()
 	n := shared.tables.Add(1)
-	r := &rig{names: [3]string{fmt.Sprintf("alerts%d", n), fmt.Sprintf("quarantine%d", n), fmt.Sprintf("suppressions%d", n)}, topic: startSink(t)}
+	r := &rig{names: [3]string{fmt.Sprintf("alerts%d", n), fmt.Sprintf("quarantine%d", n), fmt.Sprintf("suppressions%d", n)}, topic: startSink(t), told: startSink(t)}
 	service, err := aztables.NewServiceClientFromConnectionString(tables.ConnectionString(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -263,7 +265,7 @@ func newRigOn(t testing.TB, tables *azurite.Service, withTables bool) *rig {
 	}
 	target, _, _ := strings.Cut(tables.Endpoint(), "/devstoreaccount1")
 	r.connection = strings.Replace(tables.ConnectionString(), target, r.through(t, target), 1)
-	r.topicURL = r.through(t, r.topic.url)
+	r.topicURL, r.toldURL = r.through(t, r.topic.url), r.through(t, r.told.url)
 	return r
 }
 
@@ -301,25 +303,33 @@ func aboutHearing(r *http.Request) bool {
 	return err == nil && bytes.Contains(body, []byte("!heard"))
 }
 
-// options say how the handler runs on the rig.
-// topicSetting is the setting with the address of the topic.
-const topicSetting = "ConnectionEvents__topicEndpointUri"
+// topicSetting is the setting with the address of the topic, and alertsSetting that with the
+// address of the topic of alerts.
+const (
+	topicSetting  = "ConnectionEvents__topicEndpointUri"
+	alertsSetting = "AlertEvents__topicEndpointUri"
+)
 
+// options say how the handler runs on the rig.
 func (r *rig) options() functions.Options {
 	return functions.Options{
 		ScriptRoot: shared.app,
 		Env: []string{"AlertsStorage=" + r.connection, "AlertsTable=" + r.names[0], "QuarantineTable=" + r.names[1], "SuppressionsTable=" + r.names[2], "HubLogsEventHub=logs",
-			"LogClock=false", "StateTables=" + r.names[0], topicSetting + "=" + r.topicURL + "/api/events"},
+			"LogClock=false", "StateTables=" + r.names[0], topicSetting + "=" + r.topicURL + "/api/events", alertsSetting + "=" + r.toldURL + "/api/events"},
 		TimerScale: 1e6, // A test invokes timer functions itself, if it needs them.
 	}
 }
 
-// rows returns every row of both tables by its keys, and every event that the
-// topic took by its id. It leaves out what differs between two runs over the same
-// events: the service's own columns and the times of processing.
+// rows returns every row of both tables by its keys, every event that the
+// topic took by its id, and of which raisings somebody was told. It leaves out what differs
+// between two runs over the same events: the service's own columns, the times of processing,
+// which of several events raised an alert, and how the alert was when that was told.
 func (r *rig) rows(t testing.TB) map[string]map[string]any {
 	t.Helper()
 	rows := r.topic.events()
+	for id, e := range r.told.events() {
+		rows["told "+id] = map[string]any{"type": e["type"]}
+	}
 	for name, table := range map[string]*aztables.Client{"alerts": r.alerts, "quarantine": r.quarantine} {
 		for pages := table.NewListEntitiesPager(nil); pages.More(); {
 			page, err := pages.NextPage(context.Background())
@@ -339,7 +349,7 @@ func (r *rig) rows(t testing.TB) map[string]map[string]any {
 					return strings.HasPrefix(name, "odata.") || strings.HasPrefix(name, "Timestamp") ||
 						strings.HasPrefix(name, "TimeGeneratedUtc") || strings.HasPrefix(name, "QuarantinedUtc") ||
 						strings.HasPrefix(name, "TimeUtc") || strings.HasPrefix(name, "StatusTimeUtc") ||
-						strings.HasPrefix(name, "LastEventUtc") || strings.HasPrefix(name, "LastSeenUtc")
+						strings.HasPrefix(name, "LastEventUtc") || strings.HasPrefix(name, "LastSeenUtc") || name == "Raised"
 				})
 				rows[fmt.Sprint(name, " ", row["PartitionKey"], " ", row["RowKey"])] = row
 			}

@@ -28,16 +28,18 @@ func (o operations) gridOperations() int { return o.Ingress + o.Matches + o.Deli
 // figures of a run.
 var (
 	otherChange    = operations{Ingress: 1}
-	firstOfHub     = operations{Ingress: 1, Matches: 1, Deliveries: 1, Executions: 1, TableRequests: 3}
-	firstChange    = operations{Ingress: 1, Matches: 1, Deliveries: 1, Executions: 1, TableRequests: 1}
+	firstOfHub     = operations{Ingress: 2, Matches: 1, Deliveries: 1, Executions: 1, TableRequests: 3}
+	firstChange    = operations{Ingress: 2, Matches: 1, Deliveries: 1, Executions: 1, TableRequests: 1}
 	furtherChange  = operations{Ingress: 1, Matches: 1, Deliveries: 1, Executions: 1, TableRequests: 1}
 	redelivery     = operations{Deliveries: 1, Executions: 1, TableRequests: 2}
 	notJudged      = operations{Ingress: 1, Matches: 1, Deliveries: 1, Executions: 1, TableRequests: 2}
 	logMessage     = operations{Executions: 1, TableRequests: 1}
-	firstFailure   = operations{Ingress: 1, Deliveries: 1, Executions: 1, TableRequests: 11}
+	firstFailure   = operations{Ingress: 2, Deliveries: 1, Executions: 1, TableRequests: 11}
 	furtherFailure = operations{Ingress: 1, Deliveries: 1, Executions: 1, TableRequests: 11}
 	otherFailure   = operations{TableRequests: 11}
-	timerMinute    = operations{Executions: 1, TableRequests: 3}
+	timerMinute    = operations{Executions: 1, TableRequests: 4}
+	told           = operations{Ingress: 1, Deliveries: 1, Executions: 1, TableRequests: 4}
+	furtherChannel = operations{TableRequests: 1}
 )
 
 // prices are list prices in US dollars.
@@ -84,6 +86,7 @@ type load struct {
 	changes, alertedChanges float64 // of resources; of those, what an alert is about
 	records, perMessage     float64 // of the Connections log, and how many come in one message
 	failures                float64 // records of failed connections of the four causes
+	raisings                float64 // of alerts, of which one channel is told
 	renewals                float64 // of tokens, by ending the session and connecting again: three records each
 	busy                    bool    // whether instances are kept busy, or woken for each execution
 	months                  float64 // of standing charges
@@ -106,6 +109,7 @@ func (l load) operations() (grid, executions, table float64) {
 	add(l.messages(), batched)
 	executions += l.batches()
 	add(l.failures, furtherFailure)
+	add(l.raisings, told)
 	table += l.renewals * renewalRequests
 	add(l.months*daysInMonth*24*60, timerMinute)
 	return grid, executions, table
@@ -210,6 +214,7 @@ func fleet(name string, devices, perMessage float64, renewalsPerDay float64, bus
 	l.changes = 100 * daysInMonth
 	l.alertedChanges = 10
 	l.failures = devices * daysInMonth * sessions * failing
+	l.raisings = l.alertedChanges + l.failures
 	l.renewals = devices * daysInMonth * renewalsPerDay
 	l.records = devices*daysInMonth*sessions*2 + l.failures + l.renewals*renewalRecords
 	return l
@@ -252,7 +257,9 @@ func Page() ([]byte, error) {
 			{"and for each failed connection in it, the first of its kind that day", firstFailure},
 			{"or the same kind again", furtherFailure},
 			{"or of none of the four causes", otherFailure},
-			{"A minute of the timer, without a verdict that is due", timerMinute},
+			{"A minute of the timer, without a verdict or a digest that is due", timerMinute},
+			{"An alert that is raised or reopened, to tell one channel of it", told},
+			{"and for each further channel", furtherChannel},
 		},
 		"Prices":  prices,
 		"Million": bills(perMillion), "Fleets": bills(fleets),

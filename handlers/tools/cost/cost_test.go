@@ -52,8 +52,8 @@ func TestBill(t *testing.T) {
 		// 1 M for changes, 200 k for messages, 500 k for failures, 43,200 minutes.
 		{"Function executions", "1.74 million", "$0.70"},
 		{"Execution time", "3.49 million GB-s", "$90.65"},
-		// 1 for a change, 1 for a message, 11 for a failure, 3 for a minute.
-		{"Table requests", "6.83 million", "$0.25"},
+		// 1 for a change, 1 for a message, 11 for a failure, 4 for a minute.
+		{"Table requests", "6.87 million", "$0.25"},
 		{"Evidence, a month of keeping it", "6 GB", "$0.27"},
 		{"Event Hubs messages", "200,000", "$0.01"},
 		{"Records of renewals, for four days", "0 GB", "$0.00"},
