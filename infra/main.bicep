@@ -41,6 +41,9 @@ param pruners array = []
 @description('Resource ids of the action groups that hear of failures of hubwatch itself. Without any, they show in the portal only.')
 param actionGroups array = []
 
+@description('Whether these groups hear of each part of hubwatch that is written, too. A deployment writes every part, so this is for those who seldom deploy. hubwatch itself makes one alert of all writes of a day by one actor.')
+param tellChanges bool = false
+
 @description('Raise alerts of which the cause is inferred, too.')
 param inferredAlerts bool = true
 
@@ -89,6 +92,9 @@ param instanceMemory int = 2048
 @minValue(1)
 @maxValue(32)
 param logPartitions int = 4
+
+@description('Instances that are always ready, so that the first events after a pause are taken at once: [{ name: \'function:CertificateAdded\', instanceCount: 1 }] for one of the function CertificateAdded. Each is paid for all the time (docs/cost.md).')
+param alwaysReady array = []
 
 @description('Limit of instances, and so of what an avalanche of events can cost.')
 @minValue(40)
@@ -412,6 +418,7 @@ resource app 'Microsoft.Web/sites@2023-12-01' = {
         version: '1.0'
       }
       scaleAndConcurrency: {
+        alwaysReady: alwaysReady
         instanceMemoryMB: instanceMemory
         maximumInstanceCount: maximumInstances
       }
@@ -468,6 +475,7 @@ resource app 'Microsoft.Web/sites@2023-12-01' = {
         { name: 'NotifyUrls', value: empty(notifySecret) ? '' : '@Microsoft.KeyVault(SecretUri=${notifySecret})' }
         { name: 'DigestAfter', value: string(digestAfter) }
         { name: 'ConsoleUrl', value: consoleUrl }
+        { name: 'OwnResources', value: '${storage.name},${stateAccount.name},${hostAccount.name},${controlPlaneName},${resourceId('Microsoft.Web/sites', name)}' }
         { name: 'HubLogs__fullyQualifiedNamespace', value: split(split(logsNamespace.properties.serviceBusEndpoint, '/')[2], ':')[0] }
         { name: 'HubLogs__credential', value: 'managedidentity' }
         { name: 'HubLogs__clientId', value: identity.properties.clientId }
@@ -807,6 +815,9 @@ var failures = [
     metric: 'DroppedEventCount'
     aggregation: 'Total'
     dimensions: []
+    threshold: 0
+    window: 'PT15M'
+    severity: 1
   }
   {
     name: 'connections-dropped'
@@ -816,6 +827,9 @@ var failures = [
     metric: 'DroppedEventCount'
     aggregation: 'Total'
     dimensions: []
+    threshold: 0
+    window: 'PT15M'
+    severity: 1
   }
   {
     name: 'connections-dead-lettered'
@@ -825,6 +839,9 @@ var failures = [
     metric: 'DeadLetteredCount'
     aggregation: 'Total'
     dimensions: []
+    threshold: 0
+    window: 'PT15M'
+    severity: 1
   }
   {
     name: 'alerts-dropped'
@@ -834,6 +851,9 @@ var failures = [
     metric: 'DroppedEventCount'
     aggregation: 'Total'
     dimensions: []
+    threshold: 0
+    window: 'PT15M'
+    severity: 1
   }
   {
     name: 'alerts-dead-lettered'
@@ -843,6 +863,51 @@ var failures = [
     metric: 'DeadLetteredCount'
     aggregation: 'Total'
     dimensions: []
+    threshold: 0
+    window: 'PT15M'
+    severity: 1
+  }
+  // After a pause, the Functions host refuses the first deliveries for a moment, and takes them at the next attempt
+  // (https://github.com/Azure/azure-functions-host/issues/11834). If it refuses all, for example because the key with which Event Grid
+  // delivers was replaced (https://github.com/Azure/azure-functions-host/pull/11904), an event is tried at least four times within an
+  // hour: 401 is tried again after five minutes, other errors after seconds, and the pauses grow
+  // (https://learn.microsoft.com/azure/event-grid/delivery-and-retry#retry-schedule). Changes come one by one, so more than three
+  // failures are not those of a first delivery. Failed connections come many at once, so more failures of them are.
+  {
+    name: 'changes-refused'
+    description: 'The app refuses changes of IoT hubs, and Event Grid tries them again for 24 hours. hubwatch doctor says with which error, and docs/operate.md what to do.'
+    scope: resourceId('Microsoft.EventGrid/systemTopics', controlPlaneName)
+    namespace: 'Microsoft.EventGrid/systemTopics'
+    metric: 'DeliveryAttemptFailCount'
+    aggregation: 'Total'
+    dimensions: []
+    threshold: 3
+    window: 'PT1H'
+    severity: 2
+  }
+  {
+    name: 'connections-refused'
+    description: 'The app refuses failed connections, and Event Grid tries them again for 24 hours. hubwatch doctor says with which error, and docs/operate.md what to do.'
+    scope: connections.id
+    namespace: 'Microsoft.EventGrid/topics'
+    metric: 'DeliveryAttemptFailCount'
+    aggregation: 'Total'
+    dimensions: []
+    threshold: 10
+    window: 'PT1H'
+    severity: 2
+  }
+  {
+    name: 'alerts-refused'
+    description: 'The functions that tell of alerts refuse events, and Event Grid tries them again for 24 hours. hubwatch doctor says with which error, and docs/operate.md what to do.'
+    scope: alertEvents.id
+    namespace: 'Microsoft.EventGrid/topics'
+    metric: 'DeliveryAttemptFailCount'
+    aggregation: 'Total'
+    dimensions: []
+    threshold: 10
+    window: 'PT1H'
+    severity: 2
   }
   {
     name: 'handler-failures'
@@ -852,6 +917,9 @@ var failures = [
     metric: 'requests/failed'
     aggregation: 'Count'
     dimensions: []
+    threshold: 0
+    window: 'PT15M'
+    severity: 1
   }
   {
     // Only the quarantine inserts rows one by one: an alert and its evidence are a transaction, which counts as
@@ -874,6 +942,9 @@ var failures = [
         values: ['Success']
       }
     ]
+    threshold: 0
+    window: 'PT15M'
+    severity: 1
   }
 ]
 
@@ -883,12 +954,12 @@ resource failureAlerts 'Microsoft.Insights/metricAlerts@2018-03-01' = [for failu
   tags: tags
   properties: {
     description: failure.description
-    severity: 1
+    severity: failure.severity
     enabled: true
     autoMitigate: true
     scopes: [failure.scope]
     evaluationFrequency: 'PT5M'
-    windowSize: 'PT15M'
+    windowSize: failure.window
     criteria: {
       'odata.type': 'Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria'
       allOf: [
@@ -900,7 +971,7 @@ resource failureAlerts 'Microsoft.Insights/metricAlerts@2018-03-01' = [for failu
           timeAggregation: failure.aggregation
           dimensions: failure.dimensions
           operator: 'GreaterThan'
-          threshold: 0
+          threshold: failure.threshold
         }
       ]
     }
@@ -909,6 +980,148 @@ resource failureAlerts 'Microsoft.Insights/metricAlerts@2018-03-01' = [for failu
     }]
   }
   // The scope of the first alert is a name. It may be the name of a topic that was there before.
+  dependsOn: [controlPlane]
+}]
+
+// Alerts on the activity log about what silences hubwatch. They work when hubwatch does not, and cost nothing
+// (https://learn.microsoft.com/azure/azure-monitor/alerts/alerts-types#activity-log-alerts). Each operation that succeeds is told of at once,
+// and by itself. The functions Watcher* and ResourcesMoved make alerts of the same operations, and of the deletion of these alerts. The
+// condition ignores letter case. The scopes are prefixes of the ids of resources.
+var ownScopes = [
+  app.id
+  plan.id
+  identity.id
+  storage.id
+  stateAccount.id
+  hostAccount.id
+  logsNamespace.id
+  connections.id
+  alertEvents.id
+  resourceId('Microsoft.EventGrid/systemTopics', controlPlaneName)
+  insights.id
+]
+
+// The resource groups from which a hub can be moved away. An alert is about one subscription.
+var watchedGroups = union([resourceGroup().id], map(filter(iotHubs, id => split(id, '/')[2] == subscription().subscriptionId), id => join(take(split(id, '/'), 5), '/')))
+
+var silencers = [
+  {
+    name: 'deleted'
+    description: 'A part of hubwatch was deleted, and hubwatch may not be able to tell: see docs/operate.md.'
+    scopes: ownScopes
+    enabled: true
+    operations: [
+      'Microsoft.EventGrid/eventSubscriptions/delete'
+      'Microsoft.EventGrid/topics/eventSubscriptions/delete'
+      'Microsoft.EventGrid/systemTopics/eventSubscriptions/delete'
+      'Microsoft.EventGrid/topics/delete'
+      'Microsoft.EventGrid/systemTopics/delete'
+      'Microsoft.Web/sites/delete'
+      'Microsoft.Web/sites/functions/delete'
+      'Microsoft.Web/serverfarms/delete'
+      'Microsoft.Storage/storageAccounts/delete'
+      'Microsoft.Storage/storageAccounts/tableServices/tables/delete'
+      'Microsoft.Storage/storageAccounts/blobServices/containers/delete'
+      'Microsoft.EventHub/namespaces/delete'
+      'Microsoft.EventHub/namespaces/eventhubs/delete'
+      'Microsoft.EventHub/namespaces/authorizationRules/delete'
+      'Microsoft.ManagedIdentity/userAssignedIdentities/delete'
+      'Microsoft.Insights/components/delete'
+    ]
+  }
+  {
+    name: 'stopped'
+    description: 'The function app of hubwatch was stopped. Start it within 24 hours, before Event Grid drops events.'
+    scopes: ownScopes
+    enabled: true
+    operations: [
+      'Microsoft.Web/sites/stop/Action'
+    ]
+  }
+  {
+    name: 'keys-changed'
+    description: 'A key of hubwatch was replaced. Event Grid may not be able to deliver, or Azure Monitor to send logs: see docs/operate.md.'
+    scopes: ownScopes
+    enabled: true
+    operations: [
+      'Microsoft.EventGrid/topics/regenerateKey/action'
+      'Microsoft.EventHub/namespaces/authorizationRules/regenerateKeys/action'
+      'Microsoft.EventHub/namespaces/eventhubs/authorizationRules/regenerateKeys/action'
+      'Microsoft.Storage/storageAccounts/regeneratekey/action'
+      'Microsoft.Web/sites/host/systemkeys/write'
+      'Microsoft.Web/sites/host/systemkeys/delete'
+      'Microsoft.Web/sites/host/functionkeys/write'
+      'Microsoft.Web/sites/host/functionkeys/delete'
+      'Microsoft.Web/sites/functions/keys/write'
+      'Microsoft.Web/sites/functions/keys/delete'
+    ]
+  }
+  {
+    name: 'changed'
+    description: 'A part of hubwatch was written. A deployment writes every part.'
+    scopes: ownScopes
+    enabled: tellChanges
+    operations: [
+      'Microsoft.EventGrid/eventSubscriptions/write'
+      'Microsoft.EventGrid/topics/eventSubscriptions/write'
+      'Microsoft.EventGrid/systemTopics/eventSubscriptions/write'
+      'Microsoft.EventGrid/topics/write'
+      'Microsoft.EventGrid/systemTopics/write'
+      'Microsoft.Web/sites/write'
+      'Microsoft.Web/sites/config/write'
+      'Microsoft.Web/sites/functions/write'
+      'Microsoft.Web/serverfarms/write'
+      'Microsoft.Storage/storageAccounts/write'
+      'Microsoft.Storage/storageAccounts/blobServices/write'
+      'Microsoft.EventHub/namespaces/write'
+      'Microsoft.EventHub/namespaces/eventhubs/write'
+      'Microsoft.EventHub/namespaces/authorizationRules/write'
+      'Microsoft.EventHub/namespaces/networkrulesets/write'
+      'Microsoft.Authorization/roleAssignments/write'
+      'Microsoft.Authorization/roleAssignments/delete'
+    ]
+  }
+  {
+    name: 'moved'
+    description: 'Resources were moved out of a resource group with IoT hubs. If a hub was among them, hubwatch does not see it any more: see docs/operate.md.'
+    scopes: watchedGroups
+    enabled: true
+    operations: [
+      'Microsoft.Resources/subscriptions/resourceGroups/moveResources/action'
+    ]
+  }
+]
+
+resource silencerAlerts 'Microsoft.Insights/activityLogAlerts@2020-10-01' = [for silencer in silencers: {
+  name: '${name}-${silencer.name}'
+  location: 'global'
+  properties: {
+    description: silencer.description
+    enabled: silencer.enabled
+    scopes: silencer.scopes
+    condition: {
+      allOf: [
+        {
+          field: 'category'
+          equals: 'Administrative'
+        }
+        {
+          field: 'status'
+          equals: 'Succeeded'
+        }
+        {
+          field: 'operationName'
+          containsAny: silencer.operations
+        }
+      ]
+    }
+    actions: {
+      actionGroups: [for group in actionGroups: {
+        actionGroupId: group
+      }]
+    }
+  }
+  // One of the scopes is a name. It may be the name of a topic that was there before.
   dependsOn: [controlPlane]
 }]
 

@@ -233,7 +233,7 @@ func Functions(detectors []detector.Detector, j judge.Judge) []host.Function {
 	for _, d := range detectors {
 		lane := laneChanges
 		switch {
-		case d.Custom:
+		case d.Custom && !d.On.Own: // what silences hubwatch does not wait for custom alerts
 			lane = laneCustom
 		case d.On.Unprivileged():
 			lane = laneFailures

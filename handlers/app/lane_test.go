@@ -19,7 +19,8 @@ import (
 func TestLanes(t *testing.T) {
 	seen := map[string]int{}
 	byHand := detector.Detector{Name: "ByHand", Custom: true, On: detector.CertificateAdded.On}
-	for _, f := range Functions(append(slices.Clone(detector.All), byHand), judge.Judge{}) {
+	own := detector.Detector{Name: "AboutHubwatch", Custom: true, On: detector.Trigger{EventTypes: detector.CertificateAdded.On.EventTypes, Own: true}}
+	for _, f := range Functions(append(slices.Clone(detector.All), byHand, own), judge.Judge{}) {
 		want := laneChanges
 		switch {
 		case f.Name == byHand.Name:

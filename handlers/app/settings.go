@@ -71,6 +71,7 @@ const (
 	settingStormDevices   = "StormDevices"
 	settingSurgeDevices   = "SurgeDevices"
 	settingLogClock       = "LogClock"
+	settingOwn            = "OwnResources"
 )
 
 // Names of the settings that the Functions host reads.
@@ -257,6 +258,12 @@ var Settings = []Setting{
 		Check:   checkBool,
 	},
 	{
+		Name:    settingOwn,
+		Meaning: "what hubwatch itself is made of: the resource id of the function app, and names of other resources in its group, with commas between them. Resources whose names begin with that of the app and a hyphen need not be named. Alerts about hubwatch itself are about these; without the setting, about all resources that are watched",
+		Example: "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-iot/providers/Microsoft.Web/sites/hubwatch-contoso,hubwatchabc",
+		Check:   checkOwn,
+	},
+	{
 		Name:     settingHubLogs,
 		Meaning:  "connection of the event hub with the resource logs, whose messages the host gives to the relay",
 		Example:  "`HubLogs__fullyQualifiedNamespace`=contoso.servicebus.windows.net",
@@ -394,6 +401,11 @@ func checkConsoleURL(value string) error {
 	return nil
 }
 
+func checkOwn(value string) error {
+	_, err := detector.ParseOwn(value)
+	return err
+}
+
 // sameService reports whether two URLs are of one table service.
 func sameService(a, b string) bool {
 	return strings.EqualFold(strings.TrimRight(a, "/"), strings.TrimRight(b, "/"))
@@ -453,6 +465,7 @@ type Config struct {
 	// AlertEvents is the address of the topic on which people and programs are told of alerts,
 	// with the identity of Storage; "" if nobody is told.
 	AlertEvents string
+	Own         string // what hubwatch itself is made of, as detector.ParseOwn reads it
 	Sentinel    Sentinel
 }
 
@@ -535,6 +548,7 @@ func Read(getenv func(string) string) (Config, error) {
 	c.Verdict.Storm, _ = strconv.Atoi(values[settingStormDevices])
 	c.Verdict.Surge, _ = strconv.Atoi(values[settingSurgeDevices])
 	c.LogClock, _ = strconv.ParseBool(values[settingLogClock])
+	c.Own = values[settingOwn]
 	return c, errors.Join(errs...)
 }
 
@@ -659,10 +673,12 @@ func misspelled(name string) (others []string) {
 // detectors returns the detectors as the settings want them.
 func (c Config) detectors() []detector.Detector {
 	all := Detectors()
-	if !c.InferredAlerts {
-		for i, d := range all {
-			all[i] = detector.StatedOnly(d)
+	own, _ := detector.ParseOwn(c.Own) // checkOwn has said what is wrong
+	for i, d := range all {
+		if !c.InferredAlerts {
+			d = detector.StatedOnly(d)
 		}
+		all[i] = own.Of(d)
 	}
 	return all
 }

@@ -615,6 +615,7 @@ func deployedSettings(t *testing.T, tableEndpoint, alertEvents string) []string 
 		"alertEvents.properties.endpoint":                               alertEvents,
 		"'ClientId=, identity.properties.clientId, ;Authorization=AAD'": "ClientId=" + testClient + ";Authorization=AAD",
 		namespaceHost: "logs.example",
+		ownResources:  "alertsaccount,stateaccount,hostaccount,hubwatch-contoso-control-plane,/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-iot/providers/Microsoft.Web/sites/hubwatch-contoso",
 	}
 	s, err := read(root)
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"hubwatch/handlers/host"
 )
 
-// Names of the functions that hear of raisings.
+// Names of the functions that tell people of alerts.
 const (
 	NotifyName   = "Notify"   // tells the channels of a raising
 	SentinelName = "Sentinel" // sends a raising to Microsoft Sentinel
