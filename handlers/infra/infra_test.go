@@ -1091,18 +1091,18 @@ func (s site) checkSilencers(f *faults) {
 // requests are the methods and constants of the SDK that make requests to Table
 // Storage, with the files that may use them. main.bicep gives rights for these
 // requests only. Only the quarantine inserts single rows, so that an alert of
-// Azure Monitor can count them. state.go, counts.go and lows.go have a storage account of
-// their own, where they may write and delete whatever they want and where nobody counts.
+// Azure Monitor can count them. state.go, counts.go, lows.go and told.go have a storage
+// account of their own, where they may write and delete whatever they want and where nobody counts.
 var requests = map[string]string{
 	"GetEntity":                    "*",
 	"NewListEntitiesPager":         "*",
 	"SubmitTransaction":            "account.go", // of the two that follow
-	"TransactionTypeAdd":           "transaction.go edit.go summary.go heard.go canaries.go suppressions.go tally.go proof.go raising.go counts.go lows.go",
+	"TransactionTypeAdd":           "transaction.go edit.go summary.go heard.go canaries.go suppressions.go tally.go proof.go raising.go counts.go lows.go told.go",
 	"TransactionTypeUpdateMerge":   "transaction.go edit.go summary.go heard.go canaries.go suppressions.go tally.go proof.go lows.go",
-	"TransactionTypeUpdateReplace": "raising.go counts.go lows.go",   // the right to update is also the one to replace
-	"AddEntity":                    "quarantine.go state.go",         // counts as InsertEntity
-	"UpdateEntity":                 "quarantine.go state.go",         // by people
-	"DeleteEntity":                 "quarantine.go state.go lows.go", // by people
+	"TransactionTypeUpdateReplace": "raising.go counts.go lows.go told.go",   // the right to update is also the one to replace
+	"AddEntity":                    "quarantine.go state.go",                 // counts as InsertEntity
+	"UpdateEntity":                 "quarantine.go state.go",                 // by people
+	"DeleteEntity":                 "quarantine.go state.go lows.go told.go", // by people
 	"TransactionTypeInsertReplace": "state.go",
 	"UpsertEntity":                 "",
 	"TransactionTypeDelete":        "prune.go", // by people
