@@ -130,6 +130,7 @@ var roles = {
   storageTableDataReader: '76199698-9eea-4c19-bc75-cec21354c6b6'
   monitoringMetricsPublisher: '3913510d-42f4-4e42-8a64-420c390055eb'
   eventHubsDataReceiver: 'a638d3c7-ab3a-418d-83e6-5f17a39d4fde'
+  eventHubsDataSender: '2b629674-e913-4c01-ae53-ef4638d8f975'
   eventGridDataSender: 'd5a91429-5739-47e2-a06b-3470a27159e7'
 }
 
@@ -480,6 +481,7 @@ resource app 'Microsoft.Web/sites@2023-12-01' = {
         { name: 'HubLogs__credential', value: 'managedidentity' }
         { name: 'HubLogs__clientId', value: identity.properties.clientId }
         { name: 'HubLogsEventHub', value: logs.name }
+        { name: 'CanaryEventHubUri', value: 'https://${split(split(logsNamespace.properties.serviceBusEndpoint, '/')[2], ':')[0]}/${logs.name}/messages' }
         { name: 'ConnectionEvents__topicEndpointUri', value: connections.properties.endpoint }
         { name: 'AlertEvents__topicEndpointUri', value: alertEvents.properties.endpoint }
         { name: 'Sentinel__endpoint', value: sentinelEndpoint }
@@ -675,6 +677,17 @@ resource readLogs 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   name: guid(logs.id, identity.id, roles.eventHubsDataReceiver)
   properties: {
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.eventHubsDataReceiver)
+    principalId: identity.properties.principalId
+    principalType: 'ServicePrincipal'
+  }
+}
+
+// The app sends itself a message an hour, to see whether it arrives.
+resource sendCanaries 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  scope: logs
+  name: guid(logs.id, identity.id, roles.eventHubsDataSender)
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.eventHubsDataSender)
     principalId: identity.properties.principalId
     principalType: 'ServicePrincipal'
   }

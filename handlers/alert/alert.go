@@ -93,10 +93,12 @@ const (
 	// Resource is another resource of Azure, or something below one. The name of the entity
 	// is its id from the type on: sites/contoso-app. That of a resource group is its name.
 	Resource EntityType = "Resource"
+	// Path is a way by which events reach hubwatch itself.
+	Path EntityType = "Path"
 )
 
 // EntityTypes are all kinds of entity.
-var EntityTypes = []EntityType{IoTHub, Certificate, DiagnosticSetting, Device, Module, Caller, Address, Resource}
+var EntityTypes = []EntityType{IoTHub, Certificate, DiagnosticSetting, Device, Module, Caller, Address, Resource, Path}
 
 // Entity is the thing an alert is about, by the name it has on its hub.
 type Entity struct {

@@ -5,13 +5,16 @@
 package app
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/coverage"
 	"hubwatch/handlers/custom"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/export"
@@ -34,6 +37,7 @@ var (
 	_ judge.Store        = (*table.State)(nil)
 	_ judge.Counter      = (*table.Counts)(nil)
 	_ judge.Windows      = (*table.Counts)(nil)
+	_ coverage.Store     = (*table.Alerts)(nil)
 	_ alert.Told         = (*table.Told)(nil)
 	_ judge.Notifier     = (*notify.Teller)(nil)
 	_ judge.Hearer       = (*notify.Teller)(nil)
@@ -56,6 +60,7 @@ type App struct {
 	topic        judge.Topic
 	teller       alert.Teller // nil if nobody is told
 	logClock     bool
+	canaries     *judge.Canaries
 }
 
 // Open returns the app of the settings. It does not connect: a storage account that
@@ -120,10 +125,14 @@ func (c Config) Open() (*App, error) {
 			return nil, err
 		}
 	}
+	canaries, err := c.canaries(alerts, events)
+	if err != nil {
+		return nil, err
+	}
 	return &App{
 		Detectors: c.detectors(), Alerts: alerts, Failures: alerts.Failures(), Notify: c.Notify.teller(state.Told(c.StateTables), quarantine), Sentinel: sentinel,
 		Quarantine: quarantine, Suppressions: account.Suppressions(c.SuppressionsTable),
-		State: state.State(c.StateTables), state: state, stateTables: c.StateTables, verdicts: c.Verdict, topic: events, teller: teller, logClock: c.LogClock,
+		State: state.State(c.StateTables), state: state, stateTables: c.StateTables, verdicts: c.Verdict, topic: events, teller: teller, logClock: c.LogClock, canaries: canaries,
 	}, nil
 }
 
@@ -165,6 +174,34 @@ func (c Config) identified() table.Settings {
 	return table.Settings{ManagedIdentity: c.Storage.ManagedIdentity, ClientID: c.Storage.ClientID, ResourceID: c.Storage.ResourceID}
 }
 
+// canaries returns what sends canaries through the paths that the settings name. It does not
+// connect.
+func (c Config) canaries(store coverage.Store, events judge.Topic) (*judge.Canaries, error) {
+	own, _ := detector.ParseOwn(c.Own) // checkOwn has said what is wrong
+	source := cmp.Or(own.App(), "/hubwatch")
+	canaries := &judge.Canaries{
+		Store: store, Ways: map[coverage.Path]func(context.Context, coverage.Canary) error{}, Patience: c.CanaryPatience, Source: source, Now: time.Now, Token: rand.Text,
+	}
+	if c.Topic != "" {
+		canaries.Ways[coverage.Topic] = func(ctx context.Context, canary coverage.Canary) error {
+			refused, err := events.Publish(ctx, [][]byte{canary.Event(source)})
+			return errors.Join(err, refused[0])
+		}
+	}
+	if c.CanaryEventHub != "" {
+		credential, err := c.identified().Credential()
+		var hub *topic.EventHub
+		if err == nil {
+			hub, err = topic.OpenEventHub(c.CanaryEventHub, credential)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("setting %s: %w", settingCanaryEventHub, err)
+		}
+		canaries.Ways[coverage.EventHub] = func(ctx context.Context, canary coverage.Canary) error { return hub.Send(ctx, canary.Message()) }
+	}
+	return canaries, nil
+}
+
 // noTopic is the topic of an app that has none. What is to be published waits until there is one.
 type noTopic struct{}
 
@@ -184,7 +221,7 @@ func (a *App) Judge(rules *judge.Rules) judge.Judge {
 	counts := a.state.Counts(a.stateTables, a.Failures, rules.Suppress, a.teller)
 	return judge.Judge{
 		Alerts: a.Alerts, Failures: a.Failures, Quarantine: a.Quarantine, Rules: rules, Listener: a.Alerts,
-		Logs: logs, Counter: counts, Windows: counts, Teller: a.teller, Notifier: a.Notify, SIEM: a.Sentinel,
+		Logs: logs, Counter: counts, Windows: counts, Teller: a.teller, Notifier: a.Notify, SIEM: a.Sentinel, Canaries: a.canaries,
 	}
 }
 
@@ -218,12 +255,15 @@ func With(alerts []custom.Alert) []detector.Detector {
 }
 
 // Functions returns every function of hubwatch: one for each detector, those of the
-// Connections log, and one that judges where too few events came, if a detector asks. Their work is done by j.
+// Connections log, one that sends canaries, and one that judges where too few events came, if a detector asks. Their work is done by j.
 func Functions(detectors []detector.Detector, j judge.Judge) []host.Function {
 	functions := []host.Function{
 		relay(j),
 		{Name: judge.VerdictsName, Trigger: host.Timer{Schedule: "0 * * * * *"}, Lane: laneVerdicts, Run: j.Verdicts},
 		{Name: judge.HousekeepingName, Trigger: host.Timer{Schedule: "0 17 3 * * *"}, Lane: laneVerdicts, Run: j.Housekeeping},
+		// It sends at the first of these minutes, and looks at the second what became of that. At
+		// the full hour many timers of the world run.
+		{Name: judge.CanaryName, Trigger: host.Timer{Schedule: "0 7,22 * * * *"}, Lane: laneVerdicts, Run: j.Canary},
 		{Name: judge.NotifyName, Trigger: host.EventGrid{}, Lane: laneNotify, Run: j.Notify},
 		{Name: judge.SentinelName, Trigger: host.EventGrid{}, Lane: laneNotify, Run: j.Sentinel},
 	}

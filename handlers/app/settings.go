@@ -72,6 +72,8 @@ const (
 	settingSurgeDevices   = "SurgeDevices"
 	settingLogClock       = "LogClock"
 	settingOwn            = "OwnResources"
+	settingCanaryEventHub = "CanaryEventHubUri"
+	settingCanaryPatience = "CanaryPatience"
 )
 
 // Names of the settings that the Functions host reads.
@@ -262,6 +264,19 @@ var Settings = []Setting{
 		Meaning: "what hubwatch itself is made of: the resource id of the function app, and names of other resources in its group, with commas between them. Resources whose names begin with that of the app and a hyphen need not be named. Alerts about hubwatch itself are about these; without the setting, about all resources that are watched",
 		Example: "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-iot/providers/Microsoft.Web/sites/hubwatch-contoso,hubwatchabc",
 		Check:   checkOwn,
+	},
+	{
+		Name:    settingCanaryEventHub,
+		Meaning: "address at which the event hub with the resource logs takes messages, for [canaries](#coverage-and-canaries), with the identity of `AlertsStorage__tableServiceUri`; without it none are sent there",
+		Example: "https://contoso.servicebus.windows.net/connections/messages",
+		Check:   topic.CheckEventHub,
+	},
+	{
+		Name:    settingCanaryPatience,
+		Meaning: "how long a canary may take, as an ISO 8601 duration. A path that takes longer is broken",
+		Default: "PT10M",
+		Example: "PT10M",
+		Check:   checkDuration(time.Second, 50*time.Minute),
 	},
 	{
 		Name:     settingHubLogs,
@@ -460,8 +475,12 @@ type Config struct {
 	Verdict           verdict.Settings
 	// Topic is the address of the topic to which verdicts are published, with the identity of
 	// Storage; "" if there is none.
-	Topic  string
-	Notify Notify
+	Topic string
+	// CanaryEventHub is the address to which canaries of the event hub are sent, with the
+	// identity of Storage; "" for none. CanaryPatience is how long a canary may take.
+	CanaryEventHub string
+	CanaryPatience time.Duration
+	Notify         Notify
 	// AlertEvents is the address of the topic on which people and programs are told of alerts,
 	// with the identity of Storage; "" if nobody is told.
 	AlertEvents string
@@ -547,6 +566,8 @@ func Read(getenv func(string) string) (Config, error) {
 	c.Verdict.SameNetwork = values[settingRenewalAddress] == sameNetwork
 	c.Verdict.Storm, _ = strconv.Atoi(values[settingStormDevices])
 	c.Verdict.Surge, _ = strconv.Atoi(values[settingSurgeDevices])
+	c.CanaryEventHub = values[settingCanaryEventHub]
+	c.CanaryPatience, _ = parseDuration(values[settingCanaryPatience])
 	c.LogClock, _ = strconv.ParseBool(values[settingLogClock])
 	c.Own = values[settingOwn]
 	return c, errors.Join(errs...)
@@ -603,8 +624,8 @@ func values(settings []Setting, getenv func(string) string) (values map[string]s
 func (c *Config) identity(values map[string]string, getenv func(string) string) (errs []error) {
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	unused := []string{settingTableServiceURI, settingServiceURI}
-	// The state, the topic and Sentinel are reached with the identity, also if the alerts are not.
-	identified := c.Storage.ConnectionString == "" || values[settingStateURI] != "" || values[settingTopicEndpoint] != "" || values[settingSentinelEndpoint] != ""
+	// The state, the topic, the event hub and Sentinel are reached with the identity, also if the alerts are not.
+	identified := c.Storage.ConnectionString == "" || values[settingStateURI] != "" || values[settingTopicEndpoint] != "" || values[settingCanaryEventHub] != "" || values[settingSentinelEndpoint] != ""
 	if !identified {
 		unused = append(unused, settingCredential, settingClientID, settingResourceID)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"hubwatch/handlers/coverage"
 	"hubwatch/handlers/custom"
 	"hubwatch/handlers/host"
 	"hubwatch/handlers/judge"
@@ -102,7 +103,7 @@ func TestRead(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			test.want.Verdict, test.want.LogClock, test.want.Notify = verdict.Defaults(), true, Notify{DigestAfter: 20}
+			test.want.Verdict, test.want.LogClock, test.want.Notify, test.want.CanaryPatience = verdict.Defaults(), true, Notify{DigestAfter: 20}, coverage.Patience
 			if test.want.Storage.ConnectionString != "" {
 				test.want.State = test.want.Storage
 			}
@@ -170,7 +171,8 @@ func TestVerdictSettings(t *testing.T) {
 	}
 	for _, wrong := range [][2]string{
 		{"RenewalGrace", "10m"}, {"RenewalGrace", "PT30S"}, {"RenewalGrace", "PT61M"}, {"RenewalGrace", "P"}, {"RenewalGrace", "PT"}, {"RenewalGrace", "P1DT"}, {"RenewalGrace", "P1M"},
-		{"MissingAfter", "P"}, {"MissingAfter", "PT"}, {"SurgeDevices", "-1"}, {"LogClock", "maybe"}, {"StateStorage__tenantId", "x"}, {"MissingAfter", "PT26H1S"}, {"MissingAfter", "-PT1M"}, {"RenewalAddress", "same"}, {"StormDevices", "1"}, {"StormDevices", "1001"}, {"StormDevices", "many"},
+		{"MissingAfter", "P"}, {"CanaryPatience", "PT51M"}, {"CanaryPatience", "PT0S"}, {"CanaryEventHubUri", "http://contoso.servicebus.windows.net/connections/messages"},
+		{"MissingAfter", "PT"}, {"SurgeDevices", "-1"}, {"LogClock", "maybe"}, {"StateStorage__tenantId", "x"}, {"MissingAfter", "PT26H1S"}, {"MissingAfter", "-PT1M"}, {"RenewalAddress", "same"}, {"StormDevices", "1"}, {"StormDevices", "1001"}, {"StormDevices", "many"},
 		{"DigestAfter", "-1"}, {"DigestAfter", "some"}, {"ConsoleUrl", "http://contoso.example"}, {"ConsoleUrl", "contoso"}, {"ConsoleUrl", "https://contoso.example/?x=1"},
 		{"ConnectionEvents__topicEndpointUri", "http://contoso.example/api/events"}, {"StateStorage__tableServiceUri", "contoso"}, {"StateStorage", "contoso"}, {"StateStorage__clientId", "x"},
 	} {

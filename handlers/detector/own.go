@@ -53,6 +53,14 @@ func ParseOwn(list string) (Own, error) {
 	return o, nil
 }
 
+// App returns the resource id of the function app, "" if it is not known.
+func (o Own) App() string {
+	if o.app.Name == "" {
+		return ""
+	}
+	return o.app.Resource()
+}
+
 // holds reports whether hubwatch is made of a resource.
 func (o Own) holds(resource string) bool {
 	id, err := event.ParseResourceID(resource)

@@ -45,6 +45,7 @@ func checks(ctx context.Context, d Deployment, a azure) []check {
 		{"verdicts", func(ctx context.Context) Result { return checkVerdicts(ctx, d, a, deployed) }},
 		{"system topic " + d.ControlPlaneTopic, func(ctx context.Context) Result { return checkChangesTopic(ctx, d, a, hubs) }},
 	}
+	list = append(list, checkCoverage(a, deployed)...)
 	list = append(list, checkSubscriptions(d, a, deployed)...)
 	list = append(list, checkExpectedHubs(d, a))
 	list = append(list, checkHubs(ctx, d, a, deployed, hubs)...)

@@ -37,11 +37,11 @@ func examine(t *testing.T, s *sky, d Deployment) (ill []string, all int) {
 }
 
 // inAll is how many results there are: sign-in, app, functions, three tables, late
-// verdicts, the system topic, each event subscription and others on three topics, the
+// verdicts, two paths of canaries and when hubs were heard of, the system topic, each event subscription and others on three topics, the
 // expected hubs, two hubs with an alert each, the resources and the alerts of Azure Monitor, the roles with
 // others of the app and those of two topics, who may write three tables and the state, two stacks, the console,
 // the deliveries of three topics, and three arrivals.
-var inAll = 8 + subscribed + 3 + 1 + 4 + len(Resources) + len(Failures) + len(Silencers) + len(appRoles) + 3 + 4 + 2 + 1 + 3 + 3
+var inAll = 11 + subscribed + 3 + 1 + 4 + len(Resources) + len(Failures) + len(Silencers) + len(appRoles) + 3 + 4 + 2 + 1 + 3 + 3
 
 var subscribed = func() int {
 	all, err := app.Subscriptions(app.Detectors())
@@ -87,7 +87,7 @@ func TestFaults(t *testing.T) {
 		}, []string{"wrong    functions: Stranger is none of this build: make publish"}},
 		{"nothing was published", func(s *sky) {
 			s.functions = nil
-		}, []string{"wrong    functions: CertificateAddFailed is missing: make publish; CertificateAdded is missing"}},
+		}, []string{"wrong    functions: Canary is missing: make publish; CertificateAddFailed is missing: make publish; CertificateAdded is missing"}},
 		{"the app is stopped", func(s *sky) {
 			s.site.Properties.State = to.Ptr("Stopped")
 		}, []string{`wrong    app hubwatch-contoso: it is in the state "Stopped": start it with az functionapp start`}},
@@ -101,13 +101,16 @@ func TestFaults(t *testing.T) {
 			"unknown  resource hostAccount: the app does not tell which storage account it is", "unknown  resource stateAccount: the app does not tell which storage account it is", "unknown  verdicts: the app does not tell the storage account of its state",
 			"wrong    who may write the table quarantine: " + appPrincipal + " has the role hubwatch-contoso quarantine writer",
 			"unknown  who may write the state: the app does not tell the storage account of its state",
-		}, missingRoles(0, 1, 2, 3, 4, 5, 6, 7, 8, 9)...)},
+		}, missingRoles(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10)...)},
 		{"the app has its package elsewhere", func(s *sky) {
 			s.site.Properties.FunctionAppConfig = nil
 		}, append([]string{
 			"wrong    app hubwatch-contoso: its package is in no storage account that can be told",
 			"unknown  table alerts: the app does not tell its storage account",
 			"unknown  table quarantine: the app does not tell its storage account",
+			"unknown  canary of the path topic: the app does not tell its storage account",
+			"unknown  canary of the path event-hub: the app does not tell its storage account",
+			"unknown  hubs that are heard of: the app does not tell its storage account",
 			"unknown  table suppressions: the app does not tell its storage account",
 			"unknown  verdicts: the app does not tell the storage account of its state",
 			"wrong    other roles of the app: hubwatch-contoso alert writer on /subscriptions",
@@ -139,6 +142,18 @@ func TestFaults(t *testing.T) {
 		}, []string{"wrong    who may write the state: 00000000-0000-0000-0000-0000000000b1 has the role "}},
 		{"a verdict is late", func(s *sky) { s.oldest = time.Now().Add(-11 * time.Minute) },
 			[]string{"wrong    verdicts: one has been due since "}},
+		{"a canary is lost", func(s *sky) {
+			s.covered.trips[0].ArrivedToken, s.covered.trips[0].Sent = "another", time.Now().Add(-time.Hour)
+		},
+			[]string{"wrong    canary of the path topic: the canary of "}},
+		{"a canary is under way", func(s *sky) { s.covered.trips[1].ArrivedToken, s.covered.trips[1].Sent = "", time.Now() },
+			[]string{"unknown  canary of the path event-hub: a canary is under way since "}},
+		{"no canary is sent any more", func(s *sky) { s.covered.trips[1].Sent = time.Now().Add(-2 * time.Hour) },
+			[]string{"wrong    canary of the path event-hub: no canary was sent for 2 hours: the function Canary does not run, or cannot write; "}},
+		{"no canary was ever sent, and no hub was heard of", func(s *sky) { s.covered = sights{} },
+			[]string{"unknown  canary of the path topic: no canary was ever sent", "unknown  canary of the path event-hub: no canary was ever sent", "unknown  hubs that are heard of: none was ever heard of: "}},
+		{"the coverage cannot be read", func(s *sky) { s.tables["coverage"] = errors.New("no such host") },
+			[]string{"unknown  canary of the path topic: no such host", "unknown  canary of the path event-hub: no such host", "unknown  hubs that are heard of: no such host"}},
 		{"a verdict is due just now", func(s *sky) { s.oldest = time.Now().Add(-2 * time.Minute) }, nil},
 		{"the state is not to be read", func(s *sky) {
 			s.tables["state"] = fmt.Errorf(`table "state": read: %w`, &table.ServiceError{Status: 403, Code: "AuthorizationPermissionMismatch"})
@@ -301,6 +316,9 @@ func TestFaults(t *testing.T) {
 			"unknown  app hubwatch-contoso: 403 AuthorizationFailed to GET " + contoso.appID() + "; you need the role Reader there",
 			"unknown  table alerts: the app does not tell its storage account: 403 AuthorizationFailed to GET",
 			"unknown  table quarantine: the app does not tell its storage account: 403 AuthorizationFailed to GET",
+			"unknown  canary of the path topic: the app does not tell its storage account: 403",
+			"unknown  canary of the path event-hub: the app does not tell its storage account: 403",
+			"unknown  hubs that are heard of: the app does not tell its storage account: 403",
 			"unknown  table suppressions: the app does not tell its storage account: 403 AuthorizationFailed to GET",
 			"unknown  resource storage: the app does not tell which storage account it is: 403",
 			"unknown  resource blobs: the app does not tell which storage account it is: 403",
@@ -317,6 +335,9 @@ func TestFaults(t *testing.T) {
 			"wrong    functions: deploy infra/main.bicep (404 ResourceNotFound to GET " + contoso.appID() + "/functions)",
 			"unknown  table alerts: the app does not tell its storage account: 404",
 			"unknown  table quarantine: the app does not tell its storage account: 404",
+			"unknown  canary of the path topic: the app does not tell its storage account: 404",
+			"unknown  canary of the path event-hub: the app does not tell its storage account: 404",
+			"unknown  hubs that are heard of: the app does not tell its storage account: 404",
 			"unknown  table suppressions: the app does not tell its storage account: 404",
 			"unknown  resource storage: the app does not tell which storage account it is: 404",
 			"unknown  resource blobs: the app does not tell which storage account it is: 404",

@@ -34,7 +34,9 @@ import (
 	monitorfake "github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/monitor/armmonitor/fake"
 	"github.com/go-json-experiment/json"
 
+	"hubwatch/handlers/alert"
 	"hubwatch/handlers/app"
+	"hubwatch/handlers/coverage"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/judge"
 )
@@ -77,6 +79,7 @@ type sky struct {
 	definitions []*armauthorization.RoleDefinition                  // of roles that are not built in
 	metrics     map[string]*armmonitor.Metric                       // by resource and name
 	oldest      time.Time                                           // when the oldest verdict was due
+	covered     sights                                              // what the app has heard
 	tables      map[string]error                                    // what reading them comes to
 	statuses    map[string]int                                      // of what is answered with an error, by method of the client
 	raw         map[string]map[string]any                           // what is read by id, by id in lower case
@@ -84,6 +87,16 @@ type sky struct {
 	console     int                                                 // what the console in Azure answers a stranger with, 0 if there is none
 	down        bool                                                // the network
 	signedOut   bool
+}
+
+// throughAll is what is known if all works.
+func throughAll(now time.Time) (c sights) {
+	for _, path := range []coverage.Path{coverage.Topic, coverage.EventHub} {
+		sent := now.Add(-10 * time.Minute)
+		c.trips = append(c.trips, coverage.Trip{Path: path, Sent: sent, Token: "a", ArrivedToken: "a", ArrivedSent: sent, Took: time.Second})
+	}
+	c.heard = []alert.Heard{{Hub: "contoso-hub", Source: alert.Connections, Event: now, Seen: now}}
+	return c
 }
 
 // newSky is contoso as Azure tells of it: with other letter case, and in another
@@ -95,6 +108,7 @@ func newSky(t *testing.T) *sky {
 		settings: map[string][]*armmonitor.DiagnosticSettingsResource{},
 		metrics:  map[string]*armmonitor.Metric{},
 		tables:   map[string]error{},
+		covered:  throughAll(time.Now()),
 		statuses: map[string]int{},
 	}
 	s.site.Identity = &armappservice.ManagedServiceIdentity{UserAssignedIdentities: map[string]*armappservice.UserAssignedIdentity{
@@ -485,6 +499,12 @@ func (s *sky) world() (world, error) {
 				s.t.Errorf("verdicts are looked for at %s, want %s", endpoint, want)
 			}
 			return s.oldest, s.tables["state"]
+		},
+		coverage: func(_ context.Context, endpoint string) (sights, error) {
+			if want := "https://" + account + ".table.core.windows.net"; endpoint != want {
+				s.t.Errorf("the coverage is looked for at %s, want %s", endpoint, want)
+			}
+			return s.covered, s.tables["coverage"]
 		},
 		visit: func(_ context.Context, address string) (int, error) {
 			if want := "https://hubwatch-contoso-console.azurewebsites.net/api/console/"; address != want {

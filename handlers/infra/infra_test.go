@@ -198,6 +198,7 @@ var grants = map[string]grant{
 	"answerState":        {"Storage Table Data Reader", "stateAccount", "responder"},
 	"writeTelemetry":     {"Monitoring Metrics Publisher", "insights", "identity.properties.principalId"},
 	"readLogs":           {"Azure Event Hubs Data Receiver", "logs", "identity.properties.principalId"},
+	"sendCanaries":       {"Azure Event Hubs Data Sender", "logs", "identity.properties.principalId"},
 	"publishConnections": {"EventGrid Data Sender", "connections", "identity.properties.principalId"},
 	"publishAlerts":      {"EventGrid Data Sender", "alertEvents", "identity.properties.principalId"},
 	"writeDeadAlerts":    {"Storage Blob Data Contributor", "deadLetters", "alertEvents.identity.principalId"},
@@ -246,6 +247,7 @@ var roleNames = map[string]string{
 	"76199698-9eea-4c19-bc75-cec21354c6b6": "Storage Table Data Reader",
 	"3913510d-42f4-4e42-8a64-420c390055eb": "Monitoring Metrics Publisher",
 	"a638d3c7-ab3a-418d-83e6-5f17a39d4fde": "Azure Event Hubs Data Receiver",
+	"2b629674-e913-4c01-ae53-ef4638d8f975": "Azure Event Hubs Data Sender",
 	"d5a91429-5739-47e2-a06b-3470a27159e7": "EventGrid Data Sender",
 
 	"8e3af657-a8ff-443c-a75c-2fe8c4bcb635": "Owner",
@@ -442,6 +444,9 @@ const ownResources = "'storage.name, ,, stateAccount.name, ,, hostAccount.name, 
 // address: https://, the host, :443/.
 const namespaceHost = "split(split(logsNamespace.properties.serviceBusEndpoint, '/')[2], ':')[0]"
 
+// canaryMessages is where the event hub takes messages.
+const canaryMessages = "'https://, " + namespaceHost + ", /, logs.name, /messages'"
+
 // checkStorage checks which data is in which account. Data that must not be
 // deleted is not in the account where the Functions host has all rights, and
 // deleted blobs can be restored.
@@ -489,6 +494,7 @@ var notDeployed = map[string]string{
 	"StateStorage":              "a connection string, too",
 	"StateTables":               "the account is for one app",
 	"LogClock":                  "the log of a hub is continuous",
+	"CanaryPatience":            "what Event Grid needs to deliver does not differ between deployments",
 	"AlertsStorage__serviceUri": "another name of AlertsStorage__tableServiceUri",
 	"AlertsStorage__managedIdentityResourceId": "the identity is named by its client id",
 }
@@ -543,6 +549,7 @@ func (s site) checkSettings(f *faults) {
 		"StateStorage__tableServiceUri":       "stateAccount.properties.primaryEndpoints.table",
 		"HubLogsEventHub":                     "logs.name",
 		"OwnResources":                        ownResources,
+		"CanaryEventHubUri":                   canaryMessages,
 		"AlertsTable":                         "alertsTable.name",
 		"QuarantineTable":                     "quarantineTable.name",
 		"SuppressionsTable":                   "suppressionsTable.name",
@@ -610,7 +617,7 @@ func sourceOf(t detector.Trigger) string {
 		switch {
 		case strings.HasPrefix(kind, "Microsoft.Resources."):
 			found["controlPlane"] = true
-		case slices.Contains(verdict.EventTypes, kind), strings.HasPrefix(kind, "hubwatch.iothub.log."):
+		case slices.Contains(verdict.EventTypes, kind), strings.HasPrefix(kind, "hubwatch.iothub.log."), strings.HasPrefix(kind, "hubwatch.canary"):
 			found["connections"] = true
 		case strings.HasPrefix(kind, "Microsoft.Devices."):
 			found["hub"] = true
@@ -1090,8 +1097,8 @@ var requests = map[string]string{
 	"GetEntity":                    "*",
 	"NewListEntitiesPager":         "*",
 	"SubmitTransaction":            "account.go", // of the two that follow
-	"TransactionTypeAdd":           "transaction.go edit.go summary.go heard.go suppressions.go tally.go proof.go raising.go counts.go lows.go",
-	"TransactionTypeUpdateMerge":   "transaction.go edit.go summary.go heard.go suppressions.go tally.go proof.go lows.go",
+	"TransactionTypeAdd":           "transaction.go edit.go summary.go heard.go canaries.go suppressions.go tally.go proof.go raising.go counts.go lows.go",
+	"TransactionTypeUpdateMerge":   "transaction.go edit.go summary.go heard.go canaries.go suppressions.go tally.go proof.go lows.go",
 	"TransactionTypeUpdateReplace": "raising.go counts.go lows.go",   // the right to update is also the one to replace
 	"AddEntity":                    "quarantine.go state.go",         // counts as InsertEntity
 	"UpdateEntity":                 "quarantine.go state.go",         // by people

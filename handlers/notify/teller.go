@@ -68,6 +68,9 @@ type cloudEvent struct {
 
 // parseEvent reads the event of a raising.
 func parseEvent(raw jsontext.Value) (Message, error) {
+	if raw.Kind() != '{' {
+		return Message{}, errors.New("want a JSON object")
+	}
 	var e cloudEvent
 	if err := json.Unmarshal(raw, &e, event.Lenient); err != nil {
 		return Message{}, event.JSONError(err)

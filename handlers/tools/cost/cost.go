@@ -38,6 +38,8 @@ var (
 	furtherFailure = operations{Ingress: 1, Deliveries: 1, Executions: 1, TableRequests: 11}
 	otherFailure   = operations{TableRequests: 11}
 	timerMinute    = operations{Executions: 1, TableRequests: 4}
+	heardOf        = operations{TableRequests: 2}
+	canaryHour     = operations{Ingress: 1, Deliveries: 1, Executions: 4, TableRequests: 10}
 	told           = operations{Ingress: 1, Deliveries: 1, Executions: 1, TableRequests: 4}
 	furtherChannel = operations{TableRequests: 1}
 )
@@ -112,6 +114,7 @@ func (l load) operations() (grid, executions, table float64) {
 	add(l.raisings, told)
 	table += l.renewals * renewalRequests
 	add(l.months*daysInMonth*24*60, timerMinute)
+	add(l.months*daysInMonth*24, canaryHour)
 	return grid, executions, table
 }
 
@@ -263,6 +266,8 @@ func Page() ([]byte, error) {
 			{"or the same kind again", furtherFailure},
 			{"or of none of the four causes", otherFailure},
 			{"A minute of the timer, without a verdict or a digest that is due", timerMinute},
+			{"To remember that a hub was heard of, once a minute for each hub and source", heardOf},
+			{"An hour of canaries, through both paths", canaryHour},
 			{"An alert that is raised or reopened, to tell one channel of it", told},
 			{"and for each further channel", furtherChannel},
 		},
