@@ -57,6 +57,7 @@ resource logs 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
 resource silenced 'Microsoft.Insights/activityLogAlerts@2020-10-01' = {
   name: '${settingName}-${hubName}-silenced'
   location: 'global'
+  tags: tags
   properties: {
     description: 'An IoT hub that hubwatch watches was deleted, or a diagnostic setting of it. If that was the one that sends its log to hubwatch, its failed connections are not seen any more.'
     enabled: true

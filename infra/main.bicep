@@ -1108,6 +1108,7 @@ var silencers = [
 resource silencerAlerts 'Microsoft.Insights/activityLogAlerts@2020-10-01' = [for silencer in silencers: {
   name: '${name}-${silencer.name}'
   location: 'global'
+  tags: tags
   properties: {
     description: silencer.description
     enabled: silencer.enabled
