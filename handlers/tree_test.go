@@ -294,8 +294,9 @@ func TestWhoKnowsAzure(t *testing.T) {
 	rules := []struct{ library, by, why string }{
 		{sdk + "data/aztables", "handlers/table", "all others know the interfaces of alert, so that alerts can be kept elsewhere and tests need no Azure"},
 		{sdk + "azidentity", "handlers/table", "credentials are handled in one place"},
-		{sdk + "azcore", "handlers/table, handlers/topic", "its errors and retries are those of their clients"},
+		{sdk + "azcore", "handlers/table, handlers/topic, handlers/notify", "its errors and retries are those of their clients"},
 		{sdk + "messaging/eventgrid/azeventgrid", "handlers/topic", "nothing else publishes"},
+		{sdk + "monitor/ingestion/azlogs", "handlers/notify", "nothing else sends rows"},
 		{sdk + "messaging/eventgrid/azsystemevents", "tests alone", "event types are constants of handlers/event, which a test compares with the library: it brings an HTTP client"},
 	}
 	for _, p := range tree(t) {

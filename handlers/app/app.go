@@ -40,6 +40,7 @@ var (
 	_ coverage.Store     = (*table.Alerts)(nil)
 	_ alert.Told         = (*table.Told)(nil)
 	_ judge.Notifier     = (*notify.Teller)(nil)
+	_ judge.Hearer       = (*notify.Teller)(nil)
 )
 
 // App is hubwatch as its settings want it.
@@ -52,6 +53,7 @@ type App struct {
 	Suppressions *table.Suppressions
 	State        *table.State // what verdicts are derived from
 	Notify       *notify.Teller
+	Sentinel     *notify.Teller // of Microsoft Sentinel alone; without a channel if there is none
 	state        *table.Account
 	stateTables  string
 	verdicts     verdict.Settings
@@ -117,12 +119,18 @@ func (c Config) Open() (*App, error) {
 		teller = judge.Telling{Topic: told, Source: c.Source()}
 	}
 	alerts, quarantine := account.Alerts(c.AlertsTable), account.Quarantine(c.QuarantineTable)
+	sentinel := &notify.Teller{Prefix: judge.SentinelName + "/", Told: state.Told(c.StateTables), Quarantine: quarantine, Now: time.Now}
+	if c.Sentinel != (Sentinel{}) {
+		if sentinel.Channels, err = c.sentinel(); err != nil {
+			return nil, err
+		}
+	}
 	canaries, err := c.canaries(alerts, events)
 	if err != nil {
 		return nil, err
 	}
 	return &App{
-		Detectors: c.detectors(), Alerts: alerts, Failures: alerts.Failures(), Notify: c.Notify.teller(state.Told(c.StateTables), quarantine),
+		Detectors: c.detectors(), Alerts: alerts, Failures: alerts.Failures(), Notify: c.Notify.teller(state.Told(c.StateTables), quarantine), Sentinel: sentinel,
 		Quarantine: quarantine, Suppressions: account.Suppressions(c.SuppressionsTable),
 		State: state.State(c.StateTables), state: state, stateTables: c.StateTables, verdicts: c.Verdict, topic: events, teller: teller, logClock: c.LogClock, canaries: canaries,
 	}, nil
@@ -148,7 +156,20 @@ func (c Config) topic(setting, endpoint string) (judge.Topic, error) {
 	return nil, fmt.Errorf("setting %s: %w", setting, err)
 }
 
-// identified returns the settings of the identity alone.
+// sentinel returns Microsoft Sentinel as the only channel. It wants every alert, and no
+// digests. sentinel does not connect.
+func (c Config) sentinel() ([]notify.Configured, error) {
+	credential, err := c.identified().Credential()
+	if err == nil {
+		var channel *notify.Sentinel
+		if channel, err = notify.OpenSentinel(c.Sentinel.Endpoint, c.Sentinel.Rule, credential); err == nil {
+			return []notify.Configured{{Channel: channel, Setting: settingSentinelEndpoint, Least: alert.Informational}}, nil
+		}
+	}
+	return nil, fmt.Errorf("setting %s: %w", settingSentinelEndpoint, err)
+}
+
+// identified returns the settings of the identity of the app alone.
 func (c Config) identified() table.Settings {
 	return table.Settings{ManagedIdentity: c.Storage.ManagedIdentity, ClientID: c.Storage.ClientID, ResourceID: c.Storage.ResourceID}
 }
@@ -156,7 +177,8 @@ func (c Config) identified() table.Settings {
 // canaries returns what sends canaries through the paths that the settings name. It does not
 // connect.
 func (c Config) canaries(store coverage.Store, events judge.Topic) (*judge.Canaries, error) {
-	source := cmp.Or(c.AppResource, "/hubwatch")
+	own, _ := detector.ParseOwn(c.Own) // checkOwn has said what is wrong
+	source := cmp.Or(own.App(), "/hubwatch")
 	canaries := &judge.Canaries{
 		Store: store, Ways: map[coverage.Path]func(context.Context, coverage.Canary) error{}, Patience: c.CanaryPatience, Source: source, Now: time.Now, Token: rand.Text,
 	}
@@ -199,7 +221,7 @@ func (a *App) Judge(rules *judge.Rules) judge.Judge {
 	counts := a.state.Counts(a.stateTables, a.Failures, rules.Suppress, a.teller)
 	return judge.Judge{
 		Alerts: a.Alerts, Failures: a.Failures, Quarantine: a.Quarantine, Rules: rules, Listener: a.Alerts,
-		Logs: logs, Counter: counts, Windows: counts, Teller: a.teller, Notifier: a.Notify, Canaries: a.canaries,
+		Logs: logs, Counter: counts, Windows: counts, Teller: a.teller, Notifier: a.Notify, SIEM: a.Sentinel, Canaries: a.canaries,
 	}
 }
 
@@ -243,6 +265,7 @@ func Functions(detectors []detector.Detector, j judge.Judge) []host.Function {
 		// the full hour many timers of the world run.
 		{Name: judge.CanaryName, Trigger: host.Timer{Schedule: "0 7,22 * * * *"}, Lane: laneVerdicts, Run: j.Canary},
 		{Name: judge.NotifyName, Trigger: host.EventGrid{}, Lane: laneNotify, Run: j.Notify},
+		{Name: judge.SentinelName, Trigger: host.EventGrid{}, Lane: laneNotify, Run: j.Sentinel},
 	}
 	if watching := judge.Watches(detectors); len(watching) > 0 {
 		functions = append(functions, host.Function{Name: judge.WindowsName, Trigger: host.Timer{Schedule: "0 * * * * *"}, Lane: laneWindows, Run: j.Watch(watching)})
@@ -250,7 +273,7 @@ func Functions(detectors []detector.Detector, j judge.Judge) []host.Function {
 	for _, d := range detectors {
 		lane := laneChanges
 		switch {
-		case d.Custom:
+		case d.Custom && !d.On.Own: // what silences hubwatch does not wait for custom alerts
 			lane = laneCustom
 		case d.On.Unprivileged():
 			lane = laneFailures

@@ -22,7 +22,8 @@ import (
 func TestLanes(t *testing.T) {
 	seen := map[string]int{}
 	byHand := detector.Detector{Name: "ByHand", Custom: true, On: detector.CertificateAdded.On}
-	for _, f := range Functions(append(slices.Clone(detector.All), byHand), judge.Judge{}) {
+	own := detector.Detector{Name: "AboutHubwatch", Custom: true, On: detector.Trigger{EventTypes: detector.CertificateAdded.On.EventTypes, Own: true}}
+	for _, f := range Functions(append(slices.Clone(detector.All), byHand, own), judge.Judge{}) {
 		want := laneChanges
 		switch {
 		case f.Name == byHand.Name:
@@ -31,7 +32,7 @@ func TestLanes(t *testing.T) {
 			want = laneRelay
 		case f.Name == judge.VerdictsName, f.Name == judge.HousekeepingName, f.Name == judge.CanaryName:
 			want = laneVerdicts
-		case f.Name == judge.NotifyName:
+		case f.Name == judge.NotifyName, f.Name == judge.SentinelName:
 			want = laneNotify
 		case strings.HasPrefix(f.Name, "Device"), f.Name == detector.ConnectionStorm.Name, f.Name == detector.ReconnectionSurge.Name:
 			want = laneFailures

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"hubwatch/handlers/detector"
-	"hubwatch/handlers/event"
 	"hubwatch/handlers/notify"
 	"hubwatch/handlers/secret"
 	"hubwatch/handlers/table"
@@ -62,15 +61,19 @@ const (
 	settingNotifyNamed     = notify.SettingPrefix + "<name>"
 	settingDigestAfter     = "DigestAfter"
 	settingConsoleURL      = "ConsoleUrl"
-	settingRenewalGrace    = "RenewalGrace"
-	settingMissingAfter    = "MissingAfter"
-	settingRenewalAddress  = "RenewalAddress"
-	settingStormDevices    = "StormDevices"
-	settingSurgeDevices    = "SurgeDevices"
-	settingLogClock        = "LogClock"
-	settingAppResource     = "AppResourceId"
-	settingCanaryEventHub  = "CanaryEventHubUri"
-	settingCanaryPatience  = "CanaryPatience"
+
+	settingSentinelEndpoint = notify.SettingSentinelEndpoint
+	settingSentinelRule     = notify.SettingSentinelRule
+
+	settingRenewalGrace   = "RenewalGrace"
+	settingMissingAfter   = "MissingAfter"
+	settingRenewalAddress = "RenewalAddress"
+	settingStormDevices   = "StormDevices"
+	settingSurgeDevices   = "SurgeDevices"
+	settingLogClock       = "LogClock"
+	settingOwn            = "OwnResources"
+	settingCanaryEventHub = "CanaryEventHubUri"
+	settingCanaryPatience = "CanaryPatience"
 )
 
 // Names of the settings that the Functions host reads.
@@ -203,6 +206,18 @@ var Settings = []Setting{
 		Check:   checkConsoleURL,
 	},
 	{
+		Name:    settingSentinelEndpoint,
+		Meaning: "where alerts are sent to Microsoft Sentinel, with the identity of `AlertsStorage__tableServiceUri` ([sentinel.md](sentinel.md)); without it none are",
+		Example: "https://contoso.westeurope-1.ingest.monitor.azure.com",
+		Check:   notify.CheckSentinelEndpoint,
+	},
+	{
+		Name:    settingSentinelRule,
+		Meaning: "immutable id of the data collection rule that takes them",
+		Example: "dcr-00000000000000000000000000000001",
+		Check:   notify.CheckSentinelRule,
+	},
+	{
 		Name:    settingRenewalGrace,
 		Meaning: "how long a device may take to connect again after its token expired, as an ISO 8601 duration. Clients come back within seconds, and back off to minutes",
 		Default: "PT10M",
@@ -245,10 +260,10 @@ var Settings = []Setting{
 		Check:   checkBool,
 	},
 	{
-		Name:    settingAppResource,
-		Meaning: "resource id of the function app: alerts about hubwatch itself name it. Without it they name `hubwatch`",
-		Example: "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-hubwatch/providers/Microsoft.Web/sites/hubwatch-contoso",
-		Check:   checkAppResource,
+		Name:    settingOwn,
+		Meaning: "what hubwatch itself is made of: the resource id of the function app, and names of other resources in its group, with commas between them. Resources whose names begin with that of the app and a hyphen need not be named. Alerts about hubwatch itself are about these; without the setting, about all resources that are watched",
+		Example: "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-iot/providers/Microsoft.Web/sites/hubwatch-contoso,hubwatchabc",
+		Check:   checkOwn,
 	},
 	{
 		Name:    settingCanaryEventHub,
@@ -311,13 +326,6 @@ var guid = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{1
 
 // identityID is the resource id of a user-assigned identity.
 var identityID = regexp.MustCompile(`(?i)^/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.ManagedIdentity/userAssignedIdentities/[^/]+$`)
-
-func checkAppResource(value string) error {
-	if id, err := event.ParseResourceID(value); err != nil || id.ChildType != "" || !strings.EqualFold(id.Type, "Microsoft.Web/sites") {
-		return errors.New("want the resource id of a function app")
-	}
-	return nil
-}
 
 func checkCredential(value string) error {
 	switch strings.ToLower(value) {
@@ -408,6 +416,11 @@ func checkConsoleURL(value string) error {
 	return nil
 }
 
+func checkOwn(value string) error {
+	_, err := detector.ParseOwn(value)
+	return err
+}
+
 // sameService reports whether two URLs are of one table service.
 func sameService(a, b string) bool {
 	return strings.EqualFold(strings.TrimRight(a, "/"), strings.TrimRight(b, "/"))
@@ -463,8 +476,6 @@ type Config struct {
 	// Topic is the address of the topic to which verdicts are published, with the identity of
 	// Storage; "" if there is none.
 	Topic string
-	// AppResource is the resource id of the app, "" if it is not known.
-	AppResource string
 	// CanaryEventHub is the address to which canaries of the event hub are sent, with the
 	// identity of Storage; "" for none. CanaryPatience is how long a canary may take.
 	CanaryEventHub string
@@ -473,7 +484,12 @@ type Config struct {
 	// AlertEvents is the address of the topic on which people and programs are told of alerts,
 	// with the identity of Storage; "" if nobody is told.
 	AlertEvents string
+	Own         string // what hubwatch itself is made of, as detector.ParseOwn reads it
+	Sentinel    Sentinel
 }
+
+// Sentinel is where alerts are sent to Microsoft Sentinel; zero if they are not.
+type Sentinel struct{ Endpoint, Rule string }
 
 // Notify is whom to tell of alerts.
 type Notify struct {
@@ -539,6 +555,10 @@ func Read(getenv func(string) string) (Config, error) {
 	errs = append(errs, c.state(values)...)
 	c.StateTables, c.Topic, c.AlertEvents = values[settingStateTables], values[settingTopicEndpoint], values[settingAlertEvents]
 	c.notify(values, getenv)
+	c.Sentinel = Sentinel{values[settingSentinelEndpoint], values[settingSentinelRule]}
+	if (c.Sentinel.Endpoint == "") != (c.Sentinel.Rule == "") {
+		wrong("settings %s and %s: want both, have one", settingSentinelEndpoint, settingSentinelRule)
+	}
 	c.Verdict = verdict.Defaults()
 	// The checks have said what is wrong.
 	c.Verdict.RenewalGrace, _ = parseDuration(values[settingRenewalGrace])
@@ -546,9 +566,10 @@ func Read(getenv func(string) string) (Config, error) {
 	c.Verdict.SameNetwork = values[settingRenewalAddress] == sameNetwork
 	c.Verdict.Storm, _ = strconv.Atoi(values[settingStormDevices])
 	c.Verdict.Surge, _ = strconv.Atoi(values[settingSurgeDevices])
-	c.AppResource, c.CanaryEventHub = values[settingAppResource], values[settingCanaryEventHub]
+	c.CanaryEventHub = values[settingCanaryEventHub]
 	c.CanaryPatience, _ = parseDuration(values[settingCanaryPatience])
 	c.LogClock, _ = strconv.ParseBool(values[settingLogClock])
+	c.Own = values[settingOwn]
 	return c, errors.Join(errs...)
 }
 
@@ -603,8 +624,8 @@ func values(settings []Setting, getenv func(string) string) (values map[string]s
 func (c *Config) identity(values map[string]string, getenv func(string) string) (errs []error) {
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	unused := []string{settingTableServiceURI, settingServiceURI}
-	// The state, the topic and the event hub are reached with the identity, also if the alerts are not.
-	identified := c.Storage.ConnectionString == "" || values[settingStateURI] != "" || values[settingTopicEndpoint] != "" || values[settingCanaryEventHub] != ""
+	// The state, the topic, the event hub and Sentinel are reached with the identity, also if the alerts are not.
+	identified := c.Storage.ConnectionString == "" || values[settingStateURI] != "" || values[settingTopicEndpoint] != "" || values[settingCanaryEventHub] != "" || values[settingSentinelEndpoint] != ""
 	if !identified {
 		unused = append(unused, settingCredential, settingClientID, settingResourceID)
 	}
@@ -673,10 +694,12 @@ func misspelled(name string) (others []string) {
 // detectors returns the detectors as the settings want them.
 func (c Config) detectors() []detector.Detector {
 	all := Detectors()
-	if !c.InferredAlerts {
-		for i, d := range all {
-			all[i] = detector.StatedOnly(d)
+	own, _ := detector.ParseOwn(c.Own) // checkOwn has said what is wrong
+	for i, d := range all {
+		if !c.InferredAlerts {
+			d = detector.StatedOnly(d)
 		}
+		all[i] = own.Of(d)
 	}
 	return all
 }

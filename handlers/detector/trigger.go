@@ -83,5 +83,8 @@ func (t Trigger) String() string {
 	if t.SubjectContains != "" {
 		s += fmt.Sprintf(", on a subject that contains %s", t.SubjectContains)
 	}
+	if t.Own {
+		s += ", on what hubwatch itself is made of"
+	}
 	return s
 }

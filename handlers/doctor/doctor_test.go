@@ -38,10 +38,10 @@ func examine(t *testing.T, s *sky, d Deployment) (ill []string, all int) {
 
 // inAll is how many results there are: sign-in, app, functions, three tables, late
 // verdicts, two paths of canaries and when hubs were heard of, the system topic, each event subscription and others on three topics, the
-// expected hubs, two hubs, the resources and the alerts of Azure Monitor, the roles with
+// expected hubs, two hubs with an alert each, the resources and the alerts of Azure Monitor, the roles with
 // others of the app and those of two topics, who may write three tables and the state, two stacks, the console,
-// and three arrivals.
-var inAll = 11 + subscribed + 3 + 1 + 2 + len(Resources) + len(Failures) + len(appRoles) + 3 + 4 + 2 + 1 + 3
+// the deliveries of three topics, and three arrivals.
+var inAll = 11 + subscribed + 3 + 1 + 4 + len(Resources) + len(Failures) + len(Silencers) + len(appRoles) + 3 + 4 + 2 + 1 + 3 + 3
 
 var subscribed = func() int {
 	all, err := app.Subscriptions(app.Detectors())
@@ -372,9 +372,55 @@ func TestFaults(t *testing.T) {
 			"unknown  system topic hubwatch-contoso-control-plane: the hubs that it should cover: 403 AuthorizationFailed",
 			"unknown  IoT hubs: 403 AuthorizationFailed",
 		}},
+		{"a part of hubwatch may be filtered away", func(s *sky) {
+			s.subscription("WatcherDeleted").Properties.Filter.SubjectBeginsWith = to.Ptr("")
+		}, []string{"wrong    event subscription WatcherDeleted: its filter lacks subject BeginsWith /subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-iot/; deploy"}},
+		{"the event subscription about what silences hubwatch is missing", func(s *sky) {
+			s.changes = slices.DeleteFunc(s.changes, func(e *armeventgrid.EventSubscription) bool { return *e.Name == "WatcherStopped" })
+		}, []string{"wrong    event subscription WatcherStopped: it is missing on the topic hubwatch-contoso-control-plane: deploy infra/subscriptions.bicep"}},
+		{"the key of Event Grid was replaced", func(s *sky) {
+			s.delivered(contoso.changesID(), "CertificateAdded", "", 2, 300)
+			s.delivered(contoso.changesID(), "CertificateAdded", "Unauthorized", 1, 90, 85, 80, 70, 40)
+			s.delivered(contoso.changesID(), "CertificateDeleted", "", 1, 10)
+		}, []string{"wrong    deliveries of hubwatch-contoso-control-plane: CertificateAdded: 5 failed and none succeeded since, the last in the five minutes from"}},
+		{"the first deliveries after a pause were refused", func(s *sky) {
+			s.delivered(contoso.connectionsID(), "DeviceTokenExpired", "Unauthorized", 30, 60)
+			s.delivered(contoso.connectionsID(), "DeviceTokenExpired", "", 30, 50)
+		}, nil},
+		{"the first deliveries after a pause were refused just now", func(s *sky) {
+			s.delivered(contoso.connectionsID(), "DeviceTokenExpired", "Unauthorized", 1, 2)
+		}, []string{"unknown  deliveries of hubwatch-contoso-connections: DeviceTokenExpired: 1 failed and none succeeded since"}},
+		{"the metric of deliveries fails", func(s *sky) {
+			s.delivered(contoso.connectionsID(), "DeviceTokenExpired", "Unauthorized", 1, 2)
+			m := s.metrics[contoso.connectionsID()+" DeliveryAttemptFailCount"]
+			m.ErrorCode, m.ErrorMessage = to.Ptr("InternalError"), to.Ptr("try again")
+		}, []string{"unknown  deliveries of hubwatch-contoso-connections: metric DeliveryAttemptFailCount: InternalError: try again"}},
+		{"the alert about a hub is missing", func(s *sky) {
+			delete(s.raw, strings.ToLower(hubAlert(westHub)))
+		}, []string{"wrong    alert of Azure Monitor on hub contoso-hub-west: it is missing: deploy infra/main.bicep"}},
+		{"nobody hears of what silences hubwatch", func(s *sky) {
+			r := Silencers[0].resource()
+			properties := s.raw[strings.ToLower(r.id(contoso, site{}))]["properties"].(map[string]any)
+			properties["actions"] = map[string]any{"actionGroups": []any{}}
+		}, []string{"wrong    alert of Azure Monitor deleted: properties.actions.actionGroups is empty, want"}},
+		{"the network of the storage account is closed", func(s *sky) {
+			properties := s.raw[strings.ToLower(contoso.storageID(account))]["properties"].(map[string]any)
+			properties["networkAcls"] = map[string]any{"defaultAction": "Deny"}
+		}, []string{`wrong    resource storage: properties.networkAcls.defaultAction is "Deny", want "Allow"; deploy infra/main.bicep`}},
+		{"the topic takes keys", func(s *sky) {
+			properties := s.raw[strings.ToLower(contoso.connectionsID())]["properties"].(map[string]any)
+			properties["disableLocalAuth"] = false
+		}, []string{`wrong    resource connections: properties.disableLocalAuth is false, want true; deploy infra/main.bicep`}},
+		{"the event hub is disabled", func(s *sky) {
+			properties := s.raw[strings.ToLower(contoso.eventHubID())]["properties"].(map[string]any)
+			properties["status"] = "Disabled"
+		}, []string{`wrong    resource logs: properties.status is "Disabled", want "Active"; deploy infra/main.bicep`}},
 		{"metrics are throttled", func(s *sky) {
 			s.statuses["MetricsClient.List"] = http.StatusTooManyRequests
 		}, []string{
+			"unknown  deliveries of hubwatch-contoso-control-plane: 429 Too Many Requests to GET",
+			"unknown  deliveries of hubwatch-contoso-connections: 429 Too Many Requests to GET",
+			"unknown  deliveries of hubwatch-contoso-alerts: 429 Too Many Requests to GET",
 			"unknown  last change of a resource: 429 Too Many Requests to GET",
 			"unknown  last message of the Connections log: 429 Too Many Requests to GET",
 			"unknown  last failed connection: 429 Too Many Requests to GET",
@@ -439,7 +485,7 @@ func TestNetworkDown(t *testing.T) {
 	s := newSky(t)
 	s.down = true
 	ill, _ := examine(t, s, contoso)
-	if want := inAll - 2; len(ill) != want { // signed in, and one result for the hubs
+	if want := inAll - 4; len(ill) != want { // signed in, and one result for the hubs
 		t.Errorf("%d results, want %d", len(ill), want)
 	}
 	for _, line := range ill {
@@ -495,10 +541,14 @@ func TestOtherTopic(t *testing.T) {
 	theirs.ControlPlaneTopic = "contoso-events"
 	s.counted(theirs.changesID(), "PublishSuccessCount", 1)
 	delete(s.metrics, contoso.changesID()+" PublishSuccessCount")
-	dropped := Failures[0].resource(theirs, site{account: account})
-	raw := nested(dropped.Members)
-	raw["properties"].(map[string]any)["actions"] = []any{map[string]any{"actionGroupId": pager}}
-	s.raw[strings.ToLower(dropped.id(theirs, site{}))] = raw
+	for _, f := range Failures {
+		if f.Namespace == "Microsoft.EventGrid/systemTopics" {
+			r := f.resource(theirs, site{account: account})
+			raw := nested(r.Members)
+			raw["properties"].(map[string]any)["actions"] = []any{map[string]any{"actionGroupId": pager}}
+			s.raw[strings.ToLower(r.id(theirs, site{}))] = raw
+		}
+	}
 	if ill, all := examine(t, s, theirs); len(ill) > 0 || all != inAll {
 		t.Errorf("%d results, want %d; not ok are\n%s", all, inAll, strings.Join(ill, "\n"))
 	}

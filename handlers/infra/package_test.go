@@ -617,7 +617,7 @@ func deployedSettings(t *testing.T, tableEndpoint, alertEvents string) []string 
 		"'ClientId=, identity.properties.clientId, ;Authorization=AAD'": "ClientId=" + testClient + ";Authorization=AAD",
 		namespaceHost:  "logs.example",
 		canaryMessages: "https://logs.example/connections/messages",
-		appResource:    "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-hubwatch/providers/Microsoft.Web/sites/hubwatch-contoso",
+		ownResources:   "alertsaccount,stateaccount,hostaccount,hubwatch-contoso-control-plane,/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-iot/providers/Microsoft.Web/sites/hubwatch-contoso",
 	}
 	s, err := read(root)
 	if err != nil {

@@ -38,6 +38,7 @@ type Judge struct {
 	Canaries   *Canaries        // what has to arrive; nil where nothing is sent
 	Teller     alert.Teller     // of what is raised or reopened, but for what Counter raises; nil for nobody
 	Notifier   Notifier         // tells people; nil where nobody is told, as in Redrive
+	SIEM       Hearer           // hears of raisings as Microsoft Sentinel; nil where Notifier is
 }
 
 // Counter counts what a detector with a rule of a count finds, and raises an alert of what

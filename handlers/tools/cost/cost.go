@@ -48,14 +48,14 @@ var (
 var prices = struct {
 	GridOperations, Executions, HubEvents float64 // for a million
 	TableRequests, BlobWrites             float64 // for ten thousand
-	GBSeconds                             float64
+	GBSeconds, AlwaysReadyGBSeconds       float64 // while functions run; of an instance that is always ready, whether or not they run
 	TableGB, LogGB                        float64 // a month; ingested
 	ThroughputUnit, MetricAlert           float64 // a month
 }{
 	GridOperations: 0.60, Executions: 0.40, HubEvents: 0.028,
 	TableRequests: 0.00036, BlobWrites: 0.054,
-	GBSeconds: 0.000026,
-	TableGB:   0.045, LogGB: 2.99,
+	GBSeconds: 0.000026, AlwaysReadyGBSeconds: 0.000004,
+	TableGB: 0.045, LogGB: 2.99,
 	ThroughputUnit: 21.90, MetricAlert: 0.10,
 }
 
@@ -64,12 +64,13 @@ var prices = struct {
 const (
 	recordBytes      = 1_000 // of a log record in an event hub
 	occurrenceBytes  = 4_000 // of an occurrence's row of evidence
+	sentinelBytes    = 3_000 // of an alert's row in Microsoft Sentinel, on average (TestSentinelRowLength)
 	telemetryBytes   = 1_000 // of an execution's line in the workspace, columns included
 	sampledPerSecond = 20    // lines that Application Insights keeps of an instance
 	instanceGB       = 2     // parameter instanceMemory of main.bicep
 	busyPerSecond    = 1_000 // executions on an instance that is kept busy
 	minimumSeconds   = 1     // billed for an execution that wakes an instance by itself
-	metricAlerts     = 7     // in main.bicep
+	metricAlerts     = 10    // in main.bicep
 	batch            = 8     // messages of the log in an execution of a large fleet: maxEventBatchSize of host.json
 	checkpoint       = 16    // batches of a partition for a checkpoint: batchCheckpointFrequency
 	renewalRecords   = 3     // the end of a session, its close by the client, and the new connection
@@ -170,6 +171,11 @@ func (l load) bill() (bill []line) {
 	return append(bill, line{What: "In all", Price: dollars(sum)})
 }
 
+// alwaysReady returns the price of a month of an instance that is always ready, by its memory.
+func alwaysReady(gb float64) string {
+	return dollars(gb * daysInMonth * 24 * 3600 * prices.AlwaysReadyGBSeconds)
+}
+
 // amount writes a number with three significant digits and thousands apart.
 func amount(n float64) string {
 	switch {
@@ -267,9 +273,11 @@ func Page() ([]byte, error) {
 		},
 		"Prices":  prices,
 		"Million": bills(perMillion), "Fleets": bills(fleets),
-		"RecordBytes": amount(recordBytes), "OccurrenceBytes": amount(occurrenceBytes), "TelemetryBytes": amount(telemetryBytes),
+		"RecordBytes": amount(recordBytes), "OccurrenceBytes": amount(occurrenceBytes), "TelemetryBytes": amount(telemetryBytes), "SentinelBytes": amount(sentinelBytes),
+		"SentinelMillion":  dollars(million * sentinelBytes / 1e9 * prices.LogGB),
 		"SampledPerSecond": sampledPerSecond,
 		"Batch":            batch, "Checkpoint": checkpoint, "RenewalRequests": renewalRequests, "StagedBytes": stagedBytes,
+		"AlwaysReady": alwaysReady(instanceGB), "SmallAlwaysReady": alwaysReady(0.5),
 		"InstanceGB": instanceGB, "BusyPerSecond": amount(busyPerSecond), "Peak": peak,
 	})
 	return b.Bytes(), err

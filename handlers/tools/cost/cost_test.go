@@ -60,11 +60,19 @@ func TestBill(t *testing.T) {
 		{"Checkpoints of the event hub", "12,500", "$0.07"},
 		{"Telemetry", "1.75 GB", "$5.22"},
 		{"Throughput units", "1", "$21.90"},
-		{"Alerts about hubwatch itself", "7", "$0.70"},
+		{"Alerts about hubwatch itself", "10", "$1.00"},
 		{"In all", "", "$124"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("bill (-want +got):\n%s", diff)
+	}
+}
+
+// TestAlwaysReady compares the price of an instance that is always ready with a calculation by
+// hand: 2,592,000 seconds of 2 GB.
+func TestAlwaysReady(t *testing.T) {
+	if got := alwaysReady(2); got != "$20.74" {
+		t.Errorf("%s, want $20.74", got)
 	}
 }
 
