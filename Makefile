@@ -208,7 +208,7 @@ check: lint
 	$(MAKE) --no-print-directory test race fuzz
 
 ## Deploy it
-.PHONY: app package publish
+.PHONY: app package parameters publish
 
 ## app: what is deployed, and what the Functions host runs: build/app
 app:
@@ -232,6 +232,31 @@ package:
 	@GOOS=linux GOARCH=amd64 $(MAKE) --no-print-directory app
 	@go run ./handlers/tools/zip $(BUILD) $(ZIP)
 	@go run ./handlers/tools/sbom -old-go $(OLD_GO) $(HANDLER) $(SBOM)
+
+## parameters: write infra/my.bicepparam, the parameters of a deployment
+#
+# make parameters APP=name RG=group HUB=hub asks az for the region of the hub, the hubs
+# of its group, and who is signed in. A file that is there belongs to whoever deploys,
+# and stays as it is.
+PARAMETERS := infra/my.bicepparam
+parameters:
+	@test ! -e $(PARAMETERS) || { echo "$(PARAMETERS) is there and stays as it is: change it with an editor"; exit 1; }
+	@LC_ALL=C; case "$$APP" in "" | *[!A-Za-z0-9-]*) refused=yes ;; *) refused= ;; esac; \
+	test -z "$$refused" -a -n "$$RG" -a -n "$$HUB" || { echo "make parameters needs three names: make parameters APP=hubwatch-contoso RG=rg-iot HUB=contoso-hub"; exit 1; }
+	@command -v az >/dev/null || { echo "make parameters needs az, the Azure CLI: https://learn.microsoft.com/cli/azure/install-azure-cli"; exit 1; }
+	@location=$$(az iot hub show --name "$$HUB" --query location --output tsv) || exit 1; \
+	hubs=$$(az iot hub list --resource-group "$$RG" --query '[].id' --output tsv) || exit 1; \
+	reader=$$(az ad signed-in-user show --query id --output tsv) || exit 1; \
+	test -n "$$hubs" || { echo "there is no IoT hub in the resource group $$RG"; exit 1; }; \
+	{ printf '%s\n' \
+		"// The parameters of this deployment of hubwatch. The file is yours: no upgrade changes it. docs/operate.md lists" \
+		"// what else there is. After a change, run the commands of the README again." \
+		"using 'main.bicep'" "" \
+		"param name = '$$APP'" "param location = '$$location'" "param iotHubs = ["; \
+	printf '%s\n' "$$hubs" | sed "s/.*/  '&'/"; \
+	printf '%s\n' "]" "// Object ids of who may read the alerts, and of who may close them as well." "param readers = ['$$reader']" "param responders = []"; \
+	} | tr -d '\r' > $(PARAMETERS)
+	@echo "$(PARAMETERS) is written."
 
 ## publish: package, then put it into a function app: make publish APP=name
 #

@@ -10,6 +10,12 @@ param name string
 @description('Region of everything that is created here.')
 param location string
 
+@description('Tags of everything that is created here.')
+param tags object
+
+@description('Redundancy of the storage account.')
+param storageSku string
+
 @description('Application (client) id of the app registration by which people sign in.')
 param clientId string
 
@@ -73,15 +79,17 @@ resource stateAccount 'Microsoft.Storage/storageAccounts@2023-05-01' existing = 
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
   name: siteName
   location: location
+  tags: tags
 }
 
 // Storage of the Functions host and of the package. Nothing in it is of worth to hubwatch.
 resource account 'Microsoft.Storage/storageAccounts@2023-05-01' = {
   name: accountName
   location: location
+  tags: tags
   kind: 'StorageV2'
   sku: {
-    name: 'Standard_LRS'
+    name: storageSku
   }
   properties: {
     allowSharedKeyAccess: false
@@ -107,6 +115,7 @@ resource packages 'Microsoft.Storage/storageAccounts/blobServices/containers@202
 resource insights 'Microsoft.Insights/components@2020-02-02' = {
   name: siteName
   location: location
+  tags: tags
   kind: 'web'
   properties: {
     Application_Type: 'web'
@@ -118,6 +127,7 @@ resource insights 'Microsoft.Insights/components@2020-02-02' = {
 resource plan 'Microsoft.Web/serverfarms@2023-12-01' = {
   name: siteName
   location: location
+  tags: tags
   kind: 'functionapp'
   sku: {
     name: 'FC1'
@@ -131,6 +141,7 @@ resource plan 'Microsoft.Web/serverfarms@2023-12-01' = {
 resource app 'Microsoft.Web/sites@2023-12-01' = {
   name: siteName
   location: location
+  tags: tags
   kind: 'functionapp,linux'
   identity: {
     type: 'UserAssigned'

@@ -21,10 +21,13 @@ param logCategories array
 @description('Region of the IoT hub.')
 param location string
 
+@description('Tags of what is created here.')
+param tags object
+
 @description('Name of the system topic that the hub already has, in its own resource group: Event Grid allows one for each hub. Empty if it has none.')
 param topicName string
 
-@description('Resource ids of the action groups that hear of events that are dropped.')
+@description('Resource ids of the action groups that hear of events that are dropped, and of what silences the hub.')
 param actionGroups array
 
 // A hub publishes its own events (devices created, deleted, connected, disconnected, telemetry) only if there is a topic. There is one if
@@ -49,11 +52,48 @@ resource logs 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   }
 }
 
+// Works when hubwatch does not. A deletion of the hub or of its diagnostic setting silences what hubwatch knows of it
+// (https://learn.microsoft.com/azure/azure-monitor/alerts/alerts-types#activity-log-alerts).
+resource silenced 'Microsoft.Insights/activityLogAlerts@2020-10-01' = {
+  name: '${settingName}-${hubName}-silenced'
+  location: 'global'
+  properties: {
+    description: 'An IoT hub that hubwatch watches was deleted, or a diagnostic setting of it. If that was the one that sends its log to hubwatch, its failed connections are not seen any more.'
+    enabled: true
+    scopes: [hub.id]
+    condition: {
+      allOf: [
+        {
+          field: 'category'
+          equals: 'Administrative'
+        }
+        {
+          field: 'status'
+          equals: 'Succeeded'
+        }
+        {
+          field: 'operationName'
+          containsAny: [
+            'Microsoft.Devices/IotHubs/delete'
+            'Microsoft.Insights/diagnosticSettings/delete'
+          ]
+        }
+      ]
+    }
+    actions: {
+      actionGroups: [for group in actionGroups: {
+        actionGroupId: group
+      }]
+    }
+  }
+}
+
 // It has no identity and its event subscriptions no dead letters, as with a topic that was there before. So there is an alert for events
 // that are dropped.
 resource topic 'Microsoft.EventGrid/systemTopics@2022-06-15' = if (needsTopic && empty(topicName)) {
   name: '${settingName}-${hubName}'
   location: location
+  tags: tags
   properties: {
     source: hub.id
     topicType: 'Microsoft.Devices.IoTHubs'
@@ -63,6 +103,7 @@ resource topic 'Microsoft.EventGrid/systemTopics@2022-06-15' = if (needsTopic &&
 resource dropped 'Microsoft.Insights/metricAlerts@2018-03-01' = if (needsTopic) {
   name: '${settingName}-${hubName}-dropped'
   location: 'global'
+  tags: tags
   properties: {
     description: 'Event Grid gave up on an event of an IoT hub, and nothing has kept the event. If an alert was to be made from it, that is missing.'
     severity: 1

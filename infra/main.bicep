@@ -32,11 +32,17 @@ param hubTopicNames object = {}
 @description('Object ids of the users, groups and applications that may read the alerts, the suppressions and what is in quarantine.')
 param readers array = []
 
-@description('Object ids of the users, groups and applications that may change the status of alerts, make and end suppressions, and judge again or take out what is in quarantine. Nobody can delete alerts or suppressions. The app itself can delete nothing but its state.')
+@description('Object ids of the users, groups and applications that may change the status of alerts, make and end suppressions, and judge again or take out what is in quarantine. Nobody can delete suppressions, and alerts only the pruners. The app itself can delete nothing but its state.')
 param responders array = []
+
+@description('Object ids of the users, groups and applications that may delete alerts, which hubwatch alerts prune does with those of old days. Nobody needs it who has to find out what happened.')
+param pruners array = []
 
 @description('Resource ids of the action groups that hear of failures of hubwatch itself. Without any, they show in the portal only.')
 param actionGroups array = []
+
+@description('Whether these groups hear of each part of hubwatch that is written, too. A deployment writes every part, so this is for those who seldom deploy. hubwatch itself makes one alert of all writes of a day by one actor.')
+param tellChanges bool = false
 
 @description('Raise alerts of which the cause is inferred, too.')
 param inferredAlerts bool = true
@@ -71,6 +77,13 @@ param digestAfter int = 20
 @description('Address of the console, so that messages link to it. Empty if there is none.')
 param consoleUrl string = ''
 
+@description('Tags of everything that is created here.')
+param tags object = {}
+
+@description('Redundancy of the storage accounts: in one data centre, or in the three zones of a region that has zones. Set it at the first deployment: Azure changes it later only on a request of its own (az storage account migration start).')
+@allowed(['Standard_LRS', 'Standard_ZRS'])
+param storageSku string = 'Standard_LRS'
+
 @description('Memory of an instance in MB.')
 @allowed([512, 2048, 4096])
 param instanceMemory int = 2048
@@ -79,6 +92,9 @@ param instanceMemory int = 2048
 @minValue(1)
 @maxValue(32)
 param logPartitions int = 4
+
+@description('Instances that are always ready, so that the first events after a pause are taken at once: [{ name: \'function:CertificateAdded\', instanceCount: 1 }] for one of the function CertificateAdded. Each is paid for all the time (docs/cost.md).')
+param alwaysReady array = []
 
 @description('Limit of instances, and so of what an avalanche of events can cost.')
 @minValue(40)
@@ -90,6 +106,12 @@ param consoleClientId string = ''
 
 @description('People with the role Alerts.Respond may change alerts and suppressions in the console in Azure.')
 param consoleChanges bool = false
+
+@description('Endpoint of the data collection rule of Microsoft Sentinel that takes the alerts, as docs/sentinel/workspace.bicep says it. Empty to send none.')
+param sentinelEndpoint string = ''
+
+@description('Immutable id of that rule, as docs/sentinel/workspace.bicep says it.')
+param sentinelRuleId string = ''
 
 // The names of storage accounts may not have a dash, and must be unique in all of Azure. subscriptions.bicep computes the
 // first one, too.
@@ -108,6 +130,7 @@ var roles = {
   storageTableDataReader: '76199698-9eea-4c19-bc75-cec21354c6b6'
   monitoringMetricsPublisher: '3913510d-42f4-4e42-8a64-420c390055eb'
   eventHubsDataReceiver: 'a638d3c7-ab3a-418d-83e6-5f17a39d4fde'
+  eventHubsDataSender: '2b629674-e913-4c01-ae53-ef4638d8f975'
   eventGridDataSender: 'd5a91429-5739-47e2-a06b-3470a27159e7'
 }
 
@@ -116,6 +139,7 @@ var roles = {
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
   name: name
   location: location
+  tags: tags
 }
 
 // Storage from which nothing is deleted: the tables, the package of the app, and dead letters. Table Storage has neither
@@ -127,9 +151,10 @@ resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' 
 resource storage 'Microsoft.Storage/storageAccounts@2023-05-01' = {
   name: storageName
   location: location
+  tags: tags
   kind: 'StorageV2'
   sku: {
-    name: 'Standard_LRS'
+    name: storageSku
   }
   properties: {
     allowSharedKeyAccess: false
@@ -192,9 +217,10 @@ resource suppressionsTable 'Microsoft.Storage/storageAccounts/tableServices/tabl
 resource stateAccount 'Microsoft.Storage/storageAccounts@2023-05-01' = {
   name: stateStorageName
   location: location
+  tags: tags
   kind: 'StorageV2'
   sku: {
-    name: 'Standard_LRS'
+    name: storageSku
   }
   properties: {
     allowSharedKeyAccess: false
@@ -211,9 +237,10 @@ resource stateAccount 'Microsoft.Storage/storageAccounts@2023-05-01' = {
 resource hostAccount 'Microsoft.Storage/storageAccounts@2023-05-01' = {
   name: hostStorageName
   location: location
+  tags: tags
   kind: 'StorageV2'
   sku: {
-    name: 'Standard_LRS'
+    name: storageSku
   }
   properties: {
     allowSharedKeyAccess: false
@@ -229,6 +256,7 @@ resource hostAccount 'Microsoft.Storage/storageAccounts@2023-05-01' = {
 resource workspace 'Microsoft.OperationalInsights/workspaces@2023-09-01' = {
   name: name
   location: location
+  tags: tags
   properties: {
     sku: {
       name: 'PerGB2018'
@@ -243,6 +271,7 @@ resource workspace 'Microsoft.OperationalInsights/workspaces@2023-09-01' = {
 resource insights 'Microsoft.Insights/components@2020-02-02' = {
   name: name
   location: location
+  tags: tags
   kind: 'web'
   properties: {
     Application_Type: 'web'
@@ -256,6 +285,7 @@ resource insights 'Microsoft.Insights/components@2020-02-02' = {
 resource logsNamespace 'Microsoft.EventHub/namespaces@2024-01-01' = {
   name: '${name}-logs'
   location: location
+  tags: tags
   sku: {
     name: 'Standard'
     tier: 'Standard'
@@ -302,6 +332,7 @@ module hubs 'hub.bicep' = [for (id, i) in iotHubs: {
     eventHubName: logs.name
     logCategories: logCategories
     location: location
+    tags: tags
     topicName: hubTopicNames[?last(split(id, '/'))] ?? ''
     actionGroups: actionGroups
   }
@@ -310,6 +341,7 @@ module hubs 'hub.bicep' = [for (id, i) in iotHubs: {
 resource connections 'Microsoft.EventGrid/topics@2022-06-15' = {
   name: connectionsTopicName
   location: location
+  tags: tags
   identity: {
     type: 'SystemAssigned' // writes the dead letters
   }
@@ -325,6 +357,7 @@ resource connections 'Microsoft.EventGrid/topics@2022-06-15' = {
 resource alertEvents 'Microsoft.EventGrid/topics@2022-06-15' = {
   name: alertsTopicName
   location: location
+  tags: tags
   identity: {
     type: 'SystemAssigned' // writes the dead letters
   }
@@ -340,6 +373,7 @@ resource alertEvents 'Microsoft.EventGrid/topics@2022-06-15' = {
 resource controlPlane 'Microsoft.EventGrid/systemTopics@2022-06-15' = if (empty(controlPlaneTopicName)) {
   name: '${name}-control-plane'
   location: 'global'
+  tags: tags
   properties: {
     source: watch == 'subscription' ? subscription().id : resourceGroup().id
     topicType: watch == 'subscription' ? 'Microsoft.Resources.Subscriptions' : 'Microsoft.Resources.ResourceGroups'
@@ -351,6 +385,7 @@ resource controlPlane 'Microsoft.EventGrid/systemTopics@2022-06-15' = if (empty(
 resource plan 'Microsoft.Web/serverfarms@2023-12-01' = {
   name: name
   location: location
+  tags: tags
   kind: 'functionapp'
   sku: {
     name: 'FC1'
@@ -364,6 +399,7 @@ resource plan 'Microsoft.Web/serverfarms@2023-12-01' = {
 resource app 'Microsoft.Web/sites@2023-12-01' = {
   name: name
   location: location
+  tags: tags
   kind: 'functionapp,linux'
   identity: {
     type: 'UserAssigned'
@@ -383,6 +419,7 @@ resource app 'Microsoft.Web/sites@2023-12-01' = {
         version: '1.0'
       }
       scaleAndConcurrency: {
+        alwaysReady: alwaysReady
         instanceMemoryMB: instanceMemory
         maximumInstanceCount: maximumInstances
       }
@@ -439,12 +476,16 @@ resource app 'Microsoft.Web/sites@2023-12-01' = {
         { name: 'NotifyUrls', value: empty(notifySecret) ? '' : '@Microsoft.KeyVault(SecretUri=${notifySecret})' }
         { name: 'DigestAfter', value: string(digestAfter) }
         { name: 'ConsoleUrl', value: consoleUrl }
+        { name: 'OwnResources', value: '${storage.name},${stateAccount.name},${hostAccount.name},${controlPlaneName},${resourceId('Microsoft.Web/sites', name)}' }
         { name: 'HubLogs__fullyQualifiedNamespace', value: split(split(logsNamespace.properties.serviceBusEndpoint, '/')[2], ':')[0] }
         { name: 'HubLogs__credential', value: 'managedidentity' }
         { name: 'HubLogs__clientId', value: identity.properties.clientId }
         { name: 'HubLogsEventHub', value: logs.name }
+        { name: 'CanaryEventHubUri', value: 'https://${split(split(logsNamespace.properties.serviceBusEndpoint, '/')[2], ':')[0]}/${logs.name}/messages' }
         { name: 'ConnectionEvents__topicEndpointUri', value: connections.properties.endpoint }
         { name: 'AlertEvents__topicEndpointUri', value: alertEvents.properties.endpoint }
+        { name: 'Sentinel__endpoint', value: sentinelEndpoint }
+        { name: 'Sentinel__ruleId', value: sentinelRuleId }
       ]
     }
   }
@@ -505,6 +546,27 @@ resource quarantineWriter 'Microsoft.Authorization/roleDefinitions@2022-04-01' =
       {
         dataActions: [
           'Microsoft.Storage/storageAccounts/tableServices/tables/entities/add/action'
+        ]
+      }
+    ]
+    assignableScopes: [resourceGroup().id]
+  }
+}
+
+// For hubwatch alerts prune: it looks at the rows of old days, and deletes them. It adds and changes nothing, so its holder can
+// take an alert away, and cannot make one look as if somebody had closed it. Nobody has it unless a parameter says so, and the app
+// never has it.
+resource alertPruner 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
+  name: guid(resourceGroup().id, name, 'alert-pruner')
+  properties: {
+    roleName: '${name} alert pruner'
+    description: 'Reads and deletes rows of a table.'
+    type: 'CustomRole'
+    permissions: [
+      {
+        dataActions: [
+          'Microsoft.Storage/storageAccounts/tableServices/tables/entities/read'
+          'Microsoft.Storage/storageAccounts/tableServices/tables/entities/delete'
         ]
       }
     ]
@@ -620,6 +682,17 @@ resource readLogs 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
+// The app sends itself a message an hour, to see whether it arrives.
+resource sendCanaries 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  scope: logs
+  name: guid(logs.id, identity.id, roles.eventHubsDataSender)
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.eventHubsDataSender)
+    principalId: identity.properties.principalId
+    principalType: 'ServicePrincipal'
+  }
+}
+
 resource publishConnections 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   scope: connections
   name: guid(connections.id, identity.id, roles.eventGridDataSender)
@@ -715,6 +788,15 @@ resource changeAlerts 'Microsoft.Authorization/roleAssignments@2022-04-01' = [fo
   }
 }]
 
+resource pruneAlerts 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for pruner in pruners: {
+  scope: alertsTable
+  name: guid(alertsTable.id, pruner, alertPruner.name)
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', alertPruner.name)
+    principalId: pruner
+  }
+}]
+
 resource makeSuppressions 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for responder in responders: {
   scope: suppressionsTable
   name: guid(suppressionsTable.id, responder, alertWriter.name)
@@ -746,6 +828,9 @@ var failures = [
     metric: 'DroppedEventCount'
     aggregation: 'Total'
     dimensions: []
+    threshold: 0
+    window: 'PT15M'
+    severity: 1
   }
   {
     name: 'connections-dropped'
@@ -755,6 +840,9 @@ var failures = [
     metric: 'DroppedEventCount'
     aggregation: 'Total'
     dimensions: []
+    threshold: 0
+    window: 'PT15M'
+    severity: 1
   }
   {
     name: 'connections-dead-lettered'
@@ -764,6 +852,9 @@ var failures = [
     metric: 'DeadLetteredCount'
     aggregation: 'Total'
     dimensions: []
+    threshold: 0
+    window: 'PT15M'
+    severity: 1
   }
   {
     name: 'alerts-dropped'
@@ -773,6 +864,9 @@ var failures = [
     metric: 'DroppedEventCount'
     aggregation: 'Total'
     dimensions: []
+    threshold: 0
+    window: 'PT15M'
+    severity: 1
   }
   {
     name: 'alerts-dead-lettered'
@@ -782,6 +876,51 @@ var failures = [
     metric: 'DeadLetteredCount'
     aggregation: 'Total'
     dimensions: []
+    threshold: 0
+    window: 'PT15M'
+    severity: 1
+  }
+  // After a pause, the Functions host refuses the first deliveries for a moment, and takes them at the next attempt
+  // (https://github.com/Azure/azure-functions-host/issues/11834). If it refuses all, for example because the key with which Event Grid
+  // delivers was replaced (https://github.com/Azure/azure-functions-host/pull/11904), an event is tried at least four times within an
+  // hour: 401 is tried again after five minutes, other errors after seconds, and the pauses grow
+  // (https://learn.microsoft.com/azure/event-grid/delivery-and-retry#retry-schedule). Changes come one by one, so more than three
+  // failures are not those of a first delivery. Failed connections come many at once, so more failures of them are.
+  {
+    name: 'changes-refused'
+    description: 'The app refuses changes of IoT hubs, and Event Grid tries them again for 24 hours. hubwatch doctor says with which error, and docs/operate.md what to do.'
+    scope: resourceId('Microsoft.EventGrid/systemTopics', controlPlaneName)
+    namespace: 'Microsoft.EventGrid/systemTopics'
+    metric: 'DeliveryAttemptFailCount'
+    aggregation: 'Total'
+    dimensions: []
+    threshold: 3
+    window: 'PT1H'
+    severity: 2
+  }
+  {
+    name: 'connections-refused'
+    description: 'The app refuses failed connections, and Event Grid tries them again for 24 hours. hubwatch doctor says with which error, and docs/operate.md what to do.'
+    scope: connections.id
+    namespace: 'Microsoft.EventGrid/topics'
+    metric: 'DeliveryAttemptFailCount'
+    aggregation: 'Total'
+    dimensions: []
+    threshold: 10
+    window: 'PT1H'
+    severity: 2
+  }
+  {
+    name: 'alerts-refused'
+    description: 'The functions that tell of alerts refuse events, and Event Grid tries them again for 24 hours. hubwatch doctor says with which error, and docs/operate.md what to do.'
+    scope: alertEvents.id
+    namespace: 'Microsoft.EventGrid/topics'
+    metric: 'DeliveryAttemptFailCount'
+    aggregation: 'Total'
+    dimensions: []
+    threshold: 10
+    window: 'PT1H'
+    severity: 2
   }
   {
     name: 'handler-failures'
@@ -791,6 +930,9 @@ var failures = [
     metric: 'requests/failed'
     aggregation: 'Count'
     dimensions: []
+    threshold: 0
+    window: 'PT15M'
+    severity: 1
   }
   {
     // Only the quarantine inserts rows one by one: an alert and its evidence are a transaction, which counts as
@@ -813,20 +955,24 @@ var failures = [
         values: ['Success']
       }
     ]
+    threshold: 0
+    window: 'PT15M'
+    severity: 1
   }
 ]
 
 resource failureAlerts 'Microsoft.Insights/metricAlerts@2018-03-01' = [for failure in failures: {
   name: '${name}-${failure.name}'
   location: 'global'
+  tags: tags
   properties: {
     description: failure.description
-    severity: 1
+    severity: failure.severity
     enabled: true
     autoMitigate: true
     scopes: [failure.scope]
     evaluationFrequency: 'PT5M'
-    windowSize: 'PT15M'
+    windowSize: failure.window
     criteria: {
       'odata.type': 'Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria'
       allOf: [
@@ -838,7 +984,7 @@ resource failureAlerts 'Microsoft.Insights/metricAlerts@2018-03-01' = [for failu
           timeAggregation: failure.aggregation
           dimensions: failure.dimensions
           operator: 'GreaterThan'
-          threshold: 0
+          threshold: failure.threshold
         }
       ]
     }
@@ -847,6 +993,148 @@ resource failureAlerts 'Microsoft.Insights/metricAlerts@2018-03-01' = [for failu
     }]
   }
   // The scope of the first alert is a name. It may be the name of a topic that was there before.
+  dependsOn: [controlPlane]
+}]
+
+// Alerts on the activity log about what silences hubwatch. They work when hubwatch does not, and cost nothing
+// (https://learn.microsoft.com/azure/azure-monitor/alerts/alerts-types#activity-log-alerts). Each operation that succeeds is told of at once,
+// and by itself. The functions Watcher* and ResourcesMoved make alerts of the same operations, and of the deletion of these alerts. The
+// condition ignores letter case. The scopes are prefixes of the ids of resources.
+var ownScopes = [
+  app.id
+  plan.id
+  identity.id
+  storage.id
+  stateAccount.id
+  hostAccount.id
+  logsNamespace.id
+  connections.id
+  alertEvents.id
+  resourceId('Microsoft.EventGrid/systemTopics', controlPlaneName)
+  insights.id
+]
+
+// The resource groups from which a hub can be moved away. An alert is about one subscription.
+var watchedGroups = union([resourceGroup().id], map(filter(iotHubs, id => split(id, '/')[2] == subscription().subscriptionId), id => join(take(split(id, '/'), 5), '/')))
+
+var silencers = [
+  {
+    name: 'deleted'
+    description: 'A part of hubwatch was deleted, and hubwatch may not be able to tell: see docs/operate.md.'
+    scopes: ownScopes
+    enabled: true
+    operations: [
+      'Microsoft.EventGrid/eventSubscriptions/delete'
+      'Microsoft.EventGrid/topics/eventSubscriptions/delete'
+      'Microsoft.EventGrid/systemTopics/eventSubscriptions/delete'
+      'Microsoft.EventGrid/topics/delete'
+      'Microsoft.EventGrid/systemTopics/delete'
+      'Microsoft.Web/sites/delete'
+      'Microsoft.Web/sites/functions/delete'
+      'Microsoft.Web/serverfarms/delete'
+      'Microsoft.Storage/storageAccounts/delete'
+      'Microsoft.Storage/storageAccounts/tableServices/tables/delete'
+      'Microsoft.Storage/storageAccounts/blobServices/containers/delete'
+      'Microsoft.EventHub/namespaces/delete'
+      'Microsoft.EventHub/namespaces/eventhubs/delete'
+      'Microsoft.EventHub/namespaces/authorizationRules/delete'
+      'Microsoft.ManagedIdentity/userAssignedIdentities/delete'
+      'Microsoft.Insights/components/delete'
+    ]
+  }
+  {
+    name: 'stopped'
+    description: 'The function app of hubwatch was stopped. Start it within 24 hours, before Event Grid drops events.'
+    scopes: ownScopes
+    enabled: true
+    operations: [
+      'Microsoft.Web/sites/stop/Action'
+    ]
+  }
+  {
+    name: 'keys-changed'
+    description: 'A key of hubwatch was replaced. Event Grid may not be able to deliver, or Azure Monitor to send logs: see docs/operate.md.'
+    scopes: ownScopes
+    enabled: true
+    operations: [
+      'Microsoft.EventGrid/topics/regenerateKey/action'
+      'Microsoft.EventHub/namespaces/authorizationRules/regenerateKeys/action'
+      'Microsoft.EventHub/namespaces/eventhubs/authorizationRules/regenerateKeys/action'
+      'Microsoft.Storage/storageAccounts/regeneratekey/action'
+      'Microsoft.Web/sites/host/systemkeys/write'
+      'Microsoft.Web/sites/host/systemkeys/delete'
+      'Microsoft.Web/sites/host/functionkeys/write'
+      'Microsoft.Web/sites/host/functionkeys/delete'
+      'Microsoft.Web/sites/functions/keys/write'
+      'Microsoft.Web/sites/functions/keys/delete'
+    ]
+  }
+  {
+    name: 'changed'
+    description: 'A part of hubwatch was written. A deployment writes every part.'
+    scopes: ownScopes
+    enabled: tellChanges
+    operations: [
+      'Microsoft.EventGrid/eventSubscriptions/write'
+      'Microsoft.EventGrid/topics/eventSubscriptions/write'
+      'Microsoft.EventGrid/systemTopics/eventSubscriptions/write'
+      'Microsoft.EventGrid/topics/write'
+      'Microsoft.EventGrid/systemTopics/write'
+      'Microsoft.Web/sites/write'
+      'Microsoft.Web/sites/config/write'
+      'Microsoft.Web/sites/functions/write'
+      'Microsoft.Web/serverfarms/write'
+      'Microsoft.Storage/storageAccounts/write'
+      'Microsoft.Storage/storageAccounts/blobServices/write'
+      'Microsoft.EventHub/namespaces/write'
+      'Microsoft.EventHub/namespaces/eventhubs/write'
+      'Microsoft.EventHub/namespaces/authorizationRules/write'
+      'Microsoft.EventHub/namespaces/networkrulesets/write'
+      'Microsoft.Authorization/roleAssignments/write'
+      'Microsoft.Authorization/roleAssignments/delete'
+    ]
+  }
+  {
+    name: 'moved'
+    description: 'Resources were moved out of a resource group with IoT hubs. If a hub was among them, hubwatch does not see it any more: see docs/operate.md.'
+    scopes: watchedGroups
+    enabled: true
+    operations: [
+      'Microsoft.Resources/subscriptions/resourceGroups/moveResources/action'
+    ]
+  }
+]
+
+resource silencerAlerts 'Microsoft.Insights/activityLogAlerts@2020-10-01' = [for silencer in silencers: {
+  name: '${name}-${silencer.name}'
+  location: 'global'
+  properties: {
+    description: silencer.description
+    enabled: silencer.enabled
+    scopes: silencer.scopes
+    condition: {
+      allOf: [
+        {
+          field: 'category'
+          equals: 'Administrative'
+        }
+        {
+          field: 'status'
+          equals: 'Succeeded'
+        }
+        {
+          field: 'operationName'
+          containsAny: silencer.operations
+        }
+      ]
+    }
+    actions: {
+      actionGroups: [for group in actionGroups: {
+        actionGroupId: group
+      }]
+    }
+  }
+  // One of the scopes is a name. It may be the name of a topic that was there before.
   dependsOn: [controlPlane]
 }]
 
@@ -861,6 +1149,7 @@ resource failureAlerts 'Microsoft.Insights/metricAlerts@2018-03-01' = [for failu
 resource verdictsLate 'Microsoft.Insights/scheduledQueryRules@2022-06-15' = {
   name: '${name}-verdicts-late'
   location: location
+  tags: tags
   kind: 'LogAlert'
   properties: {
     description: 'Verdicts on failed connections are late: the function Verdicts does not run, or cannot read, write or publish. Its log says why.'
@@ -896,6 +1185,8 @@ module console 'console.bicep' = if (!empty(consoleClientId)) {
   params: {
     name: name
     location: location
+    tags: tags
+    storageSku: storageSku
     clientId: consoleClientId
     changes: consoleChanges
     storageName: storage.name
@@ -908,6 +1199,7 @@ module console 'console.bicep' = if (!empty(consoleClientId)) {
 }
 
 output functionAppName string = app.name
+output principalId string = identity.properties.principalId
 output storageAccountName string = storage.name
 output stateAccountName string = stateAccount.name
 output alertsTableName string = alertsTable.name
@@ -915,3 +1207,10 @@ output controlPlaneTopicName string = controlPlaneName
 output connectionsTopicName string = connections.name
 output alertsTopicName string = alertEvents.name
 output consoleAppName string = empty(consoleClientId) ? '' : '${name}-console'
+// What subscriptions.bicep is given, as the Azure CLI takes parameters.
+output subscriptions object = {
+  name: { value: name }
+  controlPlaneTopicName: { value: controlPlaneTopicName }
+  iotHubs: { value: iotHubs }
+  hubTopicNames: { value: hubTopicNames }
+}

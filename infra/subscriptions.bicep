@@ -56,6 +56,7 @@ resource alertEvents 'Microsoft.EventGrid/topics@2022-06-15' existing = {
 // A global topic has no identity. Without an identity, Event Grid would write dead letters with a key of the storage account,
 // and the account refuses keys (https://learn.microsoft.com/azure/event-grid/security-authentication). So there are no dead letters
 // here; main.bicep has an alert for events that are dropped.
+// What hubwatch itself is made of is in this resource group, with names that only a deployment knows. So the group is not in subscriptions.json.
 // The subscriptions are created one at a time: a topic may refuse a change while another change is running.
 @batchSize(1)
 resource changes 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2022-06-15' = [for s in filter(subscriptions, each => each.source == 'controlPlane'): {
@@ -71,7 +72,7 @@ resource changes 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2022-06-15
         preferredBatchSizeInKilobytes: 64
       }
     }
-    filter: s.filter
+    filter: s.own ? union(s.filter, { subjectBeginsWith: '${resourceGroup().id}/' }) : s.filter
     retryPolicy: retryPolicy
   }
 }]

@@ -90,10 +90,15 @@ const (
 	// where.
 	Caller  EntityType = "Caller"
 	Address EntityType = "Address"
+	// Resource is another resource of Azure, or something below one. The name of the entity
+	// is its id from the type on: sites/contoso-app. That of a resource group is its name.
+	Resource EntityType = "Resource"
+	// Path is a way by which events reach hubwatch itself.
+	Path EntityType = "Path"
 )
 
 // EntityTypes are all kinds of entity.
-var EntityTypes = []EntityType{IoTHub, Certificate, DiagnosticSetting, Device, Module, Caller, Address}
+var EntityTypes = []EntityType{IoTHub, Certificate, DiagnosticSetting, Device, Module, Caller, Address, Resource, Path}
 
 // Entity is the thing an alert is about, by the name it has on its hub.
 type Entity struct {
@@ -111,7 +116,8 @@ func (e Entity) key() string {
 	return strings.ToLower(e.Name)
 }
 
-// Hub is the IoT hub that an alert belongs to.
+// Hub is the IoT hub that an alert belongs to. An alert about another resource has that
+// resource in its place, and one about hubwatch itself has the function app.
 type Hub struct {
 	Name           string // as spelled in the event
 	ResourceID     string // /subscriptions/…/providers/Microsoft.Devices/IotHubs/<name>
@@ -204,9 +210,12 @@ func (o *Occurrence) Redact() {
 // nameProperties are the properties that hold names of the caller.
 var nameProperties = map[string]bool{"ActorObjectId": true, "ActorApplicationId": true, "ActorResourceId": true}
 
-// roleProperties are the properties that name what gave the caller the right. The event
-// has them in a part that describes, so they are names only if they look like one.
-var roleProperties = map[string]bool{"RoleAssignmentId": true, "RoleAssignmentScope": true, "RoleDefinitionId": true, "RolePrincipalId": true}
+// roleProperties are the properties that name what gave the caller the right, or what an
+// operation was on. The event has them in a part that describes, or with anything behind
+// the name of a resource, so they are names only if they look like one.
+var roleProperties = map[string]bool{
+	"RoleAssignmentId": true, "RoleAssignmentScope": true, "RoleDefinitionId": true, "RolePrincipalId": true, "TargetResourceId": true,
+}
 
 // KeptProperty reports whether Redact keeps a property as it is, or may do so. Only
 // hubwatch itself sets such properties.

@@ -10,12 +10,14 @@ type Source string
 
 // The sources.
 const (
-	Changes     Source = "changes"     // events of Azure Resource Manager in which a detector found something
+	Changes     Source = "changes"     // events of Azure Resource Manager that came to a detector
 	Connections Source = "connections" // records of the Connections log, also of connections that succeeded
+	HubEvents   Source = "events"      // events that the hub itself publishes and that came to a detector
 )
 
-// Sources are all sources.
-var Sources = []Source{Changes, Connections}
+// LogSource is the source of the records of a further log category, as
+// event.LogCategories spells it: those that came to the relay and that a detector wants.
+func LogSource(category string) Source { return Source("log." + category) }
 
 // Heard is when hubwatch last heard of a hub by one source. "No alerts" means little if
 // nothing is heard.
@@ -29,8 +31,8 @@ type Heard struct {
 // Listener remembers when hubs were last heard of.
 type Listener interface {
 	// Hear remembers that an event of a hub, which happened at a time, came now. It
-	// may leave out what comes within a minute of the last. An error means that it
-	// may not be remembered. The next event makes up for that, so an event is never
-	// refused because of it.
+	// may leave out what comes within a minute of the last, and takes no memory then. It
+	// takes two seconds at most. An error means that it may not be remembered. The next
+	// event makes up for that, so an event is never refused because of it.
 	Hear(ctx context.Context, hub string, source Source, at time.Time) error
 }

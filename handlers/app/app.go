@@ -5,13 +5,16 @@
 package app
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/coverage"
 	"hubwatch/handlers/custom"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/export"
@@ -34,8 +37,10 @@ var (
 	_ judge.Store        = (*table.State)(nil)
 	_ judge.Counter      = (*table.Counts)(nil)
 	_ judge.Windows      = (*table.Counts)(nil)
+	_ coverage.Store     = (*table.Alerts)(nil)
 	_ alert.Told         = (*table.Told)(nil)
 	_ judge.Notifier     = (*notify.Teller)(nil)
+	_ judge.Hearer       = (*notify.Teller)(nil)
 )
 
 // App is hubwatch as its settings want it.
@@ -48,12 +53,14 @@ type App struct {
 	Suppressions *table.Suppressions
 	State        *table.State // what verdicts are derived from
 	Notify       *notify.Teller
+	Sentinel     *notify.Teller // of Microsoft Sentinel alone; without a channel if there is none
 	state        *table.Account
 	stateTables  string
 	verdicts     verdict.Settings
 	topic        judge.Topic
 	teller       alert.Teller // nil if nobody is told
 	logClock     bool
+	canaries     *judge.Canaries
 }
 
 // Open returns the app of the settings. It does not connect: a storage account that
@@ -112,10 +119,20 @@ func (c Config) Open() (*App, error) {
 		teller = judge.Telling{Topic: told, Source: c.Source()}
 	}
 	alerts, quarantine := account.Alerts(c.AlertsTable), account.Quarantine(c.QuarantineTable)
+	sentinel := &notify.Teller{Prefix: judge.SentinelName + "/", Told: state.Told(c.StateTables), Quarantine: quarantine, Now: time.Now}
+	if c.Sentinel != (Sentinel{}) {
+		if sentinel.Channels, err = c.sentinel(); err != nil {
+			return nil, err
+		}
+	}
+	canaries, err := c.canaries(alerts, events)
+	if err != nil {
+		return nil, err
+	}
 	return &App{
-		Detectors: c.detectors(), Alerts: alerts, Failures: alerts.Failures(), Notify: c.Notify.teller(state.Told(c.StateTables), quarantine),
+		Detectors: c.detectors(), Alerts: alerts, Failures: alerts.Failures(), Notify: c.Notify.teller(state.Told(c.StateTables), quarantine), Sentinel: sentinel,
 		Quarantine: quarantine, Suppressions: account.Suppressions(c.SuppressionsTable),
-		State: state.State(c.StateTables), state: state, stateTables: c.StateTables, verdicts: c.Verdict, topic: events, teller: teller, logClock: c.LogClock,
+		State: state.State(c.StateTables), state: state, stateTables: c.StateTables, verdicts: c.Verdict, topic: events, teller: teller, logClock: c.LogClock, canaries: canaries,
 	}, nil
 }
 
@@ -129,7 +146,7 @@ func (c Config) Source() string { return export.CloudEventSource(c.Storage.Accou
 
 // topic returns the topic that a setting names. It does not connect.
 func (c Config) topic(setting, endpoint string) (judge.Topic, error) {
-	credential, err := table.Settings{ManagedIdentity: c.Storage.ManagedIdentity, ClientID: c.Storage.ClientID, ResourceID: c.Storage.ResourceID}.Credential()
+	credential, err := c.identified().Credential()
 	if err == nil {
 		var events *topic.Topic
 		if events, err = topic.Open(endpoint, credential); err == nil {
@@ -137,6 +154,52 @@ func (c Config) topic(setting, endpoint string) (judge.Topic, error) {
 		}
 	}
 	return nil, fmt.Errorf("setting %s: %w", setting, err)
+}
+
+// sentinel returns Microsoft Sentinel as the only channel. It wants every alert, and no
+// digests. sentinel does not connect.
+func (c Config) sentinel() ([]notify.Configured, error) {
+	credential, err := c.identified().Credential()
+	if err == nil {
+		var channel *notify.Sentinel
+		if channel, err = notify.OpenSentinel(c.Sentinel.Endpoint, c.Sentinel.Rule, credential); err == nil {
+			return []notify.Configured{{Channel: channel, Setting: settingSentinelEndpoint, Least: alert.Informational}}, nil
+		}
+	}
+	return nil, fmt.Errorf("setting %s: %w", settingSentinelEndpoint, err)
+}
+
+// identified returns the settings of the identity of the app alone.
+func (c Config) identified() table.Settings {
+	return table.Settings{ManagedIdentity: c.Storage.ManagedIdentity, ClientID: c.Storage.ClientID, ResourceID: c.Storage.ResourceID}
+}
+
+// canaries returns what sends canaries through the paths that the settings name. It does not
+// connect.
+func (c Config) canaries(store coverage.Store, events judge.Topic) (*judge.Canaries, error) {
+	own, _ := detector.ParseOwn(c.Own) // checkOwn has said what is wrong
+	source := cmp.Or(own.App(), "/hubwatch")
+	canaries := &judge.Canaries{
+		Store: store, Ways: map[coverage.Path]func(context.Context, coverage.Canary) error{}, Patience: c.CanaryPatience, Source: source, Now: time.Now, Token: rand.Text,
+	}
+	if c.Topic != "" {
+		canaries.Ways[coverage.Topic] = func(ctx context.Context, canary coverage.Canary) error {
+			refused, err := events.Publish(ctx, [][]byte{canary.Event(source)})
+			return errors.Join(err, refused[0])
+		}
+	}
+	if c.CanaryEventHub != "" {
+		credential, err := c.identified().Credential()
+		var hub *topic.EventHub
+		if err == nil {
+			hub, err = topic.OpenEventHub(c.CanaryEventHub, credential)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("setting %s: %w", settingCanaryEventHub, err)
+		}
+		canaries.Ways[coverage.EventHub] = func(ctx context.Context, canary coverage.Canary) error { return hub.Send(ctx, canary.Message()) }
+	}
+	return canaries, nil
 }
 
 // noTopic is the topic of an app that has none. What is to be published waits until there is one.
@@ -158,7 +221,7 @@ func (a *App) Judge(rules *judge.Rules) judge.Judge {
 	counts := a.state.Counts(a.stateTables, a.Failures, rules.Suppress, a.teller)
 	return judge.Judge{
 		Alerts: a.Alerts, Failures: a.Failures, Quarantine: a.Quarantine, Rules: rules, Listener: a.Alerts,
-		Logs: logs, Counter: counts, Windows: counts, Teller: a.teller, Notifier: a.Notify,
+		Logs: logs, Counter: counts, Windows: counts, Teller: a.teller, Notifier: a.Notify, SIEM: a.Sentinel, Canaries: a.canaries,
 	}
 }
 
@@ -192,13 +255,17 @@ func With(alerts []custom.Alert) []detector.Detector {
 }
 
 // Functions returns every function of hubwatch: one for each detector, those of the
-// Connections log, and one that judges where too few events came, if a detector asks. Their work is done by j.
+// Connections log, one that sends canaries, and one that judges where too few events came, if a detector asks. Their work is done by j.
 func Functions(detectors []detector.Detector, j judge.Judge) []host.Function {
 	functions := []host.Function{
 		relay(j),
 		{Name: judge.VerdictsName, Trigger: host.Timer{Schedule: "0 * * * * *"}, Lane: laneVerdicts, Run: j.Verdicts},
 		{Name: judge.HousekeepingName, Trigger: host.Timer{Schedule: "0 17 3 * * *"}, Lane: laneVerdicts, Run: j.Housekeeping},
+		// It sends at the first of these minutes, and looks at the second what became of that. At
+		// the full hour many timers of the world run.
+		{Name: judge.CanaryName, Trigger: host.Timer{Schedule: "0 7,22 * * * *"}, Lane: laneVerdicts, Run: j.Canary},
 		{Name: judge.NotifyName, Trigger: host.EventGrid{}, Lane: laneNotify, Run: j.Notify},
+		{Name: judge.SentinelName, Trigger: host.EventGrid{}, Lane: laneNotify, Run: j.Sentinel},
 	}
 	if watching := judge.Watches(detectors); len(watching) > 0 {
 		functions = append(functions, host.Function{Name: judge.WindowsName, Trigger: host.Timer{Schedule: "0 * * * * *"}, Lane: laneWindows, Run: j.Watch(watching)})
@@ -206,7 +273,7 @@ func Functions(detectors []detector.Detector, j judge.Judge) []host.Function {
 	for _, d := range detectors {
 		lane := laneChanges
 		switch {
-		case d.Custom:
+		case d.Custom && !d.On.Own: // what silences hubwatch does not wait for custom alerts
 			lane = laneCustom
 		case d.On.Unprivileged():
 			lane = laneFailures

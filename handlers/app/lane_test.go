@@ -1,11 +1,14 @@
 package app
 
 import (
+	"context"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"hubwatch/handlers/coverage"
 	"hubwatch/handlers/custom"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/event"
@@ -19,16 +22,17 @@ import (
 func TestLanes(t *testing.T) {
 	seen := map[string]int{}
 	byHand := detector.Detector{Name: "ByHand", Custom: true, On: detector.CertificateAdded.On}
-	for _, f := range Functions(append(slices.Clone(detector.All), byHand), judge.Judge{}) {
+	own := detector.Detector{Name: "AboutHubwatch", Custom: true, On: detector.Trigger{EventTypes: detector.CertificateAdded.On.EventTypes, Own: true}}
+	for _, f := range Functions(append(slices.Clone(detector.All), byHand, own), judge.Judge{}) {
 		want := laneChanges
 		switch {
 		case f.Name == byHand.Name:
 			want = laneCustom
 		case f.Name == judge.RelayName:
 			want = laneRelay
-		case f.Name == judge.VerdictsName, f.Name == judge.HousekeepingName:
+		case f.Name == judge.VerdictsName, f.Name == judge.HousekeepingName, f.Name == judge.CanaryName:
 			want = laneVerdicts
-		case f.Name == judge.NotifyName:
+		case f.Name == judge.NotifyName, f.Name == judge.SentinelName:
 			want = laneNotify
 		case strings.HasPrefix(f.Name, "Device"), f.Name == detector.ConnectionStorm.Name, f.Name == detector.ReconnectionSurge.Name:
 			want = laneFailures
@@ -38,7 +42,7 @@ func TestLanes(t *testing.T) {
 		}
 		seen[f.Lane]++
 	}
-	if len(seen) != 6 || seen[laneRelay] != 1 || seen[laneVerdicts] != 2 {
+	if len(seen) != 6 || seen[laneRelay] != 1 || seen[laneVerdicts] != 3 {
 		t.Errorf("functions by lane: %v, want six lanes, and the relay alone in its own", seen)
 	}
 }
@@ -97,6 +101,41 @@ func TestWindowsOnlyIfAsked(t *testing.T) {
 		}
 		if have != want {
 			t.Errorf("a rule with at least %d events: there is the function: %v", least, have)
+		}
+	}
+}
+
+// TestWaysOfCanaries checks that canaries are sent through the paths that the settings name, and
+// through no others.
+func TestWaysOfCanaries(t *testing.T) {
+	const topic, eventHub = settingTopicEndpoint + "=http://127.0.0.1:1/api/events", settingCanaryEventHub + "=http://127.0.0.1:1/connections/messages"
+	for _, test := range []struct {
+		settings []string
+		want     []coverage.Path
+	}{
+		{nil, nil}, {[]string{topic}, []coverage.Path{coverage.Topic}}, {[]string{eventHub}, []coverage.Path{coverage.EventHub}}, {[]string{topic, eventHub}, []coverage.Path{coverage.EventHub, coverage.Topic}},
+	} {
+		a, err := Open(func(name string) string {
+			for _, s := range append(test.settings, settingStorage+"=UseDevelopmentStorage=true") {
+				if setting, value, _ := strings.Cut(s, "="); setting == name {
+					return value
+				}
+			}
+			return ""
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		canaries := a.Judge(nil).Canaries
+		if got := slices.Sorted(maps.Keys(canaries.Ways)); !slices.Equal(got, test.want) || canaries.Token() == canaries.Token() {
+			t.Errorf("%v: ways %v, want %v", test.settings, got, test.want)
+		}
+		for path, send := range canaries.Ways { // Nobody listens there.
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			if err := send(ctx, coverage.Canary{Path: path, Token: "a", Sent: time.Now()}); err == nil {
+				t.Errorf("%s: no error", path)
+			}
+			cancel()
 		}
 	}
 }

@@ -61,12 +61,19 @@ const (
 	settingNotifyNamed     = notify.SettingPrefix + "<name>"
 	settingDigestAfter     = "DigestAfter"
 	settingConsoleURL      = "ConsoleUrl"
-	settingRenewalGrace    = "RenewalGrace"
-	settingMissingAfter    = "MissingAfter"
-	settingRenewalAddress  = "RenewalAddress"
-	settingStormDevices    = "StormDevices"
-	settingSurgeDevices    = "SurgeDevices"
-	settingLogClock        = "LogClock"
+
+	settingSentinelEndpoint = notify.SettingSentinelEndpoint
+	settingSentinelRule     = notify.SettingSentinelRule
+
+	settingRenewalGrace   = "RenewalGrace"
+	settingMissingAfter   = "MissingAfter"
+	settingRenewalAddress = "RenewalAddress"
+	settingStormDevices   = "StormDevices"
+	settingSurgeDevices   = "SurgeDevices"
+	settingLogClock       = "LogClock"
+	settingOwn            = "OwnResources"
+	settingCanaryEventHub = "CanaryEventHubUri"
+	settingCanaryPatience = "CanaryPatience"
 )
 
 // Names of the settings that the Functions host reads.
@@ -199,6 +206,18 @@ var Settings = []Setting{
 		Check:   checkConsoleURL,
 	},
 	{
+		Name:    settingSentinelEndpoint,
+		Meaning: "where alerts are sent to Microsoft Sentinel, with the identity of `AlertsStorage__tableServiceUri` ([sentinel.md](sentinel.md)); without it none are",
+		Example: "https://contoso.westeurope-1.ingest.monitor.azure.com",
+		Check:   notify.CheckSentinelEndpoint,
+	},
+	{
+		Name:    settingSentinelRule,
+		Meaning: "immutable id of the data collection rule that takes them",
+		Example: "dcr-00000000000000000000000000000001",
+		Check:   notify.CheckSentinelRule,
+	},
+	{
 		Name:    settingRenewalGrace,
 		Meaning: "how long a device may take to connect again after its token expired, as an ISO 8601 duration. Clients come back within seconds, and back off to minutes",
 		Default: "PT10M",
@@ -239,6 +258,25 @@ var Settings = []Setting{
 		Default: "true",
 		Example: "false",
 		Check:   checkBool,
+	},
+	{
+		Name:    settingOwn,
+		Meaning: "what hubwatch itself is made of: the resource id of the function app, and names of other resources in its group, with commas between them. Resources whose names begin with that of the app and a hyphen need not be named. Alerts about hubwatch itself are about these; without the setting, about all resources that are watched",
+		Example: "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-iot/providers/Microsoft.Web/sites/hubwatch-contoso,hubwatchabc",
+		Check:   checkOwn,
+	},
+	{
+		Name:    settingCanaryEventHub,
+		Meaning: "address at which the event hub with the resource logs takes messages, for [canaries](#coverage-and-canaries), with the identity of `AlertsStorage__tableServiceUri`; without it none are sent there",
+		Example: "https://contoso.servicebus.windows.net/connections/messages",
+		Check:   topic.CheckEventHub,
+	},
+	{
+		Name:    settingCanaryPatience,
+		Meaning: "how long a canary may take, as an ISO 8601 duration. A path that takes longer is broken",
+		Default: "PT10M",
+		Example: "PT10M",
+		Check:   checkDuration(time.Second, 50*time.Minute),
 	},
 	{
 		Name:     settingHubLogs,
@@ -378,6 +416,11 @@ func checkConsoleURL(value string) error {
 	return nil
 }
 
+func checkOwn(value string) error {
+	_, err := detector.ParseOwn(value)
+	return err
+}
+
 // sameService reports whether two URLs are of one table service.
 func sameService(a, b string) bool {
 	return strings.EqualFold(strings.TrimRight(a, "/"), strings.TrimRight(b, "/"))
@@ -432,12 +475,21 @@ type Config struct {
 	Verdict           verdict.Settings
 	// Topic is the address of the topic to which verdicts are published, with the identity of
 	// Storage; "" if there is none.
-	Topic  string
-	Notify Notify
+	Topic string
+	// CanaryEventHub is the address to which canaries of the event hub are sent, with the
+	// identity of Storage; "" for none. CanaryPatience is how long a canary may take.
+	CanaryEventHub string
+	CanaryPatience time.Duration
+	Notify         Notify
 	// AlertEvents is the address of the topic on which people and programs are told of alerts,
 	// with the identity of Storage; "" if nobody is told.
 	AlertEvents string
+	Own         string // what hubwatch itself is made of, as detector.ParseOwn reads it
+	Sentinel    Sentinel
 }
+
+// Sentinel is where alerts are sent to Microsoft Sentinel; zero if they are not.
+type Sentinel struct{ Endpoint, Rule string }
 
 // Notify is whom to tell of alerts.
 type Notify struct {
@@ -503,6 +555,10 @@ func Read(getenv func(string) string) (Config, error) {
 	errs = append(errs, c.state(values)...)
 	c.StateTables, c.Topic, c.AlertEvents = values[settingStateTables], values[settingTopicEndpoint], values[settingAlertEvents]
 	c.notify(values, getenv)
+	c.Sentinel = Sentinel{values[settingSentinelEndpoint], values[settingSentinelRule]}
+	if (c.Sentinel.Endpoint == "") != (c.Sentinel.Rule == "") {
+		wrong("settings %s and %s: want both, have one", settingSentinelEndpoint, settingSentinelRule)
+	}
 	c.Verdict = verdict.Defaults()
 	// The checks have said what is wrong.
 	c.Verdict.RenewalGrace, _ = parseDuration(values[settingRenewalGrace])
@@ -510,7 +566,10 @@ func Read(getenv func(string) string) (Config, error) {
 	c.Verdict.SameNetwork = values[settingRenewalAddress] == sameNetwork
 	c.Verdict.Storm, _ = strconv.Atoi(values[settingStormDevices])
 	c.Verdict.Surge, _ = strconv.Atoi(values[settingSurgeDevices])
+	c.CanaryEventHub = values[settingCanaryEventHub]
+	c.CanaryPatience, _ = parseDuration(values[settingCanaryPatience])
 	c.LogClock, _ = strconv.ParseBool(values[settingLogClock])
+	c.Own = values[settingOwn]
 	return c, errors.Join(errs...)
 }
 
@@ -565,8 +624,8 @@ func values(settings []Setting, getenv func(string) string) (values map[string]s
 func (c *Config) identity(values map[string]string, getenv func(string) string) (errs []error) {
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	unused := []string{settingTableServiceURI, settingServiceURI}
-	// The state and the topic are reached with the identity, also if the alerts are not.
-	identified := c.Storage.ConnectionString == "" || values[settingStateURI] != "" || values[settingTopicEndpoint] != ""
+	// The state, the topic, the event hub and Sentinel are reached with the identity, also if the alerts are not.
+	identified := c.Storage.ConnectionString == "" || values[settingStateURI] != "" || values[settingTopicEndpoint] != "" || values[settingCanaryEventHub] != "" || values[settingSentinelEndpoint] != ""
 	if !identified {
 		unused = append(unused, settingCredential, settingClientID, settingResourceID)
 	}
@@ -635,10 +694,12 @@ func misspelled(name string) (others []string) {
 // detectors returns the detectors as the settings want them.
 func (c Config) detectors() []detector.Detector {
 	all := Detectors()
-	if !c.InferredAlerts {
-		for i, d := range all {
-			all[i] = detector.StatedOnly(d)
+	own, _ := detector.ParseOwn(c.Own) // checkOwn has said what is wrong
+	for i, d := range all {
+		if !c.InferredAlerts {
+			d = detector.StatedOnly(d)
 		}
+		all[i] = own.Of(d)
 	}
 	return all
 }

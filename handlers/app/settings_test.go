@@ -9,6 +9,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"hubwatch/handlers/coverage"
+	"hubwatch/handlers/custom"
+	"hubwatch/handlers/host"
+	"hubwatch/handlers/judge"
 	"hubwatch/handlers/secret"
 	"hubwatch/handlers/table"
 	"hubwatch/handlers/verdict"
@@ -99,7 +103,7 @@ func TestRead(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			test.want.Verdict, test.want.LogClock, test.want.Notify = verdict.Defaults(), true, Notify{DigestAfter: 20}
+			test.want.Verdict, test.want.LogClock, test.want.Notify, test.want.CanaryPatience = verdict.Defaults(), true, Notify{DigestAfter: 20}, coverage.Patience
 			if test.want.Storage.ConnectionString != "" {
 				test.want.State = test.want.Storage
 			}
@@ -167,7 +171,8 @@ func TestVerdictSettings(t *testing.T) {
 	}
 	for _, wrong := range [][2]string{
 		{"RenewalGrace", "10m"}, {"RenewalGrace", "PT30S"}, {"RenewalGrace", "PT61M"}, {"RenewalGrace", "P"}, {"RenewalGrace", "PT"}, {"RenewalGrace", "P1DT"}, {"RenewalGrace", "P1M"},
-		{"MissingAfter", "P"}, {"MissingAfter", "PT"}, {"SurgeDevices", "-1"}, {"LogClock", "maybe"}, {"StateStorage__tenantId", "x"}, {"MissingAfter", "PT26H1S"}, {"MissingAfter", "-PT1M"}, {"RenewalAddress", "same"}, {"StormDevices", "1"}, {"StormDevices", "1001"}, {"StormDevices", "many"},
+		{"MissingAfter", "P"}, {"CanaryPatience", "PT51M"}, {"CanaryPatience", "PT0S"}, {"CanaryEventHubUri", "http://contoso.servicebus.windows.net/connections/messages"},
+		{"MissingAfter", "PT"}, {"SurgeDevices", "-1"}, {"LogClock", "maybe"}, {"StateStorage__tenantId", "x"}, {"MissingAfter", "PT26H1S"}, {"MissingAfter", "-PT1M"}, {"RenewalAddress", "same"}, {"StormDevices", "1"}, {"StormDevices", "1001"}, {"StormDevices", "many"},
 		{"DigestAfter", "-1"}, {"DigestAfter", "some"}, {"ConsoleUrl", "http://contoso.example"}, {"ConsoleUrl", "contoso"}, {"ConsoleUrl", "https://contoso.example/?x=1"},
 		{"ConnectionEvents__topicEndpointUri", "http://contoso.example/api/events"}, {"StateStorage__tableServiceUri", "contoso"}, {"StateStorage", "contoso"}, {"StateStorage__clientId", "x"},
 	} {
@@ -249,21 +254,22 @@ func TestMistakes(t *testing.T) {
 				{"setting AlertsStorage__accountName: ", "is not supported"}, {"settings AlertsTable and QuarantineTable: ", "both"}, {"setting AlertsStorage__clientId: ", "names a managed identity"},
 			},
 		},
-		"nothing but other mistakes":          {[]string{"AlertsTable", "a"}, mistakes{{"setting AlertsTable: ", ""}, {"settings AlertsStorage and AlertsStorage__tableServiceUri: want one, have none", ""}}},
-		"both storages":                       {[]string{"AlertsStorage", "UseDevelopmentStorage=true", "AlertsStorage__tableServiceUri", uri}, mistakes{{"settings AlertsStorage and AlertsStorage__tableServiceUri: want one, have both", ""}}},
-		"an identity and a connection string": {[]string{"AlertsStorage", "UseDevelopmentStorage=true", "AlertsStorage__credential", "managedidentity", "AlertsStorage__clientId", client}, mistakes{{"settings AlertsStorage and AlertsStorage__credential: ", ""}, {"settings AlertsStorage and AlertsStorage__clientId: ", ""}}},
-		"two identities":                      {[]string{"StateStorage__tableServiceUri", state, "AlertsStorage__tableServiceUri", uri, "AlertsStorage__credential", "managedidentity", "AlertsStorage__clientId", client, "AlertsStorage__managedIdentityResourceId", resourceID}, mistakes{{"settings AlertsStorage__clientId and AlertsStorage__managedIdentityResourceId: want one, have both", ""}}},
-		"an identity that nobody would use":   {[]string{"StateStorage__tableServiceUri", state, "AlertsStorage__tableServiceUri", uri, "AlertsStorage__managedIdentityResourceId", resourceID}, mistakes{{"setting AlertsStorage__managedIdentityResourceId: ", "AlertsStorage__credential=managedidentity"}}},
-		"a resource id as client id":          {[]string{"StateStorage__tableServiceUri", state, "AlertsStorage__tableServiceUri", uri, "AlertsStorage__credential", "managedidentity", "AlertsStorage__clientId", resourceID}, mistakes{{"setting AlertsStorage__clientId: ", "say AlertsStorage__managedIdentityResourceId"}}},
-		"a client id as resource id":          {[]string{"StateStorage__tableServiceUri", state, "AlertsStorage__tableServiceUri", uri, "AlertsStorage__credential", "managedidentity", "AlertsStorage__managedIdentityResourceId", client}, mistakes{{"setting AlertsStorage__managedIdentityResourceId: ", "say AlertsStorage__clientId"}}},
-		"a name as resource id":               {[]string{"StateStorage__tableServiceUri", state, "AlertsStorage__tableServiceUri", uri, "AlertsStorage__credential", "managedidentity", "AlertsStorage__managedIdentityResourceId", "id1"}, mistakes{{"setting AlertsStorage__managedIdentityResourceId: ", "want the resource id"}}},
-		"client id of the SDK":                {[]string{"StateStorage__tableServiceUri", state, "AlertsStorage__tableServiceUri", uri, "IDENTITY_ENDPOINT", "http://127.0.0.1:1", "AZURE_CLIENT_ID", "id1"}, mistakes{{"setting AZURE_CLIENT_ID: ", "a GUID"}}},
-		"another tenant":                      {[]string{"StateStorage__tableServiceUri", state, "AlertsStorage__tableServiceUri", uri, "AlertsStorage__credential", "managedIdentityAsFederatedIdentity"}, mistakes{{"setting AlertsStorage__credential: ", "another tenant"}}},
-		"workload identity":                   {[]string{"StateStorage__tableServiceUri", state, "AlertsStorage__tableServiceUri", uri, "AlertsStorage__credential", "workloadidentity"}, mistakes{{"setting AlertsStorage__credential: ", "leave it out"}}},
-		"two accounts of the state":           {[]string{"AlertsStorage", "UseDevelopmentStorage=true", "StateStorage", "UseDevelopmentStorage=true", "StateStorage__tableServiceUri", state}, mistakes{{"settings StateStorage and StateStorage__tableServiceUri: want one, have both", ""}}},
-		"the state among the alerts":          {[]string{"StateStorage__tableServiceUri", uri + "/", "AlertsStorage__tableServiceUri", uri}, mistakes{{"settings StateStorage__tableServiceUri and AlertsStorage__tableServiceUri: both", "want two"}}},
-		"no account of the state":             {[]string{"AlertsStorage__tableServiceUri", uri}, mistakes{{"setting StateStorage__tableServiceUri: is missing", "infra/main.bicep"}}},
-		"Key Vault":                           {[]string{"AlertsStorage", "@Microsoft.KeyVault(SecretUri=https://contoso.example/secrets/x)"}, mistakes{{"setting AlertsStorage: ", "could not resolve"}}},
+		"nothing but other mistakes":                {[]string{"AlertsTable", "a"}, mistakes{{"setting AlertsTable: ", ""}, {"settings AlertsStorage and AlertsStorage__tableServiceUri: want one, have none", ""}}},
+		"both storages":                             {[]string{"AlertsStorage", "UseDevelopmentStorage=true", "AlertsStorage__tableServiceUri", uri}, mistakes{{"settings AlertsStorage and AlertsStorage__tableServiceUri: want one, have both", ""}}},
+		"an identity and a connection string":       {[]string{"AlertsStorage", "UseDevelopmentStorage=true", "AlertsStorage__credential", "managedidentity", "AlertsStorage__clientId", client}, mistakes{{"settings AlertsStorage and AlertsStorage__credential: ", ""}, {"settings AlertsStorage and AlertsStorage__clientId: ", ""}}},
+		"two identities":                            {[]string{"StateStorage__tableServiceUri", state, "AlertsStorage__tableServiceUri", uri, "AlertsStorage__credential", "managedidentity", "AlertsStorage__clientId", client, "AlertsStorage__managedIdentityResourceId", resourceID}, mistakes{{"settings AlertsStorage__clientId and AlertsStorage__managedIdentityResourceId: want one, have both", ""}}},
+		"an identity that nobody would use":         {[]string{"StateStorage__tableServiceUri", state, "AlertsStorage__tableServiceUri", uri, "AlertsStorage__managedIdentityResourceId", resourceID}, mistakes{{"setting AlertsStorage__managedIdentityResourceId: ", "AlertsStorage__credential=managedidentity"}}},
+		"a resource id as client id":                {[]string{"StateStorage__tableServiceUri", state, "AlertsStorage__tableServiceUri", uri, "AlertsStorage__credential", "managedidentity", "AlertsStorage__clientId", resourceID}, mistakes{{"setting AlertsStorage__clientId: ", "say AlertsStorage__managedIdentityResourceId"}}},
+		"a client id as resource id":                {[]string{"StateStorage__tableServiceUri", state, "AlertsStorage__tableServiceUri", uri, "AlertsStorage__credential", "managedidentity", "AlertsStorage__managedIdentityResourceId", client}, mistakes{{"setting AlertsStorage__managedIdentityResourceId: ", "say AlertsStorage__clientId"}}},
+		"a name as resource id":                     {[]string{"StateStorage__tableServiceUri", state, "AlertsStorage__tableServiceUri", uri, "AlertsStorage__credential", "managedidentity", "AlertsStorage__managedIdentityResourceId", "id1"}, mistakes{{"setting AlertsStorage__managedIdentityResourceId: ", "want the resource id"}}},
+		"client id of the SDK":                      {[]string{"StateStorage__tableServiceUri", state, "AlertsStorage__tableServiceUri", uri, "IDENTITY_ENDPOINT", "http://127.0.0.1:1", "AZURE_CLIENT_ID", "id1"}, mistakes{{"setting AZURE_CLIENT_ID: ", "a GUID"}}},
+		"another tenant":                            {[]string{"StateStorage__tableServiceUri", state, "AlertsStorage__tableServiceUri", uri, "AlertsStorage__credential", "managedIdentityAsFederatedIdentity"}, mistakes{{"setting AlertsStorage__credential: ", "another tenant"}}},
+		"workload identity":                         {[]string{"StateStorage__tableServiceUri", state, "AlertsStorage__tableServiceUri", uri, "AlertsStorage__credential", "workloadidentity"}, mistakes{{"setting AlertsStorage__credential: ", "leave it out"}}},
+		"two accounts of the state":                 {[]string{"AlertsStorage", "UseDevelopmentStorage=true", "StateStorage", "UseDevelopmentStorage=true", "StateStorage__tableServiceUri", state}, mistakes{{"settings StateStorage and StateStorage__tableServiceUri: want one, have both", ""}}},
+		"the state among the alerts":                {[]string{"StateStorage__tableServiceUri", uri + "/", "AlertsStorage__tableServiceUri", uri}, mistakes{{"settings StateStorage__tableServiceUri and AlertsStorage__tableServiceUri: both", "want two"}}},
+		"no account of the state":                   {[]string{"AlertsStorage__tableServiceUri", uri}, mistakes{{"setting StateStorage__tableServiceUri: is missing", "infra/main.bicep"}}},
+		"what hubwatch is made of, without the app": {[]string{"AlertsStorage", "UseDevelopmentStorage=true", "OwnResources", "hubwatchabc"}, mistakes{{"setting OwnResources: ", "lacks the resource id of the function app"}}},
+		"Key Vault":                                 {[]string{"AlertsStorage", "@Microsoft.KeyVault(SecretUri=https://contoso.example/secrets/x)"}, mistakes{{"setting AlertsStorage: ", "could not resolve"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Open(environment(test.env...))
@@ -328,5 +334,71 @@ func TestDetectorSettings(t *testing.T) {
 				t.Errorf("InferredAlerts=%q: %s stands where %s should", value, d.Name, all[i].Name)
 			}
 		}
+	}
+}
+
+// TestSentinelIsAsked checks that the function of Microsoft Sentinel has a channel if the
+// settings name one, and that they name all of it.
+func TestSentinelIsAsked(t *testing.T) {
+	settings := map[string]string{settingStorage: "UseDevelopmentStorage=true"}
+	getenv := func(name string) string { return settings[name] }
+	a, err := Open(getenv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A function whose settings are missing answers, and sends nothing.
+	out, err := a.Judge(nil).Sentinel(t.Context(), host.Invocation{Function: judge.SentinelName, Data: []byte(`{
+		"id": "ad9a240b-7e46-8612-a6cd-3c8ecbb9fe39/0", "type": "hubwatch.alert.raised", "time": "2026-02-01T08:00:01Z",
+		"data": {"systemAlertId": "ad9a240b-7e46-8612-a6cd-3c8ecbb9fe39", "hubName": "contoso-hub", "reference": "contoso-hub/2026-02-01/ad9a240b-7e46-8612-a6cd-3c8ecbb9fe39"}}`)})
+	if err != nil || len(a.Sentinel.Channels) > 0 || out.Counts["no channel"] != 1 {
+		t.Errorf("without settings there are %d channels; %+v, %v", len(a.Sentinel.Channels), out, err)
+	}
+	settings[settingSentinelEndpoint] = "https://contoso.westeurope-1.ingest.monitor.azure.com"
+	if _, err := Open(getenv); err == nil || !strings.Contains(err.Error(), "settings Sentinel__endpoint and Sentinel__ruleId: want both") {
+		t.Errorf("without a rule: %v", err)
+	}
+	settings[settingSentinelRule] = "dcr-00000000000000000000000000000001"
+	if a, err = Open(getenv); err != nil || len(a.Sentinel.Channels) != 1 || a.Sentinel.Channels[0].Name() != "sentinel" || a.Sentinel.DigestAfter != 0 {
+		t.Fatalf("with both: %+v, %v", a, err)
+	}
+}
+
+// TestOwnResources checks that the detectors of hubwatch itself are about the resources in
+// the setting: an alert of each is about the deployment, and none about another resource.
+func TestOwnResources(t *testing.T) {
+	const group = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-iot/providers/"
+	c, err := Read(environment("OwnResources", "hubwatchcontoso,"+group+"Microsoft.Web/sites/hubwatch-contoso"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	alerts, err := custom.Load(os.DirFS("../.."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := 0
+	for _, d := range c.detectors() {
+		if !d.On.Own {
+			continue
+		}
+		own++
+		i := slices.IndexFunc(alerts, func(a custom.Alert) bool { return a.Name == d.Name })
+		for _, each := range alerts[i].Cases {
+			v := d.Judge(each.Event)
+			if (len(v.Occurrences) == 1) != (each.Want == custom.Fires) {
+				t.Errorf("%s: case %s: %d alerts", d.Name, each.Name, len(v.Occurrences))
+			}
+			for _, o := range v.Occurrences {
+				if !strings.EqualFold(o.Hub.ResourceID, group+"Microsoft.Web/sites/hubwatch-contoso") {
+					t.Errorf("%s: case %s: the alert is of the hub %v", d.Name, each.Name, o.Hub)
+				}
+			}
+			other := strings.NewReplacer("hubwatch", "fabrikam", "HUBWATCH", "FABRIKAM").Replace(string(each.Event))
+			if v := d.Judge([]byte(other)); v.Err != nil || len(v.Occurrences) > 0 {
+				t.Errorf("%s: case %s: %v, %d alerts about a resource that is not of hubwatch", d.Name, each.Name, v.Err, len(v.Occurrences))
+			}
+		}
+	}
+	if own != 5 {
+		t.Errorf("%d detectors are about hubwatch itself, want 5", own)
 	}
 }

@@ -14,7 +14,10 @@ type Subscription struct {
 	Name     string          `json:"name"`
 	Function string          `json:"function"`
 	Source   detector.Source `json:"source"`
-	Filter   detector.Filter `json:"filter"`
+	// Own says that the subject has to be in the resource group of hubwatch; the template
+	// knows which that is.
+	Own    bool            `json:"own"`
+	Filter detector.Filter `json:"filter"`
 }
 
 // Subscriptions returns the event subscriptions of a deployment: one for each detector, and
@@ -28,12 +31,12 @@ func Subscriptions(detectors []detector.Detector) (all []Subscription, err error
 		if err != nil {
 			return nil, fmt.Errorf("detector %s: %w", d.Name, err)
 		}
-		all = append(all, Subscription{d.Name, d.Name, source, d.On.Filter()})
+		all = append(all, Subscription{d.Name, d.Name, source, d.On.Own, d.On.Filter()})
 	}
 	raisings := detector.Filter{IncludedEventTypes: []string{export.TypeRaised, export.TypeReopened}}
 	for _, f := range Functions(detectors, judge.Judge{}) {
 		if _, ok := f.Trigger.(host.EventGrid); ok && !judging[f.Name] {
-			all = append(all, Subscription{f.Name, f.Name, detector.Alerts, raisings})
+			all = append(all, Subscription{f.Name, f.Name, detector.Alerts, false, raisings})
 		}
 	}
 	return all, nil

@@ -22,6 +22,7 @@ import (
 	"hubwatch/handlers/cases"
 	"hubwatch/handlers/connection"
 	"hubwatch/handlers/console"
+	"hubwatch/handlers/coverage"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/local/azurite"
 	"hubwatch/handlers/table"
@@ -261,6 +262,7 @@ func connected(ctx context.Context, state *table.State) (err error) {
 type store interface {
 	alert.Reader
 	alert.Editor
+	coverage.Reader
 }
 
 // serve starts the console of the site over a store of alerts.

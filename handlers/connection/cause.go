@@ -160,7 +160,7 @@ type Classification struct {
 // causes, whatever its operation and its code, or if it is of a connection or a
 // disconnection and has an error code of authentication (401xxx).
 func Classify(r Record) Classification {
-	if !strings.EqualFold(r.Category, connections) {
+	if !strings.EqualFold(r.Category, Category) {
 		if r.Category == "" {
 			return Classification{PassedOver: IsMetric}
 		}

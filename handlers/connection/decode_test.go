@@ -100,7 +100,7 @@ func decodeByReflection(raw jsontext.Value) (Record, error) {
 		}
 		return Record{}, errors.New("record: category: missing or empty")
 	}
-	if !strings.EqualFold(r.Category, connections) {
+	if !strings.EqualFold(r.Category, Category) {
 		return r, nil
 	}
 	stamp, err := event.ParseTime(strings.TrimSpace(firstOf(v.Time.text, v.TimeGenerated.text))) // the documented template begins with a space

@@ -83,8 +83,8 @@ func (a AuthType) Family() Family {
 // the client's (https://learn.microsoft.com/azure/iot-hub/authenticate-authorize-x509).
 func (a AuthType) SignedByAuthority() bool { return strings.EqualFold(a.Issuer, "external") }
 
-// connections is the log category that records are read of.
-const connections = "Connections"
+// Category is the log category that records are read of, as event.LogCategories spells it.
+const Category = "Connections"
 
 // member is a member whose form varies: a string, or a number that becomes the
 // string of its digits. null is "".
@@ -307,7 +307,7 @@ func (d *Decoder) record() (Record, error) {
 		}
 		return Record{}, errors.New("record: category: missing or empty")
 	}
-	if !strings.EqualFold(r.Category, connections) {
+	if !strings.EqualFold(r.Category, Category) {
 		return r, nil
 	}
 	stamp, err := d.sameTime(strings.TrimSpace(cmp.Or(v.Time.text, v.TimeGenerated.text))) // the documented template begins with a space

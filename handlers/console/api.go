@@ -15,6 +15,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/coverage"
 	"hubwatch/handlers/export"
 	"hubwatch/handlers/fleet"
 )
@@ -187,6 +188,20 @@ func (s *server) apiHubs(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return answer(w, r, "", export.Each(fleet.Hubs(found.sums, found.heard, s.Detectors), fleet.NewHubDocument))
+}
+
+// apiCoverage answers with when each hub was last heard of, and how each path is by which events
+// come.
+func (s *server) apiCoverage(w http.ResponseWriter, r *http.Request) error {
+	heard, err := within(r.Context(), s.Alerts.LastHeard)
+	if err != nil {
+		return err
+	}
+	trips, err := within(r.Context(), s.Alerts.Trips)
+	if err != nil {
+		return err
+	}
+	return answer(w, r, "", coverage.NewDocument(heard, trips, s.Now()))
 }
 
 // apiSuppressions answers with the suppressions, and with what they hide.

@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/coverage"
 	"hubwatch/handlers/export"
 	"hubwatch/handlers/fleet"
 )
@@ -145,5 +146,14 @@ func TestAPINumbers(t *testing.T) {
 		Alerts int `json:"alerts"`
 	}](t, get(t, h, "/api/news")); news.Alerts != 10 {
 		t.Errorf("news %+v", news)
+	}
+}
+
+// TestAPICoverage reads what is heard, and how each path is.
+func TestAPICoverage(t *testing.T) {
+	s := few()
+	d := document[coverage.Document](t, get(t, open(s), "/api/coverage"))
+	if len(d.Sources) != 3 || len(d.Paths) != 3 || d.Paths[0].Path != coverage.Topic || d.Paths[0].State != coverage.Broken || d.Paths[1].State != coverage.Unproven {
+		t.Errorf("%+v", d)
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/coverage"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/fleet"
 	"hubwatch/handlers/secret"
@@ -30,6 +31,7 @@ type Options struct {
 	Alerts interface {
 		alert.Reader
 		alert.Editor
+		coverage.Reader
 	}
 	Suppressions alert.Suppressions
 	Quarantine   interface {
@@ -114,6 +116,7 @@ func New(o Options) http.Handler {
 		"PATCH /api/alerts/{hub}/{day}/{id}": s.apiSet,
 		"GET /api/counts":                    s.apiCounts,
 		"GET /api/hubs":                      s.apiHubs,
+		"GET /api/coverage":                  s.apiCoverage,
 		"GET /api/connections":               s.apiConnections,
 		"GET /api/suppressions":              s.apiSuppressions,
 		"GET /api/news":                      s.apiNews,

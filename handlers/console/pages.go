@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/coverage"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/fleet"
 )
@@ -310,6 +311,7 @@ func (p *storyPage) count(detectors []detector.Detector) {
 type coveragePage struct {
 	recent
 	Hubs      []HubRow
+	Paths     []coverage.Report
 	Detectors []watched
 	Unheard   bool
 }
@@ -323,13 +325,32 @@ type watched struct {
 	Href   string
 }
 
+// sourceWords says where a detector has its events from.
+func sourceWords(source alert.Source) string {
+	switch source {
+	case alert.Changes:
+		return "changes of the hub"
+	case alert.Connections:
+		return "Connections log"
+	case alert.HubEvents:
+		return "events of the hub"
+	case "":
+		return "canaries of hubwatch itself"
+	}
+	return "log " + strings.TrimPrefix(string(source), string(alert.LogSource("")))
+}
+
 // coverage answers with what is watched.
 func (s *server) coverage(w http.ResponseWriter, r *http.Request) error {
 	found, err := s.recent(r.Context(), "", usualWindow, true)
 	if err != nil {
 		return err
 	}
-	p := coveragePage{recent: found, Unheard: len(found.heard) == 0}
+	trips, err := within(r.Context(), s.Alerts.Trips)
+	if err != nil && !errors.Is(err, alert.ErrAbsent) {
+		return err
+	}
+	p := coveragePage{recent: found, Paths: coverage.NewReports(trips, found.heard, s.Now()), Unheard: len(found.heard) == 0}
 	for _, h := range fleet.Hubs(found.sums, found.heard, s.Detectors) {
 		p.Hubs = append(p.Hubs, s.hubRow(h))
 	}
@@ -338,18 +359,18 @@ func (s *server) coverage(w http.ResponseWriter, r *http.Request) error {
 	for _, h := range found.heard {
 		newest[h.Source] = latest(newest[h.Source], h.Seen)
 	}
+	for _, t := range trips {
+		newest[""] = latest(newest[""], t.ArrivedSent.Add(t.Took))
+	}
 	counts := map[string]int{}
 	for _, c := range fleet.Counts(found.sums, alert.Query{}, fleet.ByType) {
 		counts[strings.ToLower(c.Key)] += c.Total()
 	}
 	for _, d := range s.Detectors {
-		source, in := alert.Changes, "changes of the hub"
-		if d.On.Unprivileged() {
-			source, in = alert.Connections, "Connections log"
-		}
+		source := d.On.Heard()
 		p.Detectors = append(p.Detectors, watched{
-			d, in, newest[source], counts[strings.ToLower(d.AlertType)], s.to("/alerts", url.Values{"type": {d.AlertType}, "since": {p.Since()}}),
+			d, sourceWords(source), newest[source], counts[strings.ToLower(d.AlertType)], s.to("/alerts", url.Values{"type": {d.AlertType}, "since": {p.Since()}}),
 		})
 	}
-	return s.render(w, r, http.StatusOK, "coverage", page{Title: "Coverage", Section: "coverage", Command: s.Command + " hubs", Body: p})
+	return s.render(w, r, http.StatusOK, "coverage", page{Title: "Coverage", Section: "coverage", Command: s.Command + " coverage", Body: p})
 }

@@ -212,7 +212,7 @@ func TestSessions(t *testing.T) {
 	})
 	a := few().alerts[0]
 	path := "/alerts/contoso-hub/2026-02-08/" + a.ID
-	for _, address := range append(addresses(a), "/api/alerts", "/api"+path, "/api/hubs") {
+	for _, address := range append(addresses(a), "/api/alerts", "/api"+path, "/api/hubs", "/api/coverage") {
 		if w := get(t, refused, address); w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), "you have no role") || strings.Contains(w.Body.String(), a.Entity.Name) {
 			t.Errorf("%s: %d for somebody without a role", address, w.Code)
 		}
@@ -278,7 +278,8 @@ func TestCoverage(t *testing.T) {
 			t.Errorf("%s is not there with its limits", d.Name)
 		}
 	}
-	holds(t, page, "contoso-hub", "log heard", "plant-hub", "log silent for 7 hours", "1 alert in the last 30 days")
+	holds(t, page, "contoso-hub", "log heard", "plant-hub", "log silent for 7 hours",
+		"topic (custom topic, event subscription, function, table): the canary of ", "event-hub (event hub, relay, table): no canary was ever sent", "1 alert in the last 30 days", "from the canaries of hubwatch itself")
 }
 
 // escaped returns a text as HTML has it.

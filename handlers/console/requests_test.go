@@ -105,7 +105,7 @@ func TestRequests(t *testing.T) {
 		{"hubs", "/hubs", index + hubDays + 1},
 		// When logs were heard, and the verdicts of the hub whose log was.
 		{"connections", "/connections", 1 + 1},
-		{"coverage", "/coverage", index + hubDays + 1},
+		{"coverage", "/coverage", index + hubDays + 2}, {"coverage for programs", "/api/coverage", 2},
 		{"API: one alert", "/api/alerts/hub-0/2026-02-08/" + first.ID, 3},
 		{"API: news", "/api/news", index + 2*hubs},
 		{"style", loadAssetPath(t), 0},

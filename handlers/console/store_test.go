@@ -21,6 +21,7 @@ import (
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/connection"
+	"hubwatch/handlers/coverage"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/verdict"
 )
@@ -36,6 +37,7 @@ type store struct {
 	alerts       []alert.Alert
 	evidence     []alert.Evidence // of each alert
 	heard        []alert.Heard
+	trips        []coverage.Trip
 	history      map[string][]alert.History
 	suppressions []alert.Suppression
 	broken       []error
@@ -173,6 +175,8 @@ func (s *store) Summaries(_ context.Context, q alert.Query) iter.Seq2[alert.Summ
 	}
 }
 
+func (s *store) Trips(context.Context) ([]coverage.Trip, error) { return s.trips, s.err }
+
 func (s *store) LastHeard(context.Context) ([]alert.Heard, error) {
 	if s.err != nil {
 		return nil, s.err
@@ -300,6 +304,7 @@ func few() *store {
 			{Hub: "contoso-hub", Source: alert.Changes, Event: now.Add(-time.Hour), Seen: now.Add(-time.Hour)},
 			{Hub: "plant-hub", Source: alert.Connections, Event: now.Add(-7 * time.Hour), Seen: now.Add(-7 * time.Hour)},
 		},
+		trips: []coverage.Trip{{Path: coverage.Topic, Sent: now.Add(-20 * time.Minute), Token: "b", ArrivedToken: "a", ArrivedSent: now.Add(-80 * time.Minute), Took: 2 * time.Second}},
 		figures: []verdict.Figures{
 			{Hub: "contoso-hub", Day: alert.Day(now).AddDate(0, 0, -8), Renewed: 5_000},
 			{Hub: "contoso-hub", Day: alert.Day(now).AddDate(0, 0, -6), Renewed: 1_200, Refused: map[connection.Cause]int{connection.TokenExpired: 3}},

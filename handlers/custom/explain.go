@@ -38,6 +38,9 @@ func (a Alert) watches() string {
 	if a.On.SubjectContains != "" {
 		s += fmt.Sprintf("; only subjects that contain %s", a.On.SubjectContains)
 	}
+	if a.On.Own {
+		s += "; only operations on what hubwatch itself is made of"
+	}
 	if a.Group != nil {
 		n := len(a.Group.Devices) + len(a.Group.listed)
 		which := "devices whose id is like one of "
@@ -96,6 +99,8 @@ func (a Alert) about() string {
 		return fmt.Sprintf("What is counted (%s). All of a day in UTC is one alert.", a.keyType())
 	case a.Entity != "":
 		return fmt.Sprintf("What this says (%s), or the hub if it says nothing: %s", a.EntityType, a.Entity)
+	case a.On.Own:
+		return "hubwatch itself: all of a day in UTC by one actor is one alert."
 	case a.On.Source == Resources:
 		return "The hub."
 	}

@@ -71,6 +71,9 @@ type On struct {
 	Operations      []string `json:"operations,omitempty"`
 	Category        string   `json:"category,omitzero"`        // of Logs alone: the log category of the hub
 	SubjectContains string   `json:"subjectContains,omitzero"` // a part of the event's subject, in any letter case; "" for any
+	// Own says that only operations on what hubwatch itself is made of count; of Resources
+	// alone.
+	Own bool `json:"own,omitzero"`
 }
 
 // Count says how many events there may be. The events are those for which When is true.

@@ -76,7 +76,7 @@ func LoadFrom(root fs.FS, folder string) ([]Alert, error) {
 
 // reserved are the names of functions that are not detectors. A test of handlers/app holds
 // the list to those that there are.
-var reserved = []string{"Console", "Housekeeping", "Notify", "RelayResourceLogs", "Verdicts", "Windows"}
+var reserved = []string{"Canary", "Console", "Housekeeping", "Notify", "RelayResourceLogs", "Sentinel", "Verdicts", "Windows"}
 
 // takenNames returns the names that a custom alert cannot have, in lower case, as the
 // Functions host compares them, and who has them.
@@ -245,6 +245,7 @@ func (d *document) checkOn(on On) {
 	if only("operations", Resources, Logs) {
 		d.checkOperations(on)
 	}
+	only("own", Resources)
 	if only("category", Logs) && on.Source == Logs && !slices.Contains(event.LogCategories, on.Category) {
 		d.wrongAt([]any{"on", "category"}, "on.category: want a category of the resource logs of an IoT hub, which are %s, have %q%s", strings.Join(event.LogCategories, ", "), on.Category, meant(on.Category, event.LogCategories))
 	}
@@ -271,7 +272,7 @@ func (d *document) checkEventTypes(on On) {
 
 // providers are resource providers whose names are easily misspelled. Others are taken as
 // they are.
-var providers = []string{"Microsoft.Devices", "Microsoft.Insights", "Microsoft.Authorization", "Microsoft.EventGrid", "Microsoft.EventHub", "Microsoft.Security", "Microsoft.Resources", "Microsoft.Network", "Microsoft.ManagedIdentity"}
+var providers = []string{"Microsoft.Devices", "Microsoft.Insights", "Microsoft.Authorization", "Microsoft.EventGrid", "Microsoft.EventHub", "Microsoft.Security", "Microsoft.Resources", "Microsoft.Network", "Microsoft.ManagedIdentity", "Microsoft.Web", "Microsoft.Storage"}
 
 // operationForm is what the operations of Azure Resource Manager look like
 // (https://learn.microsoft.com/azure/role-based-access-control/resource-provider-operations).

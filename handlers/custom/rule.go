@@ -43,7 +43,7 @@ func (a Alert) Detector() detector.Detector {
 
 // trigger returns which events the alert is run on.
 func (a Alert) trigger() detector.Trigger {
-	t := detector.Trigger{EventTypes: a.On.EventTypes, Operations: a.On.Operations, SubjectContains: a.On.SubjectContains}
+	t := detector.Trigger{EventTypes: a.On.EventTypes, Operations: a.On.Operations, SubjectContains: a.On.SubjectContains, Own: a.On.Own}
 	switch {
 	case a.On.Source == Logs:
 		t.EventTypes = []string{event.LogType(a.On.Category)}
@@ -221,7 +221,7 @@ func (r *rule) judge(f alert.Finding, facts facts) ([]alert.Finding, error) {
 			return nil, nil
 		}
 	}
-	if r.On.Source == Resources || r.Count != nil {
+	if r.Count != nil && r.On.Source != Resources {
 		f.Entity = alert.Entity{Type: alert.IoTHub, Name: f.Hub.Name}
 	}
 	var errs []error

@@ -15,4 +15,5 @@ var All = []Detector{
 	DeviceCertificateMismatch,
 	ConnectionStorm,
 	ReconnectionSurge,
+	PathBroken,
 }

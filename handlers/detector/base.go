@@ -15,15 +15,22 @@ import (
 // connection.go: what there is to say of any event of a source. Package custom builds on it.
 
 // Operation returns what there is to say of an operation of Azure Resource Manager on any
-// resource: the finding of an alert about the resource itself, and the operation. The
-// finding's hub is the resource, also if it is not an IoT hub. The error means that the
-// event names no resource, or is not of an operation.
+// resource, or on a resource group: the finding of an alert about it, and the operation. The
+// finding's hub is the resource or the group, also if it is not an IoT hub; what lies below
+// the resource is in the property TargetResourceId. The error means that the event names
+// neither, or is not of an operation.
 func Operation(e event.Event) (alert.Finding, event.Operation, error) {
 	o, err := e.Operation()
 	if err != nil {
 		return alert.Finding{}, o, err
 	}
-	id, err := event.ParseResourceID(e.Subject)
+	if group, ok := groupOf(e.Subject); ok {
+		op := operation{Operation: o, hub: group, entity: alert.Entity{Type: alert.Resource, Name: group.Name}}
+		what := fmt.Sprintf("the operation %s on resource group %q %s", event.Shorten(o.Name), group.Name, cmp.Or(event.Outcome(e.Type), "ended"))
+		return op.finding(what, nil)[0], o, nil
+	}
+	target := e.Subject
+	id, err := event.ParseResourceID(target)
 	if err != nil {
 		if hub, _ := hubOf(e.Subject); hub.Name != "" {
 			id, err = hub, nil
@@ -31,21 +38,47 @@ func Operation(e event.Event) (alert.Finding, event.Operation, error) {
 	}
 	if err != nil {
 		var uriErr error
-		if id, uriErr = event.ParseResourceID(o.ResourceURI); uriErr != nil {
+		target = o.ResourceURI
+		if id, uriErr = event.ParseResourceID(target); uriErr != nil {
 			return alert.Finding{}, o, fmt.Errorf("subject: %w; data.resourceUri: %w", err, uriErr)
 		}
-	}
-	noun := "IoT hub"
-	if !id.OnHub() {
-		noun = "the resource of type " + event.Shorten(id.Type)
 	}
 	op := operation{
 		Operation: o,
 		hub:       alert.Hub{Name: id.Name, ResourceID: id.Resource(), SubscriptionID: id.SubscriptionID},
 		entity:    alert.Entity{Type: alert.IoTHub, Name: id.Name},
 	}
+	noun, properties := "IoT hub", map[string]string(nil)
+	if !id.OnHub() {
+		noun = "the resource of type " + event.Shorten(id.Type)
+		op.entity = alert.Entity{Type: alert.Resource, Name: fromType(target)}
+		properties = map[string]string{"TargetResourceId": target}
+	}
 	what := fmt.Sprintf("the operation %s on %s %q %s", event.Shorten(o.Name), noun, id.Name, cmp.Or(event.Outcome(e.Type), "ended"))
-	return op.finding(what, nil)[0], o, nil
+	return op.finding(what, properties)[0], o, nil
+}
+
+// fromType returns the id of a resource from its type on, without what all resources of a
+// provider have in common: sites/contoso-app.
+func fromType(id string) string {
+	const provider = 6 // segment: the id begins with a slash
+	segments := strings.SplitN(strings.TrimRight(id, "/"), "/", provider+2)
+	return segments[len(segments)-1]
+}
+
+// groupOf returns the resource group that an id is of, as the hub of a finding; false if it
+// is the id of something else.
+func groupOf(id string) (group alert.Hub, ok bool) {
+	// An id of a group is the beginning of an id of any resource in it.
+	r, err := event.ParseResourceID(strings.TrimRight(id, "/") + "/providers/a.b/c/d")
+	if err != nil || r.ChildType != "" {
+		return alert.Hub{}, false
+	}
+	return alert.Hub{
+		Name:           r.ResourceGroup,
+		ResourceID:     "/subscriptions/" + r.SubscriptionID + "/resourceGroups/" + r.ResourceGroup,
+		SubscriptionID: r.SubscriptionID,
+	}, true
 }
 
 // Connection returns what there is to say of a failed connection: the finding of an alert

@@ -71,6 +71,10 @@ type Trigger struct {
 	// SubjectContains is a part of the subject, compared regardless of case, and ""
 	// for any subject. An operation on an IoT hub has onHub.
 	SubjectContains string
+	// Own says that only operations on what hubwatch itself is made of count. It is not in
+	// Filter, since each deployment is made of other resources: infra/subscriptions.bicep
+	// leaves out other resource groups, and Own.Of other resources.
+	Own bool
 }
 
 // Verdict is what a detector makes of one event.

@@ -3,6 +3,9 @@ package detector
 import (
 	"fmt"
 
+	"hubwatch/handlers/alert"
+	"hubwatch/handlers/connection"
+	"hubwatch/handlers/coverage"
 	"hubwatch/handlers/event"
 	"hubwatch/handlers/verdict"
 )
@@ -16,7 +19,7 @@ const (
 	// Resource Manager publishes.
 	ControlPlane Source = "controlPlane"
 	// Connections is the custom topic to which hubwatch publishes verdicts on the
-	// Connections log, and the log records that detectors want.
+	// Connections log, the log records that detectors want, and canaries.
 	Connections Source = "connections"
 	// Hub is the system topic of each IoT hub, to which the hub itself publishes.
 	Hub Source = "hub"
@@ -44,11 +47,33 @@ func (t Trigger) Source() (Source, error) {
 	return found, nil
 }
 
+// Heard returns the source of which hubwatch hears when an event comes that t matches. It is
+// "" if such events tell of no hub.
+func (t Trigger) Heard() alert.Source {
+	source, err := t.Source()
+	if err != nil {
+		return ""
+	}
+	switch source {
+	case ControlPlane:
+		return alert.Changes
+	case Hub:
+		return alert.HubEvents
+	}
+	if containsFold(coverage.EventTypes, t.EventTypes[0]) {
+		return ""
+	}
+	if category, ok := event.LogCategory(t.EventTypes[0]); ok && category != connection.Category {
+		return alert.LogSource(category)
+	}
+	return alert.Connections
+}
+
 // sourceOf returns the topic that has events of a type, or "" if none has.
 func sourceOf(eventType string) Source {
 	_, ofLog := event.LogCategory(eventType)
 	switch {
-	case ofLog, containsFold(verdict.EventTypes, eventType):
+	case ofLog, containsFold(verdict.EventTypes, eventType), containsFold(coverage.EventTypes, eventType):
 		return Connections
 	case containsFold(event.OperationTypes, eventType):
 		return ControlPlane

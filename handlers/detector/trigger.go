@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"hubwatch/handlers/coverage"
 	"hubwatch/handlers/event"
 )
 
@@ -32,9 +33,12 @@ func (t Trigger) Matches(e event.Event) (bool, error) {
 // Unprivileged reports whether somebody without any rights on Azure can cause events
 // that t matches, and as many as he likes: whoever reaches the endpoint of an IoT hub can
 // fail to connect, and a device can connect, send and ask as often as it likes. The other
-// events are of operations that Azure Resource Manager has let somebody do.
+// events are of operations that Azure Resource Manager has let somebody do, or of hubwatch
+// about itself.
 func (t Trigger) Unprivileged() bool {
-	return slices.ContainsFunc(t.EventTypes, func(of string) bool { return !containsFold(event.OperationTypes, of) })
+	return slices.ContainsFunc(t.EventTypes, func(of string) bool {
+		return !containsFold(event.OperationTypes, of) && !containsFold(coverage.EventTypes, of)
+	})
 }
 
 func containsFold(list []string, s string) bool {
@@ -78,6 +82,9 @@ func (t Trigger) String() string {
 	}
 	if t.SubjectContains != "" {
 		s += fmt.Sprintf(", on a subject that contains %s", t.SubjectContains)
+	}
+	if t.Own {
+		s += ", on what hubwatch itself is made of"
 	}
 	return s
 }

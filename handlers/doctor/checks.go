@@ -45,6 +45,7 @@ func checks(ctx context.Context, d Deployment, a azure) []check {
 		{"verdicts", func(ctx context.Context) Result { return checkVerdicts(ctx, d, a, deployed) }},
 		{"system topic " + d.ControlPlaneTopic, func(ctx context.Context) Result { return checkChangesTopic(ctx, d, a, hubs) }},
 	}
+	list = append(list, checkCoverage(a, deployed)...)
 	list = append(list, checkSubscriptions(d, a, deployed)...)
 	list = append(list, checkExpectedHubs(d, a))
 	list = append(list, checkHubs(ctx, d, a, deployed, hubs)...)
@@ -53,6 +54,7 @@ func checks(ctx context.Context, d Deployment, a azure) []check {
 	list = append(list, checkWriters(d, a, deployed)...)
 	list = append(list, checkStacks(d, a)...)
 	list = append(list, checkConsole(d, a))
+	list = append(list, checkDeliveries(d, a)...)
 	return append(list, checkArrivals(d, a)...)
 }
 
@@ -242,7 +244,11 @@ func leftOver(d Deployment, existing []armeventgrid.EventSubscription, names map
 // infra/subscriptions.bicep.
 func checkSubscription(d Deployment, want app.Subscription, s armeventgrid.EventSubscription, app site) Result {
 	have := value(s.Properties)
-	problems := filterDifferences(want.Filter, have.Filter)
+	prefix := ""
+	if want.Own {
+		prefix = d.groupID() + "/"
+	}
+	problems := filterDifferences(want.Filter, prefix, have.Filter)
 	for i, p := range problems {
 		problems[i] = "its filter " + p
 	}
@@ -301,6 +307,11 @@ func checkHubs(ctx context.Context, d Deployment, a azure, deployed func(context
 	for _, id := range ids {
 		checks = append(checks, check{"diagnostic settings of hub " + lastOf(id), func(ctx context.Context) Result {
 			return checkDiagnostics(ctx, d, a, id)
+		}}, check{"alert of Azure Monitor on hub " + lastOf(id), func(ctx context.Context) Result {
+			alertID := groupOf(id) + fmt.Sprintf("/providers/Microsoft.Insights/activityLogAlerts/%s-%s-%s", d.App, lastOf(id), OfHub.Name)
+			members := OfHub.Members()
+			members["properties.scopes"] = []string{id}
+			return checkSilencer(ctx, d, a, alertID, Resource{Version: silencerVersion, Members: members})
 		}})
 	}
 	return append(checks, checkHubEvents(d, a, deployed, ids)...)

@@ -109,9 +109,19 @@ func flatten(path string, value any, flat map[string]any) {
 func same(have, want any) bool {
 	if list, ok := want.([]string); ok {
 		got, ok := have.([]string)
-		return ok && slices.EqualFunc(got, slices.Sorted(slices.Values(list)), strings.EqualFold)
+		return ok && slices.Equal(folded(got), folded(list))
 	}
 	return strings.EqualFold(plainValue(have), plainValue(want))
+}
+
+// folded returns texts in lower case, sorted.
+func folded(texts []string) []string {
+	list := make([]string, len(texts))
+	for i, text := range texts {
+		list[i] = strings.ToLower(text)
+	}
+	slices.Sort(list)
+	return list
 }
 
 // plainValue writes a value of a member. A number is the same as an integer and as a

@@ -46,7 +46,21 @@ func checkResources(d Deployment, a azure, deployed func(context.Context) (site,
 			return checkResource(ctx, a, r.id(d, s), r)
 		}})
 	}
+	for _, s := range Silencers {
+		checks = append(checks, check{"alert of Azure Monitor " + s.Name, func(ctx context.Context) Result {
+			r := s.resource()
+			return checkSilencer(ctx, d, a, r.id(d, site{}), r)
+		}})
+	}
 	return checks
+}
+
+// checkSilencer compares an alert on the activity log with the template, and who hears of it.
+func checkSilencer(ctx context.Context, d Deployment, a azure, id string, r Resource) Result {
+	if main, err := a.stack(ctx, d, mainStack); err == nil {
+		r.Members["properties.actions.actionGroups"] = main.actionGroups
+	}
+	return checkResource(ctx, a, id, r)
 }
 
 // checkResource compares a resource with the template.
@@ -81,10 +95,13 @@ func withoutImpliedRules(have map[string]any) {
 }
 
 // namedActions replaces each action of an alert by the id of its action group, so that
-// the actions can be compared.
+// the actions can be compared. An alert on the activity log has a list of groups in its actions.
 func namedActions(have map[string]any) {
 	properties, _ := have["properties"].(map[string]any)
 	actions, _ := properties["actions"].([]any)
+	if inside, ok := properties["actions"].(map[string]any); ok {
+		actions, _ = inside["actionGroups"].([]any)
+	}
 	for i, each := range actions {
 		if action, ok := each.(map[string]any); ok {
 			if id, ok := action["actionGroupId"].(string); ok {

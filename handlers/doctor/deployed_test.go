@@ -38,6 +38,9 @@ func TestEachMember(t *testing.T) {
 	for _, f := range Failures {
 		list = append(list, f.resource(contoso, s))
 	}
+	for _, each := range Silencers {
+		list = append(list, each.resource())
+	}
 	changed := 0
 	for _, r := range list {
 		id := idOf(r)
@@ -282,7 +285,7 @@ func TestResourcesThatCannotBeRead(t *testing.T) {
 			t.Errorf("want unknown, have %s", line)
 		}
 	}
-	if len(ill) < len(Resources)+len(Failures) {
+	if len(ill) < len(Resources)+len(Failures)+len(Silencers) {
 		t.Errorf("%d results are unknown", len(ill))
 	}
 }

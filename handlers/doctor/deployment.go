@@ -52,7 +52,12 @@ const hubType = "Microsoft.Devices/IotHubs"
 
 // id returns the resource id of something in the resource group.
 func (d Deployment) id(format string, args ...any) string {
-	return fmt.Sprintf("/subscriptions/%s/resourceGroups/%s/providers/", d.Subscription, d.ResourceGroup) + fmt.Sprintf(format, args...)
+	return d.groupID() + "/providers/" + fmt.Sprintf(format, args...)
+}
+
+// groupID returns the id of the resource group.
+func (d Deployment) groupID() string {
+	return fmt.Sprintf("/subscriptions/%s/resourceGroups/%s", d.Subscription, d.ResourceGroup)
 }
 
 func (d Deployment) appID() string            { return d.id("Microsoft.Web/sites/%s", d.App) }
@@ -97,6 +102,13 @@ func sameID(a, b string) bool {
 func contains(scope, inner string) bool {
 	scope, inner = strings.ToLower(strings.Trim(scope, "/")), strings.ToLower(strings.Trim(inner, "/"))
 	return scope == inner || strings.HasPrefix(inner, scope+"/")
+}
+
+// groupOf returns the id of the resource group of a resource.
+func groupOf(id string) string {
+	const group = 5 // segments: the id begins with a slash
+	segments := strings.Split(id, "/")
+	return strings.Join(segments[:min(group, len(segments))], "/")
 }
 
 // lastOf returns the last part of a resource id: the name.

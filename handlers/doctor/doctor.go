@@ -30,6 +30,9 @@ type world struct {
 	// oldest returns when the oldest verdict that waits in the storage account with this table
 	// endpoint was due; the zero time if none is late.
 	oldest func(ctx context.Context, endpoint string) (time.Time, error)
+	// coverage reads what the app has written of what it hears, from the storage account with
+	// this table endpoint.
+	coverage func(ctx context.Context, endpoint string) (sights, error)
 	// visit asks for a page as a stranger does.
 	visit func(ctx context.Context, address string) (status int, err error)
 }
@@ -43,7 +46,7 @@ func inAzure() (world, error) {
 	options := &arm.ClientOptions{ClientOptions: policy.ClientOptions{
 		Retry: policy.RetryOptions{MaxRetries: 2, TryTimeout: 15 * time.Second},
 	}}
-	return world{credential, options, readTable, oldestVerdict, visit}, nil
+	return world{credential, options, readTable, oldestVerdict, readCoverage, visit}, nil
 }
 
 // Run looks at a deployment with the identity of whoever is signed in, and returns

@@ -37,11 +37,11 @@ func examine(t *testing.T, s *sky, d Deployment) (ill []string, all int) {
 }
 
 // inAll is how many results there are: sign-in, app, functions, three tables, late
-// verdicts, the system topic, each event subscription and others on three topics, the
-// expected hubs, two hubs, the resources and the alerts of Azure Monitor, the roles with
+// verdicts, two paths of canaries and when hubs were heard of, the system topic, each event subscription and others on three topics, the
+// expected hubs, two hubs with an alert each, the resources and the alerts of Azure Monitor, the roles with
 // others of the app and those of two topics, who may write three tables and the state, two stacks, the console,
-// and three arrivals.
-var inAll = 8 + subscribed + 3 + 1 + 2 + len(Resources) + len(Failures) + len(appRoles) + 3 + 4 + 2 + 1 + 3
+// the deliveries of three topics, and three arrivals.
+var inAll = 11 + subscribed + 3 + 1 + 4 + len(Resources) + len(Failures) + len(Silencers) + len(appRoles) + 3 + 4 + 2 + 1 + 3 + 3
 
 var subscribed = func() int {
 	all, err := app.Subscriptions(app.Detectors())
@@ -87,7 +87,7 @@ func TestFaults(t *testing.T) {
 		}, []string{"wrong    functions: Stranger is none of this build: make publish"}},
 		{"nothing was published", func(s *sky) {
 			s.functions = nil
-		}, []string{"wrong    functions: CertificateAddFailed is missing: make publish; CertificateAdded is missing"}},
+		}, []string{"wrong    functions: Canary is missing: make publish; CertificateAddFailed is missing: make publish; CertificateAdded is missing"}},
 		{"the app is stopped", func(s *sky) {
 			s.site.Properties.State = to.Ptr("Stopped")
 		}, []string{`wrong    app hubwatch-contoso: it is in the state "Stopped": start it with az functionapp start`}},
@@ -101,13 +101,16 @@ func TestFaults(t *testing.T) {
 			"unknown  resource hostAccount: the app does not tell which storage account it is", "unknown  resource stateAccount: the app does not tell which storage account it is", "unknown  verdicts: the app does not tell the storage account of its state",
 			"wrong    who may write the table quarantine: " + appPrincipal + " has the role hubwatch-contoso quarantine writer",
 			"unknown  who may write the state: the app does not tell the storage account of its state",
-		}, missingRoles(0, 1, 2, 3, 4, 5, 6, 7, 8, 9)...)},
+		}, missingRoles(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10)...)},
 		{"the app has its package elsewhere", func(s *sky) {
 			s.site.Properties.FunctionAppConfig = nil
 		}, append([]string{
 			"wrong    app hubwatch-contoso: its package is in no storage account that can be told",
 			"unknown  table alerts: the app does not tell its storage account",
 			"unknown  table quarantine: the app does not tell its storage account",
+			"unknown  canary of the path topic: the app does not tell its storage account",
+			"unknown  canary of the path event-hub: the app does not tell its storage account",
+			"unknown  hubs that are heard of: the app does not tell its storage account",
 			"unknown  table suppressions: the app does not tell its storage account",
 			"unknown  verdicts: the app does not tell the storage account of its state",
 			"wrong    other roles of the app: hubwatch-contoso alert writer on /subscriptions",
@@ -139,6 +142,18 @@ func TestFaults(t *testing.T) {
 		}, []string{"wrong    who may write the state: 00000000-0000-0000-0000-0000000000b1 has the role "}},
 		{"a verdict is late", func(s *sky) { s.oldest = time.Now().Add(-11 * time.Minute) },
 			[]string{"wrong    verdicts: one has been due since "}},
+		{"a canary is lost", func(s *sky) {
+			s.covered.trips[0].ArrivedToken, s.covered.trips[0].Sent = "another", time.Now().Add(-time.Hour)
+		},
+			[]string{"wrong    canary of the path topic: the canary of "}},
+		{"a canary is under way", func(s *sky) { s.covered.trips[1].ArrivedToken, s.covered.trips[1].Sent = "", time.Now() },
+			[]string{"unknown  canary of the path event-hub: a canary is under way since "}},
+		{"no canary is sent any more", func(s *sky) { s.covered.trips[1].Sent = time.Now().Add(-2 * time.Hour) },
+			[]string{"wrong    canary of the path event-hub: no canary was sent for 2 hours: the function Canary does not run, or cannot write; "}},
+		{"no canary was ever sent, and no hub was heard of", func(s *sky) { s.covered = sights{} },
+			[]string{"unknown  canary of the path topic: no canary was ever sent", "unknown  canary of the path event-hub: no canary was ever sent", "unknown  hubs that are heard of: none was ever heard of: "}},
+		{"the coverage cannot be read", func(s *sky) { s.tables["coverage"] = errors.New("no such host") },
+			[]string{"unknown  canary of the path topic: no such host", "unknown  canary of the path event-hub: no such host", "unknown  hubs that are heard of: no such host"}},
 		{"a verdict is due just now", func(s *sky) { s.oldest = time.Now().Add(-2 * time.Minute) }, nil},
 		{"the state is not to be read", func(s *sky) {
 			s.tables["state"] = fmt.Errorf(`table "state": read: %w`, &table.ServiceError{Status: 403, Code: "AuthorizationPermissionMismatch"})
@@ -301,6 +316,9 @@ func TestFaults(t *testing.T) {
 			"unknown  app hubwatch-contoso: 403 AuthorizationFailed to GET " + contoso.appID() + "; you need the role Reader there",
 			"unknown  table alerts: the app does not tell its storage account: 403 AuthorizationFailed to GET",
 			"unknown  table quarantine: the app does not tell its storage account: 403 AuthorizationFailed to GET",
+			"unknown  canary of the path topic: the app does not tell its storage account: 403",
+			"unknown  canary of the path event-hub: the app does not tell its storage account: 403",
+			"unknown  hubs that are heard of: the app does not tell its storage account: 403",
 			"unknown  table suppressions: the app does not tell its storage account: 403 AuthorizationFailed to GET",
 			"unknown  resource storage: the app does not tell which storage account it is: 403",
 			"unknown  resource blobs: the app does not tell which storage account it is: 403",
@@ -317,6 +335,9 @@ func TestFaults(t *testing.T) {
 			"wrong    functions: deploy infra/main.bicep (404 ResourceNotFound to GET " + contoso.appID() + "/functions)",
 			"unknown  table alerts: the app does not tell its storage account: 404",
 			"unknown  table quarantine: the app does not tell its storage account: 404",
+			"unknown  canary of the path topic: the app does not tell its storage account: 404",
+			"unknown  canary of the path event-hub: the app does not tell its storage account: 404",
+			"unknown  hubs that are heard of: the app does not tell its storage account: 404",
 			"unknown  table suppressions: the app does not tell its storage account: 404",
 			"unknown  resource storage: the app does not tell which storage account it is: 404",
 			"unknown  resource blobs: the app does not tell which storage account it is: 404",
@@ -351,9 +372,55 @@ func TestFaults(t *testing.T) {
 			"unknown  system topic hubwatch-contoso-control-plane: the hubs that it should cover: 403 AuthorizationFailed",
 			"unknown  IoT hubs: 403 AuthorizationFailed",
 		}},
+		{"a part of hubwatch may be filtered away", func(s *sky) {
+			s.subscription("WatcherDeleted").Properties.Filter.SubjectBeginsWith = to.Ptr("")
+		}, []string{"wrong    event subscription WatcherDeleted: its filter lacks subject BeginsWith /subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-iot/; deploy"}},
+		{"the event subscription about what silences hubwatch is missing", func(s *sky) {
+			s.changes = slices.DeleteFunc(s.changes, func(e *armeventgrid.EventSubscription) bool { return *e.Name == "WatcherStopped" })
+		}, []string{"wrong    event subscription WatcherStopped: it is missing on the topic hubwatch-contoso-control-plane: deploy infra/subscriptions.bicep"}},
+		{"the key of Event Grid was replaced", func(s *sky) {
+			s.delivered(contoso.changesID(), "CertificateAdded", "", 2, 300)
+			s.delivered(contoso.changesID(), "CertificateAdded", "Unauthorized", 1, 90, 85, 80, 70, 40)
+			s.delivered(contoso.changesID(), "CertificateDeleted", "", 1, 10)
+		}, []string{"wrong    deliveries of hubwatch-contoso-control-plane: CertificateAdded: 5 failed and none succeeded since, the last in the five minutes from"}},
+		{"the first deliveries after a pause were refused", func(s *sky) {
+			s.delivered(contoso.connectionsID(), "DeviceTokenExpired", "Unauthorized", 30, 60)
+			s.delivered(contoso.connectionsID(), "DeviceTokenExpired", "", 30, 50)
+		}, nil},
+		{"the first deliveries after a pause were refused just now", func(s *sky) {
+			s.delivered(contoso.connectionsID(), "DeviceTokenExpired", "Unauthorized", 1, 2)
+		}, []string{"unknown  deliveries of hubwatch-contoso-connections: DeviceTokenExpired: 1 failed and none succeeded since"}},
+		{"the metric of deliveries fails", func(s *sky) {
+			s.delivered(contoso.connectionsID(), "DeviceTokenExpired", "Unauthorized", 1, 2)
+			m := s.metrics[contoso.connectionsID()+" DeliveryAttemptFailCount"]
+			m.ErrorCode, m.ErrorMessage = to.Ptr("InternalError"), to.Ptr("try again")
+		}, []string{"unknown  deliveries of hubwatch-contoso-connections: metric DeliveryAttemptFailCount: InternalError: try again"}},
+		{"the alert about a hub is missing", func(s *sky) {
+			delete(s.raw, strings.ToLower(hubAlert(westHub)))
+		}, []string{"wrong    alert of Azure Monitor on hub contoso-hub-west: it is missing: deploy infra/main.bicep"}},
+		{"nobody hears of what silences hubwatch", func(s *sky) {
+			r := Silencers[0].resource()
+			properties := s.raw[strings.ToLower(r.id(contoso, site{}))]["properties"].(map[string]any)
+			properties["actions"] = map[string]any{"actionGroups": []any{}}
+		}, []string{"wrong    alert of Azure Monitor deleted: properties.actions.actionGroups is empty, want"}},
+		{"the network of the storage account is closed", func(s *sky) {
+			properties := s.raw[strings.ToLower(contoso.storageID(account))]["properties"].(map[string]any)
+			properties["networkAcls"] = map[string]any{"defaultAction": "Deny"}
+		}, []string{`wrong    resource storage: properties.networkAcls.defaultAction is "Deny", want "Allow"; deploy infra/main.bicep`}},
+		{"the topic takes keys", func(s *sky) {
+			properties := s.raw[strings.ToLower(contoso.connectionsID())]["properties"].(map[string]any)
+			properties["disableLocalAuth"] = false
+		}, []string{`wrong    resource connections: properties.disableLocalAuth is false, want true; deploy infra/main.bicep`}},
+		{"the event hub is disabled", func(s *sky) {
+			properties := s.raw[strings.ToLower(contoso.eventHubID())]["properties"].(map[string]any)
+			properties["status"] = "Disabled"
+		}, []string{`wrong    resource logs: properties.status is "Disabled", want "Active"; deploy infra/main.bicep`}},
 		{"metrics are throttled", func(s *sky) {
 			s.statuses["MetricsClient.List"] = http.StatusTooManyRequests
 		}, []string{
+			"unknown  deliveries of hubwatch-contoso-control-plane: 429 Too Many Requests to GET",
+			"unknown  deliveries of hubwatch-contoso-connections: 429 Too Many Requests to GET",
+			"unknown  deliveries of hubwatch-contoso-alerts: 429 Too Many Requests to GET",
 			"unknown  last change of a resource: 429 Too Many Requests to GET",
 			"unknown  last message of the Connections log: 429 Too Many Requests to GET",
 			"unknown  last failed connection: 429 Too Many Requests to GET",
@@ -418,7 +485,7 @@ func TestNetworkDown(t *testing.T) {
 	s := newSky(t)
 	s.down = true
 	ill, _ := examine(t, s, contoso)
-	if want := inAll - 2; len(ill) != want { // signed in, and one result for the hubs
+	if want := inAll - 4; len(ill) != want { // signed in, and one result for the hubs
 		t.Errorf("%d results, want %d", len(ill), want)
 	}
 	for _, line := range ill {
@@ -474,10 +541,14 @@ func TestOtherTopic(t *testing.T) {
 	theirs.ControlPlaneTopic = "contoso-events"
 	s.counted(theirs.changesID(), "PublishSuccessCount", 1)
 	delete(s.metrics, contoso.changesID()+" PublishSuccessCount")
-	dropped := Failures[0].resource(theirs, site{account: account})
-	raw := nested(dropped.Members)
-	raw["properties"].(map[string]any)["actions"] = []any{map[string]any{"actionGroupId": pager}}
-	s.raw[strings.ToLower(dropped.id(theirs, site{}))] = raw
+	for _, f := range Failures {
+		if f.Namespace == "Microsoft.EventGrid/systemTopics" {
+			r := f.resource(theirs, site{account: account})
+			raw := nested(r.Members)
+			raw["properties"].(map[string]any)["actions"] = []any{map[string]any{"actionGroupId": pager}}
+			s.raw[strings.ToLower(r.id(theirs, site{}))] = raw
+		}
+	}
 	if ill, all := examine(t, s, theirs); len(ill) > 0 || all != inAll {
 		t.Errorf("%d results, want %d; not ok are\n%s", all, inAll, strings.Join(ill, "\n"))
 	}

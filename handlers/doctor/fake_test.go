@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -33,7 +34,9 @@ import (
 	monitorfake "github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/monitor/armmonitor/fake"
 	"github.com/go-json-experiment/json"
 
+	"hubwatch/handlers/alert"
 	"hubwatch/handlers/app"
+	"hubwatch/handlers/coverage"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/judge"
 )
@@ -76,6 +79,7 @@ type sky struct {
 	definitions []*armauthorization.RoleDefinition                  // of roles that are not built in
 	metrics     map[string]*armmonitor.Metric                       // by resource and name
 	oldest      time.Time                                           // when the oldest verdict was due
+	covered     sights                                              // what the app has heard
 	tables      map[string]error                                    // what reading them comes to
 	statuses    map[string]int                                      // of what is answered with an error, by method of the client
 	raw         map[string]map[string]any                           // what is read by id, by id in lower case
@@ -83,6 +87,16 @@ type sky struct {
 	console     int                                                 // what the console in Azure answers a stranger with, 0 if there is none
 	down        bool                                                // the network
 	signedOut   bool
+}
+
+// throughAll is what is known if all works.
+func throughAll(now time.Time) (c sights) {
+	for _, path := range []coverage.Path{coverage.Topic, coverage.EventHub} {
+		sent := now.Add(-10 * time.Minute)
+		c.trips = append(c.trips, coverage.Trip{Path: path, Sent: sent, Token: "a", ArrivedToken: "a", ArrivedSent: sent, Took: time.Second})
+	}
+	c.heard = []alert.Heard{{Hub: "contoso-hub", Source: alert.Connections, Event: now, Seen: now}}
+	return c
 }
 
 // newSky is contoso as Azure tells of it: with other letter case, and in another
@@ -94,6 +108,7 @@ func newSky(t *testing.T) *sky {
 		settings: map[string][]*armmonitor.DiagnosticSettingsResource{},
 		metrics:  map[string]*armmonitor.Metric{},
 		tables:   map[string]error{},
+		covered:  throughAll(time.Now()),
 		statuses: map[string]int{},
 	}
 	s.site.Identity = &armappservice.ManagedServiceIdentity{UserAssignedIdentities: map[string]*armappservice.UserAssignedIdentity{
@@ -183,6 +198,9 @@ func (s *sky) addFunction(name string) {
 func subscriptionOf(d app.Subscription) *armeventgrid.EventSubscription {
 	filter := &armeventgrid.EventSubscriptionFilter{
 		SubjectBeginsWith: to.Ptr(""), SubjectEndsWith: to.Ptr(""), EnableAdvancedFilteringOnArrays: to.Ptr(false),
+	}
+	if d.Own {
+		filter.SubjectBeginsWith = to.Ptr(strings.ToUpper(contoso.groupID()) + "/")
 	}
 	for _, kind := range slices.Backward(d.Filter.IncludedEventTypes) {
 		filter.IncludedEventTypes = append(filter.IncludedEventTypes, to.Ptr(strings.ToUpper(kind)))
@@ -344,11 +362,30 @@ func deployedAsTheTemplatesSay() map[string]map[string]any {
 		properties := raw[strings.ToLower(r.id(contoso, s))]["properties"].(map[string]any)
 		properties["actions"] = []any{map[string]any{"actionGroupId": strings.ToLower(pager)}}
 	}
+	silencer := func(id string, members map[string]any) {
+		add(id, members)
+		properties := raw[strings.ToLower(id)]["properties"].(map[string]any)
+		properties["actions"] = map[string]any{"actionGroups": []any{map[string]any{"actionGroupId": strings.ToUpper(pager), "webhookProperties": map[string]any{}}}}
+	}
+	for _, each := range Silencers {
+		r := each.resource()
+		silencer(r.id(contoso, s), r.Members)
+	}
+	for _, hub := range []string{westHub, eastHub} {
+		members := OfHub.Members()
+		members["properties.scopes"] = []string{strings.ToLower(hub)}
+		silencer(hubAlert(hub), members)
+	}
 	return raw
 }
 
+// hubAlert is the id of the alert on the activity log about a hub.
+func hubAlert(hub string) string {
+	return contoso.id("Microsoft.Insights/activityLogAlerts/%s-%s-silenced", contoso.App, lastOf(hub))
+}
+
 // nested returns members by their paths as objects in each other. A list of names with
-// members of their own is an array of objects, and so is one object by its number.
+// members of their own is an array of objects, and so are objects by their numbers.
 func nested(members map[string]any) map[string]any {
 	object := map[string]any{}
 	for _, path := range slices.Sorted(maps.Keys(members)) {
@@ -378,8 +415,16 @@ func nested(members map[string]any) map[string]any {
 		names, isArray := inner[""].([]string)
 		delete(inner, "")
 		object[name] = nested(inner)
-		if element, ok := object[name].(map[string]any)["0"]; ok { // it has no name
-			object[name] = []any{element}
+		var unnamed []any
+		for {
+			element, ok := object[name].(map[string]any)[strconv.Itoa(len(unnamed))]
+			if !ok {
+				break
+			}
+			unnamed = append(unnamed, element)
+		}
+		if unnamed != nil {
+			object[name] = unnamed
 		}
 		if isArray {
 			var elements []any
@@ -416,6 +461,26 @@ func (s *sky) counted(resource, metric string, hours ...float64) {
 	}
 }
 
+// delivered adds what a metric of deliveries counted for an event subscription, minutes ago.
+// error is of a failure, and "" for a success.
+func (s *sky) delivered(topic, subscription, failure string, n float64, minutes ...int) {
+	metric, of := "DeliverySuccessCount", []*armmonitor.MetadataValue{{Name: &armmonitor.LocalizableString{Value: to.Ptr("eventsubscriptionname")}, Value: to.Ptr(subscription)}}
+	if failure != "" {
+		metric = "DeliveryAttemptFailCount"
+		of = append([]*armmonitor.MetadataValue{{Name: &armmonitor.LocalizableString{Value: to.Ptr("error")}, Value: to.Ptr(failure)}}, of...)
+	}
+	element := &armmonitor.TimeSeriesElement{Metadatavalues: of}
+	for _, m := range minutes {
+		element.Data = append(element.Data, &armmonitor.MetricValue{TimeStamp: to.Ptr(time.Now().Add(-time.Duration(m) * time.Minute)), Total: to.Ptr(n)}, &armmonitor.MetricValue{})
+	}
+	m := s.metrics[topic+" "+metric]
+	if m == nil {
+		m = &armmonitor.Metric{Name: &armmonitor.LocalizableString{Value: to.Ptr(metric)}, ErrorCode: to.Ptr("Success")}
+		s.metrics[topic+" "+metric] = m
+	}
+	m.Timeseries = append(m.Timeseries, element)
+}
+
 // world returns the sky as the doctor sees it.
 func (s *sky) world() (world, error) {
 	return world{
@@ -434,6 +499,12 @@ func (s *sky) world() (world, error) {
 				s.t.Errorf("verdicts are looked for at %s, want %s", endpoint, want)
 			}
 			return s.oldest, s.tables["state"]
+		},
+		coverage: func(_ context.Context, endpoint string) (sights, error) {
+			if want := "https://" + account + ".table.core.windows.net"; endpoint != want {
+				s.t.Errorf("the coverage is looked for at %s, want %s", endpoint, want)
+			}
+			return s.covered, s.tables["coverage"]
 		},
 		visit: func(_ context.Context, address string) (int, error) {
 			if want := "https://hubwatch-contoso-console.azurewebsites.net/api/console/"; address != want {
@@ -655,6 +726,9 @@ func (s *sky) servers() map[string]policy.Transporter {
 	metrics := monitorfake.NewMetricsServerTransport(&monitorfake.MetricsServer{
 		List: func(_ context.Context, resource string, o *armmonitor.MetricsClientListOptions) (azfake.Responder[armmonitor.MetricsClientListResponse], azfake.ErrorResponder) {
 			var list []*armmonitor.Metric
+			if strings.HasPrefix(*o.Metricnames, "Delivery") != (o.Filter != nil) {
+				s.t.Errorf("metric %s: filter %v", *o.Metricnames, o.Filter)
+			}
 			if m := s.metrics["/"+resource+" "+*o.Metricnames]; m != nil {
 				list = append(list, m)
 			}

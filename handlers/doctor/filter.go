@@ -12,12 +12,15 @@ import (
 )
 
 // filterDifferences says what a filter does not have of what it should, and what
-// it has besides. Event Grid compares strings regardless of case, and of several
+// it has besides. The subject has to begin with prefix, if that is not empty. Event Grid compares strings regardless of case, and of several
 // values or filters the order does not matter
 // (https://learn.microsoft.com/azure/event-grid/event-filtering).
-func filterDifferences(want detector.Filter, have *armeventgrid.EventSubscriptionFilter) []string {
+func filterDifferences(want detector.Filter, prefix string, have *armeventgrid.EventSubscriptionFilter) []string {
 	var differences []string
 	wanted, existing := conditions(want), conditionsOf(value(have))
+	if prefix != "" {
+		wanted = append(wanted, condition("subject", "BeginsWith", []any{prefix}))
+	}
 	for _, c := range wanted {
 		if !slices.ContainsFunc(existing, func(e string) bool { return strings.EqualFold(c, e) }) {
 			differences = append(differences, "lacks "+c)

@@ -38,7 +38,7 @@ const (
 // storageMembers returns the members of all storage accounts.
 func storageMembers() (members, defaults map[string]any) {
 	return map[string]any{
-			"location": byRegion, "kind": "StorageV2", "sku.name": "Standard_LRS",
+			"location": byRegion, "tags": byParameter, "kind": "StorageV2", "sku.name": byParameter,
 			"properties.allowSharedKeyAccess": false, "properties.allowBlobPublicAccess": false,
 			"properties.defaultToOAuthAuthentication": true, "properties.minimumTlsVersion": "TLS1_2",
 			"properties.supportsHttpsTrafficOnly": true,
@@ -51,7 +51,7 @@ func storageMembers() (members, defaults map[string]any) {
 // topicMembers returns the members of both custom topics.
 func topicMembers() map[string]any {
 	return map[string]any{
-		"location": byRegion, "identity.type": "SystemAssigned", "properties.inputSchema": "CloudEventSchemaV1_0",
+		"location": byRegion, "tags": byParameter, "identity.type": "SystemAssigned", "properties.inputSchema": "CloudEventSchemaV1_0",
 		"properties.disableLocalAuth": true, "properties.publicNetworkAccess": "Enabled",
 	}
 }
@@ -76,7 +76,7 @@ var Resources = func() []Resource {
 		{Symbol: "stateAccount", Version: "2023-05-01", Members: members, Defaults: defaults,
 			id: func(Deployment, site) string { return "" }}, // nor this
 		{Symbol: "verdictsLate", Version: "2022-06-15", Members: map[string]any{
-			"location": byRegion, "kind": "LogAlert", "properties.severity": 1, "properties.enabled": true, "properties.autoMitigate": true,
+			"location": byRegion, "tags": byParameter, "kind": "LogAlert", "properties.severity": 1, "properties.enabled": true, "properties.autoMitigate": true,
 			"properties.description":         "Verdicts on failed connections are late: the function Verdicts does not run, or cannot read, write or publish. Its log says why.",
 			"properties.evaluationFrequency": "PT15M", "properties.windowSize": "PT30M",
 			"properties.scopes": byName, "properties.actions.actionGroups": byParameter,
@@ -87,13 +87,13 @@ var Resources = func() []Resource {
 			return d.id("Microsoft.Insights/scheduledQueryRules/%s-verdicts-late", d.App)
 		}},
 		{Symbol: "workspace", Version: "2023-09-01", Members: map[string]any{
-			"location": byRegion, "properties.sku.name": "PerGB2018", "properties.retentionInDays": 30, "properties.features.disableLocalAuth": true,
+			"location": byRegion, "tags": byParameter, "properties.sku.name": "PerGB2018", "properties.retentionInDays": 30, "properties.features.disableLocalAuth": true,
 		}, id: func(d Deployment, _ site) string { return d.id("Microsoft.OperationalInsights/workspaces/%s", d.App) }},
 		{Symbol: "insights", Version: "2020-02-02", Members: map[string]any{
-			"location": byRegion, "kind": "web", "properties.Application_Type": "web", "properties.WorkspaceResourceId": byName, "properties.DisableLocalAuth": true,
+			"location": byRegion, "tags": byParameter, "kind": "web", "properties.Application_Type": "web", "properties.WorkspaceResourceId": byName, "properties.DisableLocalAuth": true,
 		}, id: func(d Deployment, _ site) string { return d.insightsID() }},
 		{Symbol: "logsNamespace", Version: "2024-01-01", Members: map[string]any{
-			"location": byRegion, "sku.name": "Standard", "sku.tier": "Standard", "sku.capacity": Varies("Event Hubs adds units by itself"),
+			"location": byRegion, "tags": byParameter, "sku.name": "Standard", "sku.tier": "Standard", "sku.capacity": Varies("Event Hubs adds units by itself"),
 			"properties.isAutoInflateEnabled": true, "properties.maximumThroughputUnits": byParameter, "properties.disableLocalAuth": false, "properties.minimumTlsVersion": "1.2",
 		}, Defaults: map[string]any{"properties.publicNetworkAccess": "Enabled", "properties.status": "Active"},
 			id: func(d Deployment, _ site) string { return d.namespaceID() }},
@@ -108,14 +108,15 @@ var Resources = func() []Resource {
 		{Symbol: "alertEvents", Version: "2022-06-15", Members: topicMembers(), Defaults: map[string]any{"properties.inboundIpRules": []string{}},
 			id: func(d Deployment, _ site) string { return d.alertsTopicID() }},
 		{Symbol: "controlPlane", Version: "2022-06-15", Members: map[string]any{
-			"location": "global", "properties.source": byParameter, "properties.topicType": byParameter,
+			"location": "global", "tags": byParameter, "properties.source": byParameter, "properties.topicType": byParameter,
 		}, id: func(d Deployment, _ site) string { return d.changesID() }},
 		{Symbol: "plan", Version: "2023-12-01", Members: map[string]any{
-			"location": byRegion, "kind": "functionapp", "sku.name": "FC1", "sku.tier": "FlexConsumption", "properties.reserved": true,
+			"location": byRegion, "tags": byParameter, "kind": "functionapp", "sku.name": "FC1", "sku.tier": "FlexConsumption", "properties.reserved": true,
 		}, id: func(d Deployment, _ site) string { return d.id("Microsoft.Web/serverfarms/%s", d.App) }},
 		{Symbol: "app", Version: "2023-12-01", Members: map[string]any{
-			"location": byRegion, "kind": "functionapp,linux", "identity.type": "UserAssigned", "properties.serverFarmId": byName, "properties.httpsOnly": true, "properties.keyVaultReferenceIdentity": byName,
+			"location": byRegion, "tags": byParameter, "kind": "functionapp,linux", "identity.type": "UserAssigned", "properties.serverFarmId": byName, "properties.httpsOnly": true, "properties.keyVaultReferenceIdentity": byName,
 			"properties.functionAppConfig.runtime.name": "custom", "properties.functionAppConfig.runtime.version": "1.0",
+			"properties.functionAppConfig.scaleAndConcurrency.alwaysReady":          byParameter,
 			"properties.functionAppConfig.scaleAndConcurrency.instanceMemoryMB":     byParameter,
 			"properties.functionAppConfig.scaleAndConcurrency.maximumInstanceCount": byParameter,
 			"properties.functionAppConfig.deployment.storage.type":                  "blobContainer", "properties.functionAppConfig.deployment.storage.value": byName,
@@ -156,18 +157,24 @@ func withAccount(s site, id string) string {
 type Failure struct {
 	Name, Namespace, Metric, Aggregation string
 	Dimensions                           []string // name and value of each
+	Threshold                            int      // it fires if the metric is above
+	Window                               string   // that is looked at
+	Severity                             int
 	scope                                func(d Deployment, s site) string
 }
 
 // Failures are the alerts of Azure Monitor about hubwatch itself.
 var Failures = []Failure{
-	{"changes-dropped", "Microsoft.EventGrid/systemTopics", "DroppedEventCount", "Total", nil, func(d Deployment, _ site) string { return d.changesID() }},
-	{"connections-dropped", "Microsoft.EventGrid/topics", "DroppedEventCount", "Total", nil, func(d Deployment, _ site) string { return d.connectionsID() }},
-	{"connections-dead-lettered", "Microsoft.EventGrid/topics", "DeadLetteredCount", "Total", nil, func(d Deployment, _ site) string { return d.connectionsID() }},
-	{"alerts-dropped", "Microsoft.EventGrid/topics", "DroppedEventCount", "Total", nil, func(d Deployment, _ site) string { return d.alertsTopicID() }},
-	{"alerts-dead-lettered", "Microsoft.EventGrid/topics", "DeadLetteredCount", "Total", nil, func(d Deployment, _ site) string { return d.alertsTopicID() }},
-	{"handler-failures", "microsoft.insights/components", "requests/failed", "Count", nil, func(d Deployment, _ site) string { return d.insightsID() }},
-	{"quarantined", "Microsoft.Storage/storageAccounts", "Transactions", "Total", []string{"ApiName", "InsertEntity", "ResponseType", "Success"},
+	{"changes-dropped", "Microsoft.EventGrid/systemTopics", "DroppedEventCount", "Total", nil, 0, "PT15M", 1, func(d Deployment, _ site) string { return d.changesID() }},
+	{"connections-dropped", "Microsoft.EventGrid/topics", "DroppedEventCount", "Total", nil, 0, "PT15M", 1, func(d Deployment, _ site) string { return d.connectionsID() }},
+	{"connections-dead-lettered", "Microsoft.EventGrid/topics", "DeadLetteredCount", "Total", nil, 0, "PT15M", 1, func(d Deployment, _ site) string { return d.connectionsID() }},
+	{"alerts-dropped", "Microsoft.EventGrid/topics", "DroppedEventCount", "Total", nil, 0, "PT15M", 1, func(d Deployment, _ site) string { return d.alertsTopicID() }},
+	{"alerts-dead-lettered", "Microsoft.EventGrid/topics", "DeadLetteredCount", "Total", nil, 0, "PT15M", 1, func(d Deployment, _ site) string { return d.alertsTopicID() }},
+	{"changes-refused", "Microsoft.EventGrid/systemTopics", "DeliveryAttemptFailCount", "Total", nil, mostFirst, "PT1H", 2, func(d Deployment, _ site) string { return d.changesID() }},
+	{"connections-refused", "Microsoft.EventGrid/topics", "DeliveryAttemptFailCount", "Total", nil, 10, "PT1H", 2, func(d Deployment, _ site) string { return d.connectionsID() }},
+	{"alerts-refused", "Microsoft.EventGrid/topics", "DeliveryAttemptFailCount", "Total", nil, 10, "PT1H", 2, func(d Deployment, _ site) string { return d.alertsTopicID() }},
+	{"handler-failures", "microsoft.insights/components", "requests/failed", "Count", nil, 0, "PT15M", 1, func(d Deployment, _ site) string { return d.insightsID() }},
+	{"quarantined", "Microsoft.Storage/storageAccounts", "Transactions", "Total", []string{"ApiName", "InsertEntity", "ResponseType", "Success"}, 0, "PT15M", 1,
 		func(d Deployment, s site) string { return withAccount(s, d.storageID(s.account)) }},
 }
 
@@ -175,14 +182,14 @@ var Failures = []Failure{
 func (f Failure) resource(d Deployment, s site) Resource {
 	const criterion = "properties.criteria.allOf." // each criterion has the name of the failure
 	members := map[string]any{
-		"properties.enabled": true, "properties.severity": 1, "properties.autoMitigate": true,
-		"properties.evaluationFrequency": "PT5M", "properties.windowSize": "PT15M",
+		"properties.enabled": true, "properties.severity": f.Severity, "properties.autoMitigate": true,
+		"properties.evaluationFrequency": "PT5M", "properties.windowSize": f.Window,
 		"properties.criteria.odata.type":        "Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria",
 		criterion + f.Name + ".metricNamespace": f.Namespace,
 		criterion + f.Name + ".metricName":      f.Metric,
 		criterion + f.Name + ".timeAggregation": f.Aggregation,
 		criterion + f.Name + ".operator":        "GreaterThan",
-		criterion + f.Name + ".threshold":       0,
+		criterion + f.Name + ".threshold":       f.Threshold,
 		criterion + f.Name + ".criterionType":   "StaticThresholdCriterion",
 		"properties.actions":                    byParameter,
 		"properties.criteria.allOf":             []string{f.Name},
@@ -201,6 +208,69 @@ func (f Failure) resource(d Deployment, s site) Resource {
 	return Resource{Symbol: "failureAlerts", Version: "2018-03-01", Members: members,
 		id: func(d Deployment, _ site) string { return d.id("Microsoft.Insights/metricAlerts/%s-%s", d.App, f.Name) }}
 }
+
+// Silencer is an alert of Azure Monitor on the activity log, about what silences hubwatch: an
+// element of silencers in main.bicep.
+type Silencer struct {
+	Name       string
+	Operations []string
+	Optional   bool // whether it is on only if a parameter says so
+}
+
+// Silencers are the alerts on the activity log of main.bicep.
+var Silencers = []Silencer{
+	{Name: "deleted", Operations: []string{
+		"Microsoft.EventGrid/eventSubscriptions/delete", "Microsoft.EventGrid/topics/eventSubscriptions/delete", "Microsoft.EventGrid/systemTopics/eventSubscriptions/delete",
+		"Microsoft.EventGrid/topics/delete", "Microsoft.EventGrid/systemTopics/delete", "Microsoft.Web/sites/delete", "Microsoft.Web/sites/functions/delete",
+		"Microsoft.Web/serverfarms/delete", "Microsoft.Storage/storageAccounts/delete", "Microsoft.Storage/storageAccounts/tableServices/tables/delete",
+		"Microsoft.Storage/storageAccounts/blobServices/containers/delete", "Microsoft.EventHub/namespaces/delete", "Microsoft.EventHub/namespaces/eventhubs/delete",
+		"Microsoft.EventHub/namespaces/authorizationRules/delete", "Microsoft.ManagedIdentity/userAssignedIdentities/delete", "Microsoft.Insights/components/delete",
+	}},
+	{Name: "stopped", Operations: []string{"Microsoft.Web/sites/stop/Action"}},
+	{Name: "keys-changed", Operations: []string{
+		"Microsoft.EventGrid/topics/regenerateKey/action", "Microsoft.EventHub/namespaces/authorizationRules/regenerateKeys/action",
+		"Microsoft.EventHub/namespaces/eventhubs/authorizationRules/regenerateKeys/action", "Microsoft.Storage/storageAccounts/regeneratekey/action",
+		"Microsoft.Web/sites/host/systemkeys/write", "Microsoft.Web/sites/host/systemkeys/delete", "Microsoft.Web/sites/host/functionkeys/write",
+		"Microsoft.Web/sites/host/functionkeys/delete", "Microsoft.Web/sites/functions/keys/write", "Microsoft.Web/sites/functions/keys/delete",
+	}},
+	{Name: "changed", Optional: true, Operations: []string{
+		"Microsoft.EventGrid/eventSubscriptions/write", "Microsoft.EventGrid/topics/eventSubscriptions/write", "Microsoft.EventGrid/systemTopics/eventSubscriptions/write",
+		"Microsoft.EventGrid/topics/write", "Microsoft.EventGrid/systemTopics/write", "Microsoft.Web/sites/write", "Microsoft.Web/sites/config/write",
+		"Microsoft.Web/sites/functions/write", "Microsoft.Web/serverfarms/write", "Microsoft.Storage/storageAccounts/write",
+		"Microsoft.Storage/storageAccounts/blobServices/write", "Microsoft.EventHub/namespaces/write", "Microsoft.EventHub/namespaces/eventhubs/write",
+		"Microsoft.EventHub/namespaces/authorizationRules/write", "Microsoft.EventHub/namespaces/networkrulesets/write",
+		"Microsoft.Authorization/roleAssignments/write", "Microsoft.Authorization/roleAssignments/delete",
+	}},
+	{Name: "moved", Operations: []string{"Microsoft.Resources/subscriptions/resourceGroups/moveResources/action"}},
+}
+
+// OfHub is the alert on the activity log that hub.bicep makes for each hub.
+var OfHub = Silencer{Name: "silenced", Operations: []string{"Microsoft.Devices/IotHubs/delete", "Microsoft.Insights/diagnosticSettings/delete"}}
+
+// Members returns the members that the template sets.
+func (s Silencer) Members() map[string]any {
+	members := map[string]any{
+		"location": "global", "properties.enabled": true, "properties.scopes": byName, "properties.actions.actionGroups": byParameter,
+		"properties.condition.allOf.0.field": "category", "properties.condition.allOf.0.equals": "Administrative",
+		"properties.condition.allOf.1.field": "status", "properties.condition.allOf.1.equals": "Succeeded",
+		"properties.condition.allOf.2.field": "operationName", "properties.condition.allOf.2.containsAny": s.Operations,
+	}
+	if s.Optional {
+		members["properties.enabled"] = byParameter
+	}
+	return members
+}
+
+// resource returns the alert of main.bicep as a resource.
+func (s Silencer) resource() Resource {
+	return Resource{Symbol: "silencerAlerts", Version: silencerVersion, Members: s.Members(),
+		id: func(d Deployment, _ site) string {
+			return d.id("Microsoft.Insights/activityLogAlerts/%s-%s", d.App, s.Name)
+		}}
+}
+
+// silencerVersion is the version of the API of alerts on the activity log.
+const silencerVersion = "2020-10-01"
 
 // SubscriptionMembers returns the members of every event subscription that
 // infra/subscriptions.bicep sets, besides the filter and the function, which are the

@@ -54,6 +54,8 @@ var appRoles = []role{
 	{name: "Storage Table Data Contributor", id: "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3", on: "the storage account of the state", scope: Deployment.storageID, elsewhere: "stateAccount"},
 	{name: "EventGrid Data Sender", id: "d5a91429-5739-47e2-a06b-3470a27159e7", on: "the topic of alerts",
 		scope: func(d Deployment, _ string) string { return d.alertsTopicID() }},
+	{name: "Azure Event Hubs Data Sender", id: "2b629674-e913-4c01-ae53-ef4638d8f975", on: "the event hub",
+		scope: func(d Deployment, _ string) string { return d.eventHubID() }},
 }
 
 // topicRole is that of each custom topic, which writes its dead letters.

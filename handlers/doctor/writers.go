@@ -18,7 +18,7 @@ const tableContributor = "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3"
 var writing = []string{entities + "write", entities + "delete", entities + "add/action", entities + "update/action"}
 
 // checkWriters returns a check for each table: who may write it besides the app, the
-// people in the parameter responders, and those who could give themselves the right. The
+// people in the parameters responders and pruners, and those who could give themselves the right. The
 // last one is of the state, which the app alone writes: who drops a record there, or
 // writes one, decides what is an alert.
 func checkWriters(d Deployment, a azure, deployed func(context.Context) (site, error)) (checks []check) {
@@ -31,7 +31,9 @@ func checkWriters(d Deployment, a azure, deployed func(context.Context) (site, e
 			if s.account == "" {
 				return unknown("the app does not tell its storage account")
 			}
-			own := func(roleID, role string) bool { return strings.EqualFold(role, d.App+" alert writer") }
+			own := func(_, role string) bool {
+				return strings.EqualFold(role, d.App+" alert writer") || name == alertsTable && strings.EqualFold(role, d.App+" alert pruner")
+			}
 			if name == quarantineTable {
 				own = func(roleID, _ string) bool { return strings.EqualFold(lastOf(roleID), tableContributor) }
 			}
@@ -55,7 +57,7 @@ func checkWriters(d Deployment, a azure, deployed func(context.Context) (site, e
 }
 
 // writers looks at the roles on a table or an account, and on everything above it. own
-// reports whether a role, by its id and name, is that of responders.
+// reports whether a role, by its id and name, is one of theirs.
 func (a azure) writers(ctx context.Context, s site, scope string, own func(roleID, role string) bool) Result {
 	options := &armauthorization.RoleAssignmentsClientListForScopeOptions{Filter: to.Ptr("atScope()")}
 	assignments, err := all(ctx, a.roles.NewListForScopePager(strings.TrimPrefix(scope, "/"), options),
@@ -66,7 +68,7 @@ func (a azure) writers(ctx context.Context, s site, scope string, own func(roleI
 		return failed(err, deployMain)
 	}
 	var problems []string
-	responders := 0
+	people := 0
 	for _, each := range assignments {
 		p := value(each.Properties)
 		if slices.Contains(s.principals, value(p.PrincipalID)) {
@@ -81,13 +83,13 @@ func (a azure) writers(ctx context.Context, s site, scope string, own func(roleI
 			continue
 		}
 		if sameID(value(p.Scope), scope) && own(value(p.RoleDefinitionID), value(role.RoleName)) {
-			responders++
+			people++
 			continue
 		}
 		problems = append(problems, fmt.Sprintf("%s has the role %s on %s: az role assignment delete --assignee %s --scope %s",
 			value(p.PrincipalID), value(role.RoleName), value(p.Scope), value(p.PrincipalID), value(p.Scope)))
 	}
-	return inFull(problems, "the app and %d responders; owners of the resource group or the subscription could give themselves the right", responders)
+	return inFull(problems, "the app, and %d assignments by the parameters responders and pruners; owners of the resource group or the subscription could give themselves the right", people)
 }
 
 // allowsData reports whether a role allows a data action.

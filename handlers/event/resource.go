@@ -107,6 +107,22 @@ func parseResourceID(id string) (r ResourceID, err error) {
 	return r, nil
 }
 
+// HubOf returns the name of the IoT hub that an id names, or below which it names
+// something, as spelled; "" if it is of none. It does not say whether the rest of the id is
+// right, and takes no memory.
+func HubOf(id string) string {
+	rest, rooted := strings.CutPrefix(id, "/")
+	for _, word := range [...]string{"subscriptions", "", "resourceGroups", "", "providers", "Microsoft.Devices", "IotHubs"} {
+		segment, after, ok := strings.Cut(rest, "/")
+		if !rooted || !ok || segment == "" || word != "" && !strings.EqualFold(segment, word) {
+			return ""
+		}
+		rest = after
+	}
+	name, _, _ := strings.Cut(rest, "/")
+	return name
+}
+
 // OnHub reports whether the resource is an IoT hub.
 func (r ResourceID) OnHub() bool { return strings.EqualFold(r.Type, iotHubs) }
 

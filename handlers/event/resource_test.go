@@ -258,3 +258,19 @@ func TestHolds(t *testing.T) {
 		}
 	}
 }
+
+func TestHubOf(t *testing.T) {
+	const hub = "/SUBSCRIPTIONS/00000000-0000-0000-0000-000000000001/resourcegroups/rg-iot/providers/microsoft.devices/iothubs/Contoso-Hub"
+	for id, want := range map[string]string{
+		hub: "Contoso-Hub", hub + "/certificates/root": "Contoso-Hub", hub + "/certificates/..": "Contoso-Hub", hub + "/": "Contoso-Hub",
+		"": "", "/": "", hub[1:]: "", strings.TrimSuffix(hub, "/Contoso-Hub"): "", strings.Replace(hub, "iothubs", "provisioningServices", 1): "",
+		strings.Replace(hub, "/rg-iot", "/", 1): "", "devices/pump-01": "",
+	} {
+		if got := HubOf(id); got != want {
+			t.Errorf("%q: %q, want %q", id, got, want)
+		}
+	}
+	if n := testing.AllocsPerRun(10, func() { HubOf(hub) }); n > 0 {
+		t.Errorf("%v allocations, want none", n)
+	}
+}

@@ -108,7 +108,11 @@ func TestEntities(t *testing.T) {
 		"hub":                append([]Entity{hub, actor}, from...),
 		"device":             append([]Entity{hub, {Type: "iotdevice", DeviceID: "valve/7", IoTHub: &hub}, actor}, from...),
 		"module":             append([]Entity{hub, {Type: "iotdevice", DeviceID: "valve/7", ModuleID: "$edgeAgent", IoTHub: &hub}, actor}, from...),
-		"no actor":           append([]Entity{hub, below("/certificates/root-ca")}, from...),
+		"part of hubwatch": append([]Entity{
+			{Type: "azure-resource", ResourceID: samples["part of hubwatch"].alert.Hub.ResourceID},
+			{Type: "azure-resource", ResourceID: samples["part of hubwatch"].alert.Properties["TargetResourceId"]}, actor,
+		}, from...),
+		"no actor": append([]Entity{hub, below("/certificates/root-ca")}, from...),
 		"an actor without a name": append([]Entity{hub, below("/certificates/root-ca"),
 			{Type: "account", AadUserID: "00000000-0000-4000-8003-000000000002"}}, from...),
 		"address 203.0.113.XXX":       {hub, below("/certificates/root-ca"), actor},

@@ -188,6 +188,11 @@ func corpus(t *testing.T) map[string]sample {
 	add("device", func(a *alert.Alert) { a.Entity = alert.Entity{Type: alert.Device, Name: "valve/7"} })
 	add("module", func(a *alert.Alert) { a.Entity = alert.Entity{Type: alert.Module, Name: `valve\/7/$edgeAgent`} })
 	add("diagnostic setting", func(a *alert.Alert) { a.Entity = alert.Entity{Type: alert.DiagnosticSetting, Name: "logs"} })
+	add("part of hubwatch", func(a *alert.Alert) {
+		a.Hub = alert.Hub{Name: "hubwatch-contoso", ResourceID: "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-iot/providers/Microsoft.Web/sites/hubwatch-contoso", SubscriptionID: "00000000-0000-0000-0000-000000000001"}
+		a.Entity = alert.Entity{Type: alert.Resource, Name: "topics/hubwatch-contoso-connections"}
+		a.Properties["TargetResourceId"] = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-iot/providers/Microsoft.EventGrid/topics/hubwatch-contoso-connections"
+	})
 	for _, name := range hostile {
 		add(fmt.Sprintf("hostile %.20q", name), func(a *alert.Alert) {
 			a.Hub.Name, a.Entity.Name, a.Actor, a.Message, a.CorrelationID, a.StatusReason, a.DisplayName = name, name, name, name, name, name, name

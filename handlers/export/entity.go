@@ -11,6 +11,7 @@ import (
 const (
 	actorObjectID = "ActorObjectId"
 	actorType     = "ActorType"
+	targetID      = "TargetResourceId"
 )
 
 // Types of entities.
@@ -99,9 +100,12 @@ var childPaths = map[alert.EntityType]string{
 	alert.DiagnosticSetting: "/providers/Microsoft.Insights/diagnosticSettings/",
 }
 
-// childResource returns the resource id of the certificate or the diagnostic setting
-// that a is about, or "" if a is about something else.
+// childResource returns the resource id of the certificate, the diagnostic setting or the
+// other resource that a is about, or "" if a is about something else.
 func childResource(a alert.Alert) string {
+	if target := a.Properties[targetID]; a.Entity.Type == alert.Resource && strings.HasSuffix(strings.ToLower(target), "/"+strings.ToLower(a.Entity.Name)) && !strings.EqualFold(target, a.Hub.ResourceID) {
+		return target
+	}
 	path := childPaths[a.Entity.Type]
 	if path == "" || a.Hub.ResourceID == "" || a.Entity.Name == "" || strings.Contains(a.Entity.Name, "/") {
 		return ""

@@ -80,40 +80,40 @@ var (
 
 // NewSecurityAlert returns a as a row of Microsoft's table SecurityAlert. A suppressed
 // alert is Dismissed. The error is one of JSON, which no alert is known to make.
-func NewSecurityAlert(a alert.Alert) (SecurityAlert, error) {
+func NewSecurityAlert(a Alert) (SecurityAlert, error) {
 	status := cmp.Or(sentinelStatuses[a.Status], "Unknown")
 	if a.SuppressedBy != "" {
 		status = sentinelStatuses[alert.Dismissed]
 	}
 	s := SecurityAlert{
-		TimeGenerated:        a.Generated.UTC(),
-		ProcessingEndTime:    a.Generated.UTC(),
-		StartTime:            a.Start.UTC(),
-		EndTime:              a.End.UTC(),
-		SystemAlertID:        a.ID,
-		VendorOriginalID:     a.ID,
-		AlertName:            a.DisplayName,
-		DisplayName:          a.DisplayName,
-		AlertType:            a.Type,
-		Description:          a.Message,
+		TimeGenerated:        a.TimeGenerated,
+		ProcessingEndTime:    a.TimeGenerated,
+		StartTime:            a.StartTime,
+		EndTime:              a.EndTime,
+		SystemAlertID:        a.SystemAlertID,
+		VendorOriginalID:     a.SystemAlertID,
+		AlertName:            a.AlertDisplayName,
+		DisplayName:          a.AlertDisplayName,
+		AlertType:            a.AlertType,
+		Description:          a.Description,
 		AlertSeverity:        string(a.Severity),
 		Status:               status,
 		ConfidenceLevel:      sentinelConfidences[a.Confidence],
-		ProviderName:         product,
-		ProductName:          product,
+		ProviderName:         a.ProductName,
+		ProductName:          a.ProductName,
 		ProductComponentName: a.Detector,
-		VendorName:           product,
-		CompromisedEntity:    a.Entity.Name,
-		ResourceID:           a.Hub.ResourceID,
+		VendorName:           a.VendorName,
+		CompromisedEntity:    a.CompromisedEntity,
+		ResourceID:           a.ResourceID,
 	}
 	list := []sentinelEntity{}
-	for _, e := range entities(a) {
+	for _, e := range a.Entities {
 		list = append(list, newSentinelEntity(e))
 	}
 	for _, column := range []struct {
 		text  *string
 		value any
-	}{{&s.Entities, list}, {&s.RemediationSteps, Steps(a)}, {&s.ExtendedProperties, sentinelProperties(a)}} {
+	}{{&s.Entities, list}, {&s.RemediationSteps, a.RemediationSteps}, {&s.ExtendedProperties, sentinelProperties(a)}} {
 		var err error
 		if *column.text, err = document(column.value); err != nil {
 			return SecurityAlert{}, err
@@ -125,13 +125,13 @@ func NewSecurityAlert(a alert.Alert) (SecurityAlert, error) {
 // sentinelProperties returns the properties of a and what has no column of its own.
 // Microsoft's sample queries for IoT Hub read DeviceId
 // (https://learn.microsoft.com/azure/defender-for-iot/device-builders/how-to-security-data-access).
-func sentinelProperties(a alert.Alert) map[string]string {
-	device, module := deviceAndModule(a.Entity)
+func sentinelProperties(a Alert) map[string]string {
+	device, module := deviceAndModule(alert.Entity{Type: a.EntityType, Name: a.CompromisedEntity})
 	own := map[string]string{
-		"Reference":        a.Ref().String(),
-		"HubName":          a.Hub.Name,
-		"SubscriptionId":   a.Hub.SubscriptionID,
-		"EntityType":       string(a.Entity.Type),
+		"Reference":        a.Reference,
+		"HubName":          a.HubName,
+		"SubscriptionId":   a.SubscriptionID,
+		"EntityType":       string(a.EntityType),
 		"DeviceId":         device,
 		"ModuleId":         module,
 		"Actor":            a.Actor,
@@ -142,8 +142,8 @@ func sentinelProperties(a alert.Alert) map[string]string {
 		"Changes":          strconv.Itoa(a.Changes),
 		"OriginalStatus":   string(a.Status),
 		"StatusReason":     a.StatusReason,
-		"StatusBy":         a.StatusBy.String(),
-		"StatusByObjectId": a.StatusBy.ObjectID,
+		"StatusBy":         a.StatusBy,
+		"StatusByObjectId": a.StatusByObjectID,
 		"Verdict":          string(a.Verdict),
 		"SuppressedBy":     a.SuppressedBy,
 
@@ -155,7 +155,7 @@ func sentinelProperties(a alert.Alert) map[string]string {
 		own["StatusTimeUtc"] = a.StatusTime.UTC().Format(time.RFC3339Nano)
 	}
 	maps.DeleteFunc(own, func(_, value string) bool { return value == "" })
-	all := maps.Clone(a.Properties)
+	all := maps.Clone(a.ExtendedProperties)
 	if all == nil {
 		return own
 	}

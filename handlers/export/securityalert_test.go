@@ -15,7 +15,7 @@ import (
 // row returns an alert as a row of SecurityAlert.
 func row(t *testing.T, a alert.Alert) SecurityAlert {
 	t.Helper()
-	s, err := NewSecurityAlert(a)
+	s, err := NewSecurityAlert(NewAlert(a))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,4 +138,18 @@ func TestSecurityAlertProperties(t *testing.T) {
 
 func TestSecurityAlertGolden(t *testing.T) {
 	golden(t, "securityalert.json", written(t, row(t, whole())))
+}
+
+// TestSecurityAlertOfDocument checks that the row of an alert that was written as a document
+// and read again, as the event of a raising has it, is the row of the alert.
+func TestSecurityAlertOfDocument(t *testing.T) {
+	for name, s := range corpus(t) {
+		have, err := NewSecurityAlert(decoded[Alert](t, written(t, NewAlert(s.alert))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(written(t, row(t, s.alert)), written(t, have)); diff != "" {
+			t.Errorf("%s (-want +have):\n%s", name, diff)
+		}
+	}
 }

@@ -6,10 +6,12 @@ package host_test
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/connection"
@@ -19,6 +21,16 @@ import (
 	"hubwatch/handlers/judge"
 )
 
+// changeBody is a change in which a detector finds nothing.
+var changeBody = []byte(`{"Data":{"event":{"specversion":"1.0","id":"1","source":"/subscriptions/00000000-0000-0000-0000-000000000001","type":"Microsoft.Resources.ResourceWriteSuccess",` +
+	`"subject":"/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-iot/providers/Microsoft.Devices/IotHubs/contoso-hub/certificates/root-ca",` +
+	`"time":"2026-02-01T10:00:00Z","data":{"operationName":"Microsoft.Devices/IotHubs/certificates/write"}}}}`)
+
+// deaf is a Listener for whom nothing is new.
+type deaf struct{}
+
+func (deaf) Hear(context.Context, string, alert.Source, time.Time) error { return nil }
+
 // TestAllocations counts what an invocation takes from the heap in which nothing is found,
 // from the request to the answer and the line in the log. What net/http does itself is not
 // counted.
@@ -27,20 +39,26 @@ func TestAllocations(t *testing.T) {
 		Name: "Quiet", On: detector.Trigger{EventTypes: []string{connection.Failed}},
 		Detect: func(event.Event) ([]alert.Finding, error) { return nil, nil },
 	}
+	change := quiet
+	change.On = detector.Trigger{EventTypes: []string{event.ResourceWriteSuccess}}
 	for _, test := range []struct {
 		detector detector.Detector
 		most     float64
 	}{
-		{quiet, 2}, // the way of an event to a detector and back: the body and the context
+		{change, 2}, // The hub of a change is heard of.
+		{quiet, 2},  // the way of an event to a detector and back: the body and the context
 		// The same: to read a record, and to find its cause, takes nothing.
 		{detector.DeviceTokenExpired, 2},
 	} {
-		j := judge.Judge{Alerts: &noStore{}, Quarantine: &noStore{}}
+		j := judge.Judge{Alerts: &noStore{}, Quarantine: &noStore{}, Listener: deaf{}}
 		handler, err := host.NewHandler([]host.Function{function(test.detector.Name, j.Detect(test.detector))}, j.Broken, host.NewLogger(io.Discard), host.Limits{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		body := silentBody(t)
+		if test.detector.On.Heard() == alert.Changes {
+			body = changeBody
+		}
 		reader := bytes.NewReader(nil)
 		request := httptest.NewRequest(http.MethodPost, "/"+test.detector.Name, nil)
 		request.Header.Set("X-Azure-Functions-InvocationId", "00000000-0000-4000-8000-000000000001")

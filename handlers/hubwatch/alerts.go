@@ -18,7 +18,7 @@ func newAlerts(o *operator) *cobra.Command {
 		Example: `  hubwatch alerts list --severity medium --status open
   hubwatch alerts show plant-hub/2026-02-01/41d31d3b-1f3f-8d41-9f1b-4a8d1c2b3e4f
   hubwatch alerts set 41d31d3b --status resolved --reason "was planned"`,
-	}, newAlertsList(o), newAlertsShow(o), newAlertsSet(o), newAlertsNote(o), newAlertsHistory(o), newAlertsCount(o), newAlertsWatch(o), newAlertsReindex(o))
+	}, newAlertsList(o), newAlertsShow(o), newAlertsSet(o), newAlertsNote(o), newAlertsHistory(o), newAlertsCount(o), newAlertsWatch(o), newAlertsReindex(o), newAlertsPrune(o))
 }
 
 // choice is a flag that takes one of several words, in any case, with or without

@@ -63,7 +63,7 @@ func (o *alertOutput) write(w io.Writer, source string, alerts []alert.Alert) er
 		rows := make([]export.SecurityAlert, len(alerts))
 		for i, a := range alerts {
 			var err error
-			if rows[i], err = export.NewSecurityAlert(a); err != nil {
+			if rows[i], err = export.NewSecurityAlert(export.NewAlert(a)); err != nil {
 				return err
 			}
 		}

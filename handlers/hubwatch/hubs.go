@@ -25,10 +25,10 @@ open alerts first: how many alerts of the last 30 days are open, by severity,
 how many are closed or hidden by a suppression, and the UTC day of the newest.
 It counts whole days.
 
-CHANGE is when a detector last found something in a change of the hub's
-settings. CONNECTION is when the Connections log of the hub last brought a
-record, also of a connection that succeeded. A hub with devices that has none
-for hours is not watched: see "hubwatch doctor".
+CHANGE is when a change of the hub last came to a detector. CONNECTION is when
+the Connections log of the hub last brought a record, also of a connection that
+succeeded. A hub with devices that has none for hours is not watched: see
+"hubwatch coverage" and "hubwatch doctor".
 
 In JSON it is an array of objects with hubName, open, openBySeverity,
 openByType, closed, suppressed, lastAlertDay, lastChangeUtc and

@@ -196,7 +196,7 @@ Exit codes:
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	group(root, newAlerts(o), newHubs(o), newConnections(o), newDevices(o), newSuppressions(o), newConsole(o), newQuarantine(o), newRules(o), newImport(), newDoctor(), newCheck(o), newNotify(o))
+	group(root, newAlerts(o), newHubs(o), newCoverage(o), newConnections(o), newDevices(o), newSuppressions(o), newConsole(o), newQuarantine(o), newRules(o), newImport(), newDoctor(), newCheck(o), newNotify(o))
 	flags := root.PersistentFlags()
 	flags.Var(&accountFlag{&o.account}, "account", "storage account to read instead of the one in the settings: its `name` or its table endpoint")
 	flags.BoolVar(&o.local, "local", false, "read what make run has, which has to be running")

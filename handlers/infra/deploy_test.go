@@ -87,8 +87,9 @@ var manuals = map[string]manual{
 		flags: "-x509 -newkey -nodes -days -subj -keyout -out",
 	},
 	"make": {url: "https://www.gnu.org/software/make/manual/make.html"},
-	// The documentation of this command is its source: see newScript.
-	"go run ./handlers/hubwatch doctor": {url: "handlers/hubwatch/doctor.go"},
+	// The documentation of these commands is their source: see newScript.
+	"go run ./handlers/hubwatch doctor":       {url: "handlers/hubwatch/doctor.go"},
+	"go run ./handlers/hubwatch alerts prune": {url: "handlers/hubwatch/alerts_prune.go", flags: "--account"},
 }
 
 // globals are the flags of every az command
@@ -103,6 +104,7 @@ type script struct {
 	defined   map[string]bool   // variables of the shell
 	files     map[string]bool   // that earlier commands made
 	stacks    map[string]string // names of stacks, with their templates
+	shown     string            // the output of a deployment that was printed last
 	count     int               // commands, without those in others, and without az login
 }
 
@@ -119,12 +121,17 @@ func newScript(t *testing.T, defined ...string) *script {
 	for _, name := range defined {
 		s.defined[name] = true
 	}
-	doctor := manuals["go run ./handlers/hubwatch doctor"]
-	doctor.flags = ""
-	for _, m := range regexp.MustCompile(`flags\.\w+\((?:&[\w.]+, )?"([a-z-]+)"`).FindAllStringSubmatch(readFile(t, doctor.url), -1) {
-		doctor.flags += " --" + m[1]
+	for name, known := range manuals {
+		if !strings.HasPrefix(name, "go run ") {
+			continue
+		}
+		for _, m := range regexp.MustCompile(`flags\.\w+\((?:&[\w.]+, )?"([a-z-]+)"`).FindAllStringSubmatch(readFile(t, known.url), -1) {
+			if flag := "--" + m[1]; !slices.Contains(strings.Fields(known.flags), flag) {
+				known.flags += " " + flag
+			}
+		}
+		manuals[name] = known
 	}
-	manuals["go run ./handlers/hubwatch doctor"] = doctor
 	return s
 }
 
@@ -302,7 +309,7 @@ func (s *script) flags(name string, words []string) map[string][]string {
 			}
 		}
 	}
-	for _, flag := range strings.Fields("--name --hub-name --resource-group --file --template-file --path -out -keyout") {
+	for _, flag := range strings.Fields("--name --hub-name --resource-group --file --path -out -keyout") {
 		if slices.Contains(strings.Fields(known.flags), flag) && len(values[flag]) != 1 && !(name == "az iot hub show" && flag == "--resource-group") {
 			s.add("%s has %d values of %s, want 1", name, len(values[flag]), flag)
 			values[flag] = []string{""}
@@ -322,44 +329,42 @@ func (s *script) exists(files []string) {
 func (s *script) makes(words []string) {
 	for _, word := range words {
 		if name, _, set := strings.Cut(word, "="); set {
-			if name != "APP" && name != "VULNDB" {
+			if !slices.Contains([]string{"APP", "RG", "HUB", "VULNDB"}, name) {
 				s.add("make does not know %s", name)
 			}
 		} else if !s.targets[word] {
 			s.add("make has no target %s", word)
 		} else if word == "publish" && s.stacks["hubwatch"] == "" {
 			s.add("the code is published before there is an app")
+		} else if word == "parameters" {
+			s.files[parametersFile] = true
 		} else if word == "publish" {
 			s.stacks["published"] = "yes"
 		}
 	}
 }
 
-// deploys follows the deployment of a template. The template has to know all
-// parameters that it gets, to get all parameters that it requires, and to be
-// deployed in the right order.
+// parametersFile is the file that make parameters writes. A workflow has one for each of its
+// environments, in the variable PARAMETERS.
+const parametersFile = "infra/my.bicepparam"
+
+// deploys follows the deployment of a template. main.bicep gets its parameters from a
+// file, which names the template. subscriptions.bicep gets all of its parameters from the
+// deployment of main.bicep, so that both have the same.
 func (s *script) deploys(values map[string][]string) {
-	file := values["--template-file"][0]
+	file, parameters := strings.Join(values["--template-file"], " "), strings.Join(values["--parameters"], " ")
+	switch {
+	case parameters == parametersFile && !s.files[parametersFile]:
+		s.add("there is no file %s", parametersFile)
+	case file == "" && (parameters == parametersFile || parameters == "$PARAMETERS"):
+		file = "infra/main.bicep"
+	case filepath.Base(file) != "subscriptions.bicep":
+		s.add("%q is deployed with the parameters %q, want those of %s", file, parameters, parametersFile)
+		file = "infra/main.bicep"
+	case parameters != "$(...)" || s.shown != "subscriptions":
+		s.add("subscriptions.bicep is deployed with the parameters %q, want the output subscriptions of main.bicep", parameters)
+	}
 	s.exists([]string{file})
-	t := s.templates[filepath.Base(file)]
-	given := map[string]bool{}
-	for _, p := range values["--parameters"] {
-		name, _, set := strings.Cut(p, "=")
-		if d := t.named(name); !set || d == nil || d.keyword != "param" {
-			s.add("%s has no parameter %s", file, p)
-		}
-		given[name] = true
-	}
-	for _, d := range t.of("param") {
-		if d.value == nil && !given[d.name] {
-			s.add("%s is not given its parameter %s", file, d.name)
-		}
-	}
-	// Both templates derive their names from this name, and make publish gets it
-	// too.
-	if !slices.Contains(values["--parameters"], "name=$APP") {
-		s.add("%s is not told the name of the app", file)
-	}
 	s.denies(file, values)
 	if filepath.Base(file) == "subscriptions.bicep" && s.stacks["published"] == "" {
 		s.add("the event subscriptions are made before the functions are there")
@@ -395,6 +400,9 @@ func (s *script) shows(values map[string][]string) {
 		return
 	}
 	output := regexp.MustCompile(`^outputs\.(\w+)\.value$`).FindStringSubmatch(strings.Join(values["--query"], ""))
+	if output != nil {
+		s.shown = output[1]
+	}
 	if output == nil || !slices.ContainsFunc(t.of("output"), func(d declaration) bool { return d.name == output[1] }) {
 		s.add("%s has no output for %s", t.path, values["--query"])
 	}
@@ -458,6 +466,33 @@ func TestDeploySection(t *testing.T) {
 	}
 }
 
+// TestParametersAreNamed compares the parameters that docs/operate.md lists, and their
+// defaults where they are values, with those of main.bicep.
+func TestParametersAreNamed(t *testing.T) {
+	main := newScript(t).templates["main.bicep"]
+	_, section, _ := strings.Cut(readFile(t, "docs/operate.md"), "\n| Parameter | Default | For |\n")
+	section, _, _ = strings.Cut(section, "\n\n")
+	listed := map[string]string{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `(\\w+)` \\| ([^|]+) \\|").FindAllStringSubmatch(section, -1) {
+		listed[m[1]] = strings.Trim(m[2], "`")
+	}
+	for _, d := range main.of("param") {
+		have, ok := listed[d.name]
+		delete(listed, d.name)
+		want := strings.Trim(d.value.String(), "[]{}'")
+		if !ok {
+			t.Errorf("docs/operate.md does not list the parameter %s", d.name)
+		} else if words := []string{"none", "nobody"}; want == "" && !slices.Contains(words, have) {
+			t.Errorf("docs/operate.md: %s is %q by default, want one of %q", d.name, have, words)
+		} else if _, known := main.constant(d.value); known && want != "" && have != want {
+			t.Errorf("docs/operate.md: %s is %q by default, want %q", d.name, have, want)
+		}
+	}
+	for name := range listed {
+		t.Errorf("docs/operate.md lists %s, which is not a parameter", name)
+	}
+}
+
 // TestProvidersAreNamed compares the resource providers that the README says must
 // be registered with the providers that the templates need. Two of these are
 // registered in every subscription.
@@ -502,8 +537,10 @@ func TestDeploySectionFollowed(t *testing.T) {
 		{"others excluded", `--deny-settings-excluded-principals "$DEPLOYERS"`, `--deny-settings-excluded-principals "$RG"`, "denies those who deploy to publish"},
 		{"flag that the doctor does not have", " --app $APP", " --function-app $APP", "no flag --function-app"},
 		{"command that is not there", "az stack group create", "az stack group make", `"az" "stack" "group" "make"`},
-		{"parameter that is not there", "iotHubs=", "hubs=", "no parameter hubs="},
-		{"template that is not there", "infra/main.bicep", "infra/all.bicep", "no such file"},
+		{"parameters that nobody wrote", "make parameters APP=$APP RG=$RG HUB=$HUB\n", "", "there is no file infra/my.bicepparam"},
+		{"parameters beside the file", "--parameters infra/my.bicepparam", "--parameters infra/my.bicepparam name=$APP", "want those of infra/my.bicepparam"},
+		{"other parameters of the subscriptions", "outputs.subscriptions.value", "outputs.functionAppName.value", "want the output subscriptions"},
+		{"template that is not there", "infra/subscriptions.bicep", "infra/all.bicep", `"infra/all.bicep" is deployed`},
 		{"target that is not there", "make publish", "make deploy", "no target deploy"},
 		{"output that is not there", "outputs.storageAccountName", "outputs.storage", "no output"},
 		{"table that is not there", "--table-name alerts", "--table-name alert", "no table alert"},

@@ -3,12 +3,16 @@ package infra
 import (
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"hubwatch/handlers/app"
+	"hubwatch/handlers/custom"
 	"hubwatch/handlers/doctor"
 )
 
@@ -103,7 +107,7 @@ func TestDoctorComparesEverything(t *testing.T) {
 	want := map[string]map[string]any{}
 	for _, d := range main.of("resource") {
 		switch kind := d.kind(); {
-		case strings.HasPrefix(kind, "Microsoft.Authorization/"), kind == "Microsoft.Insights/metricAlerts", kind == "Microsoft.ManagedIdentity/userAssignedIdentities":
+		case strings.HasPrefix(kind, "Microsoft.Authorization/"), kind == "Microsoft.Insights/metricAlerts", kind == "Microsoft.Insights/activityLogAlerts", kind == "Microsoft.ManagedIdentity/userAssignedIdentities":
 			continue // roles and alerts have tests of their own, and an identity has no members
 		}
 		flat := map[string]any{}
@@ -162,6 +166,7 @@ func TestDoctorKnowsTheAlerts(t *testing.T) {
 			text, _ := main.constant(failure.get(name))
 			line += text + " "
 		}
+		line += fmt.Sprintf("%s %s %s ", failure.get("threshold"), failure.get("window"), failure.get("severity"))
 		for _, dimension := range failure.get("dimensions").parts {
 			name, _ := main.constant(dimension.get("name"))
 			value, _ := main.constant(dimension.get("values").parts[0])
@@ -170,7 +175,7 @@ func TestDoctorKnowsTheAlerts(t *testing.T) {
 		want = append(want, line)
 	}
 	for _, f := range doctor.Failures {
-		line := strings.Join([]string{f.Name, f.Namespace, f.Metric, f.Aggregation, ""}, " ")
+		line := strings.Join([]string{f.Name, f.Namespace, f.Metric, f.Aggregation, ""}, " ") + fmt.Sprintf("%d '%s' %d ", f.Threshold, f.Window, f.Severity)
 		for _, text := range f.Dimensions {
 			line += text + " "
 		}
@@ -178,6 +183,113 @@ func TestDoctorKnowsTheAlerts(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, have); diff != "" {
 		t.Errorf("main.bicep (-) and the doctor (+):\n%s", diff)
+	}
+}
+
+// TestDoctorKnowsTheSilencers compares the alerts on the activity log that the doctor looks
+// for with those of the templates, and their operations with those of the alerts that
+// hubwatch makes of them.
+func TestDoctorKnowsTheSilencers(t *testing.T) {
+	templates, err := readTemplates("../../infra")
+	if err != nil {
+		t.Fatal(err)
+	}
+	main, hub := templates["main.bicep"], templates["hub.bicep"]
+	members := func(in template, e *expression) map[string]any {
+		flat := map[string]any{}
+		for i, name := range e.keys {
+			if name == "location" || name == "properties" {
+				in.members(name, e.parts[i], flat)
+			}
+		}
+		delete(flat, "properties.description")
+		return flat
+	}
+	generic := members(main, main.named("silencerAlerts").value.parts[1])
+	var have []doctor.Silencer
+	for _, each := range main.named("silencers").value.parts {
+		name, _ := main.constant(each.get("name"))
+		s := doctor.Silencer{Name: name, Optional: each.get("enabled").String() == "tellChanges"}
+		for _, part := range each.get("operations").parts {
+			operation, _ := main.constant(part)
+			s.Operations = append(s.Operations, operation)
+		}
+		have = append(have, s)
+		want := plain(s.Members())
+		for _, path := range []string{"properties.enabled", "properties.condition.allOf.2.containsAny"} {
+			want[path] = doctor.Varies("") // of each silencer
+		}
+		if diff := cmp.Diff(generic, want); diff != "" {
+			t.Errorf("silencerAlerts of main.bicep (-) and the doctor (+):\n%s", diff)
+		}
+	}
+	if diff := cmp.Diff(have, doctor.Silencers); diff != "" {
+		t.Errorf("main.bicep (-) and the doctor (+):\n%s", diff)
+	}
+	if diff := cmp.Diff(members(hub, hub.named("silenced").value), plain(doctor.OfHub.Members())); diff != "" {
+		t.Errorf("hub.bicep (-) and the doctor (+):\n%s", diff)
+	}
+
+	alerts, err := custom.Load(os.DirFS(root))
+	if err != nil {
+		t.Fatal(err)
+	}
+	operations := map[string][]string{}
+	for _, a := range alerts {
+		operations[a.Name] = a.On.Operations
+	}
+	for silencer, alert := range map[string]string{
+		"deleted": "WatcherDeleted", "stopped": "WatcherStopped", "keys-changed": "WatcherKeysChanged", "changed": "WatcherChanged", "moved": "ResourcesMoved",
+	} {
+		i := slices.IndexFunc(have, func(s doctor.Silencer) bool { return s.Name == silencer })
+		if i < 0 || operations[alert] == nil {
+			t.Errorf("there is no %s, or no %s", silencer, alert)
+			continue
+		}
+		// hubwatch watches these alerts and other alerts of Azure Monitor, which do not watch themselves.
+		ofOthers := func(operation string) bool {
+			return strings.Contains(operation, "Alerts/") || strings.Contains(operation, "scheduledQueryRules/") || strings.Contains(operation, "workspaces/")
+		}
+		if want := slices.DeleteFunc(slices.Clone(operations[alert]), ofOthers); !slices.Equal(have[i].Operations, want) {
+			t.Errorf("%s of main.bicep and %s of hubwatch are about other operations:\n%s", silencer, alert, cmp.Diff(have[i].Operations, want))
+		}
+	}
+}
+
+// TestOperatorsKnowTheAlerts checks that docs/operate.md has a row for each alert of Azure
+// Monitor about hubwatch, and for each alert that hubwatch makes about itself, and no other.
+func TestOperatorsKnowTheAlerts(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join(root, "docs/operate.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"ResourcesMoved", "verdicts-late", "<hub>-" + doctor.OfHub.Name, "<hub>-dropped"}
+	for _, f := range doctor.Failures {
+		want = append(want, f.Name)
+	}
+	for _, s := range doctor.Silencers {
+		want = append(want, s.Name)
+	}
+	for _, d := range app.Detectors() {
+		if d.On.Own {
+			want = append(want, d.Name)
+		}
+	}
+	var have []string
+	for line := range strings.Lines(string(page)) {
+		first, _, _ := strings.Cut(strings.TrimPrefix(line, "| "), " | ")
+		if !strings.HasPrefix(line, "| ") || first == "Alert" {
+			continue
+		}
+		for name := range strings.SplitSeq(first, ", ") {
+			name, _, _ = strings.Cut(strings.TrimPrefix(name, "["), "]")
+			have = append(have, strings.Trim(name, "`"))
+		}
+	}
+	slices.Sort(want)
+	slices.Sort(have)
+	if diff := cmp.Diff(want, have); diff != "" {
+		t.Errorf("what is deployed (-) and docs/operate.md (+):\n%s", diff)
 	}
 }
 

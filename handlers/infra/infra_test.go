@@ -42,6 +42,7 @@ type site struct {
 // catalogueEntry is an entry of subscriptions.json.
 type catalogueEntry struct {
 	Name, Function, Source string
+	Own                    bool // only of what is in the resource group of hubwatch
 	Filter                 detector.Filter
 }
 
@@ -166,6 +167,7 @@ func check(s site) []string {
 	s.checkDoors(&f)
 	s.checkClouds(&f)
 	s.checkStorage(&f)
+	s.checkTags(&f)
 	s.checkSettings(&f)
 	s.checkTables(&f)
 	s.checkSubscriptions(&f)
@@ -196,6 +198,7 @@ var grants = map[string]grant{
 	"answerState":        {"Storage Table Data Reader", "stateAccount", "responder"},
 	"writeTelemetry":     {"Monitoring Metrics Publisher", "insights", "identity.properties.principalId"},
 	"readLogs":           {"Azure Event Hubs Data Receiver", "logs", "identity.properties.principalId"},
+	"sendCanaries":       {"Azure Event Hubs Data Sender", "logs", "identity.properties.principalId"},
 	"publishConnections": {"EventGrid Data Sender", "connections", "identity.properties.principalId"},
 	"publishAlerts":      {"EventGrid Data Sender", "alertEvents", "identity.properties.principalId"},
 	"writeDeadAlerts":    {"Storage Blob Data Contributor", "deadLetters", "alertEvents.identity.principalId"},
@@ -205,11 +208,13 @@ var grants = map[string]grant{
 	"readSuppressions":   {"Storage Table Data Reader", "suppressionsTable", "reader"},
 	"changeAlerts":       {"alertWriter", "alertsTable", "responder"},
 	"makeSuppressions":   {"alertWriter", "suppressionsTable", "responder"},
+	"pruneAlerts":        {"alertPruner", "alertsTable", "pruner"},
 	"clearQuarantine":    {"Storage Table Data Contributor", "quarantineTable", "responder"},
 }
 
 // customRoles are the roles that main.bicep defines, by their symbols, with all
-// rights of each. No role may delete. The rights that requests need:
+// rights of each. No role may delete but that of people who prune alerts. The rights that
+// requests need:
 // https://learn.microsoft.com/rest/api/storageservices/authorize-with-azure-active-directory#permissions-for-calling-data-operations
 var customRoles = map[string]struct{ actions, dataActions []string }{
 	"alertWriter": {nil, []string{
@@ -219,6 +224,10 @@ var customRoles = map[string]struct{ actions, dataActions []string }{
 	}},
 	"quarantineWriter": {nil, []string{
 		"Microsoft.Storage/storageAccounts/tableServices/tables/entities/add/action", // Insert Entity
+	}},
+	"alertPruner": {nil, []string{
+		"Microsoft.Storage/storageAccounts/tableServices/tables/entities/read",   // Query Entities
+		"Microsoft.Storage/storageAccounts/tableServices/tables/entities/delete", // Delete Entity
 	}},
 	"packageKeeper": {[]string{
 		"Microsoft.Storage/storageAccounts/blobServices/containers/read", // Get Container Properties
@@ -238,6 +247,7 @@ var roleNames = map[string]string{
 	"76199698-9eea-4c19-bc75-cec21354c6b6": "Storage Table Data Reader",
 	"3913510d-42f4-4e42-8a64-420c390055eb": "Monitoring Metrics Publisher",
 	"a638d3c7-ab3a-418d-83e6-5f17a39d4fde": "Azure Event Hubs Data Receiver",
+	"2b629674-e913-4c01-ae53-ef4638d8f975": "Azure Event Hubs Data Sender",
 	"d5a91429-5739-47e2-a06b-3470a27159e7": "EventGrid Data Sender",
 
 	"8e3af657-a8ff-443c-a75c-2fe8c4bcb635": "Owner",
@@ -275,7 +285,7 @@ func (s site) checkRoles(f *faults) {
 		f.same("main.bicep: principal of "+d.name, d.value.get("properties", "principalId"), want.principal)
 		principal := strings.TrimSuffix(strings.TrimSuffix(want.principal, ".properties.principalId"), ".identity.principalId")
 		switch principal {
-		case "reader", "responder":
+		case "reader", "responder", "pruner":
 			f.same("main.bicep: who is given "+d.name, d.value.parts[0], principal+"s")
 		default:
 			principal += ".id"
@@ -426,9 +436,16 @@ func (s site) checkClouds(f *faults) {
 	f.same("main.bicep: HubLogs__fullyQualifiedNamespace", s.settings()["HubLogs__fullyQualifiedNamespace"], namespaceHost)
 }
 
+// ownResources are the resources of hubwatch whose names do not begin with that of the app,
+// and the app.
+const ownResources = "'storage.name, ,, stateAccount.name, ,, hostAccount.name, ,, controlPlaneName, ,, resourceId('Microsoft.Web/sites', name)'"
+
 // namespaceHost is the host of an Event Hubs namespace. Azure returns its
 // address: https://, the host, :443/.
 const namespaceHost = "split(split(logsNamespace.properties.serviceBusEndpoint, '/')[2], ':')[0]"
+
+// canaryMessages is where the event hub takes messages.
+const canaryMessages = "'https://, " + namespaceHost + ", /, logs.name, /messages'"
 
 // checkStorage checks which data is in which account. Data that must not be
 // deleted is not in the account where the Functions host has all rights, and
@@ -452,12 +469,32 @@ func (s site) checkStorage(f *faults) {
 	}
 }
 
+// checkTags checks that everything that can have tags has those of the parameter, and that
+// the storage accounts have the redundancy of theirs. What has a region has tags.
+func (s site) checkTags(f *faults) {
+	for _, t := range []template{s.main, s.hub, s.console} {
+		for _, d := range t.declarations {
+			switch {
+			case d.keyword == "resource" && d.value.get("location") != nil:
+				f.same(t.path+": tags of "+d.name, d.value.get("tags"), "tags")
+			case d.keyword == "module":
+				f.same(t.path+": tags of "+d.name, d.value.get("params", "tags"), "tags")
+			}
+			if !d.existing && d.kind() == "Microsoft.Storage/storageAccounts" {
+				f.same(t.path+": redundancy of "+d.name, d.value.get("sku", "name"), "storageSku")
+			}
+		}
+	}
+	f.same("main.bicep: pruners", s.main.named("pruners").value, "[]")
+}
+
 // notDeployed are settings that the code reads and a deployment does not set.
 var notDeployed = map[string]string{
 	"AlertsStorage":             "a connection string, for Azurite only: in Azure there are no keys",
 	"StateStorage":              "a connection string, too",
 	"StateTables":               "the account is for one app",
 	"LogClock":                  "the log of a hub is continuous",
+	"CanaryPatience":            "what Event Grid needs to deliver does not differ between deployments",
 	"AlertsStorage__serviceUri": "another name of AlertsStorage__tableServiceUri",
 	"AlertsStorage__managedIdentityResourceId": "the identity is named by its client id",
 }
@@ -511,6 +548,8 @@ func (s site) checkSettings(f *faults) {
 		"AlertEvents__topicEndpointUri":       "alertEvents.properties.endpoint",
 		"StateStorage__tableServiceUri":       "stateAccount.properties.primaryEndpoints.table",
 		"HubLogsEventHub":                     "logs.name",
+		"OwnResources":                        ownResources,
+		"CanaryEventHubUri":                   canaryMessages,
 		"AlertsTable":                         "alertsTable.name",
 		"QuarantineTable":                     "quarantineTable.name",
 		"SuppressionsTable":                   "suppressionsTable.name",
@@ -578,7 +617,7 @@ func sourceOf(t detector.Trigger) string {
 		switch {
 		case strings.HasPrefix(kind, "Microsoft.Resources."):
 			found["controlPlane"] = true
-		case slices.Contains(verdict.EventTypes, kind), strings.HasPrefix(kind, "hubwatch.iothub.log."):
+		case slices.Contains(verdict.EventTypes, kind), strings.HasPrefix(kind, "hubwatch.iothub.log."), strings.HasPrefix(kind, "hubwatch.canary"):
 			found["connections"] = true
 		case strings.HasPrefix(kind, "Microsoft.Devices."):
 			found["hub"] = true
@@ -612,6 +651,8 @@ func (s site) checkSubscriptions(f *faults) {
 			f.add("subscriptions.json has no %s", d.Name)
 		case e.Function != d.Name || e.Source != source:
 			f.add("subscriptions.json: %s is for the function %q and the source %q, want %q and %q", d.Name, e.Function, e.Source, d.Name, source)
+		case e.Own != d.On.Own || e.Own && source != "controlPlane":
+			f.add("subscriptions.json: %s is about hubwatch itself: %t, and its detector: %t", d.Name, e.Own, d.On.Own)
 		case string(have) != string(want):
 			f.add("subscriptions.json: %s has the filter %s, want that of its detector: %s", d.Name, have, want)
 		}
@@ -642,6 +683,17 @@ func (s site) checkSubscriptions(f *faults) {
 		if here == nil || there == nil || here.value.String() != there.value.String() {
 			f.add("main.bicep and subscriptions.bicep do not agree on %s", name)
 		}
+	}
+	// The parameters of subscriptions.bicep are an output of main.bicep.
+	want := []string{}
+	for _, d := range t.of("param") {
+		want = append(want, fmt.Sprintf("%[1]s: {value: %[1]s}", d.name))
+	}
+	outputs := s.main.of("output")
+	if i := slices.IndexFunc(outputs, func(d declaration) bool { return d.name == "subscriptions" }); i < 0 {
+		f.add("main.bicep has no output subscriptions")
+	} else {
+		f.same("main.bicep: the output subscriptions", outputs[i].value, "{"+strings.Join(want, ", ")+"}")
 	}
 	for here, there := range map[string]string{"app": "app", "storage": "storage", "controlPlane": "", "connections": "connections", "alertEvents": "alertEvents"} {
 		d := t.named(here)
@@ -690,7 +742,11 @@ func (s site) checkLoops(f *faults, t template) {
 			properties := d.value.get("properties")
 			f.same(what+"parent", d.value.get("parent"), source.parent)
 			f.same(what+"name", d.value.get("name"), each+".name")
-			f.same(what+"filter", properties.get("filter"), each+".filter")
+			filter := each + ".filter"
+			if name == "controlPlane" {
+				filter = fmt.Sprintf("?(%s.own, union(%[1]s.filter, {subjectBeginsWith: 'resourceGroup().id, /'}), %[1]s.filter)", each)
+			}
+			f.same(what+"filter", properties.get("filter"), filter)
 			f.same(what+"schema", properties.get("eventDeliverySchema"), "'CloudEventSchemaV1_0'")
 			f.same(what+"endpoint", properties.get("destination", "endpointType"), "'AzureFunction'")
 			f.same(what+"function", properties.get("destination", "properties", "resourceId"), fmt.Sprintf("'%s, /functions/, %s.function'", source.app, each))
@@ -891,6 +947,9 @@ var watched = []string{
 	"Microsoft.EventGrid/systemTopics DroppedEventCount of resourceId('Microsoft.EventGrid/systemTopics', controlPlaneName)",
 	"Microsoft.EventGrid/topics DroppedEventCount of connections.id",
 	"Microsoft.EventGrid/topics DeadLetteredCount of connections.id",
+	"Microsoft.EventGrid/systemTopics DeliveryAttemptFailCount above 3 in 'PT1H' of resourceId('Microsoft.EventGrid/systemTopics', controlPlaneName)",
+	"Microsoft.EventGrid/topics DeliveryAttemptFailCount above 10 in 'PT1H' of connections.id",
+	"Microsoft.EventGrid/topics DeliveryAttemptFailCount above 10 in 'PT1H' of alertEvents.id",
 	"microsoft.insights/components requests/failed of insights.id",
 	"Microsoft.Storage/storageAccounts Transactions of storage.id with [{name: 'ApiName', operator: 'Include', values: ['InsertEntity']}, {name: 'ResponseType', operator: 'Include', values: ['Success']}]",
 }
@@ -900,7 +959,11 @@ func (s site) checkAlerts(f *faults) {
 	for _, entry := range s.main.named("failures").value.parts {
 		namespace, _ := s.main.constant(entry.get("namespace"))
 		metric, _ := s.main.constant(entry.get("metric"))
-		alert := fmt.Sprintf("%s %s of %s", namespace, metric, entry.get("scope"))
+		alert := fmt.Sprintf("%s %s", namespace, metric)
+		if above, in := entry.get("threshold").String(), entry.get("window").String(); above != "0" || in != "'PT15M'" {
+			alert += fmt.Sprintf(" above %s in %s", above, in)
+		}
+		alert += fmt.Sprintf(" of %s", entry.get("scope"))
 		if dimensions := entry.get("dimensions"); dimensions.String() != "[]" {
 			alert += fmt.Sprintf(" with %s", dimensions)
 		}
@@ -915,10 +978,11 @@ func (s site) checkAlerts(f *faults) {
 	f.same("main.bicep: what failureAlerts are made for", d.value.parts[0], "failures")
 	f.same("main.bicep: enabled of failureAlerts", d.value.get("properties", "enabled"), "true")
 	criteria := d.value.get("properties", "criteria", "allOf")
-	if criteria == nil || len(criteria.parts) != 1 || criteria.parts[0].get("threshold").String() != "0" || criteria.parts[0].get("metricName").String() != "failure.metric" {
+	if criteria == nil || len(criteria.parts) != 1 || criteria.parts[0].get("threshold").String() != "failure.threshold" || criteria.parts[0].get("metricName").String() != "failure.metric" {
 		f.add("main.bicep: failureAlerts compare %s", criteria)
 	} else {
 		f.same("main.bicep: dimensions of failureAlerts", criteria.parts[0].get("dimensions"), "failure.dimensions")
+		f.same("main.bicep: window of failureAlerts", d.value.get("properties", "windowSize"), "failure.window")
 	}
 	properties := d.value.get("properties")
 	if i := slices.Index(properties.keys, "actions"); i < 0 || properties.parts[i].kind != loop {
@@ -930,6 +994,7 @@ func (s site) checkAlerts(f *faults) {
 	if n := len(s.main.of("resource", "Microsoft.Insights/metricAlerts")); n != 1 {
 		f.add("main.bicep: %d resources are alerts on metrics, want failureAlerts alone", n)
 	}
+	s.checkSilencers(f)
 	late := s.main.of("resource", "Microsoft.Insights/scheduledQueryRules")
 	if len(late) != 1 {
 		f.add("main.bicep: %d resources are alerts on logs, want verdictsLate alone", len(late))
@@ -957,6 +1022,72 @@ func (s site) checkAlerts(f *faults) {
 	}
 }
 
+// ownScopes are the resources of hubwatch of which the activity log tells, in main.bicep.
+const ownScopes = "[app.id, plan.id, identity.id, storage.id, stateAccount.id, hostAccount.id, logsNamespace.id, connections.id, alertEvents.id, " +
+	"resourceId('Microsoft.EventGrid/systemTopics', controlPlaneName), insights.id]"
+
+// watchedGroups are the resource groups out of which resources may be moved.
+const watchedGroups = "union([resourceGroup().id], map(filter(iotHubs, (==(split(id, '/')[2], subscription().subscriptionId))), (join(take(split(id, '/'), 5), '/'))))"
+
+// checkSilencers checks the alerts on the activity log. The doctor has the operations: see
+// TestDoctorKnowsTheSilencers.
+func (s site) checkSilencers(f *faults) {
+	const kind = "Microsoft.Insights/activityLogAlerts"
+	for _, of := range []struct {
+		template template
+		name     string
+	}{{s.main, "silencerAlerts"}, {s.hub, "silenced"}} {
+		file := filepath.Base(of.template.path)
+		found := of.template.of("resource", kind)
+		if len(found) != 1 || found[0].name != of.name {
+			f.add("%s: %d resources are alerts on the activity log, want %s alone", file, len(found), of.name)
+			continue
+		}
+		properties := found[0].value.get("properties")
+		f.same(file+": location of "+of.name, found[0].value.get("location"), "'global'")
+		conditions := properties.get("condition", "allOf")
+		if conditions == nil || len(conditions.parts) != 3 {
+			f.add("%s: %s has the conditions %s", file, of.name, conditions)
+			continue
+		}
+		f.same(file+": category of "+of.name, conditions.parts[0], "{field: 'category', equals: 'Administrative'}")
+		f.same(file+": status of "+of.name, conditions.parts[1], "{field: 'status', equals: 'Succeeded'}")
+		f.same(file+": field of "+of.name, conditions.parts[2].get("field"), "'operationName'")
+		groups := properties.get("actions")
+		if i := slices.Index(groups.keys, "actionGroups"); i < 0 || groups.parts[i].kind != loop {
+			f.add("%s: nobody hears of %s", file, of.name)
+		} else {
+			f.same(file+": who hears of "+of.name, groups.parts[i].parts[0], "actionGroups")
+			f.same(file+": how they hear of "+of.name, groups.get("actionGroups"), "{actionGroupId: group}")
+		}
+	}
+	d := s.main.named("silencerAlerts")
+	f.same("main.bicep: what silencerAlerts are made for", d.value.parts[0], "silencers")
+	for member, want := range map[string]string{"scopes": "silencer.scopes", "enabled": "silencer.enabled"} {
+		f.same("main.bicep: "+member+" of silencerAlerts", d.value.get("properties", member), want)
+	}
+	f.same("main.bicep: operations of silencerAlerts", d.value.get("properties", "condition", "allOf").parts[2].get("containsAny"), "silencer.operations")
+	f.same("main.bicep: ownScopes", s.main.named("ownScopes").value, ownScopes)
+	f.same("main.bicep: watchedGroups", s.main.named("watchedGroups").value, watchedGroups)
+	for _, each := range s.main.named("silencers").value.parts {
+		name, _ := s.main.constant(each.get("name"))
+		scopes, enabled := "ownScopes", "true"
+		switch name {
+		case "moved":
+			scopes = "watchedGroups"
+		case "changed":
+			enabled = "tellChanges"
+		}
+		f.same("main.bicep: scopes of the silencer "+name, each.get("scopes"), scopes)
+		f.same("main.bicep: enabled of the silencer "+name, each.get("enabled"), enabled)
+	}
+	f.same("main.bicep: tellChanges", s.main.named("tellChanges").value, "false")
+	hub := s.hub.named("silenced").value.get("properties")
+	f.same("hub.bicep: scopes of silenced", hub.get("scopes"), "[hub.id]")
+	f.same("hub.bicep: enabled of silenced", hub.get("enabled"), "true")
+	f.same("main.bicep: who hears of what silences a hub", s.main.named("hubs").value.get("params", "actionGroups"), "actionGroups")
+}
+
 // requests are the methods and constants of the SDK that make requests to Table
 // Storage, with the files that may use them. main.bicep gives rights for these
 // requests only. Only the quarantine inserts single rows, so that an alert of
@@ -966,15 +1097,15 @@ var requests = map[string]string{
 	"GetEntity":                    "*",
 	"NewListEntitiesPager":         "*",
 	"SubmitTransaction":            "account.go", // of the two that follow
-	"TransactionTypeAdd":           "transaction.go edit.go summary.go heard.go suppressions.go tally.go proof.go raising.go counts.go lows.go",
-	"TransactionTypeUpdateMerge":   "transaction.go edit.go summary.go heard.go suppressions.go tally.go proof.go lows.go",
+	"TransactionTypeAdd":           "transaction.go edit.go summary.go heard.go canaries.go suppressions.go tally.go proof.go raising.go counts.go lows.go",
+	"TransactionTypeUpdateMerge":   "transaction.go edit.go summary.go heard.go canaries.go suppressions.go tally.go proof.go lows.go",
 	"TransactionTypeUpdateReplace": "raising.go counts.go lows.go",   // the right to update is also the one to replace
 	"AddEntity":                    "quarantine.go state.go",         // counts as InsertEntity
 	"UpdateEntity":                 "quarantine.go state.go",         // by people
 	"DeleteEntity":                 "quarantine.go state.go lows.go", // by people
 	"TransactionTypeInsertReplace": "state.go",
 	"UpsertEntity":                 "",
-	"TransactionTypeDelete":        "",
+	"TransactionTypeDelete":        "prune.go", // by people
 	"TransactionTypeInsertMerge":   "",
 }
 
@@ -1125,6 +1256,23 @@ func TestPlantedErrors(t *testing.T) {
 		{"the storage by its name", "infra/main.bicep", "AzureWebJobsStorage__blobServiceUri', value: hostAccount.properties.primaryEndpoints.blob", "AzureWebJobsStorage__accountName', value: hostAccount.name", "does not set AzureWebJobsStorage__blobServiceUri"},
 		{"nothing says that something is quarantined", "infra/main.bicep", "values: ['InsertEntity']", "values: ['MergeEntity']", "no alert for Microsoft.Storage/storageAccounts Transactions"},
 		{"requests that fail count as quarantined", "infra/main.bicep", "values: ['Success']", "values: ['Success', 'ClientOtherError']", "no alert for Microsoft.Storage/storageAccounts Transactions"},
+		{"refused deliveries unheard", "infra/main.bicep", "metric: 'DeliveryAttemptFailCount'", "metric: 'DeliverySuccessCount'", "no alert for Microsoft.EventGrid/systemTopics DeliveryAttemptFailCount"},
+		{"refused connections unheard", "infra/main.bicep", "threshold: 10", "threshold: 1000000", "no alert for Microsoft.EventGrid/topics DeliveryAttemptFailCount"},
+		{"refused deliveries of a minute", "infra/main.bicep", "threshold: 3\n    window: 'PT1H'", "threshold: 3\n    window: 'PT1M'", "no alert for Microsoft.EventGrid/systemTopics DeliveryAttemptFailCount"},
+		{"every failure by itself", "infra/main.bicep", "threshold: failure.threshold", "threshold: 0", "failureAlerts compare"},
+		{"every failure in one window", "infra/main.bicep", "windowSize: failure.window", "windowSize: 'PT15M'", "window of failureAlerts is 'PT15M'"},
+		{"nobody hears of deletions", "infra/main.bicep", "    actions: {\n      actionGroups: [for group in actionGroups: {", "    actions: {\n      actionGroups: [for group in []: {", "who hears of silencerAlerts is []"},
+		{"nobody hears of a hub's deletion", "infra/hub.bicep", "      actionGroups: [for group in actionGroups: {", "      actionGroups: [for group in []: {", "who hears of silenced is []"},
+		{"deletions that failed", "infra/main.bicep", "equals: 'Succeeded'", "equals: 'Failed'", "status of silencerAlerts"},
+		{"deletions in another log", "infra/main.bicep", "equals: 'Administrative'", "equals: 'ServiceHealth'", "category of silencerAlerts"},
+		{"deletions are off", "infra/main.bicep", "    scopes: ownScopes\n    enabled: true", "    scopes: ownScopes\n    enabled: false", "enabled of the silencer deleted is false"},
+		{"deletions of others", "infra/main.bicep", "    scopes: ownScopes\n    enabled: true", "    scopes: [subscription().id]\n    enabled: true", "scopes of the silencer deleted"},
+		{"a part of hubwatch deleted unheard", "infra/main.bicep", "  connections.id\n  alertEvents.id\n", "  connections.id\n", "ownScopes is"},
+		{"each deployment is told unasked", "infra/main.bicep", "param tellChanges bool = false", "param tellChanges bool = true", "tellChanges is true"},
+		{"moves from other groups", "infra/main.bicep", "take(split(id, '/'), 5)", "take(split(id, '/'), 3)", "watchedGroups is"},
+		{"a hub deleted unheard", "infra/hub.bicep", "scopes: [hub.id]", "scopes: [topic.id]", "scopes of silenced is [topic.id]"},
+		{"a hub's deletion is off", "infra/hub.bicep", "    enabled: true\n    scopes: [hub.id]", "    enabled: false\n    scopes: [hub.id]", "enabled of silenced is false"},
+		{"a second alert on the activity log", "infra/main.bicep", "resource silencerAlerts ", "resource other 'Microsoft.Insights/activityLogAlerts@2020-10-01' = { name: 'other' }\nresource silencerAlerts ", "2 resources are alerts on the activity log"},
 		{"dimensions left out", "infra/main.bicep", "dimensions: failure.dimensions", "dimensions: []", "dimensions of failureAlerts is []"},
 		{"nobody hears of it", "infra/main.bicep", "actions: [for group in actionGroups: {", "actions: [for group in []: {", "who hears of failureAlerts is []"},
 		{"somebody else hears of it", "infra/main.bicep", "      actionGroupId: group\n", "      actionGroupId: insights.id\n", "how they hear of failureAlerts"},
@@ -1148,6 +1296,10 @@ func TestPlantedErrors(t *testing.T) {
 		{"a detector forgotten", "infra/subscriptions.json", `"name": "DeviceTokenExpired"`, `"name": "DeviceTokenExpird"`, "has no DeviceTokenExpired"},
 		{"a source that is not deployed", "infra/subscriptions.json", `"source": "connections"`, `"source": "devices"`, "devices"},
 		{"a filter in the template", "infra/subscriptions.bicep", "filter: s.filter", "filter: {}", "filter is {}"},
+		{"changes of everything in the subscription", "infra/subscriptions.bicep", "s.own ? union(s.filter, { subjectBeginsWith: '${resourceGroup().id}/' }) : s.filter", "s.filter", "changes: filter is s.filter"},
+		{"changes of a neighbour", "infra/subscriptions.bicep", "${resourceGroup().id}/'", "${resourceGroup().id}'", "changes: filter is"},
+		{"hubwatch itself forgotten", "infra/subscriptions.json", `"own": true`, `"own": false`, "is about hubwatch itself: false"},
+		{"a part of hubwatch forgotten", "infra/main.bicep", "${stateAccount.name},", "", "OwnResources is"},
 		{"a loop over half of them", "infra/subscriptions.bicep", "each.source == 'connections'", "each.name == 'DeviceTokenExpired'", "the list"},
 		{"another schema", "infra/subscriptions.bicep", "'CloudEventSchemaV1_0'", "'EventGridSchema'", "schema"},
 		{"dead letters nowhere", "infra/main.bicep", "name: 'deadletter'", "name: 'dead-letters'", `main.bicep makes "dead-letters"`},
@@ -1189,6 +1341,14 @@ func TestPlantedErrors(t *testing.T) {
 		{"a console without TLS", "infra/console.bicep", "httpsOnly: true", "httpsOnly: false", "console.bicep: httpsOnly is false"},
 		{"a console of other tables", "infra/console.bicep", "name: 'alerts'", "name: 'alert'", "alertsTable is \"alert\""},
 		{"a console with a host name", "infra/console.bicep", "environment().authentication.loginEndpoint}", "'login.microsoftonline.com'}", "host name"},
+		{"a resource without tags", "infra/main.bicep", "  name: name\n  location: location\n  tags: tags\n", "  name: name\n  location: location\n", "main.bicep: tags of identity is nothing"},
+		{"a module without tags", "infra/main.bicep", "    tags: tags\n    topicName", "    tags: {}\n    topicName", "tags of hubs is {}"},
+		{"a console in one zone", "infra/console.bicep", "name: storageSku", "name: 'Standard_LRS'", "console.bicep: redundancy of account"},
+		{"the app prunes alerts", "infra/main.bicep", "  name: guid(alertsTable.id, pruner, alertPruner.name)", "  name: guid(alertsTable.id, identity.id, alertPruner.name)", "name of pruneAlerts"},
+		{"responders who prune", "infra/main.bicep", "[for pruner in pruners: {", "[for pruner in responders: {", "who is given pruneAlerts is responders"},
+		{"pruners by themselves", "infra/main.bicep", "param pruners array = []", "param pruners array = ['00000000-0000-0000-0000-0000000000a0']", "pruners is"},
+		{"pruners who change alerts", "infra/main.bicep", "entities/delete'\n", "entities/delete'\n          'Microsoft.Storage/storageAccounts/tableServices/tables/entities/update/action'\n", "the role alertPruner has the dataActions"},
+		{"a parameter of the subscriptions left out", "infra/main.bicep", "  hubTopicNames: { value: hubTopicNames }\n", "", "the output subscriptions is"},
 		{"an alert gone", "infra/main.bicep", "metric: 'DeadLetteredCount'", "metric: 'PublishFailCount'", "no alert for Microsoft.EventGrid/topics DeadLetteredCount"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -1198,18 +1358,7 @@ func TestPlantedErrors(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			path := filepath.Join(dir, test.file)
-			before, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			after := strings.Replace(string(before), test.old, test.new, 1)
-			if after == string(before) {
-				t.Fatalf("%s has no %q to change", test.file, test.old)
-			}
-			if err := os.WriteFile(path, []byte(after), 0o644); err != nil {
-				t.Fatal(err)
-			}
+			plant(t, filepath.Join(dir, test.file), test.old, test.new)
 			s, err := read(dir)
 			if err != nil {
 				t.Fatal(err)
@@ -1219,5 +1368,21 @@ func TestPlantedErrors(t *testing.T) {
 				t.Errorf("want a complaint with %q, have %q", test.want, found)
 			}
 		})
+	}
+}
+
+// plant changes the first old in a file to new.
+func plant(t *testing.T, path, old, new string) {
+	t.Helper()
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := strings.Replace(string(before), old, new, 1)
+	if after == string(before) {
+		t.Fatalf("%s has no %q to change", path, old)
+	}
+	if err := os.WriteFile(path, []byte(after), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -105,3 +105,57 @@ func TestFuzzStops(t *testing.T) {
 		t.Errorf("it does not fail:\n%s", out)
 	}
 }
+
+// makeParameters runs make parameters with a stand-in for the Azure CLI, and returns what
+// it says, its error, and the file that it writes.
+func makeParameters(t *testing.T, file, app, hubs string) (out []byte, err error, written string) {
+	t.Helper()
+	folder := t.TempDir()
+	tools(t, folder, map[string]string{"az": `case "$*" in
+"iot hub show --name contoso-hub "*) echo westeurope ;;
+"iot hub list --resource-group rg-iot "*) printf '` + hubs + `' ;;
+"ad signed-in-user show "*) printf '00000000-0000-0000-0000-0000000000a0\r\n' ;;
+*) echo "az $*" >&2; exit 1 ;;
+esac`})
+	command := exec.CommandContext(t.Context(), "make", "--no-print-directory", "parameters", "PARAMETERS="+file, "APP="+app, "RG=rg-iot", "HUB=contoso-hub")
+	command.Dir, command.Env = root, append(os.Environ(), "PATH="+folder+string(os.PathListSeparator)+os.Getenv("PATH"))
+	out, err = command.CombinedOutput()
+	text, _ := os.ReadFile(file)
+	return out, err, string(text)
+}
+
+// TestMakeParameters checks that the file of parameters is one of main.bicep, and that no
+// run changes a file that is there.
+func TestMakeParameters(t *testing.T) {
+	const hub = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-iot/providers/Microsoft.Devices/IotHubs/contoso-hub"
+	file := filepath.Join(t.TempDir(), "my.bicepparam")
+	out, err, written := makeParameters(t, file, "hubwatch-contoso", hub+`\r\n`+hub+`-west\r\n`)
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	_, parameters, _ := strings.Cut(written, "using 'main.bicep'\n")
+	want := "\nparam name = 'hubwatch-contoso'\nparam location = 'westeurope'\nparam iotHubs = [\n  '" + hub + "'\n  '" + hub + "-west'\n]\n" +
+		"// Object ids of who may read the alerts, and of who may close them as well.\nparam readers = ['00000000-0000-0000-0000-0000000000a0']\nparam responders = []\n"
+	if parameters != want {
+		t.Errorf("the file is\n%s\nwant\n%s", written, want)
+	}
+	main := newScript(t).templates["main.bicep"]
+	for _, m := range regexp.MustCompile(`(?m)^param (\w+) = `).FindAllStringSubmatch(written, -1) {
+		if d := main.named(m[1]); d == nil || d.keyword != "param" {
+			t.Errorf("main.bicep has no parameter %s", m[1])
+		}
+	}
+	if out, err, again := makeParameters(t, file, "hubwatch-other", hub+`\n`); err == nil || again != written {
+		t.Errorf("a second run: %v, %s; the file is\n%s", err, out, again)
+	}
+	for name, test := range map[string]struct{ app, hubs, want string }{
+		"no hub":            {"hubwatch-contoso", "", "there is no IoT hub"},
+		"no name":           {"", hub, "needs three names"},
+		"a name with quote": {"hub'watch", hub, "needs three names"},
+	} {
+		file := filepath.Join(t.TempDir(), "my.bicepparam")
+		if out, err, written := makeParameters(t, file, test.app, test.hubs); err == nil || written != "" || !strings.Contains(string(out), test.want) {
+			t.Errorf("%s: %v, %s; the file is %q", name, err, out, written)
+		}
+	}
+}

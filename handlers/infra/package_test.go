@@ -33,6 +33,7 @@ import (
 
 	"hubwatch/handlers/app"
 	"hubwatch/handlers/detector"
+	"hubwatch/handlers/judge"
 	"hubwatch/handlers/local/azurite"
 	"hubwatch/handlers/local/eventgrid"
 	"hubwatch/handlers/local/functions"
@@ -104,7 +105,7 @@ func TestSecretsAreFound(t *testing.T) {
 // nothing else. Only the handler may be executed, and it has the name that
 // host.json says.
 func TestPackage(t *testing.T) {
-	t.Run("detectors", func(t *testing.T) { checkPackage(t, ".", len(app.Detectors())+3) })
+	t.Run("detectors", func(t *testing.T) { checkPackage(t, ".", len(app.Functions(app.Detectors(), judge.Judge{}))) })
 	t.Run("console", func(t *testing.T) { checkPackage(t, "handlers/consoleapp", 1, "PART=console") })
 }
 
@@ -614,7 +615,9 @@ func deployedSettings(t *testing.T, tableEndpoint, alertEvents string) []string 
 		"connections.properties.endpoint":                               "https://connections.example/api/events",
 		"alertEvents.properties.endpoint":                               alertEvents,
 		"'ClientId=, identity.properties.clientId, ;Authorization=AAD'": "ClientId=" + testClient + ";Authorization=AAD",
-		namespaceHost: "logs.example",
+		namespaceHost:  "logs.example",
+		canaryMessages: "https://logs.example/connections/messages",
+		ownResources:   "alertsaccount,stateaccount,hostaccount,hubwatch-contoso-control-plane,/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-iot/providers/Microsoft.Web/sites/hubwatch-contoso",
 	}
 	s, err := read(root)
 	if err != nil {

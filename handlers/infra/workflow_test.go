@@ -203,10 +203,10 @@ func TestWorkflowsFollowed(t *testing.T) {
 		{"expression in a script", "deploy.yml", `make publish APP="$APP"`, `make publish APP="${{ inputs.app }}"`, "part of a script"},
 		{"target that is not there", "ci.yml", "make check", "make checks", "no target checks"},
 		{"variable that is not there", "audit.yml", "VULNDB=live", "DB=live", "does not know DB"},
-		{"variable of the shell that is not there", "deploy.yml", "      READERS: ${{ vars.READERS || '[]' }}\n", "", "$READERS is used and not defined"},
+		{"variable of the shell that is not there", "deploy.yml", "      PARAMETERS: infra/${{ inputs.environment }}.bicepparam\n", "", "$PARAMETERS is used and not defined"},
 		{"nothing denied", "deploy.yml", "denyWriteAndDelete", "none", `denies others ["none"]`},
 		{"version of the machine", "ci.yml", "ubuntu-24.04", "ubuntu-latest", "not one version"},
-		{"lines kept apart", "deploy.yml", "run: >-", "run: |", "is not told the name of the app"},
+		{"lines kept apart", "deploy.yml", "run: >-", "run: |", "denies others []"},
 		{"quote that does not end", "deploy.yml", `make publish APP="$APP"`, `make publish APP="$APP`, "without closing quote"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

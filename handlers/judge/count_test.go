@@ -69,7 +69,7 @@ func TestCounts(t *testing.T) {
 			if !errors.Is(err, c.fails) || len(counter.counted) != c.counted || !slices.Equal(store.kept, c.kept) || !strings.Contains(strings.Join(out.Notes, " "), c.quarantined) {
 				t.Errorf("error %v, counted %q, kept %q, notes %q", err, counter.counted, store.kept, out.Notes)
 			}
-			if heard := len(l.heard) == 1; heard != (c.err == nil) {
+			if heard := len(l.heard) == 1; heard != (c.fails == nil) {
 				t.Errorf("heard %q", l.heard)
 			}
 			if strings.Contains(strings.Join(out.Notes, " "), "alert ") {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"hubwatch/handlers/alert"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/event"
 	"hubwatch/handlers/host"
@@ -48,6 +49,9 @@ func Wanted(detectors []detector.Detector) relay.Wanted {
 // each record by its ID.
 func (j Judge) forward(ctx context.Context, out *host.Outcome, in host.Invocation, messages [][]byte, told []relay.Unreadable) error {
 	forwarded := relay.Forward(messages, j.Logs.Wanted)
+	for category, hubs := range forwarded.Heard {
+		j.hearAll(ctx, out, alert.LogSource(category), hubs)
+	}
 	for category, n := range forwarded.Records {
 		out.Counts["forwarded: "+category] = n
 	}

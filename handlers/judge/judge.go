@@ -35,8 +35,10 @@ type Judge struct {
 	Logs       *Logs            // what happens to the Connections log; nil where none comes, as in Redrive
 	Counter    Counter          // of what detectors with a rule of a count find; nil where none is
 	Windows    Windows          // of what Counter has counted; nil where no timer runs
+	Canaries   *Canaries        // what has to arrive; nil where nothing is sent
 	Teller     alert.Teller     // of what is raised or reopened, but for what Counter raises; nil for nobody
 	Notifier   Notifier         // tells people; nil where nobody is told, as in Redrive
+	SIEM       Hearer           // hears of raisings as Microsoft Sentinel; nil where Notifier is
 }
 
 // Counter counts what a detector with a rule of a count finds, and raises an alert of what
@@ -86,22 +88,47 @@ func (j Judge) Watch(detectors []detector.Detector) func(context.Context, host.I
 	}
 }
 
-// hearing bounds how long an invocation waits until it is remembered that a hub was
-// heard of.
-const hearing = 2 * time.Second
-
-// hear remembers that hubs were heard of: the time of the newest event of each. What
-// cannot be remembered is noted, and is not a reason to judge again.
-func (j Judge) hear(ctx context.Context, out *host.Outcome, source alert.Source, hubs map[string]time.Time) {
+// hear remembers that a hub was heard of. What cannot be remembered is noted, and is not a
+// reason to judge again.
+func (j Judge) hear(ctx context.Context, out *host.Outcome, hub string, source alert.Source, at time.Time) {
 	if j.Listener == nil {
 		return
 	}
+	if err := j.Listener.Hear(ctx, hub, source, at); err != nil {
+		out.Notes = append(out.Notes, "not remembered that the hub was heard of: "+err.Error())
+	}
+}
+
+// hearing bounds how long the relay waits until it is remembered that hubs were heard of.
+const hearing = 2 * time.Second
+
+// hearAll remembers the time of the newest record of each hub.
+func (j Judge) hearAll(ctx context.Context, out *host.Outcome, source alert.Source, hubs map[string]time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, hearing)
 	defer cancel()
 	for _, hub := range slices.Sorted(maps.Keys(hubs)) {
-		if err := j.Listener.Hear(ctx, hub, source, hubs[hub]); err != nil {
-			out.Notes = append(out.Notes, "not remembered that the hub was heard of: "+err.Error())
-		}
+		j.hear(ctx, out, hub, source, hubs[hub])
+	}
+}
+
+// hearEvent remembers that the hub of an event was heard of, whatever the detector found in
+// the event. An event that names no hub tells of what was found.
+func (j Judge) hearEvent(ctx context.Context, out *host.Outcome, source alert.Source, v detector.Verdict, found []alert.Occurrence) {
+	hub := ""
+	switch source {
+	case alert.Changes:
+		hub = event.HubOf(v.Event.Subject)
+	case alert.HubEvents:
+		hub = event.HubOf(v.Event.Source)
+	default:
+		return // The relay has heard of it.
+	}
+	if hub != "" {
+		j.hear(ctx, out, hub, source, v.Event.Time)
+		return
+	}
+	for _, o := range found {
+		j.hear(ctx, out, o.Hub.Name, source, o.Event.Time)
 	}
 }
 
@@ -160,16 +187,14 @@ func (j Judge) count(ctx context.Context, d detector.Detector, occurrences []ale
 // event that the detector is not for is noted: the deployed filter and the code
 // differ.
 func (j Judge) Detect(d detector.Detector) func(context.Context, host.Invocation) (host.Outcome, error) {
-	if d.On.Unprivileged() {
-		j.Listener = nil // The relay has heard of the hub.
-		if j.Failures != nil {
-			j.Alerts = j.Failures
-		}
+	if d.On.Unprivileged() && j.Failures != nil {
+		j.Alerts = j.Failures
 	}
+	source := d.On.Heard()
 	return func(ctx context.Context, in host.Invocation) (host.Outcome, error) {
 		if in.Scanned.Kind() == '{' {
 			out := host.Outcome{Events: 1}
-			err := j.event(ctx, &out, in, d, in.Data, d.JudgeScanned(in.Scanned))
+			err := j.event(ctx, &out, in, d, source, in.Data, d.JudgeScanned(in.Scanned))
 			return out, err
 		}
 		events, err := split(in.Data)
@@ -180,7 +205,7 @@ func (j Judge) Detect(d detector.Detector) func(context.Context, host.Invocation
 		}
 		out := host.Outcome{Events: len(events)}
 		for _, raw := range events {
-			if err := j.event(ctx, &out, in, d, raw, d.Judge(raw)); err != nil {
+			if err := j.event(ctx, &out, in, d, source, raw, d.Judge(raw)); err != nil {
 				return out, err
 			}
 		}
@@ -189,9 +214,9 @@ func (j Judge) Detect(d detector.Detector) func(context.Context, host.Invocation
 }
 
 // event does what follows from a verdict and adds to out what that was. It records
-// first and quarantines then. The error means that the event has to be judged again:
+// first and quarantines then. source is of what hubwatch hears when such an event comes. The error means that the event has to be judged again:
 // what is recorded then counts once all the same.
-func (j Judge) event(ctx context.Context, out *host.Outcome, in host.Invocation, d detector.Detector, raw jsontext.Value, v detector.Verdict) error {
+func (j Judge) event(ctx context.Context, out *host.Outcome, in host.Invocation, d detector.Detector, source alert.Source, raw jsontext.Value, v detector.Verdict) error {
 	if out.EventID == "" {
 		out.EventID = v.Event.ID
 	}
@@ -200,11 +225,7 @@ func (j Judge) event(ctx context.Context, out *host.Outcome, in host.Invocation,
 		return err
 	}
 	out.Findings += len(found)
-	heard := map[string]time.Time{}
 	for _, o := range found {
-		if o.Event.Time.After(heard[o.Hub.Name]) {
-			heard[o.Hub.Name] = o.Event.Time
-		}
 		if d.Count != nil { // It is not an alert yet.
 			continue
 		}
@@ -214,7 +235,10 @@ func (j Judge) event(ctx context.Context, out *host.Outcome, in host.Invocation,
 		}
 		out.Notes = append(out.Notes, note)
 	}
-	j.hear(ctx, out, alert.Changes, heard)
+	j.hearEvent(ctx, out, source, v, found)
+	if err := j.arriveEvent(ctx, out, v); err != nil {
+		return err
+	}
 	switch {
 	case reason != nil:
 		return j.quarantine(ctx, out, in, v.Event.ID, raw, reason)

@@ -15,6 +15,7 @@ import (
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/detector"
+	"hubwatch/handlers/event"
 	"hubwatch/handlers/host"
 	"hubwatch/handlers/relay"
 )
@@ -74,9 +75,15 @@ func TestHears(t *testing.T) {
 	quiet := jsontext.Value(`{"records":[{"time":"2026-02-01T09:30:00Z","resourceId":"/SUBSCRIPTIONS/00000000-0000-0000-0000-000000000001/RESOURCEGROUPS/RG-IOT/PROVIDERS/MICROSOFT.DEVICES/IOTHUBS/CONTOSO-HUB","operationName":"deviceConnect","category":"Connections","level":"Information","properties":"{\"deviceId\":\"pump-1\"}"},` +
 		`{"time":"2026-02-01T09:00:00Z","resourceId":"/SUBSCRIPTIONS/00000000-0000-0000-0000-000000000001/RESOURCEGROUPS/RG-IOT/PROVIDERS/MICROSOFT.DEVICES/IOTHUBS/CONTOSO-HUB-WEST","operationName":"deviceDisconnect","category":"Connections","level":"Information","properties":"{\"deviceId\":\"pump-1\"}"}]}`)
 	failed := relay.Relay([][]byte{message}).Events[0]
+	ofHub := detector.Detector{Name: "Quiet", On: detector.Trigger{EventTypes: []string{event.DeviceCreated}}, Detect: func(event.Event) ([]alert.Finding, error) { return nil, nil }}
+	registered := jsontext.Value(`{"specversion":"1.0","id":"1","source":"/SUBSCRIPTIONS/00000000-0000-0000-0000-000000000001/RESOURCEGROUPS/RG-IOT/PROVIDERS/MICROSOFT.DEVICES/IOTHUBS/CONTOSO-HUB",` +
+		`"subject":"devices/pump-01","type":"Microsoft.Devices.DeviceCreated","time":"2026-02-01T10:00:00Z","data":{"hubName":"CONTOSO-HUB","deviceId":"pump-01"}}`)
 	for _, err := range []error{nil, errors.New("the table is away")} {
 		l := &listener{err: err}
 		j := Judge{Alerts: recorder{recorded: alert.Recorded{Outcome: alert.Known}}, Quarantine: &quarantineStore{}, Listener: l, Logs: newRig().Logs}
+		wanting := j
+		wanting.Logs = newRig().Logs
+		wanting.Logs.Wanted = relay.Wanted{"Routes": {"one": true}}
 		for _, test := range []struct {
 			what string
 			run  func(context.Context, host.Invocation) (host.Outcome, error)
@@ -85,8 +92,12 @@ func TestHears(t *testing.T) {
 		}{
 			{"a change", j.Detect(detector.CertificateAdded), certificateAdded(t, "fires-application-only"), []string{"changes contoso-hub 2026-02-01T08:00:26Z"}},
 			{"a change of which a part cannot be judged", j.Detect(detector.CertificateAdded), certificateAdded(t, "fires-dot-dot"), []string{"changes contoso-hub 2026-02-01T08:00:37Z"}},
+			{"a change in which nothing is found", j.Detect(detector.DiagnosticSettingChanged), certificateAdded(t, "fires-application-only"), []string{"changes contoso-hub 2026-02-01T08:00:26Z"}},
+			{"an event of the hub in which nothing is found", j.Detect(ofHub), registered, []string{"events CONTOSO-HUB 2026-02-01T10:00:00Z"}},
 			{"a failed connection, of which the relay has heard", j.Detect(detector.DeviceTokenExpired), failed, nil},
 			{"records of connections that succeeded", j.Relay, quiet, []string{"connections CONTOSO-HUB 2026-02-01T09:30:00Z", "connections CONTOSO-HUB-WEST 2026-02-01T09:00:00Z"}},
+			{"records of another category that a detector wants", wanting.Relay, jsontext.Value(`{"records":[` + logLine("routes", "one", 1) + `,` + logLine("Routes", "two", 3) + `,` + logLine("Routes", "three", 2) + `,` + logLine("TwinQueries", "one", 4) + `]}`),
+				[]string{"log.Routes CONTOSO-HUB 2026-02-01T10:00:03Z"}},
 			{"what is not a message", j.Relay, jsontext.Value(`{"records":7}`), nil},
 		} {
 			l.heard = nil

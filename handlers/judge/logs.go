@@ -118,6 +118,7 @@ func (j Judge) Relay(ctx context.Context, in host.Invocation) (host.Outcome, err
 		return out, err
 	}
 	out := host.Outcome{Events: len(messages), Counts: map[string]int{}}
+	messages = j.arriveMessages(ctx, &out, messages)
 	staging := relay.Stage(messages, j.Logs.Settings, j.Logs.Now())
 	for cause, n := range staging.Refused {
 		out.Counts[string(cause)] = n
@@ -145,7 +146,7 @@ func (j Judge) Relay(ctx context.Context, in host.Invocation) (host.Outcome, err
 		return out, err
 	}
 	j.note(ctx, &out, in)
-	j.hear(ctx, &out, alert.Connections, staging.Heard)
+	j.hearAll(ctx, &out, alert.Connections, staging.Heard)
 	if len(staging.Refused) > 0 {
 		j.atOnce(ctx, &out, in, staging.Marks)
 	}

@@ -7,8 +7,11 @@ import (
 	"hubwatch/handlers/host"
 )
 
-// NotifyName is the name of the function that tells the channels of a raising.
-const NotifyName = "Notify"
+// Names of the functions that tell people of alerts.
+const (
+	NotifyName   = "Notify"   // tells the channels of a raising
+	SentinelName = "Sentinel" // sends a raising to Microsoft Sentinel
+)
 
 // Notifier tells people of raisings.
 type Notifier interface {
@@ -24,4 +27,15 @@ type Notifier interface {
 // Notify is the work of the function that tells the channels of a raising.
 func (j Judge) Notify(ctx context.Context, in host.Invocation) (host.Outcome, error) {
 	return j.Notifier.Notify(ctx, in)
+}
+
+// Hearer hears of raisings.
+type Hearer interface {
+	// Notify is the work of a function that hears of a raising.
+	Notify(ctx context.Context, in host.Invocation) (host.Outcome, error)
+}
+
+// Sentinel is the work of the function that sends a raising to Microsoft Sentinel.
+func (j Judge) Sentinel(ctx context.Context, in host.Invocation) (host.Outcome, error) {
+	return j.SIEM.Notify(ctx, in)
 }

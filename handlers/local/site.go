@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -45,6 +46,7 @@ const (
 	subscriptionsFile   = "infra/subscriptions.json"
 	storageSetting      = "AlertsStorage"                      // where the tables are
 	topicSetting        = "ConnectionEvents__topicEndpointUri" // where verdicts are published
+	eventHubSetting     = "CanaryEventHubUri"                  // where canaries of the event hub are sent
 	alertsSetting       = "AlertEvents__topicEndpointUri"      // where it is published that an alert was raised
 	deliveryTimeout     = 2 * time.Minute
 	localRetryTimeScale = 0.01 // of Event Grid's first wait of 10 s
@@ -75,8 +77,12 @@ type siteOptions struct {
 	told func(topic http.Handler) http.Handler
 	// inbox gets a webhook about each alert. It may be nil.
 	inbox *inbox
-	// messages puts a handler before the event hub. It may be nil.
-	messages func(hub http.Handler) http.Handler
+	// messages puts a handler before the event hub, and canaries one for the messages that the
+	// app sends there itself. They may be nil.
+	messages, canaries func(hub http.Handler) http.Handler
+	// subscribed says which event subscriptions there are; nil for all.
+	subscribed func(eventgrid.Subscription) bool
+	env        []string // further settings, each as name=value
 	// settled is called with the result of each event. It may be nil.
 	settled func(eventgrid.Report)
 	log     *slog.Logger
@@ -124,11 +130,12 @@ func (s *site) start(ctx context.Context, o siteOptions) error {
 	}
 	settings := map[string]string{
 		storageSetting: s.azurite.ConnectionString(), topicSetting: s.url + "/relayed/api/events", alertsSetting: s.url + "/alerts/api/events",
+		eventHubSetting: s.url + "/canaries/eventhub/messages",
 	}
 	if s.stores, err = app.Open(func(name string) string { return settings[name] }); err != nil {
 		return err
 	}
-	environment := []string{"LogClock=false"}
+	environment := append([]string{"LogClock=false"}, o.env...)
 	if o.inbox != nil {
 		mux.Handle("/inbox", o.inbox)
 		environment = append(environment, "Notify__demo="+s.url+"/inbox#secret="+o.inbox.secret(), "DigestAfter=0")
@@ -147,6 +154,9 @@ func (s *site) start(ctx context.Context, o siteOptions) error {
 	subscriptions, err := eventgrid.LoadSubscriptions(subscriptionsFile)
 	if err != nil {
 		return err
+	}
+	if o.subscribed != nil {
+		subscriptions = slices.DeleteFunc(subscriptions, func(sub eventgrid.Subscription) bool { return !o.subscribed(sub) })
 	}
 	if s.topic, err = eventgrid.NewTopic(eventgrid.TopicOptions{
 		Subscriptions: subscriptions, Functions: s.url, Schema: eventgrid.CloudEventSchemaV1_0,
@@ -169,6 +179,7 @@ func (s *site) start(ctx context.Context, o siteOptions) error {
 	mux.Handle("/relayed/", http.StripPrefix("/relayed", between(o.relayed, s.topic)))
 	mux.Handle("/alerts/", http.StripPrefix("/alerts", between(o.told, s.told)))
 	mux.Handle("/eventhub/messages", between(o.messages, s.hub))
+	mux.Handle("/canaries/", http.StripPrefix("/canaries", between(o.canaries, s.hub)))
 	mux.Handle("/", s.functions)
 	if err := s.functions.Ready(ctx); err != nil {
 		return fmt.Errorf("the handler does not start, see %s: %w", logFile, err)

@@ -140,7 +140,7 @@ func TestTryOut(t *testing.T) {
 		{"silent event", "/api/events", string(silent.Event), 200,
 			`^\nEvent \S+\n.*\n  silent: nothing found by DeviceCertificateExpired, DeviceCertificateMismatch,\n  DeviceTokenExpired, DeviceTokenInvalid\n`},
 		{"other event", "/api/events", edit(id, `"id": "E4"`, "ResourceWriteSuccess", "ResourceActionCancel"), 200,
-			`^\nEvent E4\n.*\n  no subscription matches it: they are for the types\n    Microsoft\.Resources\.ResourceActionSuccess\n(    \S+\n){13}`},
+			`^\nEvent E4\n.*\n  no subscription matches it: they are for the types\n    Microsoft\.Resources\.ResourceActionSuccess\n(    \S+\n){15}`},
 		{"other operation", "/api/events", edit(id, `"id": "E5"`, "certificates/write", "routes/write"), 200,
 			`^\nEvent E5\n.*\n  no subscription matches it: there are some for its type, but their other\n  filters do not fit, see infra/subscriptions\.json\n`},
 		{"cannot be judged", "/api/events", edit(id, `"id": "E6\u001b"`, "2026-02-01T08:00:01.1234567Z", "soon"), 200,

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/coverage"
 	"hubwatch/handlers/judge"
 	"hubwatch/handlers/local/eventgrid"
 	"hubwatch/handlers/table"
@@ -131,11 +132,12 @@ func (w *watcher) remember(parts ...string) bool {
 	return before
 }
 
-// settled shows the result of an event that came to the topic.
+// settled shows the result of an event that came to the topic. A canary, which hubwatch sends
+// itself, is not shown.
 func (w *watcher) settled(r eventgrid.Report) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.site == nil {
+	if w.site == nil || r.Type == coverage.CanaryType {
 		return
 	}
 	fmt.Fprintf(w.out, "\nEvent %s\n  %s\n", printable(r.ID), printable(r.Type))

@@ -42,6 +42,9 @@ const (
 
 // Teller tells channels of alerts, each of them once.
 type Teller struct {
+	// Prefix begins the ids under which it is remembered who was told, so that two tellers with
+	// the same Told do not take each other's work away. It may be "".
+	Prefix   string
 	Channels []Configured
 	// Faults says which settings of channels are wrong; nil if none is. The other channels are
 	// told all the same, and of Faults too.
@@ -155,6 +158,7 @@ func (t *Teller) raising(ctx context.Context, out *host.Outcome, function string
 	if err != nil {
 		return t.quarantine(ctx, out, function, m.ID, raw, err)
 	}
+	key.ID = t.Prefix + key.ID
 	if len(t.Channels) == 0 {
 		out.Counts["no channel"]++
 		return nil
@@ -305,6 +309,9 @@ func (t *Teller) giveUp(ctx context.Context, out *host.Outcome, function string,
 // complain tells the channels that work, once a day, what does not: a channel, or with ""
 // settings.
 func (t *Teller) complain(ctx context.Context, out *host.Outcome, broken, why string, works func(Configured) bool) error {
+	if !slices.ContainsFunc(t.Channels, works) {
+		return nil
+	}
 	now := t.Now().UTC()
 	m := Message{ID: "failed/" + broken + "/" + now.Format(time.DateOnly), Kind: Failed, Time: now, Channel: broken, Reason: why}
 	key := alert.ToldKey{Day: now, ID: m.ID}

@@ -30,6 +30,10 @@ type Forwarded struct {
 	Records    map[string]int // records in Events, by category
 	Repeated   int            // records that are in the batch a second time
 	Unreadable []Unreadable   // records that are wanted, and of which no event can be made, now or later
+	// Heard is the time of the newest record of each hub, by category and by the name of the
+	// hub in the record, also of operations that are not wanted. It is not told of Connections,
+	// of which Stage tells.
+	Heard map[string]map[string]time.Time
 }
 
 const (
@@ -54,7 +58,7 @@ func Forward(messages [][]byte, want Wanted) Forwarded {
 	if len(want) == 0 {
 		return Forwarded{}
 	}
-	f := forwarder{want: want, seen: map[[sha256.Size]byte]bool{}, open: map[place]*packed{}, Forwarded: Forwarded{Records: map[string]int{}}}
+	f := forwarder{want: want, seen: map[[sha256.Size]byte]bool{}, open: map[place]*packed{}, Forwarded: Forwarded{Records: map[string]int{}, Heard: map[string]map[string]time.Time{}}}
 	for i, message := range messages {
 		var pieces []Unreadable
 		for raw, err := range connection.Records(message) {
@@ -123,7 +127,10 @@ func (f *forwarder) record(raw jsontext.Value) error {
 	if err != nil {
 		return nil // Stage tells of it. A metric is of no category.
 	}
-	category, ok := f.want.category(l)
+	category, known, ok := f.want.category(l)
+	if known && category != connection.Category {
+		f.hear(l, category)
+	}
 	if !ok {
 		return nil
 	}
@@ -162,20 +169,39 @@ func (f *forwarder) record(raw jsontext.Value) error {
 	return nil
 }
 
-// category returns the category of a record, as event.LogCategories spells it, if the
-// record is wanted.
-func (w Wanted) category(l event.Log) (string, bool) {
-	category := l.Category
-	operations, ok := w[category]
-	for known := range w {
-		if ok {
+// hear notes the hub of a record. What cannot be read is not heard.
+func (f *forwarder) hear(l event.Log, category string) {
+	at, err := l.Time()
+	hub := event.HubOf(l.ResourceID)
+	if err != nil || hub == "" {
+		return
+	}
+	hubs := f.Heard[category]
+	if hubs == nil {
+		hubs = map[string]time.Time{}
+		f.Heard[category] = hubs
+	}
+	if newest, ok := hubs[hub]; !ok {
+		hubs[strings.Clone(hub)] = at
+	} else if at.After(newest) {
+		hubs[hub] = at
+	}
+}
+
+// category returns the category of a record, as event.LogCategories spells it, whether any
+// records of it are wanted, and whether this one is.
+func (w Wanted) category(l event.Log) (category string, known, ok bool) {
+	category = l.Category
+	operations, known := w[category]
+	for each := range w {
+		if known {
 			break
 		}
-		if strings.EqualFold(known, category) {
-			category, operations, ok = known, w[known], true
+		if strings.EqualFold(each, category) {
+			category, operations, known = each, w[each], true
 		}
 	}
-	return category, ok && (operations == nil || operations[strings.ToLower(l.Operation)])
+	return category, known, known && (operations == nil || operations[strings.ToLower(l.Operation)])
 }
 
 // pack puts a record into the event of its place, and closes the one before if the record

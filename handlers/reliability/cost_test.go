@@ -121,8 +121,10 @@ func startMeter(t testing.TB) *meter {
 		m.topic.ServeHTTP(w, r)
 	}))
 	t.Cleanup(connections.Close)
+	messages := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { m.hub.ServeHTTP(w, r) }))
+	t.Cleanup(messages.Close)
 	options := m.rig.options()
-	options.Env = append(options.Env, topicSetting+"="+connections.URL+"/api/events")
+	options.Env = append(options.Env, topicSetting+"="+connections.URL+"/api/events", "CanaryEventHubUri="+messages.URL+"/eventhub/messages")
 	// The second channel is told of grave alerts alone.
 	channel := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	t.Cleanup(channel.Close)
@@ -268,12 +270,13 @@ func TestCostOfEachEvent(t *testing.T) {
 	for _, row := range []struct {
 		what     string
 		happen   func(i int)
-		messages int // of the log, with each
+		messages int  // of the log, with each
+		heard    bool // of a hub that was not heard of before, with each
 	}{
 		{what: "A change that no alert is about", happen: func(i int) {
 			m.change(t, sample(t, "quiet-key-vault-diagnostic-setting.json"))
 		}},
-		{what: "A change with an alert, the first of its hub that day", happen: func(i int) {
+		{what: "A change with an alert, the first of its hub that day", heard: true, happen: func(i int) {
 			m.change(t, added("IotHubs/contoso-hub", fmt.Sprintf("IotHubs/contoso-hub-%d", i)))
 		}},
 		{what: "A change with an alert, the first of its kind that day", happen: func(i int) {
@@ -310,11 +313,18 @@ func TestCostOfEachEvent(t *testing.T) {
 		if row.messages > 0 {
 			want = want.plus(row.messages, costs(t)[logMessage])
 		}
-		before := m.counts(t)
+		before, heard := m.counts(t), m.rig.hearing.Load()
 		for i := range times {
 			row.happen(i)
 		}
 		got := m.counts(t).plus(-1, before)
+		if row.heard {
+			const what = "To remember that a hub was heard of, once a minute for each hub and source"
+			if got, want := int(m.rig.hearing.Load()-heard), times*rows[what].TableRequests; got != want {
+				t.Errorf("%s, %d times: %d requests, docs/cost.md has %d", what, times, got, want)
+			}
+			delete(rows, what)
+		}
 		if diff := cmp.Diff(operations{}.plus(times, want), got); diff != "" {
 			t.Errorf("%s, %d times (-docs/cost.md +counted):\n%s", row.what, times, diff)
 		}
@@ -336,6 +346,21 @@ func TestCostOfEachEvent(t *testing.T) {
 		want.TableRequests -= 2
 		if diff := cmp.Diff(operations{}.plus(times, want), m.counts(t).plus(-1, before)); diff != "" {
 			t.Errorf("%s, %d times (-docs/cost.md +counted):\n%s", what, times, diff)
+		}
+	}
+	{
+		const what = "An hour of canaries, through both paths"
+		want := rows[what]
+		delete(rows, what)
+		before := m.counts(t)
+		for range 2 { // It sends, and then it looks.
+			if err := m.instances[0].current.Load().Fire(t.Context(), judge.CanaryName); err != nil {
+				t.Fatal(err)
+			}
+			m.counts(t)
+		}
+		if diff := cmp.Diff(want, m.counts(t).plus(-1, before)); diff != "" {
+			t.Errorf("%s (-docs/cost.md +counted):\n%s", what, diff)
 		}
 	}
 	m.raise(t, times, alert.Low) // which makes the tables

@@ -236,6 +236,8 @@ type rig struct {
 
 	fault atomic.Pointer[func(step) azurite.Fault] // nil passes everything and counts nothing
 	steps atomic.Int64
+	// hearing counts the requests that remember when a hub was last heard of, which are no steps.
+	hearing atomic.Int64
 }
 
 // newRig returns a rig on the Azurite that all tests share. Its tables exist if
@@ -278,6 +280,7 @@ func (r *rig) through(t testing.TB, target string) string {
 			return azurite.Pass
 		}
 		if aboutHearing(request) {
+			r.hearing.Add(1)
 			return azurite.Pass
 		}
 		return (*fault)(step{int(r.steps.Add(1)), target, request})

@@ -31,42 +31,62 @@ type heard struct {
 	SeenType     string `json:"LastSeenUtc@odata.type"`
 }
 
-// hearEvery is how often a process remembers that it heard of a hub.
-const hearEvery = time.Minute
+const (
+	// hearEvery is how often a process remembers that it heard of a hub.
+	hearEvery = time.Minute
+	// hearing bounds how long an event waits until that is remembered.
+	hearing = 2 * time.Second
+)
 
-// ears is when a process last remembered each hub and source, by row key.
+// ears is when a process last remembered each hub and source.
 type ears struct {
 	mu   sync.Mutex
-	last map[string]time.Time
+	last map[ear]time.Time
+}
+
+// ear is a hub and a source. The hub is as keys have it, or as an event spells it.
+type ear struct {
+	hub    string
+	source alert.Source
 }
 
 // due reports whether a hub and source has to be remembered now. If so, it is not due
 // again for a while, whatever becomes of it.
-func (e *ears) due(row string, now time.Time) bool {
+func (e *ears) due(hub string, source alert.Source, now time.Time) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if last, ok := e.last[row]; ok && now.Sub(last) < hearEvery {
-		return false
+	if last, ok := e.last[ear{hub, source}]; ok && now.Sub(last) < hearEvery {
+		return false // To know a spelling spares the memory of a key.
 	}
 	if e.last == nil || len(e.last) >= mostRemembered {
-		e.last = map[string]time.Time{}
+		e.last = map[ear]time.Time{}
 	}
-	e.last[row] = now
-	return true
+	hub = strings.Clone(hub)
+	at := ear{hubKey(hub), source}
+	last, ok := e.last[at]
+	if ok && now.Sub(last) < hearEvery {
+		now = last
+	} else {
+		ok, e.last[at] = false, now
+	}
+	e.last[ear{hub, source}] = now
+	return !ok
 }
 
 // Hear implements alert.Listener. It remembers a hub and source once a minute.
 func (a *Alerts) Hear(ctx context.Context, hub string, source alert.Source, at time.Time) error {
 	now := a.now()
+	if !a.ears.due(hub, source, now) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, hearing)
+	defer cancel()
 	row := heard{
 		key: key{heardPartition, hubKey(hub) + separator + string(source)}, Hub: hubKey(hub), Source: string(source),
 		LastEventUtc: edmTime(at), EventType: edmDateTime, LastSeenUtc: edmTime(now), SeenType: edmDateTime,
 	}
 	if at.After(now) { // a clock that is wrong must not hide that the next ones are missing
 		row.LastEventUtc = row.LastSeenUtc
-	}
-	if !a.ears.due(row.RowKey, now) {
-		return nil
 	}
 	response, err := a.table.client.GetEntity(ctx, row.PartitionKey, row.RowKey, nil)
 	action := aztables.TransactionAction{ActionType: aztables.TransactionTypeUpdateMerge, IfMatch: to.Ptr(response.ETag)}

@@ -91,3 +91,25 @@ func TestHearMeetsOthers(t *testing.T) {
 		t.Errorf("error %v, heard %+v", err, all)
 	}
 }
+
+// TestEars checks that a hub is remembered once a minute, however it is spelled, and that to
+// know so takes no memory.
+func TestEars(t *testing.T) {
+	var e ears
+	for _, step := range []struct {
+		hub    string
+		source alert.Source
+		after  time.Duration
+		want   bool
+	}{
+		{"Contoso-Hub", alert.Changes, 0, true}, {"contoso-hub", alert.Changes, time.Second, false}, {"CONTOSO-HUB", alert.HubEvents, time.Second, true},
+		{"CONTOSO-HUB", alert.Changes, 59 * time.Second, false}, {"CONTOSO-HUB", alert.Changes, time.Minute, true}, {"Contoso-Hub", alert.Changes, 61 * time.Second, false},
+	} {
+		if got := e.due(step.hub, step.source, noon.Add(step.after)); got != step.want {
+			t.Errorf("%s %s after %v: %v, want %v", step.hub, step.source, step.after, got, step.want)
+		}
+	}
+	if n := testing.AllocsPerRun(10, func() { e.due("CONTOSO-HUB", alert.Changes, noon.Add(62*time.Second)) }); n > 0 {
+		t.Errorf("%v allocations, want none", n)
+	}
+}

@@ -25,7 +25,10 @@ type Subscription struct {
 	Name     string `json:"name"`     // 3 to 64 letters, digits and hyphens
 	Function string `json:"function"` // function that gets the events
 	Source   string `json:"source"`   // name of the topic that it belongs to
-	Filter   Filter `json:"filter"`
+	// Own says that in Azure the subject has to be in the resource group of hubwatch. Here
+	// there is none, so any subject will do.
+	Own    bool   `json:"own"`
+	Filter Filter `json:"filter"`
 }
 
 // Filter says which events a subscription takes, in the form that Azure

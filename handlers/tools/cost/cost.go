@@ -38,6 +38,8 @@ var (
 	furtherFailure = operations{Ingress: 1, Deliveries: 1, Executions: 1, TableRequests: 11}
 	otherFailure   = operations{TableRequests: 11}
 	timerMinute    = operations{Executions: 1, TableRequests: 4}
+	heardOf        = operations{TableRequests: 2}
+	canaryHour     = operations{Ingress: 1, Deliveries: 1, Executions: 4, TableRequests: 10}
 	told           = operations{Ingress: 1, Deliveries: 1, Executions: 1, TableRequests: 4}
 	furtherChannel = operations{TableRequests: 1}
 )
@@ -46,14 +48,14 @@ var (
 var prices = struct {
 	GridOperations, Executions, HubEvents float64 // for a million
 	TableRequests, BlobWrites             float64 // for ten thousand
-	GBSeconds                             float64
+	GBSeconds, AlwaysReadyGBSeconds       float64 // while functions run; of an instance that is always ready, whether or not they run
 	TableGB, LogGB                        float64 // a month; ingested
 	ThroughputUnit, MetricAlert           float64 // a month
 }{
 	GridOperations: 0.60, Executions: 0.40, HubEvents: 0.028,
 	TableRequests: 0.00036, BlobWrites: 0.054,
-	GBSeconds: 0.000026,
-	TableGB:   0.045, LogGB: 2.99,
+	GBSeconds: 0.000026, AlwaysReadyGBSeconds: 0.000004,
+	TableGB: 0.045, LogGB: 2.99,
 	ThroughputUnit: 21.90, MetricAlert: 0.10,
 }
 
@@ -62,12 +64,13 @@ var prices = struct {
 const (
 	recordBytes      = 1_000 // of a log record in an event hub
 	occurrenceBytes  = 4_000 // of an occurrence's row of evidence
+	sentinelBytes    = 3_000 // of an alert's row in Microsoft Sentinel, on average (TestSentinelRowLength)
 	telemetryBytes   = 1_000 // of an execution's line in the workspace, columns included
 	sampledPerSecond = 20    // lines that Application Insights keeps of an instance
 	instanceGB       = 2     // parameter instanceMemory of main.bicep
 	busyPerSecond    = 1_000 // executions on an instance that is kept busy
 	minimumSeconds   = 1     // billed for an execution that wakes an instance by itself
-	metricAlerts     = 7     // in main.bicep
+	metricAlerts     = 10    // in main.bicep
 	batch            = 8     // messages of the log in an execution of a large fleet: maxEventBatchSize of host.json
 	checkpoint       = 16    // batches of a partition for a checkpoint: batchCheckpointFrequency
 	renewalRecords   = 3     // the end of a session, its close by the client, and the new connection
@@ -111,6 +114,7 @@ func (l load) operations() (grid, executions, table float64) {
 	add(l.raisings, told)
 	table += l.renewals * renewalRequests
 	add(l.months*daysInMonth*24*60, timerMinute)
+	add(l.months*daysInMonth*24, canaryHour)
 	return grid, executions, table
 }
 
@@ -165,6 +169,11 @@ func (l load) bill() (bill []line) {
 		add("Alerts about hubwatch itself", metricAlerts, "", metricAlerts*l.months*prices.MetricAlert)
 	}
 	return append(bill, line{What: "In all", Price: dollars(sum)})
+}
+
+// alwaysReady returns the price of a month of an instance that is always ready, by its memory.
+func alwaysReady(gb float64) string {
+	return dollars(gb * daysInMonth * 24 * 3600 * prices.AlwaysReadyGBSeconds)
 }
 
 // amount writes a number with three significant digits and thousands apart.
@@ -257,14 +266,18 @@ func Page() ([]byte, error) {
 			{"or the same kind again", furtherFailure},
 			{"or of none of the four causes", otherFailure},
 			{"A minute of the timer, without a verdict or a digest that is due", timerMinute},
+			{"To remember that a hub was heard of, once a minute for each hub and source", heardOf},
+			{"An hour of canaries, through both paths", canaryHour},
 			{"An alert that is raised or reopened, to tell one channel of it", told},
 			{"and for each further channel", furtherChannel},
 		},
 		"Prices":  prices,
 		"Million": bills(perMillion), "Fleets": bills(fleets),
-		"RecordBytes": amount(recordBytes), "OccurrenceBytes": amount(occurrenceBytes), "TelemetryBytes": amount(telemetryBytes),
+		"RecordBytes": amount(recordBytes), "OccurrenceBytes": amount(occurrenceBytes), "TelemetryBytes": amount(telemetryBytes), "SentinelBytes": amount(sentinelBytes),
+		"SentinelMillion":  dollars(million * sentinelBytes / 1e9 * prices.LogGB),
 		"SampledPerSecond": sampledPerSecond,
 		"Batch":            batch, "Checkpoint": checkpoint, "RenewalRequests": renewalRequests, "StagedBytes": stagedBytes,
+		"AlwaysReady": alwaysReady(instanceGB), "SmallAlwaysReady": alwaysReady(0.5),
 		"InstanceGB": instanceGB, "BusyPerSecond": amount(busyPerSecond), "Peak": peak,
 	})
 	return b.Bytes(), err

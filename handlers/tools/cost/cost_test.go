@@ -47,24 +47,32 @@ func TestCostAssumptions(t *testing.T) {
 func TestBill(t *testing.T) {
 	got := load{changes: 3_000_000, alertedChanges: 1_000_000, records: 2_000_000, perMessage: 10, failures: 500_000, months: 1}.bill()
 	want := []line{
-		// 3 M published, 1 M of them matched and delivered; 500 k published and delivered.
+		// 3 M published, 1 M of them matched and delivered; 500 k published and delivered, 720 canaries too.
 		{"Event Grid operations", "6 million", "$3.60"},
-		// 1 M for changes, 200 k for messages, 500 k for failures, 43,200 minutes.
-		{"Function executions", "1.74 million", "$0.70"},
-		{"Execution time", "3.49 million GB-s", "$90.65"},
-		// 1 for a change, 1 for a message, 11 for a failure, 4 for a minute.
-		{"Table requests", "6.87 million", "$0.25"},
+		// 1 M for changes, 200 k for messages, 500 k for failures, 43,200 minutes, 720 hours of 4.
+		{"Function executions", "1.75 million", "$0.70"},
+		{"Execution time", "3.49 million GB-s", "$90.80"},
+		// 1 for a change, 1 for a message, 11 for a failure, 4 for a minute, 10 for an hour.
+		{"Table requests", "6.88 million", "$0.25"},
 		{"Evidence, a month of keeping it", "6 GB", "$0.27"},
 		{"Event Hubs messages", "200,000", "$0.01"},
 		{"Records of renewals, for four days", "0 GB", "$0.00"},
 		{"Checkpoints of the event hub", "12,500", "$0.07"},
-		{"Telemetry", "1.74 GB", "$5.21"},
+		{"Telemetry", "1.75 GB", "$5.22"},
 		{"Throughput units", "1", "$21.90"},
-		{"Alerts about hubwatch itself", "7", "$0.70"},
-		{"In all", "", "$123"},
+		{"Alerts about hubwatch itself", "10", "$1.00"},
+		{"In all", "", "$124"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("bill (-want +got):\n%s", diff)
+	}
+}
+
+// TestAlwaysReady compares the price of an instance that is always ready with a calculation by
+// hand: 2,592,000 seconds of 2 GB.
+func TestAlwaysReady(t *testing.T) {
+	if got := alwaysReady(2); got != "$20.74" {
+		t.Errorf("%s, want $20.74", got)
 	}
 }
 

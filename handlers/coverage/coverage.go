@@ -1,0 +1,253 @@
+// Package coverage is how hubwatch knows that it would hear. A canary is an event that
+// hubwatch sends through a path to itself, each hour. What does not arrive is an alert, of
+// the detector PathBroken. The package is pure: handlers/judge sends, and handlers/table
+// remembers.
+package coverage
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"hubwatch/handlers/alert"
+)
+
+// Path is a way by which events reach hubwatch.
+type Path string
+
+// The paths.
+const (
+	// Topic is the way of verdicts to detectors: the custom topic, an event subscription, a
+	// function, the table.
+	Topic Path = "topic"
+	// EventHub is the way of the Connections log from the event hub on: the event hub, the
+	// relay, the table. The part before is Azure Monitor's, and nobody else can write there.
+	EventHub Path = "event-hub"
+	// Changes is the way of changes of resources: Azure Resource Manager, the system topic, an
+	// event subscription, a function. No canary goes there, since only Azure Resource Manager
+	// publishes to the system topic.
+	Changes Path = "changes"
+)
+
+// Paths are all paths.
+var Paths = []Path{Topic, EventHub, Changes}
+
+// Words says what a path consists of.
+func (p Path) Words() string {
+	switch p {
+	case Topic:
+		return "custom topic, event subscription, function, table"
+	case EventHub:
+		return "event hub, relay, table"
+	case Changes:
+		return "Azure Resource Manager, system topic, event subscription, function"
+	}
+	return "a path that this build does not know"
+}
+
+const (
+	// Interval is how often a canary is sent through each path.
+	Interval = time.Hour
+	// Patience is how long a canary may take if the settings say nothing else. Event Grid
+	// tries a delivery again after 10 seconds, 30 seconds, a minute and five minutes
+	// (https://learn.microsoft.com/azure/event-grid/delivery-and-retry#retry-schedule), and
+	// the first delivery after a while can be refused.
+	Patience = 10 * time.Minute
+	// Overdue is how long no canary may be sent. From then on the function that sends them
+	// counts as stopped. Whoever reads says so, since nobody else is left to say it.
+	Overdue = Interval + 30*time.Minute
+)
+
+// Trip is what is known of the canaries of a path: the last that was sent, and the last that
+// arrived.
+type Trip struct {
+	Path  Path
+	Sent  time.Time // when the last canary was sent, UTC; zero for never
+	Token string    // of that canary
+	Fault string    // why the path did not take it, without secrets; "" if it did
+	// ArrivedToken is the token of the canary that arrived last, ArrivedSent is when it was
+	// sent, and Took is how long it was on the way. They are zero if none ever arrived.
+	ArrivedToken string
+	ArrivedSent  time.Time
+	Took         time.Duration
+}
+
+// Arrived reports whether the last canary that was sent has arrived.
+func (t Trip) Arrived() bool { return t.Token != "" && t.Token == t.ArrivedToken }
+
+// Missed reports whether the last canary should have arrived and did not.
+func (t Trip) Missed(now time.Time, patience time.Duration) bool {
+	return t.Token != "" && !t.Arrived() && now.Sub(t.Sent) >= patience
+}
+
+// Due reports whether another canary has to be sent. The timer is not exact to the second.
+func (t Trip) Due(now time.Time) bool {
+	const early = 5 * time.Minute
+	return t.Sent.IsZero() || t.Sent.After(now) || now.Sub(t.Sent) >= Interval-early
+}
+
+// Store remembers canaries.
+type Store interface {
+	Reader
+	// Send remembers that a canary is being sent. Whatever was known of the canary before
+	// of this path counts no more, except when one arrived.
+	Send(ctx context.Context, c Canary) error
+	// Refused remembers why a path did not take a canary. It changes nothing if another one
+	// was sent since.
+	Refused(ctx context.Context, c Canary, fault string) error
+	// Arrive remembers that a canary arrived at a time. known is false, and nothing is
+	// changed, if it is not the last that was sent: an old one that was delivered again, or
+	// one that somebody else made up.
+	Arrive(ctx context.Context, c Canary, at time.Time) (known bool, err error)
+}
+
+// Reader says what is known of the paths.
+type Reader interface {
+	// Trips returns what is known of each path that was ever tried, in the order of their
+	// names. The error wraps alert.ErrAbsent if there is no table.
+	Trips(ctx context.Context) ([]Trip, error)
+}
+
+// State says in a word how a path is.
+type State string
+
+// The states.
+const (
+	Works    State = "works"
+	Waiting  State = "waiting"  // a canary is under way
+	Broken   State = "broken"   // the last canary did not arrive
+	Stopped  State = "stopped"  // nobody sends canaries any more
+	Unproven State = "unproven" // no canary was ever sent
+)
+
+// Report says how a path is.
+type Report struct {
+	Path  Path
+	State State
+	// Text is a sentence without a full stop, without secrets.
+	Text string
+	Trip
+	// Heard is when a change last came, for Changes; zero if none ever did.
+	Heard time.Time
+}
+
+// Wrong reports whether somebody has to do something about the path.
+func (r Report) Wrong() bool { return r.State == Broken || r.State == Stopped }
+
+// NewReports says how each path is at a time. trips is what is known of canaries, and heard
+// when hubs were heard of. A path that only another build knows comes last.
+func NewReports(trips []Trip, heard []alert.Heard, now time.Time) (reports []Report) {
+	known := map[Path]Trip{}
+	for _, t := range trips {
+		known[t.Path] = t
+	}
+	paths := slices.Clone(Paths)
+	for _, t := range trips {
+		if !slices.Contains(paths, t.Path) {
+			paths = append(paths, t.Path)
+		}
+	}
+	for _, p := range paths {
+		r := Report{Path: p, Trip: known[p]}
+		if p == Changes {
+			for _, h := range heard {
+				if h.Source == alert.Changes && h.Seen.After(r.Heard) {
+					r.Heard = h.Seen
+				}
+			}
+		}
+		r.State, r.Text = r.judge(now)
+		reports = append(reports, r)
+	}
+	return reports
+}
+
+// judge says how the path is. A reader does not know the app's patience, and takes the usual.
+func (r Report) judge(now time.Time) (State, string) {
+	last := "none ever arrived"
+	if !r.ArrivedSent.IsZero() {
+		last = fmt.Sprintf("the last that arrived was sent at %s UTC", minute(r.ArrivedSent))
+	}
+	switch age := now.Sub(r.Sent); {
+	case r.Path == Changes && r.Heard.IsZero():
+		return Unproven, "not proven, since only Azure Resource Manager can publish there; no change ever came"
+	case r.Path == Changes:
+		return Unproven, fmt.Sprintf("not proven, since only Azure Resource Manager can publish there; a change last came %s ago", Ago(now.Sub(r.Heard)))
+	case r.Sent.IsZero():
+		return Unproven, "no canary was ever sent"
+	case age >= Overdue:
+		return Stopped, fmt.Sprintf("no canary was sent for %s: the function Canary does not run, or cannot write; %s", Ago(age), last)
+	case r.Arrived():
+		return Works, fmt.Sprintf("a canary went through at %s UTC, in %s", minute(r.Sent), r.Took.Round(time.Millisecond))
+	case r.Missed(now, Patience):
+		return Broken, fmt.Sprintf("the canary of %s UTC did not arrive%s; %s", minute(r.Sent), because(r.Fault), last)
+	}
+	return Waiting, fmt.Sprintf("a canary is under way since %s UTC; %s", minute(r.Sent), last)
+}
+
+// because says why a canary could not arrive, if that is known.
+func because(fault string) string {
+	if fault == "" {
+		return ""
+	}
+	return ", for it could not be sent: " + fault
+}
+
+func minute(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") }
+
+// Ago writes how long ago something was: days, hours, minutes or seconds.
+func Ago(d time.Duration) string {
+	for _, unit := range []struct {
+		of   time.Duration
+		name string
+	}{{24 * time.Hour, "day"}, {time.Hour, "hour"}, {time.Minute, "minute"}} {
+		if n := int(d / unit.of); n == 1 {
+			return "1 " + unit.name
+		} else if n > 1 {
+			return fmt.Sprintf("%d %ss", n, unit.name)
+		}
+	}
+	return fmt.Sprintf("%d seconds", max(0, int(d/time.Second)))
+}
+
+// Document is what is heard, and how each path is, as programs read it.
+type Document struct {
+	Sources []SourceDocument `json:"sources"`
+	Paths   []PathDocument   `json:"paths"`
+}
+
+// SourceDocument is when a hub was last heard of by one source.
+type SourceDocument struct {
+	HubName   string       `json:"hubName"`
+	Source    alert.Source `json:"source"`
+	LastEvent time.Time    `json:"lastEventUtc"`
+	LastSeen  time.Time    `json:"lastSeenUtc"`
+}
+
+// PathDocument is a Report as programs read it.
+type PathDocument struct {
+	Path     Path      `json:"path"`
+	State    State     `json:"state"`
+	Text     string    `json:"text"`
+	Sent     time.Time `json:"sentUtc,omitzero"`
+	Arrived  time.Time `json:"arrivedUtc,omitzero"` // of the canary that arrived last
+	Took     float64   `json:"tookSeconds,omitzero"`
+	LastSeen time.Time `json:"lastSeenUtc,omitzero"` // of the path changes
+}
+
+// NewDocument returns what is known at a time as programs read it.
+func NewDocument(heard []alert.Heard, trips []Trip, now time.Time) Document {
+	d := Document{Sources: []SourceDocument{}}
+	for _, h := range heard {
+		d.Sources = append(d.Sources, SourceDocument{h.Hub, h.Source, h.Event, h.Seen})
+	}
+	for _, r := range NewReports(trips, heard, now) {
+		p := PathDocument{Path: r.Path, State: r.State, Text: r.Text, Sent: r.Sent, Took: r.Took.Seconds(), LastSeen: r.Heard}
+		if !r.ArrivedSent.IsZero() {
+			p.Arrived = r.ArrivedSent.Add(r.Took)
+		}
+		d.Paths = append(d.Paths, p)
+	}
+	return d
+}

@@ -1,0 +1,37 @@
+package main
+
+import (
+	"testing"
+	"time"
+
+	"hubwatch/handlers/alert"
+	"hubwatch/handlers/coverage"
+	"hubwatch/handlers/local/azurite"
+)
+
+// TestCoverage checks what people and programs see of sources and paths.
+func TestCoverage(t *testing.T) {
+	b := newBench(t, startAzurite(t, azurite.Options{}))
+	b.expect(t, 1, "coverage", "no alert was ever raised here")
+	now := time.Now()
+	if err := b.Alerts.Hear(t.Context(), "Contoso-Hub", alert.LogSource("Routes"), now.Add(-time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	b.expect(t, 0, "coverage", "contoso-hub  log.Routes  "+now.Add(-time.Hour).UTC().Format(minutes)+"  ", " seconds ago\n\nunproven  topic: no canary was ever sent\n", "unproven  changes: not proven")
+	send := func(path coverage.Path, ago time.Duration) coverage.Canary {
+		c := coverage.Canary{Path: path, Token: string(path), Sent: now.Add(-ago)}
+		if err := b.Alerts.Send(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	if _, err := b.Alerts.Arrive(t.Context(), send(coverage.Topic, time.Minute), now.Add(-59*time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	b.expect(t, 0, "coverage", "works     topic: a canary went through at ", " UTC, in 1s\n")
+	send(coverage.EventHub, 20*time.Minute)
+	b.expect(t, 1, "coverage", "works     topic: ", "broken    event-hub: the canary of ", " did not arrive; none ever arrived\n")
+	b.expect(t, 1, "coverage -o json", `"source": "log.Routes"`, `"state": "broken"`, `"tookSeconds": 1`)
+	send(coverage.EventHub, 2*time.Hour)
+	b.expect(t, 1, "coverage", "stopped   event-hub: no canary was sent for 2 hours")
+}

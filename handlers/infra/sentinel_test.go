@@ -1,0 +1,246 @@
+package infra
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"hubwatch/handlers/notify"
+)
+
+// sentinel is what docs/sentinel/ has for the people of Microsoft Sentinel.
+type sentinel struct {
+	workspace         template
+	alerts, incidents string // in KQL
+}
+
+// readSentinel reads the files of a folder.
+func readSentinel(folder string) (s sentinel, err error) {
+	templates, err := readTemplates(folder)
+	if err != nil {
+		return s, err
+	}
+	s.workspace = templates["workspace.bicep"]
+	for name, text := range map[string]*string{"alerts.kql": &s.alerts, "incidents.kql": &s.incidents} {
+		data, err := os.ReadFile(filepath.Join(folder, name))
+		if err != nil {
+			return s, err
+		}
+		*text = string(data)
+	}
+	return s, nil
+}
+
+// sentinelColumns returns the columns of a row with their types, in the words of a table
+// (https://learn.microsoft.com/azure/templates/microsoft.operationalinsights/workspaces/tables).
+func sentinelColumns(row reflect.Type) map[string]string {
+	columns := map[string]string{}
+	for field := range row.Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		switch {
+		case name == "" && field.Anonymous:
+			for name, kind := range sentinelColumns(field.Type) {
+				columns[name] = kind
+			}
+		case field.Type == reflect.TypeFor[time.Time]():
+			columns[name] = "dateTime"
+		default:
+			columns[name] = field.Type.Kind().String()
+		}
+	}
+	return columns
+}
+
+// check returns what is wrong with s.
+func (s sentinel) check() []string {
+	var f faults
+	t := s.workspace
+	want := sentinelColumns(reflect.TypeFor[notify.SentinelRow]())
+	have := map[string]string{}
+	for _, column := range t.named("columns").value.parts {
+		name, _ := t.constant(column.get("name"))
+		have[name], _ = t.constant(column.get("type"))
+	}
+	for name, kind := range want {
+		if have[name] != kind {
+			f.add("the column %s is %q, and hubwatch sends %q", name, have[name], kind)
+		}
+	}
+	for name := range have {
+		if want[name] == "" {
+			f.add("hubwatch does not send the column %s", name)
+		}
+	}
+	f.same("columns of the table", t.named("table").value.get("properties", "schema", "columns"), "columns")
+
+	rule := t.named("ingestion").value
+	f.same("kind of the rule", rule.get("kind"), "'Direct'")
+	if stream, _ := t.constant(t.named("stream").value); stream != notify.SentinelStream {
+		f.add("the stream is %q, and hubwatch sends to %q", stream, notify.SentinelStream)
+	}
+	declared := rule.get("properties", "streamDeclarations")
+	if len(declared.keys) != 1 {
+		f.add("there are %d streams", len(declared.keys))
+	}
+	list := declared.parts[0]
+	at := slices.Index(list.keys, "columns")
+	if at < 0 || list.parts[at].kind != loop {
+		f.add("the columns of the stream are not those of the table")
+	} else {
+		f.same("columns of the stream", list.parts[at].parts[0], "columns")
+		f.same("a column of the stream", list.parts[at].parts[1], "{name: column.name, type: toLower(column.type)}")
+	}
+	flow := rule.get("properties", "dataFlows").parts[0]
+	f.same("streams of the flow", flow.get("streams"), "[stream]")
+	f.same("what becomes of a row", flow.get("transformKql"), "'source'")
+	f.same("where a row goes", flow.get("outputStream"), "stream")
+	f.same("workspace of the rule", rule.get("properties", "destinations", "logAnalytics").parts[0].get("workspaceResourceId"), "workspace.id")
+	if !t.needs(rule)["table"] {
+		f.add("the rule does not depend on the table")
+	}
+	roles := t.of("resource", "Microsoft.Authorization/roleAssignments")
+	if len(roles) != 1 {
+		f.add("%d roles are given, want that of the app alone", len(roles))
+	}
+	for _, d := range roles {
+		f.same("scope of the role", d.value.get("scope"), "ingestion")
+		f.same("who is given the role", d.value.get("properties", "principalId"), "principalId")
+		id, _ := t.constant(t.named("monitoringMetricsPublisher").value)
+		f.same("the role", d.value.get("properties", "roleDefinitionId"), "subscriptionResourceId('Microsoft.Authorization/roleDefinitions', monitoringMetricsPublisher)")
+		if roleNames[id] != "Monitoring Metrics Publisher" {
+			f.add("the role is %s: %s", id, roleNames[id])
+		}
+	}
+	for _, d := range t.declarations {
+		d.value.within(func(e *expression) {
+			switch {
+			case e.kind == constant && hostName.MatchString(e.text):
+				f.add("%s has the host name %q", d.name, e.text)
+			case e.kind == call && strings.HasPrefix(strings.ToLower(e.text), "list"):
+				f.add("%s calls %s", d.name, e.text)
+			}
+		})
+	}
+	s.checkQueries(&f, want)
+	return f
+}
+
+// projected matches what a query returns.
+var projected = regexp.MustCompile(`(?m)^\| project (.+)$`)
+
+// checkQueries checks that the queries read the table, and that the rule of the incidents
+// names nothing that its query does not return.
+func (s sentinel) checkQueries(f *faults, columns map[string]string) {
+	t := s.workspace
+	tableName, _ := t.constant(t.named("tableName").value)
+	for name, text := range map[string]string{"alerts.kql": s.alerts, "incidents.kql": s.incidents} {
+		if !strings.Contains(text, "\n"+tableName+"\n| where Raising in ('raised', 'reopened')\n") {
+			f.add("%s does not read the raisings of %s, without the tests", name, tableName)
+		}
+	}
+	f.same("query of the function", t.named("alerts").value.get("properties", "query"), "loadTextContent('alerts.kql')")
+	rule := t.named("makeIncidents").value.get("properties")
+	f.same("query of the rule", rule.get("query"), "loadTextContent('incidents.kql')")
+	returned := map[string]bool{}
+	for _, m := range projected.FindAllStringSubmatch(s.incidents, -1) {
+		for _, name := range strings.Split(m[1], ", ") {
+			returned[name] = true
+			if columns[name] == "" && !strings.Contains(s.incidents, " "+name+" = ") {
+				f.add("incidents.kql returns %s, which the table does not have", name)
+			}
+		}
+	}
+	named := map[string]bool{}
+	for _, part := range rule.get("customDetails").parts {
+		name, _ := t.constant(part)
+		named[name] = true
+	}
+	for _, entity := range rule.get("entityMappings").parts {
+		name, _ := t.constant(entity.get("fieldMappings").parts[0].get("columnName"))
+		named[name] = true
+	}
+	override := rule.get("alertDetailsOverride")
+	severity, _ := t.constant(override.get("alertSeverityColumnName"))
+	named[severity] = true
+	for _, part := range override.parts {
+		text, _ := t.constant(part)
+		for _, m := range regexp.MustCompile(`{{(\w+)}}`).FindAllStringSubmatch(text, -1) {
+			named[m[1]] = true
+		}
+	}
+	for name := range named {
+		if !returned[name] {
+			f.add("the rule names %q, and incidents.kql does not return it", name)
+		}
+	}
+	grouping := rule.get("incidentConfiguration", "groupingConfiguration")
+	for _, part := range grouping.get("groupByCustomDetails").parts {
+		name, _ := t.constant(part)
+		if rule.get("customDetails", name) == nil {
+			f.add("incidents are grouped by %q, which is not a custom detail", name)
+		}
+	}
+	// The query sees what arrived since the last run, and of a raising that arrived again it
+	// sees the first row.
+	every, _ := t.constant(rule.get("queryFrequency"))
+	if every != "PT5M" || !strings.Contains(s.incidents, "\n| summarize arg_min(Arrived, *) by RaisingId\n| where Arrived > ago(5m)\n") {
+		f.add("the rule runs every %s, and incidents.kql does not take the first rows of the last five minutes", every)
+	}
+}
+
+func TestSentinel(t *testing.T) {
+	s, err := readSentinel(filepath.Join(root, "docs/sentinel"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fault := range s.check() {
+		t.Error(fault)
+	}
+}
+
+// TestPlantedErrorsOfSentinel plants one mistake at a time, and expects a complaint about
+// each.
+func TestPlantedErrorsOfSentinel(t *testing.T) {
+	for _, test := range []struct{ name, file, old, new, want string }{
+		{"a column gone", "workspace.bicep", "  { name: 'RaisingId', type: 'string' }\n", "", `the column RaisingId is "", and hubwatch sends "string"`},
+		{"a column too many", "workspace.bicep", "  { name: 'RaisingId'", "  { name: 'Tactics', type: 'string' }\n  { name: 'RaisingId'", "does not send the column Tactics"},
+		{"a number as a text", "workspace.bicep", "'Changes', type: 'int'", "'Changes', type: 'string'", "the column Changes"},
+		{"another stream", "workspace.bicep", "'Custom-${tableName}'", "'Custom-Alerts'", "the stream is"},
+		{"columns of the stream in words", "workspace.bicep", "[for column in columns: {", "[for column in []: {", "columns of the stream is []"},
+		{"a rule without an endpoint", "workspace.bicep", "kind: 'Direct'", "kind: 'Linux'", "kind of the rule"},
+		{"rows that are lost", "workspace.bicep", "transformKql: 'source'", "transformKql: 'source | where false'", "what becomes of a row"},
+		{"the rule before its table", "workspace.bicep", "  dependsOn: [table]\n}\n\nresource sendAlerts", "}\n\nresource sendAlerts", "does not depend on the table"},
+		{"a right for all of the workspace", "workspace.bicep", "scope: ingestion", "scope: workspace", "scope of the role"},
+		{"the role Contributor", "workspace.bicep", "3913510d-42f4-4e42-8a64-420c390055eb", "b24988ac-6180-42a0-ab88-20f7382dd24c", "Contributor"},
+		{"a second role", "workspace.bicep", "resource alerts ", "resource more 'Microsoft.Authorization/roleAssignments@2022-04-01' = { scope: ingestion, name: 'x', properties: { principalId: principalId, roleDefinitionId: 'x' } }\nresource alerts ", "2 roles are given"},
+		{"a host name", "workspace.bicep", "ingestion.properties.endpoints.logsIngestion", "'https://contoso.ingest.monitor.azure.com'", "host name"},
+		{"a key", "workspace.bicep", "ingestion.properties.immutableId", "workspace.listKeys().primarySharedKey", "calls listKeys"},
+		{"a detail that the query does not return", "workspace.bicep", "HubName: 'HubName'", "HubName: 'Hub'", `names "Hub"`},
+		{"groups by nothing", "workspace.bicep", "groupByCustomDetails: ['SystemAlertId']", "groupByCustomDetails: ['Id']", `grouped by "Id"`},
+		{"tests are incidents", "incidents.kql", "| where Raising in ('raised', 'reopened')\n", "", "without the tests"},
+		{"raisings twice", "incidents.kql", "| summarize arg_min(Arrived, *) by RaisingId\n", "", "does not take the first rows"},
+		{"half of the raisings", "workspace.bicep", "queryFrequency: 'PT5M'", "queryFrequency: 'PT10M'", "runs every PT10M"},
+		{"a column that is not there", "incidents.kql", "project TimeGenerated", "project Tactics", "returns Tactics"},
+		{"the wrong table", "alerts.kql", "HubwatchAlerts_CL", "SecurityAlert", "does not read the raisings"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.CopyFS(dir, os.DirFS(filepath.Join(root, "docs/sentinel"))); err != nil {
+				t.Fatal(err)
+			}
+			plant(t, filepath.Join(dir, test.file), test.old, test.new)
+			s, err := readSentinel(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if found := s.check(); !slices.ContainsFunc(found, func(fault string) bool { return strings.Contains(fault, test.want) }) {
+				t.Errorf("want a complaint with %q, have %q", test.want, found)
+			}
+		})
+	}
+}

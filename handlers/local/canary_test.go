@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"hubwatch/handlers/alert"
+	"hubwatch/handlers/coverage"
+	"hubwatch/handlers/detector"
+	"hubwatch/handlers/judge"
+	"hubwatch/handlers/local/eventgrid"
+)
+
+// watched is a site whose canaries have a second.
+func watched(t *testing.T, o siteOptions) *site {
+	t.Helper()
+	o.minute, o.env, o.log = time.Hour, []string{"CanaryPatience=PT1S"}, slog.New(slog.DiscardHandler)
+	s, err := startSite(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// until asks until it is told that something has happened.
+func until(t *testing.T, what string, happened func() bool) {
+	t.Helper()
+	limit := time.After(time.Minute)
+	for tick := time.Tick(20 * time.Millisecond); !happened(); {
+		select {
+		case <-tick:
+		case <-limit:
+			t.Fatalf("after a minute: %s", what)
+		}
+	}
+}
+
+// states returns how each path is, by the clock of a reader who comes after a time.
+func (s *site) states(ctx context.Context, after time.Duration) (map[coverage.Path]coverage.State, error) {
+	trips, err := s.stores.Alerts.Trips(ctx)
+	states := map[coverage.Path]coverage.State{}
+	for _, r := range coverage.NewReports(trips, nil, time.Now().Add(after)) {
+		states[r.Path] = r.State
+	}
+	return states, err
+}
+
+// broken returns the paths that alerts are about, each with the alert's occurrences.
+func (s *site) broken(ctx context.Context) (paths []string, err error) {
+	alerts, err := s.alerts(ctx)
+	for _, a := range alerts {
+		if a.Type == detector.PathBroken.AlertType && a.Severity == alert.High {
+			paths = append(paths, fmt.Sprint(a.Entity.Name, " ", a.Occurrences))
+		}
+	}
+	slices.Sort(paths)
+	return paths, err
+}
+
+// absent is what answers where a topic or an event hub was.
+func absent(http.Handler) http.Handler { return http.HandlerFunc(http.NotFound) }
+
+// swallows is what takes everything and hands on nothing.
+func swallows(http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/eventhub/") {
+			w.WriteHeader(http.StatusCreated)
+		}
+	})
+}
+
+// TestCanaryGoesThrough sends canaries through a whole site. No alert is raised, nothing is
+// quarantined, and no hub was heard of.
+func TestCanaryGoesThrough(t *testing.T) {
+	atRoot(t)
+	s := watched(t, siteOptions{relayed: thrice})
+	if err := s.functions.Fire(t.Context(), judge.CanaryName); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "a canary does not arrive", func() bool {
+		states, err := s.states(t.Context(), 0)
+		return err == nil && states[coverage.Topic] == coverage.Works && states[coverage.EventHub] == coverage.Works
+	})
+	if err := errors.Join(s.topic.Wait(t.Context()), s.hub.Wait(t.Context()), s.functions.Fire(t.Context(), judge.VerdictsName), s.functions.Fire(t.Context(), judge.CanaryName)); err != nil {
+		t.Fatal(err)
+	}
+	alerts, err := s.alerts(t.Context())
+	if err != nil || len(alerts) > 0 {
+		t.Errorf("error %v, alerts %v, want none", err, alerts)
+	}
+	heard, err := s.stores.Alerts.LastHeard(t.Context())
+	if n, _, counted := s.stores.Quarantine.Waiting(t.Context(), 10); err != nil || len(heard) > 0 || n > 0 {
+		t.Errorf("error %v, heard %v, %d in quarantine (%v), want nothing", err, heard, n, counted)
+	}
+}
+
+// TestMissingLink takes one link out of a site at a time. The paths that need it are told to be
+// broken, by an alert with one occurrence, and the other path works.
+func TestMissingLink(t *testing.T) {
+	for name, test := range map[string]struct {
+		site   siteOptions
+		broken coverage.Path
+		works  coverage.Path
+	}{
+		"the event subscription": {siteOptions{subscribed: func(s eventgrid.Subscription) bool { return s.Function != detector.PathBroken.Name }}, coverage.Topic, coverage.EventHub},
+		"the topic":              {siteOptions{relayed: absent}, coverage.Topic, coverage.EventHub},
+		"delivery by the topic":  {siteOptions{relayed: swallows}, coverage.Topic, coverage.EventHub},
+		"the event hub":          {siteOptions{canaries: absent}, coverage.EventHub, coverage.Topic},
+		"the trigger of the hub": {siteOptions{canaries: swallows}, coverage.EventHub, coverage.Topic},
+	} {
+		t.Run(name, func(t *testing.T) {
+			atRoot(t)
+			s := watched(t, test.site)
+			var paths []string
+			until(t, "no alert is raised", func() bool {
+				if err := s.functions.Fire(t.Context(), judge.CanaryName); err != nil {
+					t.Fatal(err)
+				}
+				var err error
+				if paths, err = s.broken(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				return len(paths) > 0
+			})
+			states, err := s.states(t.Context(), coverage.Patience)
+			if want := fmt.Sprint(test.broken, " 1"); err != nil || !slices.Equal(paths, []string{want}) || states[test.broken] != coverage.Broken || states[test.works] != coverage.Works {
+				t.Errorf("error %v, alerts about %q, want %q; states %v, want %s broken and %s working", err, paths, want, states, test.broken, test.works)
+			}
+		})
+	}
+}
+
+// TestMissingTable takes the table away. Then each run of the function fails, and whoever asks
+// gets an error that names the table.
+func TestMissingTable(t *testing.T) {
+	atRoot(t)
+	s := watched(t, siteOptions{})
+	if err := s.functions.Fire(t.Context(), judge.CanaryName); err != nil {
+		t.Fatal(err)
+	}
+	s.azurite.Kill()
+	if err := s.functions.Fire(t.Context(), judge.CanaryName); err == nil {
+		t.Error("the function succeeds without its table")
+	}
+	until(t, "the log does not name the table", func() bool {
+		log, err := os.ReadFile(logFile)
+		return err == nil && strings.Contains(string(log), `canaries: table \"alerts\": `)
+	})
+	if _, err := s.states(t.Context(), 0); err == nil || !strings.Contains(err.Error(), `table "alerts"`) {
+		t.Errorf("error %v, want one that names the table", err)
+	}
+}
+
+// TestMissingHandler takes the app away. Nobody in it can say so. Whoever asks later is told that
+// no canary was sent.
+func TestMissingHandler(t *testing.T) {
+	atRoot(t)
+	s := watched(t, siteOptions{})
+	if err := s.functions.Fire(t.Context(), judge.CanaryName); err != nil {
+		t.Fatal(err)
+	}
+	s.functions.Close()
+	if err := s.functions.Fire(t.Context(), judge.CanaryName); err == nil {
+		t.Error("the app runs")
+	}
+	states, err := s.states(t.Context(), coverage.Overdue)
+	if err != nil || states[coverage.Topic] != coverage.Stopped || states[coverage.EventHub] != coverage.Stopped {
+		t.Errorf("error %v, states %v, want that nobody sends canaries", err, states)
+	}
+}
