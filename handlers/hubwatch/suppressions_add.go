@@ -194,13 +194,13 @@ type span struct {
 }
 
 // daysFlag matches a number of days.
-var daysFlag = regexp.MustCompile(`^(\d{1,4})d$`)
+var daysFlag = regexp.MustCompile(`^(\d{1,3})d$`)
 
 // Set implements pflag.Value.
 func (s *span) Set(text string) error {
 	s.text = text
 	if m := daysFlag.FindStringSubmatch(text); m != nil {
-		days, _ := strconv.Atoi(m[1]) // four digits
+		days, _ := strconv.Atoi(m[1]) // three digits
 		s.duration = time.Duration(days) * 24 * time.Hour
 	} else if d, err := time.ParseDuration(text); err == nil {
 		s.duration = d.Truncate(time.Second)

@@ -107,8 +107,8 @@ func TestFuzzStops(t *testing.T) {
 }
 
 // makeParameters runs make parameters with a stand-in for the Azure CLI, and returns what
-// it says, its error, and the file that it writes.
-func makeParameters(t *testing.T, file, app, hubs string) (out []byte, err error, written string) {
+// it says, the file that it writes, and its error.
+func makeParameters(t *testing.T, file, app, hubs string) (out []byte, written string, err error) {
 	t.Helper()
 	folder := t.TempDir()
 	tools(t, folder, map[string]string{"az": `case "$*" in
@@ -121,7 +121,7 @@ esac`})
 	command.Dir, command.Env = root, append(os.Environ(), "PATH="+folder+string(os.PathListSeparator)+os.Getenv("PATH"))
 	out, err = command.CombinedOutput()
 	text, _ := os.ReadFile(file)
-	return out, err, string(text)
+	return out, string(text), err
 }
 
 // TestMakeParameters checks that the file of parameters is one of main.bicep, and that no
@@ -129,7 +129,7 @@ esac`})
 func TestMakeParameters(t *testing.T) {
 	const hub = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-iot/providers/Microsoft.Devices/IotHubs/contoso-hub"
 	file := filepath.Join(t.TempDir(), "my.bicepparam")
-	out, err, written := makeParameters(t, file, "hubwatch-contoso", hub+`\r\n`+hub+`-west\r\n`)
+	out, written, err := makeParameters(t, file, "hubwatch-contoso", hub+`\r\n`+hub+`-west\r\n`)
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
@@ -145,7 +145,7 @@ func TestMakeParameters(t *testing.T) {
 			t.Errorf("main.bicep has no parameter %s", m[1])
 		}
 	}
-	if out, err, again := makeParameters(t, file, "hubwatch-other", hub+`\n`); err == nil || again != written {
+	if out, again, err := makeParameters(t, file, "hubwatch-other", hub+`\n`); err == nil || again != written {
 		t.Errorf("a second run: %v, %s; the file is\n%s", err, out, again)
 	}
 	for name, test := range map[string]struct{ app, hubs, want string }{
@@ -154,7 +154,7 @@ func TestMakeParameters(t *testing.T) {
 		"a name with quote": {"hub'watch", hub, "needs three names"},
 	} {
 		file := filepath.Join(t.TempDir(), "my.bicepparam")
-		if out, err, written := makeParameters(t, file, test.app, test.hubs); err == nil || written != "" || !strings.Contains(string(out), test.want) {
+		if out, written, err := makeParameters(t, file, test.app, test.hubs); err == nil || written != "" || !strings.Contains(string(out), test.want) {
 			t.Errorf("%s: %v, %s; the file is %q", name, err, out, written)
 		}
 	}

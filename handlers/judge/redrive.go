@@ -51,13 +51,17 @@ func (r Redriven) String() string {
 // goes to each detector whose filter it passes, and not to the topic: other subscribers of the
 // topic do not hear of it. So does an event that could not be published. What is
 // found is recorded, unless Alerts is nil. Nothing is quarantined, since the event is
-// in the quarantine. The error means that an occurrence is not recorded, and that
+// in the quarantine. What could not be told of an alert is not told again. The error means that an occurrence is not recorded, and that
 // the event may be redriven again.
 func (j Judge) Redrive(ctx context.Context, detectors []detector.Detector, q alert.Quarantined) (Redriven, error) {
 	var r Redriven
 	if q.Function == RelayName || q.Function == VerdictsName {
 		err := j.redriveMessage(ctx, &r, detectors, q.Body)
 		return r, err
+	}
+	if q.Function == NotifyName || q.Function == SentinelName {
+		r.Reasons = append(r.Reasons, q.Function+" tells of alerts that are in the table, and tells nobody late: resolve it")
+		return r, nil
 	}
 	for _, d := range detectors {
 		if d.Name != q.Function {

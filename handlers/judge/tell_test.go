@@ -71,3 +71,14 @@ func says(err error, text string) bool {
 	}
 	return err != nil && strings.Contains(err.Error(), text)
 }
+
+// TestNobodyIsToldLate redrives what could not be told of an alert. It stays in the
+// quarantine, with what to do.
+func TestNobodyIsToldLate(t *testing.T) {
+	for _, name := range []string{NotifyName, SentinelName} {
+		r, err := Judge{}.Redrive(t.Context(), nil, alert.Quarantined{Function: name, Body: []byte(`{}`)})
+		if err != nil || len(r.Reasons) != 1 || !strings.Contains(r.Reasons[0], name+" tells of alerts that are in the table") {
+			t.Errorf("%s: %+v, %v", name, r, err)
+		}
+	}
+}

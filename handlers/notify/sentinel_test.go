@@ -363,13 +363,18 @@ func TestSentinelIsToldBesides(t *testing.T) {
 	if len(people.got) != 1 || len(site.rows) != 5 {
 		t.Errorf("people were told %d times, Sentinel %d times, want 1 and 5", len(people.got), len(site.rows))
 	}
+	// docs/cost.md says two table requests: it is taken, and marked as told.
+	before := s.told.calls
+	if _, err := run(t, sentinel, raised(8)); err != nil || s.told.calls != before+2 {
+		t.Errorf("%v; a row takes %d requests, want 2", err, s.told.calls-before)
+	}
 	never = true
 	for range 2 {
 		if _, err := run(t, sentinel, raised(9)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if len(s.kept.list) != 1 || len(site.rows) != 6 || len(people.got) != 1 {
-		t.Errorf("%d are quarantined, %d rows were sent, people were told %d times, want 1, 6 and 1", len(s.kept.list), len(site.rows), len(people.got))
+	if len(s.kept.list) != 1 || len(site.rows) != 7 || len(people.got) != 1 {
+		t.Errorf("%d are quarantined, %d rows were sent, people were told %d times, want 1, 7 and 1", len(s.kept.list), len(site.rows), len(people.got))
 	}
 }

@@ -212,8 +212,8 @@ func (m *meter) message(t testing.TB, records ...string) {
 	}
 }
 
-// raise publishes that an alert of some severity was raised, and waits until it is told.
-func (m *meter) raise(t testing.TB, n int, severity alert.Severity) {
+// raising returns the event of an alert of some severity.
+func raising(t testing.TB, n int, severity alert.Severity) []byte {
 	t.Helper()
 	a := alert.Alert{
 		ID: fmt.Sprintf("00000000-0000-0000-0000-%012x", len(severity)*100+n), Severity: severity, Finding: alert.Finding{Hub: alert.Hub{Name: "contoso-hub"}},
@@ -223,8 +223,14 @@ func (m *meter) raise(t testing.TB, n int, severity alert.Severity) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return e
+}
+
+// raise publishes that an alert of some severity was raised, and waits until it is told.
+func (m *meter) raise(t testing.TB, n int, severity alert.Severity) {
+	t.Helper()
 	m.published.Add(1)
-	m.again(t, judge.NotifyName, e)
+	m.again(t, judge.NotifyName, raising(t, n, severity))
 }
 
 // TestCostOfEachEvent makes each kind of event of docs/cost.md happen several
@@ -381,6 +387,16 @@ func TestCostOfEachEvent(t *testing.T) {
 		if diff := cmp.Diff(operations{}.plus(times, want), got); diff != "" {
 			t.Errorf("%s, %d times (-docs/cost.md +counted):\n%s", row.what, times, diff)
 		}
+	}
+	heard := "and for the function Sentinel, without Microsoft Sentinel"
+	want := rows[heard]
+	delete(rows, heard)
+	before := m.counts(t)
+	for i := range times {
+		m.again(t, judge.SentinelName, raising(t, i, alert.Low))
+	}
+	if diff := cmp.Diff(operations{}.plus(times, want), m.counts(t).plus(-1, before)); diff != "" {
+		t.Errorf("%s, %d times (-docs/cost.md +counted):\n%s", heard, times, diff)
 	}
 	for what := range rows {
 		t.Errorf("docs/cost.md has a row that nothing is counted for: %s", what)

@@ -42,6 +42,7 @@ var (
 	canaryHour     = operations{Ingress: 1, Deliveries: 1, Executions: 4, TableRequests: 10}
 	told           = operations{Ingress: 1, Deliveries: 1, Executions: 1, TableRequests: 4}
 	furtherChannel = operations{TableRequests: 1}
+	heard          = operations{Deliveries: 1, Executions: 1}
 )
 
 // prices are list prices in US dollars.
@@ -112,6 +113,7 @@ func (l load) operations() (grid, executions, table float64) {
 	executions += l.batches()
 	add(l.failures, furtherFailure)
 	add(l.raisings, told)
+	add(l.raisings, heard)
 	table += l.renewals * renewalRequests
 	add(l.months*daysInMonth*24*60, timerMinute)
 	add(l.months*daysInMonth*24, canaryHour)
@@ -270,6 +272,7 @@ func Page() ([]byte, error) {
 			{"An hour of canaries, through both paths", canaryHour},
 			{"An alert that is raised or reopened, to tell one channel of it", told},
 			{"and for each further channel", furtherChannel},
+			{"and for the function Sentinel, without Microsoft Sentinel", heard},
 		},
 		"Prices":  prices,
 		"Million": bills(perMillion), "Fleets": bills(fleets),
