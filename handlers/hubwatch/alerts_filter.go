@@ -35,7 +35,7 @@ func (f *alertFilter) add(command *cobra.Command) {
 	f.addHubAndType(command)
 	addChoice(command, f.severity, "", "High, Medium, Low or Informational")
 	flags.StringVar(&f.asked.Entity, "entity", "", "`name` of the certificate, setting, device or module")
-	addChoice(command, f.entityType, "", "IoTHub, Certificate, DiagnosticSetting, Device, Module, Caller, Address or Resource")
+	addChoice(command, f.entityType, "", "IoTHub, Certificate, DiagnosticSetting, Device, Module, Caller, Address, Resource or Path")
 	flags.StringVar(&f.asked.Actor, "actor", "", "`name` of who did it")
 	flags.Var(&addressFlag{prefix: &f.asked.Address}, "address", "IP `address` or range that the alert was seen from")
 	f.addSuppressed(command)

@@ -17,6 +17,7 @@ func newNotify(o *operator) *cobra.Command {
 		Short: "Try whether people are told of alerts",
 		Long: `notify is about the channels by which people are told of alerts: the settings
 NotifyUrls and Notify__<name>. docs/notify.md says what they may be.`,
+		Example: "  hubwatch notify test",
 	}, newNotifyTest(o))
 }
 
@@ -32,7 +33,8 @@ storage account, and remembers nothing.
 
 The settings are environment variables, as the app has them. A reference to a
 Key Vault is read by Azure alone: here put the URL itself into the variable.`,
-		Example: `  NotifyUrls="$(az keyvault secret show --id "$ID" --query value -o tsv)" \
+		Example: `  hubwatch notify test
+  NotifyUrls="$(az keyvault secret show --id "$ID" --query value -o tsv)" \
     hubwatch notify test`,
 		Args: none,
 		RunE: func(command *cobra.Command, _ []string) error {

@@ -55,7 +55,7 @@ func (f *conditionFlags) add(command *cobra.Command) {
 	flags.StringVar(&f.hub, "hub", "", "`name` of the IoT hub (default any)")
 	flags.StringVar(&f.entity, "entity", "", "`name` of the certificate, setting, device or module, or its beginning and a * (default any)")
 	f.entityType = choice{name: "entity-type", words: kindWords()}
-	addChoice(command, &f.entityType, "", "IoTHub, Certificate, DiagnosticSetting, Device, Module, Caller, Address or Resource (default any)")
+	addChoice(command, &f.entityType, "", "IoTHub, Certificate, DiagnosticSetting, Device, Module, Caller, Address, Resource or Path (default any)")
 	flags.StringVar(&f.actor, "actor", "", "`name` of who does it, as the alert has it (default anybody)")
 	flags.Var(&addressFlag{prefix: &f.addresses}, "address", "IP address or range that it comes from; one that Azure masks is in no range (default any)")
 	var types []string

@@ -13,6 +13,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/event"
 	"hubwatch/handlers/host"
 	"hubwatch/handlers/relay"
 	"hubwatch/handlers/verdict"
@@ -311,7 +312,7 @@ func (p publisher) Publish(ctx context.Context, notices []verdict.Notice) error 
 // (Azure/azure-functions-host, ScriptInvocationContextExtensions). A message that
 // the host has decoded is taken too.
 func messages(data jsontext.Value) ([][]byte, error) {
-	elements, err := split(data)
+	elements, err := event.Split(data)
 	if err != nil {
 		return nil, err
 	}

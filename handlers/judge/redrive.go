@@ -67,7 +67,7 @@ func (j Judge) Redrive(ctx context.Context, detectors []detector.Detector, q ale
 		if d.Name != q.Function {
 			continue
 		}
-		events, err := split(q.Body)
+		events, err := event.Split(q.Body)
 		if err != nil {
 			r.Reasons = append(r.Reasons, err.Error())
 		}

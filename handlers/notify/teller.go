@@ -112,14 +112,11 @@ func keyOf(m Message, now time.Time) (alert.ToldKey, error) {
 // Notify is the work of the function that tells a raising to the channels. An error means
 // that a channel was not reached: those that were are not told again.
 func (t *Teller) Notify(ctx context.Context, in host.Invocation) (host.Outcome, error) {
-	var events []jsontext.Value
-	switch in.Data.Kind() {
-	case '[':
-		if err := json.Unmarshal(in.Data, &events, jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)); err != nil {
-			events = []jsontext.Value{in.Data}
-		}
-	default:
-		events = []jsontext.Value{in.Data}
+	events, err := event.Split(in.Data)
+	if err != nil {
+		out := host.Outcome{Events: 1}
+		err := t.quarantine(ctx, &out, in.Function, "", in.Data, fmt.Errorf("binding %s: %w", host.Binding, err))
+		return out, err
 	}
 	out := host.Outcome{Events: len(events), Counts: map[string]int{}}
 	var errs []error
