@@ -277,7 +277,8 @@ func TestEveryFunctionIsServed(t *testing.T) {
 		}
 		answer, _ := io.ReadAll(response.Body)
 		response.Body.Close()
-		timer := name == judge.VerdictsName || name == judge.HousekeepingName || name == judge.CanaryName // which begin with the store
+		// These begin with the store.
+		timer := slices.Contains([]string{judge.VerdictsName, judge.HousekeepingName, judge.CanaryName, judge.NotifyName, judge.SentinelName}, name)
 		if response.StatusCode != http.StatusOK && !timer || timer && !strings.Contains(string(answer), "connection refused") {
 			t.Errorf("%s: %s: %s", name, response.Status, answer)
 		}
