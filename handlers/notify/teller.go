@@ -29,6 +29,9 @@ const (
 	// lease is how long an invocation has what it tells for itself. It is longer than an
 	// invocation. Event Grid tries again after 10 s, so a failed invocation gives it back.
 	lease = 30 * time.Second
+	// patience is how long an invocation waits for another one that tells the same, and glance
+	// how often it looks. Without it a delivery that comes twice at once would be a failure.
+	patience, glance = 5 * time.Second, 250 * time.Millisecond
 	// slot is how long raisings are counted together.
 	slot = 10 * time.Minute
 	// grace is how long a digest waits after its slot for invocations that are about to put
@@ -180,23 +183,33 @@ func (t *Teller) raising(ctx context.Context, out *host.Outcome, function string
 	return t.tell(ctx, out, function, key, *e, raw, func(c Configured) (Message, bool) { return m, c.wants(m.Alert.Severity) })
 }
 
-// take takes what key names for this invocation. It returns nil if nobody has to be told any
-// more. begin is the slot of what was never taken.
+// take takes what key names for this invocation, and waits a while if another one has it. It
+// returns nil if nobody has to be told any more. begin is the slot of what was never taken.
 func (t *Teller) take(ctx context.Context, key alert.ToldKey, begin time.Time, wanted func(Configured) bool) (*alert.Telling, error) {
 	until := t.Now().Add(lease)
 	e, err := t.Told.Take(ctx, key, alert.Telling{Slot: begin, Until: until}) // Most things are told once.
 	if err == nil || !errors.Is(err, alert.ErrBeingTold) {
 		return &e, err
 	}
-	if e, err = t.Told.Read(ctx, key); err != nil {
-		return nil, err
-	}
-	left := slices.ContainsFunc(t.Channels, func(c Configured) bool { return !e.Done[c.Name()] && wanted(c) })
-	if !left || !e.Slot.IsZero() && !e.Slot.Equal(alert.Alone) {
-		return nil, nil
-	}
-	if e.Until.After(t.Now()) {
-		return nil, fmt.Errorf("%s: %w", key.ID, alert.ErrBeingTold)
+	for waited := time.Duration(0); ; waited += glance {
+		if e, err = t.Told.Read(ctx, key); err != nil {
+			return nil, err
+		}
+		left := slices.ContainsFunc(t.Channels, func(c Configured) bool { return !e.Done[c.Name()] && wanted(c) })
+		if !left || !e.Slot.IsZero() && !e.Slot.Equal(alert.Alone) {
+			return nil, nil
+		}
+		if !e.Until.After(t.Now()) {
+			break
+		}
+		if waited >= patience {
+			return nil, fmt.Errorf("%s: %w", key.ID, alert.ErrBeingTold)
+		}
+		select {
+		case <-time.After(glance):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
 	}
 	e.Until = until
 	e, err = t.Told.Take(ctx, key, e)
