@@ -119,7 +119,7 @@ func (c Config) Open() (*App, error) {
 		teller = judge.Telling{Topic: told, Source: c.Source()}
 	}
 	alerts, quarantine := account.Alerts(c.AlertsTable), account.Quarantine(c.QuarantineTable)
-	sentinel := &notify.Teller{Prefix: judge.SentinelName + "/", Told: state.Told(c.StateTables), Quarantine: quarantine, Now: time.Now}
+	sentinel := &notify.Teller{Prefix: judge.SentinelName + "/", Told: state.Told(c.StateTables), Quarantine: quarantine, Patience: patience, Now: time.Now}
 	if c.Sentinel != (Sentinel{}) {
 		if sentinel.Channels, err = c.sentinel(); err != nil {
 			return nil, err
@@ -138,8 +138,11 @@ func (c Config) Open() (*App, error) {
 
 // teller returns what tells the channels of alerts.
 func (n Notify) teller(told alert.Told, quarantine alert.Quarantine) *notify.Teller {
-	return &notify.Teller{Channels: n.Channels, Faults: n.Faults, Told: told, Quarantine: quarantine, DigestAfter: n.DigestAfter, Now: time.Now}
+	return &notify.Teller{Channels: n.Channels, Faults: n.Faults, Told: told, Quarantine: quarantine, Patience: patience, DigestAfter: n.DigestAfter, Now: time.Now}
 }
+
+// patience is that of whoever tells of alerts: a quarter of an invocation.
+const patience = 5 * time.Second
 
 // Source returns the source of the events about alerts, see export.CloudEventSource.
 func (c Config) Source() string { return export.CloudEventSource(c.Storage.Account(), c.AlertsTable) }

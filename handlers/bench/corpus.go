@@ -41,7 +41,7 @@ func corpus(kind string, n int) []request {
 
 // detectors are those of Microsoft's ten alerts, whose events the peers know too.
 var detectors = slices.DeleteFunc(slices.Clone(detector.All), func(d detector.Detector) bool {
-	return d.On.Unprivileged() && failures[d.Name].operation == ""
+	return failures[d.Name].operation == "" && (d.On.Unprivileged() || len(d.On.Operations) == 0)
 })
 
 // connectionDetectors returns the detectors of failed connections.

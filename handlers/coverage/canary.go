@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -41,9 +40,10 @@ type canaryJSON struct {
 }
 
 func (j canaryJSON) canary() (Canary, error) {
+	if err := j.Path.check(); err != nil {
+		return Canary{}, err
+	}
 	switch {
-	case j.Path == "":
-		return Canary{}, errors.New("path: missing or empty")
 	case j.Token == "":
 		return Canary{}, errors.New("token: missing or empty")
 	case j.Sent.IsZero():
@@ -174,8 +174,8 @@ func ParseMissed(e event.Event) (Missed, error) {
 	if err := json.Unmarshal(e.Data, &j, event.Lenient); err != nil {
 		return Missed{}, fmt.Errorf("data: %w", event.JSONError(err))
 	}
-	if strings.TrimSpace(string(j.Path)) == "" {
-		return Missed{}, errors.New("data: path: missing or empty")
+	if err := j.Path.check(); err != nil {
+		return Missed{}, fmt.Errorf("data: %w", err)
 	}
 	return Missed{Canary{j.Path, e.ID, e.Time}, e.Source, j.Fault, j.LastArrived}, nil
 }

@@ -6,6 +6,7 @@ package coverage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -32,6 +33,18 @@ const (
 
 // Paths are all paths.
 var Paths = []Path{Topic, EventHub, Changes}
+
+// check returns an error unless p is one of Paths. Whoever can publish to the topic can say
+// anything, and the name of a path is kept as it is.
+func (p Path) check() error {
+	switch {
+	case p == "":
+		return errors.New("path: missing or empty")
+	case !slices.Contains(Paths, p):
+		return errors.New("path: is none that this build knows")
+	}
+	return nil
+}
 
 // Words says what a path consists of.
 func (p Path) Words() string {

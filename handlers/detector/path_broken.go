@@ -56,7 +56,7 @@ var PathBroken = Detector{
 		if id, err := event.ParseResourceID(m.Source); err == nil {
 			hub = alert.Hub{Name: id.Name, ResourceID: id.Resource(), SubscriptionID: id.SubscriptionID}
 		}
-		path := event.Shorten(string(m.Path))
+		path := string(m.Path)
 		message := fmt.Sprintf("A canary was sent through the path %q at %s and did not arrive. The path is: %s.", path, m.Sent.Format("2006-01-02 15:04 UTC"), m.Path.Words())
 		properties := map[string]string{"Path": path}
 		if m.Fault != "" {

@@ -158,8 +158,9 @@ func (s *site) start(ctx context.Context, o siteOptions) error {
 	if o.subscribed != nil {
 		subscriptions = slices.DeleteFunc(subscriptions, func(sub eventgrid.Subscription) bool { return !o.subscribed(sub) })
 	}
+	toAlerts := func(s eventgrid.Subscription) bool { return s.Source == string(detector.Alerts) }
 	if s.topic, err = eventgrid.NewTopic(eventgrid.TopicOptions{
-		Subscriptions: subscriptions, Functions: s.url, Schema: eventgrid.CloudEventSchemaV1_0,
+		Subscriptions: slices.DeleteFunc(slices.Clone(subscriptions), toAlerts), Functions: s.url, Schema: eventgrid.CloudEventSchemaV1_0,
 		DeadLetters: deadLetterFolder, TimeScale: localRetryTimeScale, Settled: o.settled, Logger: o.log,
 	}); err != nil {
 		return err

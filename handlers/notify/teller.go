@@ -29,9 +29,8 @@ const (
 	// lease is how long an invocation has what it tells for itself. It is longer than an
 	// invocation. Event Grid tries again after 10 s, so a failed invocation gives it back.
 	lease = 30 * time.Second
-	// patience is how long an invocation waits for another one that tells the same, and glance
-	// how often it looks. Without it a delivery that comes twice at once would be a failure.
-	patience, glance = 5 * time.Second, 250 * time.Millisecond
+	// glance is how often an invocation looks whether another one has told the same.
+	glance = 250 * time.Millisecond
 	// slot is how long raisings are counted together.
 	slot = 10 * time.Minute
 	// grace is how long a digest waits after its slot for invocations that are about to put
@@ -51,9 +50,12 @@ type Teller struct {
 	Channels []Configured
 	// Faults says which settings of channels are wrong; nil if none is. The other channels are
 	// told all the same, and of Faults too.
-	Faults      error
-	Told        alert.Told
-	Quarantine  alert.Quarantine
+	Faults     error
+	Told       alert.Told
+	Quarantine alert.Quarantine
+	// Patience is how long an invocation waits for another one that tells the same. Without it a
+	// delivery that comes twice at once is a failure, and comes again.
+	Patience    time.Duration
 	DigestAfter int // how many raisings of a hub in ten minutes are told one by one; 0 for all
 	Now         func() time.Time
 
@@ -202,7 +204,7 @@ func (t *Teller) take(ctx context.Context, key alert.ToldKey, begin time.Time, w
 		if !e.Until.After(t.Now()) {
 			break
 		}
-		if waited >= patience {
+		if waited >= t.Patience {
 			return nil, fmt.Errorf("%s: %w", key.ID, alert.ErrBeingTold)
 		}
 		select {

@@ -28,12 +28,15 @@ type delivery struct {
 
 // scenario is one way of an event through the handler.
 type scenario struct {
-	noTables bool       // the tables do not exist
-	forwards bool       // the relay publishes log records as they are, too
-	rule     string     // when a suppression of all alerts of the hub starts; none if empty
-	hidden   bool       // it hides the alert in the end
-	first    []delivery // what has been delivered before
-	crash    delivery   // the delivery that a crash interrupts
+	noTables bool // the tables do not exist
+	// noQuarantine says that the table of the quarantine does not exist. That of alerts does: it is
+	// remembered there that the hub was heard of, without which nothing fails.
+	noQuarantine bool
+	forwards     bool       // the relay publishes log records as they are, too
+	rule         string     // when a suppression of all alerts of the hub starts; none if empty
+	hidden       bool       // it hides the alert in the end
+	first        []delivery // what has been delivered before
+	crash        delivery   // the delivery that a crash interrupts
 }
 
 // sample returns a sample event or message, with pairs of strings replaced.
@@ -87,7 +90,7 @@ func scenarios(t testing.TB) map[string]scenario {
 		"an alert and a quarantined event":     {crash: nameless},
 		"both, without a table":                {noTables: true, crash: nameless},
 		"both, again":                          {first: []delivery{nameless}, crash: nameless},
-		"the first quarantine, no table":       {noTables: true, crash: unreadable},
+		"the first quarantine, no table":       {noQuarantine: true, crash: unreadable},
 		"the relay":                            {crash: night},
 		"the relay that forwards":              {forwards: true, crash: mixed},
 		"the relay with one broken record":     {crash: broken},
@@ -105,7 +108,12 @@ type process struct {
 
 func (s scenario) startProcess(t testing.TB) process {
 	t.Helper()
-	p := process{rig: newRig(t, !s.noTables), dying: &sync.Mutex{}}
+	p := process{rig: newRig(t, !s.noTables && !s.noQuarantine), dying: &sync.Mutex{}}
+	if s.noQuarantine {
+		if _, err := p.alerts.CreateTable(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
 	options := p.options()
 	if s.forwards {
 		options.ScriptRoot, options.Env = shared.forwarding, append(options.Env, forwardingVariable+"=yes")

@@ -367,7 +367,13 @@ func TestRedeliveryChangesNothing(t *testing.T) {
 		})
 	}
 	wait.Wait()
-	if diff := cmp.Diff(want, dump(t, s.table)); diff != "" {
+	have := dump(t, s.table)
+	for _, rows := range []map[string]map[string]any{want, have} {
+		for _, row := range rows {
+			delete(row, "Raised") // chance decides which of several events raised an alert
+		}
+	}
+	if diff := cmp.Diff(want, have); diff != "" {
 		t.Errorf("rows of a clean run and of three deliveries (-want +got):\n%s", diff)
 	}
 }

@@ -110,6 +110,7 @@ func TestRowsAreMadeOnce(t *testing.T) {
 			return azurite.Pass // the index of days
 		}
 		evidence, _, _ = strings.Cut(evidence, "\n")
+		evidence = strings.ReplaceAll(evidence, `"Raised":0,`, "") // if it is the first
 		forms[evidence] = true
 		if transactions++; transactions <= 3 {
 			put(t, other, occurred("contoso-hub", fmt.Sprint("other ", transactions), noon))

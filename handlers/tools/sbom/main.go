@@ -234,6 +234,10 @@ func licenced(ids ...string) (list []licence) {
 // licenceIn returns the licence in a module's folder.
 func licenceIn(folder string) ([]licence, error) {
 	files, err := filepath.Glob(filepath.Join(folder, "LICENSE*"))
+	files = slices.DeleteFunc(files, func(name string) bool { // LICENSES has texts for single files (https://reuse.software)
+		info, err := os.Stat(name)
+		return err == nil && info.IsDir()
+	})
 	if err != nil || folder == "" || len(files) != 1 {
 		return nil, fmt.Errorf("%d files with a licence in %q: want one", len(files), folder)
 	}
