@@ -607,14 +607,15 @@ func TestPackageRunsKeyless(t *testing.T) {
 func deployedSettings(t *testing.T, tableEndpoint, alertEvents string) []string {
 	t.Helper()
 	known := map[string]string{
-		"hostAccount.properties.primaryEndpoints.blob":                  "https://host.example/",
-		"storage.properties.primaryEndpoints.table":                     tableEndpoint, // with the slash that Azure puts there
-		"stateAccount.properties.primaryEndpoints.table":                "https://state.example/",
-		"identity.properties.clientId":                                  testClient,
-		"insights.properties.ConnectionString":                          "IngestionEndpoint=https://insights.example/",
-		"connections.properties.endpoint":                               "https://connections.example/api/events",
-		"alertEvents.properties.endpoint":                               alertEvents,
-		"'ClientId=, identity.properties.clientId, ;Authorization=AAD'": "ClientId=" + testClient + ";Authorization=AAD",
+		"hostAccount.properties.primaryEndpoints.blob":                                  "https://host.example/",
+		"storage.properties.primaryEndpoints.table":                                     tableEndpoint, // with the slash that Azure puts there
+		"stateAccount.properties.primaryEndpoints.table":                                "https://state.example/",
+		"identity.properties.clientId":                                                  testClient,
+		"insights.properties.ConnectionString":                                          "IngestionEndpoint=https://insights.example/",
+		"connections.properties.endpoint":                                               "https://connections.example/api/events",
+		"alertEvents.properties.endpoint":                                               alertEvents,
+		"'ClientId=, identity.properties.clientId, ;Authorization=AAD'":                 "ClientId=" + testClient + ";Authorization=AAD",
+		"?(empty(notifySecret), '', '@Microsoft.KeyVault(SecretUri=, notifySecret, )')": "", // nobody is told
 		namespaceHost:  "logs.example",
 		canaryMessages: "https://logs.example/connections/messages",
 		ownResources:   "alertsaccount,stateaccount,hostaccount,hubwatch-contoso-control-plane,/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-iot/providers/Microsoft.Web/sites/hubwatch-contoso",

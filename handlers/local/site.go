@@ -59,12 +59,14 @@ type site struct {
 	functions *functions.Host
 	topic     *eventgrid.Topic // of changes, and of verdicts
 	told      *eventgrid.Topic // of alerts
-	hub       *functions.EventHub
-	server    *http.Server
-	console   *http.Server // nil unless startConsole was called
-	url       string
-	stores    *app.App
-	output    *os.File // gets what the handler and Azurite print
+	// subscriptions are those to topic.
+	subscriptions []eventgrid.Subscription
+	hub           *functions.EventHub
+	server        *http.Server
+	console       *http.Server // nil unless startConsole was called
+	url           string
+	stores        *app.App
+	output        *os.File // gets what the handler and Azurite print
 }
 
 // siteOptions say how a site differs from the usual.
@@ -159,8 +161,9 @@ func (s *site) start(ctx context.Context, o siteOptions) error {
 		subscriptions = slices.DeleteFunc(subscriptions, func(sub eventgrid.Subscription) bool { return !o.subscribed(sub) })
 	}
 	toAlerts := func(s eventgrid.Subscription) bool { return s.Source == string(detector.Alerts) }
+	s.subscriptions = slices.DeleteFunc(slices.Clone(subscriptions), toAlerts)
 	if s.topic, err = eventgrid.NewTopic(eventgrid.TopicOptions{
-		Subscriptions: slices.DeleteFunc(slices.Clone(subscriptions), toAlerts), Functions: s.url, Schema: eventgrid.CloudEventSchemaV1_0,
+		Subscriptions: s.subscriptions, Functions: s.url, Schema: eventgrid.CloudEventSchemaV1_0,
 		DeadLetters: deadLetterFolder, TimeScale: localRetryTimeScale, Settled: o.settled, Logger: o.log,
 	}); err != nil {
 		return err

@@ -42,14 +42,10 @@ func newWatcher(ctx context.Context, out io.Writer) *watcher {
 // begin makes the watcher show what comes from now on. The watcher remembers what
 // the tables have already.
 func (w *watcher) begin(s *site) error {
-	subscriptions, err := eventgrid.LoadSubscriptions(subscriptionsFile)
-	if err != nil {
-		return err
-	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.site = s
-	for _, subscription := range subscriptions {
+	for _, subscription := range s.subscriptions {
 		w.types = append(w.types, subscription.Filter.IncludedEventTypes...)
 	}
 	slices.Sort(w.types)
@@ -57,7 +53,7 @@ func (w *watcher) begin(s *site) error {
 	if _, err := w.alerts("", nil); err != nil {
 		return err
 	}
-	_, err = w.quarantined("", nil)
+	_, err := w.quarantined("", nil)
 	return err
 }
 
