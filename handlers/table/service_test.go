@@ -202,15 +202,17 @@ func (s *service) run(next func() *task) {
 			}
 		}
 		synctest.Wait()
-		for _, r := range results {
+		mu.Lock() // a task that has slept may end while others go on
+		ended := results
+		results = nil
+		mu.Unlock()
+		for _, r := range ended {
 			r.p.busy--
 			doing--
 			r.task.ended(r.err == nil && !r.p.dead)
 		}
-		ended := len(results) > 0
-		results = nil
 		switch {
-		case ended:
+		case len(ended) > 0:
 		case doing == 0:
 			return
 		case s.waiting() == 0:
