@@ -390,25 +390,7 @@ func (c *Counts) Expire(ctx context.Context, now time.Time) (dropped int, err er
 	if err := c.forget(ctx, now); err != nil {
 		return 0, err
 	}
-	first := c.prefix + countsTable
-	pages := c.account.service.NewListTablesPager(&aztables.ListTablesOptions{
-		Filter: to.Ptr(fmt.Sprintf("TableName ge %s and TableName lt %s", quoted(first), quoted(first+":"))), // behind all digits
+	return c.account.dropDays(ctx, c.prefix+countsTable, neverCounted, func(day time.Time) (bool, error) {
+		return window.Droppable(day, now), nil
 	})
-	for pages.More() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return dropped, c.account.table(first, neverCounted).explain("list", err)
-		}
-		for _, found := range page.Tables {
-			name, _ := strings.CutPrefix(*found.Name, first)
-			if day, err := time.Parse(dayFormat, name); err != nil || !window.Droppable(day, now) {
-				continue
-			}
-			if _, err := c.account.service.DeleteTable(ctx, *found.Name, nil); err != nil && !hasCode(err, aztables.ResourceNotFound) {
-				return dropped, c.account.table(*found.Name, neverCounted).explain("drop", err)
-			}
-			dropped++
-		}
-	}
-	return dropped, nil
 }

@@ -466,34 +466,16 @@ func (s *State) Expire(ctx context.Context, now time.Time) (dropped int, err err
 			marked[m.Bucket.Start().AddDate(0, 0, n).Format(dayFormat)] = true
 		}
 	}
-	first := s.prefix + "staged"
-	pages := s.account.service.NewListTablesPager(&aztables.ListTablesOptions{
-		Filter: to.Ptr(fmt.Sprintf("TableName ge %s and TableName lt %s", quoted(first), quoted(first+":"))), // behind all digits
-	})
-	for pages.More() {
-		page, err := pages.NextPage(ctx)
+	return s.account.dropDays(ctx, s.prefix+"staged", nothing, func(day time.Time) (bool, error) {
+		name := day.Format(dayFormat)
+		if marked[name] || !verdict.Droppable(verdict.BucketOf(day), now) {
+			return false, nil
+		}
+		entity, err := json.Marshal(key{droppedPartition, name})
 		if err != nil {
-			return dropped, s.account.table(first, nothing).explain("list", err)
+			return false, err
 		}
-		for _, found := range page.Tables {
-			name, ok := strings.CutPrefix(*found.Name, first)
-			day, err := time.Parse(dayFormat, name)
-			if !ok || err != nil || marked[name] || !verdict.Droppable(verdict.BucketOf(day), now) {
-				continue // another table that begins in the same way, or a day that stays
-			}
-			entity, err := json.Marshal(key{droppedPartition, name})
-			if err != nil {
-				return dropped, err
-			}
-			if err := s.marks().write(ctx, []aztables.TransactionAction{{ActionType: aztables.TransactionTypeInsertReplace, Entity: entity}}); err != nil {
-				return dropped, err
-			}
-			// Another instance may drop it at the same time, or an answer was lost.
-			if _, err := s.account.service.DeleteTable(ctx, *found.Name, nil); err != nil && !hasCode(err, aztables.ResourceNotFound) && !hasCode(err, tableBeingDeleted) {
-				return dropped, s.account.table(*found.Name, nothing).explain("drop", err)
-			}
-			dropped++
-		}
-	}
-	return dropped, nil
+		err = s.marks().write(ctx, []aztables.TransactionAction{{ActionType: aztables.TransactionTypeInsertReplace, Entity: entity}})
+		return err == nil, err
+	})
 }

@@ -352,25 +352,7 @@ func (t *Told) Close(ctx context.Context, d alert.Due) error {
 
 // Expire drops the tables of days that were over long ago, and returns how many it dropped.
 func (t *Told) Expire(ctx context.Context, now time.Time) (dropped int, err error) {
-	first := t.prefix + toldTable
-	pages := t.account.service.NewListTablesPager(&aztables.ListTablesOptions{
-		Filter: to.Ptr(fmt.Sprintf("TableName ge %s and TableName lt %s", quoted(first), quoted(first+":"))), // behind all digits
+	return t.account.dropDays(ctx, t.prefix+toldTable, neverTold, func(day time.Time) (bool, error) {
+		return day.AddDate(0, 0, toldDays).Before(now), nil
 	})
-	for pages.More() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return dropped, t.account.table(first, neverTold).explain("list", err)
-		}
-		for _, found := range page.Tables {
-			name, _ := strings.CutPrefix(*found.Name, first)
-			if day, err := time.Parse(dayFormat, name); err != nil || !day.AddDate(0, 0, toldDays).Before(now) {
-				continue
-			}
-			if _, err := t.account.service.DeleteTable(ctx, *found.Name, nil); err != nil && !hasCode(err, aztables.ResourceNotFound) && !hasCode(err, tableBeingDeleted) {
-				return dropped, t.account.table(*found.Name, neverTold).explain("drop", err)
-			}
-			dropped++
-		}
-	}
-	return dropped, nil
 }
