@@ -7,6 +7,7 @@ import (
 	"iter"
 	"maps"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strconv"
 	"testing"
@@ -381,5 +382,40 @@ func TestStormIsOneItem(t *testing.T) {
 	}
 	if want := map[Item]int{{Cause: Cause(connection.CertificateExpired)}: 5000, itemOf(other): 1}; !maps.Equal(have, want) {
 		t.Errorf("have %d items, want one storm of 5000 and one device: %.500v", len(have), have)
+	}
+}
+
+// TestMemoryOfAVerdict counts what is allocated for the verdict on ten minutes of a hub whose
+// devices renew their tokens each hour, for each record that is read. docs/limits.md
+// says from there how many devices a hub may have.
+func TestMemoryOfAVerdict(t *testing.T) {
+	const renewing = 30_000 // devices in a bucket: a sixth of those of the hub
+	r := rand.New(rand.NewPCG(3, 7))
+	m := newMemory()
+	place := Place{"contoso-hub", 10}
+	for b := place.Bucket - 1; b <= place.Bucket+1; b++ {
+		var entries []Entry
+		for d := range renewing {
+			key := connection.DeviceKey{0: byte(d), 1: byte(d >> 8), 2: byte(b)}
+			at := b.first() + r.Int64N(bucketSeconds-1)
+			entries = append(entries, Entry{Fact: Fact{Device: key, Second: at, Sign: connection.Expiry, Record: r.Uint64()}}, Entry{Fact: Fact{Device: key, Second: at + 1, Sign: connection.Connect}})
+			if len(entries) == 50 || d == renewing-1 {
+				if err := m.Stage(t.Context(), Pack(Place{"contoso-hub", b}, entries)); err != nil {
+					t.Fatal(err)
+				}
+				entries = nil
+			}
+		}
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	d, err := Judge{Settings: Defaults(), Store: m}.read(t.Context(), place, Settled)
+	runtime.ReadMemStats(&after)
+	if err != nil || d.renewed != renewing || len(d.items) != 0 {
+		t.Fatalf("%d renewed, %d items, %v", d.renewed, len(d.items), err)
+	}
+	each := float64(after.TotalAlloc-before.TotalAlloc) / (6 * renewing)
+	if t.Logf("%.0f bytes a record", each); each > 200 {
+		t.Errorf("%.0f bytes are allocated for each record, want at most 200", each)
 	}
 }

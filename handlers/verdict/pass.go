@@ -216,7 +216,7 @@ func (r Row) next(d derived, partial bool) Row {
 // read derives the verdict on a place from what is staged. It reads the buckets near it,
 // and the later ones only for devices that have no sign of another session.
 func (j Judge) read(ctx context.Context, place Place, level Level) (derived, error) {
-	var facts []Fact
+	var parts [][]Fact // one for each row, so that what is large is copied once
 	collect := func(from, to Bucket, of map[connection.DeviceKey]bool) error {
 		for b := from; b <= to; b++ {
 			for row, err := range j.Store.Staged(ctx, Place{place.Hub, b}, false) {
@@ -227,11 +227,14 @@ func (j Judge) read(ctx context.Context, place Place, level Level) (derived, err
 				if err != nil {
 					return err
 				}
-				for _, f := range more {
-					if of == nil || of[f.Device] {
-						facts = append(facts, f)
-					}
+				needed := slices.DeleteFunc(more, func(f Fact) bool {
+					// A refusal in another bucket says nothing, and a storm has very many.
+					return of != nil && !of[f.Device] || f.Sign == connection.Refused && b != place.Bucket
+				})
+				if len(needed) < len(more) {
+					needed = slices.Clone(needed) // and nothing keeps the others
 				}
+				parts = append(parts, needed)
 			}
 		}
 		return nil
@@ -240,12 +243,12 @@ func (j Judge) read(ctx context.Context, place Place, level Level) (derived, err
 	if err := collect(from, to, nil); err != nil {
 		return derived{}, err
 	}
-	d := j.Settings.derive(place.Bucket, facts, level)
+	d := j.Settings.derive(place.Bucket, slices.Concat(parts...), level)
 	if level == Settled && len(d.missing) > 0 {
 		if err := collect(to+1, j.Settings.far(place.Bucket), d.missing); err != nil {
 			return derived{}, err
 		}
-		d = j.Settings.derive(place.Bucket, facts, level)
+		d = j.Settings.derive(place.Bucket, slices.Concat(parts...), level)
 	}
 	for i := range d.single {
 		if i.Cause == Cause(connection.Unclassified) {
