@@ -118,3 +118,20 @@ func TestShelfCounts(t *testing.T) {
 		t.Error("a row of evidence that is missing is not found")
 	}
 }
+
+// TestRules checks that custom alerts and the same conditions in Go judge as they have to:
+// judgeRules returns an error if one does not.
+func TestRules(t *testing.T) {
+	results, err := judgeRules(1, []int{0, 3})
+	if err != nil || len(results) != 2 || len(results[1].cel) != 1 || results[1].compile <= 0 {
+		t.Errorf("%+v, %v", results, err)
+	}
+}
+
+// TestBuilt builds the smallest program, and lets it answer for a moment.
+func TestBuilt(t *testing.T) {
+	table, err := measureBuilt("../..", "", programs[:1], 1, 20*time.Millisecond, map[string][]request{"silent": corpus("silent", 20), "firing": corpus("firing", 20)})
+	if err != nil || strings.Count(table, "\n| plain | ") != 1 {
+		t.Errorf("error %v, table:\n%s", err, table)
+	}
+}
