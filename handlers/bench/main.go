@@ -61,16 +61,20 @@ type used struct {
 	KiB    int64 `json:"kib"`    // of memory that is resident now
 }
 
-// resident returns how many KiB of memory of a process are resident, where Linux tells it.
-// What getrusage calls the most counts the process before it became its program.
-func resident(pid int) (kib int64) {
+// resident returns how many KiB of memory of a process are resident, and how many of these
+// are no pages of files, as its program is one, where Linux tells it. What getrusage calls the
+// most counts the process before it became its program.
+func resident(pid int) (kib, own int64) {
 	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	for line := range strings.Lines(string(b)) {
 		if text, ok := strings.CutPrefix(line, "VmRSS:"); ok {
 			_, _ = fmt.Sscan(text, &kib)
 		}
+		if text, ok := strings.CutPrefix(line, "RssAnon:"); ok {
+			_, _ = fmt.Sscan(text, &own)
+		}
 	}
-	return kib
+	return kib, own
 }
 
 // be serves as a peer until the process is killed.
@@ -81,7 +85,8 @@ func be(name, port, control string) error {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		_ = json.NewEncoder(w).Encode(used{spent() / 1000, resident(os.Getpid())})
+		kib, _ := resident(os.Getpid())
+		_ = json.NewEncoder(w).Encode(used{spent() / 1000, kib})
 	})
 	go func() { fail(http.ListenAndServe("127.0.0.1:"+control, mux)) }() // #nosec G114 -- asked by bench alone
 	return peers[i].serve(port)
