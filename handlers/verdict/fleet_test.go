@@ -474,3 +474,37 @@ func TestMemoryOfAVerdict(t *testing.T) {
 		}
 	}
 }
+
+// TestNamesOfAStorm checks that a storm of very many devices names some of them, and does not
+// read the records of the others.
+func TestNamesOfAStorm(t *testing.T) {
+	const devices = 2 * mostNamed
+	m := newMemory()
+	place := Place{"contoso-hub", 10}
+	var notices []Notice
+	for d := range devices {
+		e := Entry{Fact: Fact{Device: connection.DeviceKey{0: byte(d * 256 / devices), 8: byte(d), 9: byte(d >> 8)}, Second: place.Bucket.first(), Sign: connection.Refused, Cause: connection.CertificateExpired, Record: uint64(d)}}
+		if e.Raw = []byte(`{"not":"a record"}`); e.Device[0] <= 0x80 {
+			e.Raw = fmt.Appendf(nil, `{"time":"1970-01-01T01:40:00Z","resourceId":"/SUBSCRIPTIONS/00000000-0000-0000-0000-000000000001/RESOURCEGROUPS/RG-IOT/PROVIDERS/MICROSOFT.DEVICES/IOTHUBS/CONTOSO-HUB",`+
+				`"operationName":"deviceConnect","category":"Connections","level":"Error","properties":"{\"deviceId\":\"%05d\"}"}`, d)
+		}
+		if err := m.Stage(t.Context(), Pack(place, []Entry{e})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := m.Mark(t.Context(), []Mark{{place, Open}}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Judge{Settings: Defaults(), Store: m, Publisher: publishing(func(n []Notice) { notices = append(notices, n...) })}.Run(t.Context(), place.Bucket.end())
+	if err != nil || len(notices) != 1 || notices[0].N != devices {
+		t.Fatalf("%d notices, %v", len(notices), err)
+	}
+	if names := notices[0].Devices; len(names) < mostNamed/2 || len(names) > mostNamed || !slices.IsSorted(names) {
+		t.Errorf("%d devices are named, in order %t, want about half of %d", len(names), slices.IsSorted(names), devices)
+	}
+}
+
+// publishing is a publisher.
+type publishing func([]Notice)
+
+func (p publishing) Publish(_ context.Context, notices []Notice) error { p(notices); return nil }
