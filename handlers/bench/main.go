@@ -28,7 +28,8 @@ func main() {
 	rounds := flag.Int("rounds", 5, "how often everything is measured")
 	each := flag.Duration("each", time.Second, "how long one measurement takes")
 	only := flag.Bool("steps", false, "measure single steps alone, and no handlers")
-	file := flag.String("write", "", "file to write the table into, between two comments")
+	pictures := flag.String("growth", "", "measure how everything grows, and nothing else; draw it into this folder")
+	file := flag.String("write", "", "file to write the tables into, between two comments")
 	flag.Parse()
 	if *name != "" {
 		fail(be(*name, *port, *control))
@@ -40,11 +41,19 @@ func main() {
 		fmt.Print(decodings(*rounds, corpora()) + relays(*rounds))
 		return
 	}
-	table, err := compare(*rounds, *each)
+	begins, table, err := tableBegins, "", error(nil)
+	if *pictures != "" {
+		runtime.GOMAXPROCS(1)
+		pin(1)
+		begins = growthBegins
+		table, err = grow(*rounds, *pictures, filepath.Base(*pictures))
+	} else {
+		table, err = compare(*rounds, *each)
+	}
 	fail(err)
 	fmt.Print(table)
 	if *file != "" {
-		fail(replace(*file, table))
+		fail(replace(*file, begins, table))
 	}
 }
 
@@ -316,20 +325,21 @@ func processor() string {
 
 // Comments around the table in a file.
 const (
-	tableBegins = "<!-- make bench writes from here -->\n"
-	tableEnds   = "<!-- to here -->\n"
+	tableBegins  = "<!-- make bench writes from here -->\n"
+	growthBegins = "<!-- make growth writes from here -->\n"
+	tableEnds    = "<!-- to here -->\n"
 )
 
-// replace writes the table into a file.
-func replace(file, table string) error {
+// replace writes a table into a file, after the comment with which its place begins.
+func replace(file, begins, table string) error {
 	b, err := os.ReadFile(file) // #nosec G304 -- the file that the caller names
 	if err != nil {
 		return err
 	}
-	before, rest, ok := bytes.Cut(b, []byte(tableBegins))
+	before, rest, ok := bytes.Cut(b, []byte(begins))
 	_, after, ok2 := bytes.Cut(rest, []byte(tableEnds))
 	if !ok || !ok2 {
 		return fmt.Errorf("%s has no place for the table", file)
 	}
-	return os.WriteFile(file, slices.Concat(before, []byte(tableBegins+"\n"+table+"\n"+tableEnds), after), 0o644) // #nosec G306 G703 -- a document, at the path that its author names
+	return os.WriteFile(file, slices.Concat(before, []byte(begins+"\n"+table+"\n"+tableEnds), after), 0o644) // #nosec G306 G703 -- a document, at the path that its author names
 }
