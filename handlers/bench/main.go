@@ -133,7 +133,11 @@ func compare(rounds int, each time.Duration) (string, error) {
 		}
 	}
 	kept, err := stores(".", rounds, each)
-	return render(results, steps, rounds) + "\n" + kept, err
+	if err != nil {
+		return "", err
+	}
+	neighbours, err := hostile(rounds, each)
+	return render(results, steps, rounds) + "\n" + kept + "\n" + neighbours, err
 }
 
 // corpora returns the requests that are sent, by their kind.
