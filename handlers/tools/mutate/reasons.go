@@ -80,6 +80,19 @@ var reasons = []reason{
 		because: "The id of a hub is what the detector looks for, so hubOf is not asked about it.",
 	},
 	{
+		function: "verdict.Notice.fits",
+		changes: []change{{
+			`return fmt.Errorf("record: time %s: is not in the ten minutes from %s", r.Time.Format(time.RFC3339), n.Bucket.Start().Format(time.RFC3339))`,
+			`return fmt.Errorf("record: time %s: is not in the ten minutes from %s", r.Time.Format(time.RFC3339), n.Bucket.Start().Format(time.RFC3339Nano))`,
+		}},
+		because: "Ten minutes begin with a whole second.",
+	},
+	{
+		function: "verdict.hubOf",
+		changes:  []change{{`if err != nil {`, `if false {`}, {`return ""`, `return "mutant"`}},
+		because:  "Notice.fits has refused a record without a hub.",
+	},
+	{
 		function: "connection.Rule.applies",
 		changes:  []change{{`return "", false`, `return "mutant", false`}},
 		because:  "Nobody looks at the text of a rule that does not apply.",
