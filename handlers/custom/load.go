@@ -407,6 +407,9 @@ func (d *document) checkCases(a Alert) {
 		if strings.TrimSpace(c.About) == "" {
 			member("about", "missing or empty: want one sentence about what the case shows")
 		}
+		if c.Says != nil && c.Want == Silent {
+			member("says", "a case that wants %s says nothing", Silent)
+		}
 		forms := 0
 		for _, has := range []bool{c.Event != nil, c.Events != nil, c.Records != nil} {
 			if has {

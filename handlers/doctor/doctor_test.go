@@ -36,12 +36,12 @@ func examine(t *testing.T, s *sky, d Deployment) (ill []string, all int) {
 	return ill, all
 }
 
-// inAll is how many results there are: sign-in, app, functions, three tables, late
+// inAll is how many results there are: sign-in, app, functions, three tables, the quarantine, late
 // verdicts, two paths of canaries and when hubs were heard of, the system topic, each event subscription and others on three topics, the
 // expected hubs, two hubs with an alert each, the resources and the alerts of Azure Monitor, the roles with
 // others of the app and those of two topics, who may write three tables and the state, two stacks, the console,
 // the deliveries of three topics, and three arrivals.
-var inAll = 11 + subscribed + 3 + 1 + 4 + len(Resources) + len(Failures) + len(Silencers) + len(appRoles) + 3 + 4 + 2 + 1 + 3 + 3
+var inAll = 12 + subscribed + 3 + 1 + 4 + len(Resources) + len(Failures) + len(Silencers) + len(appRoles) + 3 + 4 + 2 + 1 + 3 + 3
 
 var subscribed = func() int {
 	all, err := app.Subscriptions(app.Detectors())
@@ -108,6 +108,7 @@ func TestFaults(t *testing.T) {
 			"wrong    app hubwatch-contoso: its package is in no storage account that can be told",
 			"unknown  table alerts: the app does not tell its storage account",
 			"unknown  table quarantine: the app does not tell its storage account",
+			"unknown  quarantine: the app does not tell its storage account",
 			"unknown  canary of the path topic: the app does not tell its storage account",
 			"unknown  canary of the path event-hub: the app does not tell its storage account",
 			"unknown  hubs that are heard of: the app does not tell its storage account",
@@ -154,6 +155,14 @@ func TestFaults(t *testing.T) {
 			[]string{"unknown  canary of the path topic: no canary was ever sent", "unknown  canary of the path event-hub: no canary was ever sent", "unknown  hubs that are heard of: none was ever heard of: "}},
 		{"the coverage cannot be read", func(s *sky) { s.tables["coverage"] = errors.New("no such host") },
 			[]string{"unknown  canary of the path topic: no such host", "unknown  canary of the path event-hub: no such host", "unknown  hubs that are heard of: no such host"}},
+		{"single events could not be judged", func(s *sky) {
+			s.backlogs = []table.Backlog{{Function: "HubKeysListed", Waiting: 300, Recent: 9}, {Function: "CertificateAdded", Waiting: 1, Recent: 1}}
+		}, nil},
+		{"an alert can judge nothing", func(s *sky) {
+			s.backlogs = []table.Backlog{{Function: "HubKeysListed", Waiting: 300, Recent: 10}, {Function: "CertificateAdded", Waiting: 1, Recent: 1}}
+		}, []string{"wrong    quarantine: HubKeysListed could not judge 10 events in the last 24 hours: "}},
+		{"the quarantine cannot be read", func(s *sky) { s.tables["backlogs"] = errors.New("no such host") },
+			[]string{"unknown  quarantine: no such host"}},
 		{"a verdict is due just now", func(s *sky) { s.oldest = time.Now().Add(-2 * time.Minute) }, nil},
 		{"the state is not to be read", func(s *sky) {
 			s.tables["state"] = fmt.Errorf(`table "state": read: %w`, &table.ServiceError{Status: 403, Code: "AuthorizationPermissionMismatch"})
@@ -316,6 +325,7 @@ func TestFaults(t *testing.T) {
 			"unknown  app hubwatch-contoso: 403 AuthorizationFailed to GET " + contoso.appID() + "; you need the role Reader there",
 			"unknown  table alerts: the app does not tell its storage account: 403 AuthorizationFailed to GET",
 			"unknown  table quarantine: the app does not tell its storage account: 403 AuthorizationFailed to GET",
+			"unknown  quarantine: the app does not tell its storage account: 403",
 			"unknown  canary of the path topic: the app does not tell its storage account: 403",
 			"unknown  canary of the path event-hub: the app does not tell its storage account: 403",
 			"unknown  hubs that are heard of: the app does not tell its storage account: 403",
@@ -335,6 +345,7 @@ func TestFaults(t *testing.T) {
 			"wrong    functions: deploy infra/main.bicep (404 ResourceNotFound to GET " + contoso.appID() + "/functions)",
 			"unknown  table alerts: the app does not tell its storage account: 404",
 			"unknown  table quarantine: the app does not tell its storage account: 404",
+			"unknown  quarantine: the app does not tell its storage account: 404",
 			"unknown  canary of the path topic: the app does not tell its storage account: 404",
 			"unknown  canary of the path event-hub: the app does not tell its storage account: 404",
 			"unknown  hubs that are heard of: the app does not tell its storage account: 404",

@@ -39,6 +39,7 @@ import (
 	"hubwatch/handlers/coverage"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/judge"
+	"hubwatch/handlers/table"
 )
 
 // contoso is the deployment of the tests.
@@ -80,6 +81,7 @@ type sky struct {
 	metrics     map[string]*armmonitor.Metric                       // by resource and name
 	oldest      time.Time                                           // when the oldest verdict was due
 	covered     sights                                              // what the app has heard
+	backlogs    []table.Backlog                                     // what waits in the quarantine
 	tables      map[string]error                                    // what reading them comes to
 	statuses    map[string]int                                      // of what is answered with an error, by method of the client
 	raw         map[string]map[string]any                           // what is read by id, by id in lower case
@@ -505,6 +507,12 @@ func (s *sky) world() (world, error) {
 				s.t.Errorf("the coverage is looked for at %s, want %s", endpoint, want)
 			}
 			return s.covered, s.tables["coverage"]
+		},
+		backlogs: func(_ context.Context, endpoint string) ([]table.Backlog, bool, error) {
+			if want := "https://" + account + ".table.core.windows.net"; endpoint != want {
+				s.t.Errorf("the quarantine is looked for at %s, want %s", endpoint, want)
+			}
+			return s.backlogs, len(s.backlogs) > 2, s.tables["backlogs"]
 		},
 		visit: func(_ context.Context, address string) (int, error) {
 			if want := "https://hubwatch-contoso-console.azurewebsites.net/api/console/"; address != want {
