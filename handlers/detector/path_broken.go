@@ -39,8 +39,8 @@ var PathBroken = Detector{
 		showEvidence,
 		as(remedy.Verify, seePaths),
 	},
-	Limits: "A canary proves the path from where hubwatch can send: not the way from Azure Resource Manager to the system topic, and not the way " +
-		"from the hub to the event hub. hubwatch coverage says when something last came by these. If the app itself does not run, it sends no " +
+	Limits: "A canary proves the path from where hubwatch can send: not the way from the hub to the event hub, and the way from Azure Resource " +
+		"Manager only if canaryTag is set. hubwatch coverage says when something last came by these. Nobody is told of the path of alerts if it is broken. If the app itself does not run, it sends no " +
 		"canary and raises no alert: then the alerts of Azure Monitor, hubwatch coverage and hubwatch doctor say so. A canary that is late counts as lost.",
 	On: Trigger{EventTypes: coverage.EventTypes},
 	Detect: func(e event.Event) ([]alert.Finding, error) {
