@@ -21,12 +21,40 @@ import (
 	"hubwatch/handlers/connection"
 )
 
-// Entry is a record that is staged.
+// Entry is an expiry or a refused connection that is staged, with its record.
 type Entry struct {
 	Fact
-	// Raw is the record itself without credentials, as JSON. It is nil for Connect, of
-	// which the facts are all that is kept.
-	Raw jsontext.Value
+	Raw jsontext.Value // the record without credentials, as JSON
+}
+
+// Connect is the fact of a connection, which is all that is kept of it: its second in the
+// bucket, its device and its address, of 16, 128 and 32 bits. Nearly all records are
+// connections, so a Connect is small, and its order as three numbers is that of the rows.
+type Connect [3]uint64
+
+// ConnectOf returns the fact of a connection in a second of Unix time.
+func ConnectOf(second int64, device connection.DeviceKey, address connection.AddressKey) Connect {
+	first, last := binary.BigEndian.Uint64(device[:8]), binary.BigEndian.Uint64(device[8:])
+	second -= bucketOf(second).first()
+	return Connect{uint64(second)<<48 | first>>16, first<<48 | last>>16, last<<48 | uint64(address)<<16} // #nosec G115 -- a second is below 600
+}
+
+func (c Connect) compare(d Connect) int {
+	switch {
+	case c[0] != d[0]:
+		return cmp.Compare(c[0], d[0])
+	case c[1] != d[1]:
+		return cmp.Compare(c[1], d[1])
+	}
+	return cmp.Compare(c[2], d[2])
+}
+
+// append appends the fact as a row has it.
+func (c Connect) append(b []byte) []byte {
+	b = binary.BigEndian.AppendUint64(b, c[0]<<16|c[1]>>48)
+	b = binary.BigEndian.AppendUint64(b, c[1]<<16|c[2]>>48)
+	b = binary.BigEndian.AppendUint16(b, uint16(c[0]>>48))    // #nosec G115 -- the first 16 bits
+	return binary.BigEndian.AppendUint32(b, uint32(c[2]>>16)) // #nosec G115 -- 32 of the bits
 }
 
 // Staged is a row that holds records of one place, packed. Its facts never change: its key
@@ -54,22 +82,25 @@ const (
 // MostRecord is how many bytes a record has at most that Pack takes.
 const MostRecord = 512 << 10
 
-// Pack returns the rows that hold entries of one place, in any order. The same
-// entries give the same rows. Raw of each entry has MostRecord bytes at most.
-func Pack(place Place, entries []Entry) []Staged {
-	order := sorted(place, entries)
+// Pack returns the rows that hold connections and failed ones of one place, in any order. The
+// same ones give the same rows. Pack sorts connects. Raw of each failure has MostRecord bytes
+// at most.
+func Pack(place Place, connects []Connect, failures []Entry) []Staged {
+	slices.SortFunc(connects, Connect.compare)
+	connects = slices.Compact(connects)
+	order := sorted(place, failures)
 	var rows []Staged
-	for len(order) > 0 {
-		n, size := 0, 0
-		for n < len(order) {
-			size += failureSize + binary.MaxVarintLen32 + len(entries[order[n]].Raw)
-			if n > 0 && size > mostPacked {
+	for len(connects)+len(order) > 0 {
+		const each = failureSize + binary.MaxVarintLen32
+		n, m := min(len(connects), mostPacked/each), 0
+		for size := n * each; n == len(connects) && m < len(order); m++ {
+			size += each + len(failures[order[m]].Raw)
+			if n+m > 0 && size > mostPacked {
 				break
 			}
-			n++
 		}
-		rows = append(rows, pack(place, entries, order[:n]))
-		order = order[n:]
+		rows = append(rows, pack(place, connects[:n], failures, order[:m]))
+		connects, order = connects[n:], order[m:]
 	}
 	return rows
 }
@@ -132,30 +163,24 @@ func writers(level int) *sync.Pool {
 // as they are: to deflate the one failure of a hundred records takes as long as to read ten.
 const leastDeflated = 2 << 10
 
-// pack returns a row of entries in order, which fit.
-func pack(place Place, entries []Entry, order []int) Staged {
+// pack returns a row of connections and of failures in order, which fit.
+func pack(place Place, connects []Connect, failures []Entry, order []int) Staged {
 	row := Staged{Place: place}
-	connects := 0
-	for _, i := range order {
-		if entries[i].Sign == connection.Connect {
-			connects++
-		}
+	if len(connects) > 0 {
+		row.Connects = make([]byte, 0, len(connects)*connectSize)
 	}
-	if connects > 0 {
-		row.Connects = make([]byte, 0, connects*connectSize)
+	for _, c := range connects {
+		row.Connects = c.append(row.Connects)
 	}
 	for _, i := range order {
-		switch e := &entries[i]; e.Sign {
-		case connection.Connect:
-			row.Connects = e.appendConnect(row.Connects)
-		case connection.Expiry:
-			row.Expiries = e.appendFailure(row.Expiries)
-		default:
-			row.Refusals = e.appendFailure(row.Refusals)
+		if e := &failures[i]; e.Sign == connection.Expiry {
+			row.Expiries = e.append(row.Expiries)
+		} else {
+			row.Refusals = e.append(row.Refusals)
 		}
 	}
-	if connects < len(order) {
-		row.Records = deflated(entries, order)
+	if len(order) > 0 {
+		row.Records = deflated(failures, order)
 	}
 	h := sha256.New()
 	for _, part := range [][]byte{row.Connects, row.Expiries, row.Refusals} {
@@ -166,16 +191,9 @@ func pack(place Place, entries []Entry, order []int) Staged {
 	return row
 }
 
-// appendConnect appends the fact of a connection as a row has it.
-func (f *Fact) appendConnect(b []byte) []byte {
-	b = append(b, f.Device[:]...)
-	b = binary.BigEndian.AppendUint16(b, uint16(f.Second-bucketOf(f.Second).first())) // #nosec G115 -- below 600
-	return binary.BigEndian.AppendUint32(b, uint32(f.Address))
-}
-
-// appendFailure appends the fact of a failed connection as a row has it.
-func (f *Fact) appendFailure(b []byte) []byte {
-	b = append(f.appendConnect(b), Cause(f.Cause).number())
+// append appends the fact of a failed connection as a row has it.
+func (f *Fact) append(b []byte) []byte {
+	b = append(ConnectOf(f.Second, f.Device, f.Address).append(b), Cause(f.Cause).number())
 	return binary.BigEndian.AppendUint64(b, f.Record)
 }
 
@@ -195,12 +213,10 @@ func deflated(entries []Entry, order []int) []byte {
 	deflate.Reset(&b)
 	var length []byte
 	for _, i := range order {
-		if e := &entries[i]; e.Sign != connection.Connect {
-			// Writes into memory do not fail.
-			length = binary.AppendUvarint(length[:0], uint64(len(e.Raw)))
-			_, _ = deflate.Write(length)
-			_, _ = deflate.Write(e.Raw)
-		}
+		// Writes into memory do not fail.
+		length = binary.AppendUvarint(length[:0], uint64(len(entries[i].Raw)))
+		_, _ = deflate.Write(length)
+		_, _ = deflate.Write(entries[i].Raw)
 	}
 	_ = deflate.Close()
 	return b.Bytes()
