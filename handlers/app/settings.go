@@ -13,6 +13,7 @@ import (
 
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/notify"
+	"hubwatch/handlers/reach"
 	"hubwatch/handlers/secret"
 	"hubwatch/handlers/table"
 	"hubwatch/handlers/topic"
@@ -417,7 +418,7 @@ func checkConsoleURL(value string) error {
 	switch {
 	case err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil:
 		return errors.New("want the address of the console alone")
-	case u.Scheme != "https" && u.Hostname() != "127.0.0.1" && u.Hostname() != "localhost":
+	case u.Scheme != "https" && !reach.Loopback(u.Hostname()):
 		return errors.New("want https")
 	}
 	return nil

@@ -124,6 +124,10 @@ func TestFaults(t *testing.T) {
 			"unknown  who may write the table quarantine: the app does not tell its storage account",
 			"unknown  who may write the table suppressions: the app does not tell its storage account",
 		}, missingRoles(1, 2, 3, 7)...)},
+		{"the app may write a tag on its identity", func(s *sky) {
+			s.definitions = append(s.definitions, definitionOf(tagRole))
+			s.roles[appPrincipal] = append(s.roles[appPrincipal], roleOf(tagRole))
+		}, nil},
 		{"the console sends strangers to sign in", func(s *sky) { s.console = http.StatusFound }, nil},
 		{"the console refuses strangers", func(s *sky) { s.console = http.StatusUnauthorized }, nil},
 		{"the console is open to everybody", func(s *sky) { s.console = http.StatusOK },

@@ -13,6 +13,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 
+	"hubwatch/handlers/reach"
 	"hubwatch/handlers/version"
 )
 
@@ -57,7 +58,7 @@ func OpenTag(endpoint string, credential azcore.TokenCredential) (*Tag, error) {
 	}}
 	var own runtime.PipelineOptions
 	if u, _ := url.Parse(endpoint); u.Scheme == "http" {
-		options.Transport = client
+		options.Transport = reach.Client
 	} else {
 		// A token for Azure Resource Manager is for its address, in every cloud
 		// (https://learn.microsoft.com/rest/api/azure/#create-the-request).
