@@ -20,13 +20,13 @@ var PathBroken = Detector{
 	AlertType: "Hubwatch_PathBroken",
 	Severity:  alert.High,
 	Title:     "Events do not reach hubwatch",
-	Description: "Each hour hubwatch sends itself an event through each path by which events come, and one did not arrive. So events of hubs " +
+	Description: "Each hour hubwatch sends itself an event through each path by which events come, or once a day makes Azure Resource Manager send one, and one did not arrive. So events of hubs " +
 		"do not arrive either: hubwatch is blind, and silence means nothing. A part of the path was deleted, stopped, filled up or " +
 		"locked, by mistake or by somebody who does not want to be seen.",
 	Remediation: []string{
 		"See which path is broken, and since when: hubwatch coverage. hubwatch doctor says which part of it is missing or changed.",
 		"See in the activity log of the resource group of hubwatch who changed or deleted something before the canary was lost.",
-		"Deploy what is missing again. The next canary, within the hour, proves the path.",
+		"Deploy what is missing again. The next canary proves the path: within the hour, or on the path changes within a day.",
 		"Look into what happened on the hubs meanwhile: Event Grid delivers for 24 hours, and the event hub keeps the log for seven days. What is older is lost.",
 	},
 	Commands: []remedy.Command{
