@@ -285,7 +285,7 @@ publish:
 	az functionapp deployment source config-zip --resource-group "$$group" --name "$$APP" --src $(ZIP)
 
 ## Measure it
-.PHONY: chaos mutate bench
+.PHONY: chaos mutate bench growth
 
 ## chaos: ten thousand events under faults, each request failing, an outage
 chaos: app $(AZURITE)
@@ -304,6 +304,13 @@ bench: browser $(AZURITE)
 	@go build -o build/bench ./handlers/bench
 	build/bench -write docs/performance.md
 	go test -run '^$$' -bench . -benchmem ./...
+
+## growth: how cost grows with alerts, sizes and devices: docs/growth
+#
+# The tables go into docs/performance.md.
+growth:
+	@go build -o build/bench ./handlers/bench
+	build/bench -growth docs/growth -rounds 3 -write docs/performance.md
 
 ## Rest
 .PHONY: help clean

@@ -166,6 +166,7 @@ func TestHandlerLinksOnlyWhatItNeeds(t *testing.T) {
 		"testing":                      "it is for tests",
 		"github.com/spf13/cobra":       "the host starts the handler without arguments",
 		"github.com/google/go-cmp/cmp": "it is for tests",
+		"gonum.org/v1/plot":            "it draws pictures for the documentation",
 		"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager": "only the doctor asks Azure Resource Manager",
 	}
 	for dependency, chain := range dependencies(t, module) {

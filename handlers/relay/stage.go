@@ -79,7 +79,7 @@ func Stage(messages [][]byte, settings verdict.Settings, now time.Time) Staging 
 			}
 			g := places.of(verdict.Place{Hub: f.hub, Bucket: verdict.BucketOf(f.Time)})
 			if sign == connection.Connect {
-				g.connects = append(g.connects, verdict.ConnectOf(second, f.DeviceKey(), w.addressKey(&f.Record)))
+				g.connects = verdict.AppendConnect(g.connects, second, f.DeviceKey(), w.addressKey(&f.Record))
 			} else {
 				g.failures = append(g.failures, e)
 			}
@@ -115,7 +115,7 @@ func Stage(messages [][]byte, settings verdict.Settings, now time.Time) Staging 
 type group struct {
 	place    verdict.Place
 	hubID    string
-	connects []verdict.Connect
+	connects []byte // as verdict.AppendConnect appends them
 	failures []verdict.Entry
 	spans    spans // of both
 }

@@ -99,7 +99,7 @@ func TestStagedRows(t *testing.T) {
 	}
 	connect := verdict.Fact{Device: logs.DeviceKey{1}, Second: tomorrow.Bucket.Start().Unix(), Address: 7, Sign: logs.Connect}
 	expiry := verdict.Fact{Device: logs.DeviceKey{1}, Second: tomorrow.Bucket.Start().Unix() + 1, Sign: logs.Expiry, Record: 1}
-	connects := []verdict.Connect{verdict.ConnectOf(connect.Second, connect.Device, connect.Address)}
+	connects := verdict.AppendConnect(nil, connect.Second, connect.Device, connect.Address)
 	add(tomorrow, verdict.Pack(tomorrow, connects, []verdict.Entry{{Fact: expiry, Raw: []byte(`{}`)}})...)
 	add(tomorrow, verdict.Pack(tomorrow, connects, nil)...)
 	for range 2 {

@@ -27,34 +27,12 @@ type Entry struct {
 	Raw jsontext.Value // the record without credentials, as JSON
 }
 
-// Connect is the fact of a connection, which is all that is kept of it: its second in the
-// bucket, its device and its address, of 16, 128 and 32 bits. Nearly all records are
-// connections, so a Connect is small, and its order as three numbers is that of the rows.
-type Connect [3]uint64
-
-// ConnectOf returns the fact of a connection in a second of Unix time.
-func ConnectOf(second int64, device connection.DeviceKey, address connection.AddressKey) Connect {
-	first, last := binary.BigEndian.Uint64(device[:8]), binary.BigEndian.Uint64(device[8:])
-	second -= bucketOf(second).first()
-	return Connect{uint64(second)<<48 | first>>16, first<<48 | last>>16, last<<48 | uint64(address)<<16} // #nosec G115 -- a second is below 600
-}
-
-func (c Connect) compare(d Connect) int {
-	switch {
-	case c[0] != d[0]:
-		return cmp.Compare(c[0], d[0])
-	case c[1] != d[1]:
-		return cmp.Compare(c[1], d[1])
-	}
-	return cmp.Compare(c[2], d[2])
-}
-
-// append appends the fact as a row has it.
-func (c Connect) append(b []byte) []byte {
-	b = binary.BigEndian.AppendUint64(b, c[0]<<16|c[1]>>48)
-	b = binary.BigEndian.AppendUint64(b, c[1]<<16|c[2]>>48)
-	b = binary.BigEndian.AppendUint16(b, uint16(c[0]>>48))    // #nosec G115 -- the first 16 bits
-	return binary.BigEndian.AppendUint32(b, uint32(c[2]>>16)) // #nosec G115 -- 32 of the bits
+// AppendConnect appends the fact of a connection to b, as rows have it: that is all that is
+// kept of it. Nearly all records are connections.
+func AppendConnect(b []byte, second int64, device connection.DeviceKey, address connection.AddressKey) []byte {
+	b = append(b, device[:]...)
+	b = binary.BigEndian.AppendUint16(b, uint16(second-bucketOf(second).first())) // #nosec G115 -- below 600
+	return binary.BigEndian.AppendUint32(b, uint32(address))
 }
 
 // Staged is a row that holds records of one place, packed. Its facts never change: its key
@@ -82,70 +60,27 @@ const (
 // MostRecord is how many bytes a record has at most that Pack takes.
 const MostRecord = 512 << 10
 
-// Pack returns the rows that hold connections and failed ones of one place, in any order. The
-// same ones give the same rows. Pack sorts connects. Raw of each failure has MostRecord bytes
-// at most.
-func Pack(place Place, connects []Connect, failures []Entry) []Staged {
-	slices.SortFunc(connects, Connect.compare)
-	connects = slices.Compact(connects)
-	order := sorted(place, failures)
+// Pack returns the rows that hold connections and failed ones of one place. The same ones in
+// the same order give the same rows. connects is what AppendConnect appended; the rows keep no
+// part of it. Pack puts the expiries among failures first. Raw of each has MostRecord bytes at
+// most.
+func Pack(place Place, connects []byte, failures []Entry) []Staged {
+	slices.SortStableFunc(failures, func(a, b Entry) int { return cmp.Compare(a.Sign, b.Sign) })
 	var rows []Staged
-	for len(connects)+len(order) > 0 {
-		const each = failureSize + binary.MaxVarintLen32
-		n, m := min(len(connects), mostPacked/each), 0
-		for size := n * each; n == len(connects) && m < len(order); m++ {
-			size += each + len(failures[order[m]].Raw)
+	for len(connects)+len(failures) > 0 {
+		size := min(len(connects), mostPacked/connectSize*connectSize)
+		n, m := size, 0
+		for n == len(connects) && m < len(failures) {
+			size += failureSize + binary.MaxVarintLen32 + len(failures[m].Raw)
 			if n+m > 0 && size > mostPacked {
 				break
 			}
+			m++
 		}
-		rows = append(rows, pack(place, connects[:n], failures, order[:m]))
-		connects, order = connects[n:], order[m:]
+		rows = append(rows, pack(place, connects[:n], failures[:m]))
+		connects, failures = connects[n:], failures[m:]
 	}
 	return rows
-}
-
-// sorted returns the indices of entries of one place in the order that rows have, without
-// those of the same facts. An entry is large, and has pointers, so entries stay where they are.
-func sorted(place Place, entries []Entry) (order []int) {
-	// What decides nearly always: sign and second, and the beginning of the device's key.
-	type beginning struct {
-		when, device uint64
-		index        int
-	}
-	list := make([]beginning, len(entries))
-	for i := range entries {
-		e := &entries[i]
-		second := uint32(e.Second - place.Bucket.first())                                                 // #nosec G115 -- below 600
-		list[i] = beginning{uint64(e.Sign)<<32 | uint64(second), binary.BigEndian.Uint64(e.Device[:]), i} // #nosec G115 -- a sign is one of a few small numbers
-	}
-	slices.SortFunc(list, func(a, b beginning) int {
-		switch {
-		case a.when != b.when:
-			return cmp.Compare(a.when, b.when)
-		case a.device != b.device:
-			return cmp.Compare(a.device, b.device)
-		}
-		return entries[a.index].compare(entries[b.index].Fact)
-	})
-	order = make([]int, 0, len(list))
-	for _, b := range list {
-		if n := len(order); n == 0 || entries[order[n-1]].Fact != entries[b.index].Fact {
-			order = append(order, b.index)
-		}
-	}
-	return order
-}
-
-// compare orders facts as rows have them.
-func (f Fact) compare(g Fact) int {
-	if c := cmp.Or(cmp.Compare(f.Sign, g.Sign), cmp.Compare(f.Second, g.Second)); c != 0 {
-		return c
-	}
-	if c := bytes.Compare(f.Device[:], g.Device[:]); c != 0 {
-		return c
-	}
-	return cmp.Or(cmp.Compare(f.Address, g.Address), cmp.Compare(f.Cause, g.Cause), cmp.Compare(f.Record, g.Record))
 }
 
 // deflaters are writers to use again, since each has more than half a megabyte. storers do
@@ -163,24 +98,18 @@ func writers(level int) *sync.Pool {
 // as they are: to deflate the one failure of a hundred records takes as long as to read ten.
 const leastDeflated = 2 << 10
 
-// pack returns a row of connections and of failures in order, which fit.
-func pack(place Place, connects []Connect, failures []Entry, order []int) Staged {
-	row := Staged{Place: place}
-	if len(connects) > 0 {
-		row.Connects = make([]byte, 0, len(connects)*connectSize)
-	}
-	for _, c := range connects {
-		row.Connects = c.append(row.Connects)
-	}
-	for _, i := range order {
-		if e := &failures[i]; e.Sign == connection.Expiry {
-			row.Expiries = e.append(row.Expiries)
+// pack returns a row of what fits into one.
+func pack(place Place, connects []byte, failures []Entry) Staged {
+	row := Staged{Place: place, Connects: slices.Clone(connects)}
+	for i := range failures {
+		if f := &failures[i]; f.Sign == connection.Expiry {
+			row.Expiries = f.append(row.Expiries)
 		} else {
-			row.Refusals = e.append(row.Refusals)
+			row.Refusals = f.append(row.Refusals)
 		}
 	}
-	if len(order) > 0 {
-		row.Records = deflated(failures, order)
+	if len(failures) > 0 {
+		row.Records = deflated(failures)
 	}
 	h := sha256.New()
 	for _, part := range [][]byte{row.Connects, row.Expiries, row.Refusals} {
@@ -193,15 +122,15 @@ func pack(place Place, connects []Connect, failures []Entry, order []int) Staged
 
 // append appends the fact of a failed connection as a row has it.
 func (f *Fact) append(b []byte) []byte {
-	b = append(ConnectOf(f.Second, f.Device, f.Address).append(b), Cause(f.Cause).number())
+	b = append(AppendConnect(b, f.Second, f.Device, f.Address), Cause(f.Cause).number())
 	return binary.BigEndian.AppendUint64(b, f.Record)
 }
 
-// deflated returns the records of the failed connections as a row has them.
-func deflated(entries []Entry, order []int) []byte {
+// deflated returns the records of failed connections as a row has them.
+func deflated(failures []Entry) []byte {
 	size := 0
-	for _, i := range order {
-		size += len(entries[i].Raw)
+	for i := range failures {
+		size += len(failures[i].Raw)
 	}
 	pool := deflaters
 	if size < leastDeflated {
@@ -212,11 +141,11 @@ func deflated(entries []Entry, order []int) []byte {
 	defer pool.Put(deflate)
 	deflate.Reset(&b)
 	var length []byte
-	for _, i := range order {
+	for i := range failures {
 		// Writes into memory do not fail.
-		length = binary.AppendUvarint(length[:0], uint64(len(entries[i].Raw)))
+		length = binary.AppendUvarint(length[:0], uint64(len(failures[i].Raw)))
 		_, _ = deflate.Write(length)
-		_, _ = deflate.Write(entries[i].Raw)
+		_, _ = deflate.Write(failures[i].Raw)
 	}
 	_ = deflate.Close()
 	return b.Bytes()

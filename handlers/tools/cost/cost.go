@@ -1,5 +1,6 @@
 // Package cost computes the bill of a deployment, from what each event makes the
-// services do and from list prices. It writes docs/cost.md.
+// services do and from list prices, and how far a large fleet is from the limits of these
+// services. It writes docs/cost.md and docs/limits.md.
 package cost
 
 import (
