@@ -79,7 +79,7 @@ DEMO := build/demo
 demo: $(AZURITE)
 	@go run ./handlers/tools/example
 	@mkdir -p $(DEMO)/build && ln -s ../../azurite $(DEMO)/build/azurite
-	@$(MAKE) --no-print-directory --silent -C $(DEMO) app
+	@cd $(DEMO) && make --no-print-directory --silent app
 	@cd $(DEMO) && go build -trimpath -buildvcs=false -o build/local ./handlers/local && build/local demo
 
 ## hubwatch: build/hubwatch, the operator's command; see its --local
