@@ -72,9 +72,15 @@ run: app hubwatch $(AZURITE)
 	@build/local
 
 ## demo: deliver each sample event three times; ends with 0 if all is right
-demo: app $(AZURITE)
-	@go build -o build/local ./handlers/local
-	@build/local demo
+#
+# It does so with a copy of the sources in build/demo, which has the custom alert of the
+# README as well, and one that counts.
+DEMO := build/demo
+demo: $(AZURITE)
+	@go run ./handlers/tools/example
+	@mkdir -p $(DEMO)/build && ln -s ../../azurite $(DEMO)/build/azurite
+	@$(MAKE) --no-print-directory --silent -C $(DEMO) app
+	@cd $(DEMO) && go build -trimpath -buildvcs=false -o build/local ./handlers/local && build/local demo
 
 ## hubwatch: build/hubwatch, the operator's command; see its --local
 hubwatch:
@@ -287,9 +293,13 @@ publish:
 ## Measure it
 .PHONY: chaos mutate bench growth
 
-## chaos: ten thousand events under crashes and faults, and what they did
+## chaos: ten thousand events under faults, each request failing, an outage
+#
+# Before that, a fault of each kind at each request of counts and of verdicts, of which
+# make test makes a part.
 chaos: app $(AZURITE)
-	HUBWATCH_AZURITE=required HUBWATCH_CHAOS=long go test -count 1 -timeout 60m -v -run '^Test(Chaos|FailureAtEveryStep)' ./handlers/reliability
+	HUBWATCH_TRIALS=1 go test -count 1 -v -run '^TestAny(Crash|CrashOfACount|CrashOfAFirstEvent|StallOfATimer)$$' ./handlers/table ./handlers/verdict
+	HUBWATCH_AZURITE=required HUBWATCH_CHAOS=long go test -count 1 -timeout 60m -v -run '^Test(Chaos|StorageIsDown|FailureAtEveryStep|CrashAtEveryStep)' ./handlers/reliability
 
 ## mutate: change each condition of a detector, and see if a case notices
 mutate:

@@ -151,6 +151,7 @@ func compare(rounds int, each time.Duration) (string, error) {
 		func() (string, error) { return ruleTable(rounds) },
 		func() (string, error) { return builtTable(".", programs, rounds, each, requests) },
 		func() (string, error) { return stores(".", rounds, each) },
+		func() (string, error) { return hostile(rounds, each) },
 	} {
 		text, err := section()
 		if err != nil {

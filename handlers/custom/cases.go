@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -53,12 +54,30 @@ func (a Alert) Run(c Case) error {
 		why += ", the first: " + found[0].Message
 	}
 	switch {
+	case got == c.Want && got == Fires && c.Says != nil:
+		return c.Says.compare(found[0])
 	case got == c.Want:
 		return nil
 	case !delivered:
 		return fmt.Errorf("want %s, have %s: no event of the case is one that the alert watches (on)", c.Want, got)
 	}
 	return fmt.Errorf("want %s, have %s: %s", c.Want, got, why)
+}
+
+// compare returns an error that says how an occurrence differs; nil if it does not.
+func (s Says) compare(o alert.Occurrence) error {
+	var errs []error
+	differs := func(name, want, have string) {
+		if want != "" && want != have {
+			errs = append(errs, fmt.Errorf("says.%s: want %q, have %q", name, want, have))
+		}
+	}
+	differs("entity", s.Entity, o.Entity.Name)
+	differs("message", s.Message, o.Message)
+	for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
+		differs("properties."+name, s.Properties[name], o.Properties[name])
+	}
+	return errors.Join(errs...)
 }
 
 // Sample returns what makes the alert fire, from its first case that does: events, or records

@@ -1,6 +1,7 @@
 package custom
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -38,6 +39,40 @@ func TestBreached(t *testing.T) {
 		}
 		if got := breached(c.rule, found, begin.Add(time.Duration(c.last)*time.Second)); got != c.want {
 			t.Errorf("%s: %t, want %t", name, got, c.want)
+		}
+	}
+}
+
+// TestSays holds what an alert says against what its case has of it.
+func TestSays(t *testing.T) {
+	a, err := New("TestAlert", Resources)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Properties = map[string]string{"Who": "actor"}
+	says := func(s Says) error {
+		c := a.Cases[0]
+		c.Says = &s
+		return a.Run(c)
+	}
+	for name, s := range map[string]Says{
+		"nothing":    {},
+		"entity":     {Entity: "contoso-hub"},
+		"message":    {Message: "mallory@fabrikam.example read the keys of IoT hub contoso-hub"},
+		"properties": {Properties: map[string]string{"Who": "mallory@fabrikam.example"}},
+	} {
+		if err := says(s); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for want, s := range map[string]Says{
+		`says.entity: want "other-hub", have "contoso-hub"`:              {Entity: "other-hub"},
+		`says.message: want "mallory", have "mallory@fabrikam.example`:   {Message: "mallory"},
+		`says.properties.Who: want "alice", have "mallory@fabrikam`:      {Properties: map[string]string{"Who": "alice"}},
+		`says.properties.Whom: want "mallory@fabrikam.example", have ""`: {Properties: map[string]string{"Whom": "mallory@fabrikam.example"}},
+	} {
+		if err := says(s); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("have %v, want %s", err, want)
 		}
 	}
 }

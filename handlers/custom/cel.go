@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"regexp"
 	"regexp/syntax"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"cel.dev/cel-go/cel"
@@ -165,6 +167,21 @@ func (costs) CallCost(function, _ string, args []ref.Val, _ ref.Val) *uint64 {
 	return &sum
 }
 
+// yielding is costs of an evaluation that may take long. After some calls it lets others run.
+// Their events would else wait for the end of its time slice, which is ten milliseconds.
+type yielding struct {
+	costs
+	calls atomic.Uint32
+}
+
+// CallCost implements [cost.ActualCostEstimator].
+func (y *yielding) CallCost(function, overload string, args []ref.Val, result ref.Val) *uint64 {
+	if y.calls.Add(1)%256 == 0 {
+		runtime.Gosched()
+	}
+	return y.costs.CallCost(function, overload, args, result)
+}
+
 // weight returns how many bytes a value has, about; most, if it has more.
 func weight(v ref.Val, most uint64) uint64 {
 	switch v := v.(type) {
@@ -219,29 +236,40 @@ func compile(text string, want kind) (program, []fault) {
 	if have := checked.OutputType(); have.String() != string(want) && !have.IsExactType(cel.DynType) {
 		return nil, []fault{{0, "want an expression whose value is a " + string(want) + ", have one of type " + have.String()}}
 	}
-	p, err := env.Program(checked, cel.CostLimit(mostCost), cel.CostTracking(costs{}))
+	quick, err := env.Program(checked, cel.CostLimit(quickCost), cel.CostTracking(costs{}))
 	if err != nil {
 		return nil, []fault{{0, err.Error()}}
 	}
-	return &celProgram{p, identifiers(checked)}, nil
+	costly, err := env.Program(checked, cel.CostLimit(mostCost), cel.CostTracking(&yielding{}))
+	if err != nil {
+		return nil, []fault{{0, err.Error()}}
+	}
+	return &celProgram{quick, costly, identifiers(checked)}, nil
 }
 
 // celProgram is a program of the Common Expression Language.
 type celProgram struct {
-	program     cel.Program
-	identifiers map[string]bool
+	quick, costly cel.Program // up to quickCost, and up to mostCost
+	identifiers   map[string]bool
 }
 
 func (p *celProgram) names(name string) bool { return p.identifiers[name] }
 
+// turn lets one evaluation of this process cost more than quickCost at a time. Many at once
+// would leave next to no processor to the other detectors.
+var turn sync.Mutex
+
 func (p *celProgram) eval(f *facts) (any, uint64, error) {
-	value, details, err := p.program.Eval(activation{f})
+	value, details, err := p.quick.Eval(activation{f})
+	if exceeded(err) {
+		value, details, err = p.evalCostly(f)
+	}
 	cost := uint64(mostCost)
 	if details != nil && details.ActualCost() != nil {
 		cost = *details.ActualCost()
 	}
 	switch {
-	case err != nil && strings.Contains(err.Error(), "actual cost limit exceeded"):
+	case exceeded(err):
 		return nil, cost, fmt.Errorf("the evaluation costs more than %d steps", mostCost)
 	case err != nil: // which may quote the event
 		return nil, cost, errors.New(event.Shorten(err.Error()))
@@ -251,6 +279,17 @@ func (p *celProgram) eval(f *facts) (any, uint64, error) {
 		return v, cost, nil
 	}
 	return nil, cost, fmt.Errorf("have a value of type %s", value.Type().TypeName())
+}
+
+func (p *celProgram) evalCostly(f *facts) (ref.Val, *cel.EvalDetails, error) {
+	turn.Lock()
+	defer turn.Unlock() // also after a panic
+	return p.costly.Eval(activation{f})
+}
+
+// exceeded reports whether err says that an evaluation costs more than its limit.
+func exceeded(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "actual cost limit exceeded")
 }
 
 // activation gives a program the facts.

@@ -20,7 +20,10 @@ const (
 	// mostCost is the most that one evaluation may cost: 1 for each step, and 1 for each ten
 	// bytes that a step reads. mostSpent is the most for all evaluations at one event, which
 	// may have many records.
-	mostCost  = 20_000
+	mostCost = 20_000
+	// quickCost is the most that an evaluation may cost beside others; one that costs more begins
+	// anew and waits for its turn. Conditions as people write them cost less than a hundred.
+	quickCost = 1_000
 	mostSpent = 20 * mostCost
 	// mostData is the most bytes of an event's data, or of a record, that an expression reads.
 	mostData = 128 << 10

@@ -105,6 +105,14 @@ type Case struct {
 	Events  []jsontext.Value `json:"events,omitempty"`
 	Records []jsontext.Value `json:"records,omitempty"`
 	Want    Want             `json:"want"`
+	Says    *Says            `json:"says,omitzero"` // nil if the case does not hold what the alert says
+}
+
+// Says is what the alert of a case says: of several the first. Only what is there is compared.
+type Says struct {
+	Entity     string            `json:"entity,omitzero"`  // the name of what the alert is about
+	Message    string            `json:"message,omitzero"` // the whole sentence
+	Properties map[string]string `json:"properties,omitempty"`
 }
 
 // Want is what a case wants.

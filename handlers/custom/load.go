@@ -76,7 +76,7 @@ func LoadFrom(root fs.FS, folder string) ([]Alert, error) {
 
 // reserved are the names of functions that are not detectors. A test of handlers/app holds
 // the list to those that there are.
-var reserved = []string{"Canary", "Console", "Housekeeping", "Notify", "RelayResourceLogs", "Sentinel", "Verdicts", "Windows"}
+var reserved = []string{"Canary", "CanaryTag", "Console", "Housekeeping", "Notify", "RelayResourceLogs", "Sentinel", "Verdicts", "Windows"}
 
 // takenNames returns the names that a custom alert cannot have, in lower case, as the
 // Functions host compares them, and who has them.
@@ -406,6 +406,9 @@ func (d *document) checkCases(a Alert) {
 		seen[c.Name] = true
 		if strings.TrimSpace(c.About) == "" {
 			member("about", "missing or empty: want one sentence about what the case shows")
+		}
+		if c.Says != nil && c.Want == Silent {
+			member("says", "a case that wants %s says nothing", Silent)
 		}
 		forms := 0
 		for _, has := range []bool{c.Event != nil, c.Events != nil, c.Records != nil} {

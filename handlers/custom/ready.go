@@ -2,7 +2,6 @@ package custom
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -18,21 +17,21 @@ import (
 type ready struct {
 	alert      Alert // without enabled, count and cases
 	counted    logRecord
-	passedOver logRecord // a record of the same category that does not count
-	about      string    // of passedOver, for the case that has it: "a device that connected"
+	passedOver []logRecord // records of the same category that do not count
+	about      string      // of passedOver, for the case that has them: "a device that connected does not count"
 }
 
 // logRecord is what makes a record of a case: the rest is the same for all.
 type logRecord struct {
 	operation, level     string
-	resultType           string // "" for null, as a record has it that is not of an error
+	resultType           jsontext.Value // nil for none
 	properties           map[string]any
 	resultName, duration string // "" for none
 }
 
 // caseDevice is the device in the cases. The alert of a group names it until people put
-// their own devices there.
-const caseDevice = "example-device"
+// their own devices there. otherDevice is one that is counted apart.
+const caseDevice, otherDevice = "example-device", "other-device"
 
 // mostAllowed is the most records of a silent case that count, so that a file with a large
 // range does not become too large to load.
@@ -64,21 +63,35 @@ var unauthorizedOperations = ready{
 			"If they are, look for an old credential or a wrong clock in the device.",
 		},
 		Limits: "Only the category Connections is read, since an alert has one category. Operations that a hub refuses in an open connection are in other " +
-			"categories, and are not counted here. A session that ends because its token expired counts as well: a healthy device that renews " +
-			"tokens by reconnecting has one an hour or so. The log can lose records, and has times in whole seconds, so two refusals of " +
-			"a device in one second that differ in nothing count once.",
-		On:   On{Source: Logs, Category: "Connections"},
+			"categories, and are not counted here. A session that the hub ends because its token expired is not counted: nothing was refused, and " +
+			"a healthy device that renews tokens by reconnecting has one an hour or so. The log can lose records, and has times in whole " +
+			"seconds, so two refusals of a device in one second that differ in nothing count once.",
+		On:   On{Source: Logs, Category: "Connections", Operations: []string{"deviceConnect"}},
 		When: `has(record.resultType) && record.resultType != null && string(record.resultType).startsWith("401")`,
 	},
 	counted: logRecord{
-		operation: "deviceConnect", level: "Error", resultType: "401003", resultName: "IotHubUnauthorized",
+		operation: "deviceConnect", level: "Error", resultType: jsontext.Value(`"401003"`), resultName: "IotHubUnauthorized",
 		properties: map[string]any{"protocol": "Mqtt", "authType": nil, "maskedIpAddress": "203.0.113.XXX", "statusCode": "401"},
 	},
-	passedOver: logRecord{
-		operation: "deviceConnect", level: "Information",
-		properties: map[string]any{"protocol": "Mqtt", "authType": nil, "maskedIpAddress": "203.0.113.XXX", "statusCode": nil},
+	passedOver: []logRecord{
+		{
+			operation: "deviceConnect", level: "Information",
+			properties: map[string]any{"protocol": "Mqtt", "authType": nil, "maskedIpAddress": "203.0.113.XXX", "statusCode": nil},
+		},
+		{
+			operation: "deviceConnect", level: "Information", resultType: jsontext.Value("null"),
+			properties: map[string]any{"protocol": "Mqtt", "authType": nil, "maskedIpAddress": "203.0.113.XXX", "statusCode": nil},
+		},
+		{
+			operation: "deviceConnect", level: "Error", resultType: jsontext.Value(`"409401"`),
+			properties: map[string]any{"protocol": "Mqtt", "authType": nil, "maskedIpAddress": "203.0.113.XXX", "statusCode": "409"},
+		},
+		{
+			operation: "deviceDisconnect", level: "Error", resultType: jsontext.Value(`"401003"`), resultName: "IotHubUnauthorized",
+			properties: map[string]any{"protocol": "Mqtt", "authType": nil, "maskedIpAddress": "203.0.113.XXX", "statusCode": "401"},
+		},
 	},
-	about: "a connection that succeeds",
+	about: "connections that succeed, another error, and the end of a session whose token expired do not count",
 }
 
 var directMethodInvokes = ready{
@@ -100,11 +113,11 @@ var directMethodInvokes = ready{
 		operation: "send", level: "Information", duration: "1",
 		properties: map[string]any{"RequestSize": 1, "ResponseSize": 1, "sdkVersion": "2017-07-11"},
 	},
-	passedOver: logRecord{
+	passedOver: []logRecord{{
 		operation: "other", level: "Information", duration: "1",
 		properties: map[string]any{"sdkVersion": "2017-07-11"},
-	},
-	about: "an operation that is not an invocation",
+	}},
+	about: "an operation that is not an invocation does not count",
 }
 
 var deviceTwinUpdates = ready{
@@ -127,11 +140,11 @@ var deviceTwinUpdates = ready{
 		operation: "update", level: "Information", duration: "1",
 		properties: map[string]any{"protocol": "Mqtt", "authenticationType": `{"scope":"device","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}`},
 	},
-	passedOver: logRecord{
+	passedOver: []logRecord{{
 		operation: "read", level: "Information", duration: "1",
 		properties: map[string]any{"protocol": "Mqtt", "authenticationType": `{"scope":"device","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}`},
-	},
-	about: "a read of the twin",
+	}},
+	about: "a read of the twin does not count",
 }
 
 var serviceTwinUpdates = ready{
@@ -155,11 +168,11 @@ var serviceTwinUpdates = ready{
 		operation: "update", level: "Information", duration: "1",
 		properties: map[string]any{"sdkVersion": "2020-03-13", "messageSize": "10"},
 	},
-	passedOver: logRecord{
+	passedOver: []logRecord{{
 		operation: "read", level: "Information", duration: "1",
 		properties: map[string]any{"sdkVersion": "2020-03-13", "messageSize": "10"},
-	},
-	about: "a read of the twin",
+	}},
+	about: "a read of the twin does not count",
 }
 
 // make returns the alert with a count. hubs are the hubs that it watches, nil for all. The
@@ -181,27 +194,43 @@ func (r ready) make(c Count, width time.Duration, hubs []string) Alert {
 		a.When = watched
 	}
 	begin := time.Date(2026, 2, 1, 8, 0, 0, 0, time.UTC)
-	pace := ((width - time.Second) / time.Duration(*c.Max+1)).Truncate(time.Millisecond)
-	if pace >= time.Second {
-		pace = time.Second
+	// records returns records with the same time from one to the next, n of the case device.
+	records := func(n int, pace time.Duration) (list []jsontext.Value) {
+		for i := range n {
+			list = append(list, r.counted.record(a.On.Category, hub, caseDevice, begin.Add(time.Duration(i)*pace)))
+		}
+		return list
 	}
-	var records []jsontext.Value
-	for i := range *c.Max + 1 {
-		records = append(records, r.counted.record(a.On.Category, hub, begin.Add(time.Duration(i)*pace)))
-	}
+	gaps := time.Duration(max(*c.Max, 1))
+	inWindow := ((width - time.Second) / gaps).Truncate(time.Millisecond) // the last is just inside the window of the first
 	allowed := min(*c.Max, mostAllowed)
-	other := r.passedOver.record(a.On.Category, hub, begin)
+	silent := records(allowed, inWindow)
+	for _, other := range r.passedOver {
+		silent = append(silent, other.record(a.On.Category, hub, caseDevice, begin))
+	}
+	about := fmt.Sprintf("%d are allowed, and %s.", allowed, r.about)
+	if allowed > 0 {
+		silent = append(silent, r.counted.record(a.On.Category, hub, otherDevice, begin))
+		about = fmt.Sprintf("%d are allowed, another device is counted apart, and %s.", allowed, r.about)
+	}
 	a.Cases = []Case{
-		{Name: "fires-above-max", About: fmt.Sprintf("%d of a device in one window are one more than allowed.", *c.Max+1), Records: records, Want: Fires},
-		{Name: "silent-at-max", About: fmt.Sprintf("%d are allowed, and %s does not count.", allowed, r.about), Records: append(slices.Clone(records[:allowed]), other), Want: Silent},
+		{Name: "fires-above-max", About: fmt.Sprintf("%d of a device in one window are one more than allowed.", *c.Max+1), Records: records(*c.Max+1, inWindow), Want: Fires},
+		{Name: "silent-at-max", About: about, Records: silent, Want: Silent},
+	}
+	if allowed > 0 && allowed == *c.Max {
+		pace := (width + gaps*time.Millisecond - 1) / gaps
+		a.Cases = append(a.Cases, Case{
+			Name: "silent-slowly", About: fmt.Sprintf("%d are in no window together: the last comes when the window of the first is over.", *c.Max+1),
+			Records: records(*c.Max+1, pace.Truncate(time.Millisecond)), Want: Silent,
+		})
 	}
 	return a
 }
 
-// record returns a record of the case device, as a hub writes it
+// record returns a record of a device, as a hub writes it
 // (https://learn.microsoft.com/azure/iot-hub/monitor-iot-hub-reference#resource-logs).
-func (r logRecord) record(category, hub string, at time.Time) jsontext.Value {
-	properties := map[string]any{"deviceId": caseDevice}
+func (r logRecord) record(category, hub, device string, at time.Time) jsontext.Value {
+	properties := map[string]any{"deviceId": device}
 	for name, value := range r.properties {
 		properties[name] = value
 	}
@@ -210,16 +239,16 @@ func (r logRecord) record(category, hub string, at time.Time) jsontext.Value {
 		panic(err) // not possible: the values are those above
 	}
 	b, err := json.Marshal(struct {
-		Time        string `json:"time"`
-		ResourceID  string `json:"resourceId"`
-		Operation   string `json:"operationName"`
-		Category    string `json:"category"`
-		Level       string `json:"level"`
-		ResultType  string `json:"resultType,omitzero"`
-		Description string `json:"resultDescription,omitzero"`
-		Duration    string `json:"durationMs,omitzero"`
-		Properties  string `json:"properties"`
-		Location    string `json:"location"`
+		Time        string         `json:"time"`
+		ResourceID  string         `json:"resourceId"`
+		Operation   string         `json:"operationName"`
+		Category    string         `json:"category"`
+		Level       string         `json:"level"`
+		ResultType  jsontext.Value `json:"resultType,omitzero"`
+		Description string         `json:"resultDescription,omitzero"`
+		Duration    string         `json:"durationMs,omitzero"`
+		Properties  string         `json:"properties"`
+		Location    string         `json:"location"`
 	}{
 		at.Format("2006-01-02T15:04:05.999Z"),
 		"/SUBSCRIPTIONS/00000000-0000-0000-0000-000000000001/RESOURCEGROUPS/RG-IOT/PROVIDERS/MICROSOFT.DEVICES/IOTHUBS/" + strings.ToUpper(hub),

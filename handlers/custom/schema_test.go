@@ -149,6 +149,8 @@ func TestSchemaAcceptsWhatLoadDoes(t *testing.T) {
 		{`"max": 10`, `"max": 1001`},
 		{`"max": 10`, `"maximum": 10`},
 		{`"want": "silent"`, `"want": "alert"`},
+		{`"want": "silent"`, `"want": "silent", "says": {}`},
+		{`"want": "alert"`, `"want": "alert", "says": {"actor": "alice"}`},
 		{`"event": {"id": "1"},`, ``},
 		{`"event": {"id": "1"},`, `"event": {"id": "1"}, "records": [{}],`},
 	} {

@@ -23,26 +23,6 @@ func TestShippedAlerts(t *testing.T) {
 	}
 }
 
-// TestExampleOfThePage loads the example of docs/custom-alerts.md and runs its cases.
-func TestExampleOfThePage(t *testing.T) {
-	page, err := os.ReadFile("../../docs/custom-alerts.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, example, _ := strings.Cut(string(page), "\n```json\n")
-	example, _, found := strings.Cut(example, "\n```\n")
-	if !found {
-		t.Fatal("the page has no example")
-	}
-	alerts, err := Load(repository(map[string]string{"HubChangedByHand": example}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := alerts[0].Test(); err != nil {
-		t.Error(err)
-	}
-}
-
 // TestPageHasMicrosoftsAlerts checks that docs/custom-alerts.md has each of Microsoft's types
 // once, and says of each that the importer maps that it can be judged, and of no other.
 func TestPageHasMicrosoftsAlerts(t *testing.T) {

@@ -42,6 +42,7 @@ func checks(ctx context.Context, d Deployment, a azure) []check {
 		{"table " + alertsTable, func(ctx context.Context) Result { return checkTable(ctx, a, deployed, alertsTable) }},
 		{"table " + quarantineTable, func(ctx context.Context) Result { return checkTable(ctx, a, deployed, quarantineTable) }},
 		{"table " + suppressionsTable, func(ctx context.Context) Result { return checkTable(ctx, a, deployed, suppressionsTable) }},
+		{"quarantine", func(ctx context.Context) Result { return checkQuarantine(ctx, a, deployed) }},
 		{"verdicts", func(ctx context.Context) Result { return checkVerdicts(ctx, d, a, deployed) }},
 		{"system topic " + d.ControlPlaneTopic, func(ctx context.Context) Result { return checkChangesTopic(ctx, d, a, hubs) }},
 	}
@@ -116,6 +117,36 @@ func checkTable(ctx context.Context, a azure, deployed func(context.Context) (si
 		return unknown("the app does not tell its storage account")
 	}
 	return tableResult(a.table(ctx, s.tables, name))
+}
+
+// checkQuarantine says which functions could not judge events that still wait. Many of late
+// are wrong: for example a custom alert whose condition fits none of its events.
+func checkQuarantine(ctx context.Context, a azure, deployed func(context.Context) (site, error)) Result {
+	s, err := deployed(ctx)
+	if err != nil {
+		return unknown("the app does not tell its storage account: %s", reason(err))
+	}
+	if s.tables == "" {
+		return unknown("the app does not tell its storage account")
+	}
+	backlogs, more, err := a.backlogs(ctx, s.tables)
+	if err != nil {
+		return tableResult(err)
+	}
+	var waiting, problems []string
+	for _, b := range backlogs {
+		waiting = append(waiting, fmt.Sprintf("%s %d", b.Function, b.Waiting))
+		if b.Many() {
+			problems = append(problems, fmt.Sprintf("%s could not judge %d events in the last 24 hours: its condition probably does not fit its events, and hubwatch quarantine list --function %[1]s has the reasons", b.Function, b.Recent))
+		}
+	}
+	if more {
+		waiting = append(waiting, "and more")
+	}
+	if len(waiting) == 0 {
+		return ok("no event waits")
+	}
+	return inFull(problems, "events that wait to be judged again or taken out: %s", strings.Join(waiting, ", "))
 }
 
 // lateVerdict is from when on a verdict is late. The function Verdicts runs each minute.

@@ -16,6 +16,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+
+	"hubwatch/handlers/table"
 )
 
 // checkTimeout bounds one check, with all that it has to ask for.
@@ -33,6 +35,9 @@ type world struct {
 	// coverage reads what the app has written of what it hears, from the storage account with
 	// this table endpoint.
 	coverage func(ctx context.Context, endpoint string) (sights, error)
+	// backlogs returns what waits in the quarantine of the storage account with this table
+	// endpoint, and whether there is more.
+	backlogs func(ctx context.Context, endpoint string) (list []table.Backlog, more bool, err error)
 	// visit asks for a page as a stranger does.
 	visit func(ctx context.Context, address string) (status int, err error)
 }
@@ -46,7 +51,7 @@ func inAzure() (world, error) {
 	options := &arm.ClientOptions{ClientOptions: policy.ClientOptions{
 		Retry: policy.RetryOptions{MaxRetries: 2, TryTimeout: 15 * time.Second},
 	}}
-	return world{credential, options, readTable, oldestVerdict, readCoverage, visit}, nil
+	return world{credential, options, readTable, oldestVerdict, readCoverage, readBacklogs, visit}, nil
 }
 
 // Run looks at a deployment with the identity of whoever is signed in, and returns

@@ -39,6 +39,7 @@ import (
 	"hubwatch/handlers/coverage"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/judge"
+	"hubwatch/handlers/table"
 )
 
 // contoso is the deployment of the tests.
@@ -80,6 +81,7 @@ type sky struct {
 	metrics     map[string]*armmonitor.Metric                       // by resource and name
 	oldest      time.Time                                           // when the oldest verdict was due
 	covered     sights                                              // what the app has heard
+	backlogs    []table.Backlog                                     // what waits in the quarantine
 	tables      map[string]error                                    // what reading them comes to
 	statuses    map[string]int                                      // of what is answered with an error, by method of the client
 	raw         map[string]map[string]any                           // what is read by id, by id in lower case
@@ -91,9 +93,9 @@ type sky struct {
 
 // throughAll is what is known if all works.
 func throughAll(now time.Time) (c sights) {
-	for _, path := range []coverage.Path{coverage.Topic, coverage.EventHub} {
+	for _, path := range coverage.Paths {
 		sent := now.Add(-10 * time.Minute)
-		c.trips = append(c.trips, coverage.Trip{Path: path, Sent: sent, Token: "a", ArrivedToken: "a", ArrivedSent: sent, Took: time.Second})
+		c.trips = append(c.trips, coverage.Trip{Path: path, Sent: sent, Token: "a", Handed: true, ArrivedToken: "a", ArrivedSent: sent, Took: time.Second})
 	}
 	c.heard = []alert.Heard{{Hub: "contoso-hub", Source: alert.Connections, Event: now, Seen: now}}
 	return c
@@ -505,6 +507,12 @@ func (s *sky) world() (world, error) {
 				s.t.Errorf("the coverage is looked for at %s, want %s", endpoint, want)
 			}
 			return s.covered, s.tables["coverage"]
+		},
+		backlogs: func(_ context.Context, endpoint string) ([]table.Backlog, bool, error) {
+			if want := "https://" + account + ".table.core.windows.net"; endpoint != want {
+				s.t.Errorf("the quarantine is looked for at %s, want %s", endpoint, want)
+			}
+			return s.backlogs, len(s.backlogs) > 2, s.tables["backlogs"]
 		},
 		visit: func(_ context.Context, address string) (int, error) {
 			if want := "https://hubwatch-contoso-console.azurewebsites.net/api/console/"; address != want {

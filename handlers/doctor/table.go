@@ -43,6 +43,18 @@ func oldestVerdict(ctx context.Context, endpoint string) (time.Time, error) {
 	return account.State("").Oldest(ctx, slowest, time.Now())
 }
 
+// mostHeld is how many rows of the quarantine are read at most.
+const mostHeld = 10_000
+
+// readBacklogs reads what waits in the quarantine, as whoever is signed in.
+func readBacklogs(ctx context.Context, endpoint string) ([]table.Backlog, bool, error) {
+	account, err := table.Open(table.Settings{ServiceURI: endpoint})
+	if err != nil {
+		return nil, false, err
+	}
+	return account.Quarantine(quarantineTable).Backlogs(ctx, time.Now(), mostHeld)
+}
+
 // tableResult is the result for what reading a table came to. A service error, or
 // that there is no such table, means that the service answered. Any other error
 // means that it could not be asked.

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -33,9 +35,9 @@ func newRulesList(o *operator, files *ruleFiles) *cobra.Command {
 		Short: "List the custom alerts, and which are enabled",
 		Long: `list lists the custom alerts of the repository. With --quarantine it also reads
 the quarantine of the deployment: how many events each of them could not judge,
-that have not been judged since. One that cannot judge anything has a condition
-that does not fit its events: "hubwatch quarantine list --function <name>" has
-the reasons.
+that have not been judged since. It names those that could not judge ten or more
+in the last 24 hours: their condition probably does not fit their events.
+"hubwatch quarantine list --function <name>" has the reasons.
 
 In JSON it is an array of objects with name, enabled, alertType, severity,
 source, title, owner and quarantined. It ends with 2 if a file has a mistake.`,
@@ -48,17 +50,17 @@ source, title, owner and quarantined. It ends with 2 if a file has a mistake.`,
 			if err != nil {
 				return err
 			}
-			var counts map[string]int
+			var held map[string]table.Backlog
 			if quarantined {
 				a, err := o.open()
 				if err != nil {
 					return err
 				}
-				if counts, err = countQuarantined(command.Context(), a.Quarantine); err != nil {
+				if held, err = backlogs(command.Context(), a.Quarantine, o.now()); err != nil {
 					return err
 				}
 			}
-			list := listRules(alerts, counts)
+			list := listRules(alerts, held)
 			w := command.OutOrStdout()
 			switch {
 			case output.word == "json":
@@ -68,6 +70,7 @@ source, title, owner and quarantined. It ends with 2 if a file has a mistake.`,
 			default:
 				err = ruleGrid(list).write(w, width(w))
 			}
+			writeMisfits(command.ErrOrStderr(), alerts, held)
 			if err == nil && wrong > 0 {
 				err = said(exitUsage)
 			}
@@ -79,29 +82,38 @@ source, title, owner and quarantined. It ends with 2 if a file has a mistake.`,
 	return command
 }
 
-// countQuarantined returns how many events wait in the quarantine, by the name of the
-// function in lower case.
-func countQuarantined(ctx context.Context, quarantine *table.Quarantine) (map[string]int, error) {
-	events, err := (quarantineFilter{}).find(ctx, quarantine, func(table.Held) bool { return true })
+// mostHeld is how many rows of the quarantine the list reads at most.
+const mostHeld = 100_000
+
+// backlogs returns what waits in the quarantine, by the name of the function in lower case.
+func backlogs(ctx context.Context, quarantine *table.Quarantine, now time.Time) (map[string]table.Backlog, error) {
+	list, _, err := quarantine.Backlogs(ctx, now, mostHeld)
 	if err != nil {
 		return nil, err
 	}
-	counts := map[string]int{}
-	for _, rows := range events {
-		if newest := rows[0]; newest.Waits() {
-			counts[strings.ToLower(newest.Function)]++
-		}
+	byName := map[string]table.Backlog{}
+	for _, b := range list {
+		byName[strings.ToLower(b.Function)] = b
 	}
-	return counts, nil
+	return byName, nil
 }
 
-// listRules returns alerts as the list has them. counts is nil if nobody asked.
-func listRules(alerts []custom.Alert, counts map[string]int) []listedRule {
+// writeMisfits says which alerts could not judge many events of late.
+func writeMisfits(w io.Writer, alerts []custom.Alert, held map[string]table.Backlog) {
+	for _, a := range alerts {
+		if b := held[strings.ToLower(a.Name)]; b.Many() {
+			fmt.Fprintf(w, "%s could not judge %s in the last 24 hours.\nIts condition probably does not fit its events. The reasons:\n  hubwatch quarantine list --function %[1]s\n", a.Name, plural(b.Recent, "event"))
+		}
+	}
+}
+
+// listRules returns alerts as the list has them. held is nil if nobody asked.
+func listRules(alerts []custom.Alert, held map[string]table.Backlog) []listedRule {
 	list := []listedRule{}
 	for _, a := range alerts {
 		r := listedRule{Name: a.Name, Enabled: a.Enabled, AlertType: a.AlertType, Severity: string(a.Severity), Source: string(a.On.Source), Title: a.Title, Owner: a.Owner}
-		if counts != nil {
-			n := counts[strings.ToLower(a.Name)]
+		if held != nil {
+			n := held[strings.ToLower(a.Name)].Waiting
 			r.Quarantined = &n
 		}
 		list = append(list, r)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"hubwatch/handlers/alert"
@@ -132,4 +133,45 @@ func TestWatches(t *testing.T) {
 			t.Errorf("with %v: %v, %v, %q", err, out, failed, windows.counted)
 		}
 	}
+}
+
+// greedy is a tallier on which one rule takes all the time that it is given.
+type greedy struct {
+	tallier
+	times []time.Duration // that each rule was given
+}
+
+func (g *greedy) Watch(ctx context.Context, rule window.Rule, _ alert.Occurrence) (int, error) {
+	end, _ := ctx.Deadline()
+	g.times = append(g.times, time.Until(end))
+	if rule.Name == "Greedy" {
+		<-ctx.Done()
+		return 0, ctx.Err()
+	}
+	return 1, nil
+}
+
+// TestWatchSharesItsTime checks that a rule which is not done in its time leaves time to the
+// others, which get what quick ones leave.
+func TestWatchSharesItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var watching []detector.Detector
+		for _, name := range []string{"Quick", "Greedy", "Last"} {
+			d := counting()
+			rule := *d.Count
+			rule.Name, rule.Min = name, 1
+			d.Count = &rule
+			watching = append(watching, d)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 18*time.Second)
+		defer cancel()
+		windows := &greedy{}
+		out, err := Judge{Windows: windows}.Watch(watching)(ctx, host.Invocation{})
+		if !errors.Is(err, context.DeadlineExceeded) || out.Counts["cells"] != 2 || ctx.Err() != nil {
+			t.Errorf("%v, %v", out, err)
+		}
+		if want := []time.Duration{6 * time.Second, 9 * time.Second, 9 * time.Second}; !slices.Equal(windows.times, want) {
+			t.Errorf("the rules had %v, want %v", windows.times, want)
+		}
+	})
 }

@@ -76,15 +76,27 @@ func (j Judge) Watch(detectors []detector.Detector) func(context.Context, host.I
 	return func(ctx context.Context, _ host.Invocation) (host.Outcome, error) {
 		out := host.Outcome{Counts: map[string]int{}}
 		var errs []error
-		for _, d := range detectors {
-			n, err := j.Windows.Watch(ctx, *d.Count, alert.Occurrence{
+		for i, d := range detectors {
+			own, cancel := share(ctx, len(detectors)-i)
+			n, err := j.Windows.Watch(own, *d.Count, alert.Occurrence{
 				Detector: d.Name, Type: d.AlertType, DisplayName: d.Title, Severity: d.Severity, Remediation: d.Remediation,
 			})
+			cancel()
 			out.Counts["cells"] += n
 			errs = append(errs, err)
 		}
 		return out, errors.Join(errs...)
 	}
+}
+
+// share returns a context with one of n equal shares of the time that is left, so that no
+// rule waits for ever behind another one that takes it all. What it leaves is for the others.
+func share(ctx context.Context, n int) (context.Context, context.CancelFunc) {
+	end, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, time.Until(end)/time.Duration(n))
 }
 
 // hear remembers that a hub was heard of. What cannot be remembered is noted, and is not a

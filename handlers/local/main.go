@@ -41,8 +41,8 @@ const defaultPort = "7071"
 const usage = `local shows hubwatch on this machine. In the root of the repository:
 
   make run     shows events becoming alerts, then listens (local)
-  make demo    delivers every sample event three times and checks the alerts
-               (local demo)
+  make demo    delivers every sample event three times and checks the alerts,
+               in a copy that has the README's alert too (local demo)
 
 make run listens on the port %s of 127.0.0.1, or on the one that
 %s names; 0 is any free one. A minute of its timers takes %s, or

@@ -15,7 +15,7 @@ const width = 80
 
 // show prints a list of alerts, and the last alert in full.
 func show(w io.Writer, alerts []alert.Alert) {
-	const line = "%-43s  %-8s  %-16s  %5v\n"
+	const line = "%-46s  %-8s  %-16s %5v\n" // 46 letters have the longest of the types that hubwatch ships
 	fmt.Fprintf(w, line, "ALERT TYPE", "SEVERITY", "LAST SEEN", "COUNT")
 	for _, a := range alerts {
 		fmt.Fprintf(w, line, a.Type, a.Severity, a.End.Format("2006-01-02 15:04"), a.Occurrences)

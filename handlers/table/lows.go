@@ -384,7 +384,8 @@ func (c *Counts) judge(ctx context.Context, rule window.Rule, name, shard string
 			}
 		}
 		first, count := max(parseCell(r.First), start), func(c window.Cell) int { return numbers[c] }
-		if !rule.Low(cell, first, count) || rule.Low(cell-1, first, count) {
+		told := "low" + cellPartition(name, cell, shard) + r.RowKey
+		if !rule.Low(cell, first, count) || rule.Low(cell-1, first, count) || c.raised.has(told) {
 			continue
 		}
 		o := alerts
@@ -393,6 +394,7 @@ func (c *Counts) judge(ctx context.Context, rule window.Rule, name, shard string
 		if err := c.refresh(ctx, watched{rule, name, r.RowKey}, o, cell, cell, false); err != nil {
 			return err
 		}
+		c.raised.add(told) // A timer that had no time for all keys goes on with the others.
 	}
 	return nil
 }

@@ -312,3 +312,126 @@ func TestAnyStallOfATimer(t *testing.T) {
 		t.Errorf("%d stalls: too few to say anything", stalls)
 	}
 }
+
+// TestAnyCrashOfAFirstEvent makes one fault of each kind at each request that counts the first
+// event of a key, which then comes again. Nothing else comes of the key, and so its first
+// window after that is low. It is if the key is registered before the row of its cell is
+// written: a key that is not registered is never judged, and an event that finds itself in
+// the row does not register it.
+func TestAnyCrashOfAFirstEvent(t *testing.T) {
+	faults := 0
+	for kind := range 4 {
+		for planned, more := 1, true; more; planned++ {
+			synctest.Test(t, func(t *testing.T) {
+				s := newService(t, 7)
+				begin := time.Date(2026, 2, 1, 6, 0, 0, 0, time.UTC)
+				tr := &watchingTrial{rule: window.Rule{Name: "Contoso", Width: 4 * time.Hour, Min: 1}, now: begin}
+				tr.start = tr.rule.CellOf(begin) - 1
+				tr.last = tr.start + 7
+				tr.end = tr.rule.CellEnd(tr.last).Add(window.Lateness)
+				tr.events = []alert.Occurrence{countedEvent("pump-1", 1, begin)}
+				h := tr.rule.LowHash()
+				count := func(p *process) error { return tr.counts(p).Count(t.Context(), tr.rule, tr.events) }
+				again := func(p *process) func() error {
+					return func() error { return count(p) }
+				}
+				s.planned = -1
+				p := s.start(0)
+				if err := s.do(p, func() error {
+					return tr.counts(p).mark(t.Context(), hex.EncodeToString(h[:]), startMark, tr.start)
+				}); err != nil {
+					t.Fatal(err)
+				}
+				s.requests, s.planned, s.kind = 0, planned, kind
+				err := s.do(p, again(p))
+				more = s.requests >= planned
+				s.planned = -1
+				if err != nil {
+					p = s.processes[0] // which was started in place of one that crashed
+					if err := s.do(p, again(p)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				tr.now = tr.end
+				if err := s.do(p, func() error {
+					_, err := tr.counts(p).Watch(t.Context(), tr.rule, countedEvent("", 0, begin))
+					return err
+				}); err != nil {
+					t.Fatal(err)
+				}
+				if want, have := tr.want(), tr.have(s); len(want) != 1 || !maps.Equal(want, have) {
+					t.Errorf("fault %d at request %d: (-definition +tables)\n%s", kind, planned, cmp.Diff(want, have))
+				}
+				faults++
+			})
+		}
+	}
+	t.Logf("%d faults", faults-4)
+	if faults < 20 {
+		t.Errorf("%d faults: too few to say anything", faults)
+	}
+}
+
+// TestTimerGoesOn checks that a timer that ended before all keys of a cell were judged does
+// not judge those again that it has judged, so that it comes to an end however many there are.
+func TestTimerGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t, 5)
+		s.planned = -1
+		begin := time.Date(2026, 2, 1, 6, 0, 0, 0, time.UTC)
+		tr := &watchingTrial{rule: window.Rule{Name: "Contoso", Width: 4 * time.Hour, Min: 1}, now: begin}
+		tr.start = tr.rule.CellOf(begin) - 1
+		tr.last = tr.start + 5
+		tr.end = tr.rule.CellEnd(tr.last).Add(window.Lateness)
+		for i := range 40 {
+			tr.events = append(tr.events, countedEvent(fmt.Sprint("pump-", i), i, begin))
+		}
+		h := tr.rule.LowHash()
+		p := s.start(0)
+		do := func(f func(c *Counts) error) error {
+			return s.do(p, func() error { return f(tr.counts(p)) })
+		}
+		if err := do(func(c *Counts) error {
+			return c.mark(t.Context(), hex.EncodeToString(h[:]), startMark, tr.start)
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if err := do(func(c *Counts) error { return c.Count(t.Context(), tr.rule, tr.events) }); err != nil {
+			t.Fatal(err)
+		}
+		// watch runs the timer until the deadline of an invocation. A step of the service takes ten milliseconds.
+		watch := func(patience time.Duration) (requests int, err error) {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			s.requests = 0
+			s.stepped = func() { time.Sleep(10 * time.Millisecond) }
+			err = do(func(c *Counts) error {
+				_, err := c.Watch(ctx, tr.rule, countedEvent("", 0, begin))
+				return err
+			})
+			s.stepped = nil
+			return s.requests, err
+		}
+		tr.now = tr.rule.CellEnd(tr.last - 1).Add(window.Lateness)
+		if _, err := watch(time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		tr.now = tr.end
+		const patience = 4 * time.Second
+		first, err := watch(patience)
+		if err == nil {
+			t.Fatalf("all was judged with %d requests", first)
+		}
+		invocations := 1
+		for ; err != nil && invocations < 10; invocations++ {
+			_, err = watch(patience)
+		}
+		if err != nil || invocations == 1 {
+			t.Errorf("after %d invocations: %v", invocations, err)
+		}
+		if want, have := tr.want(), tr.have(s); len(want) != 40 || !maps.Equal(want, have) {
+			t.Errorf("(-definition +tables)\n%s", cmp.Diff(want, have))
+		}
+		t.Logf("%d requests at first, %d invocations in all", first, invocations)
+	})
+}

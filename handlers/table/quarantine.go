@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -191,6 +192,55 @@ func (q *Quarantine) Waiting(ctx context.Context, most int) (n int, more bool, e
 		}
 	}
 	return n, false, nil
+}
+
+// Backlog is how many events a function could not judge, which wait to be judged or taken
+// out.
+type Backlog struct {
+	Function string
+	Waiting  int
+	Recent   int // those of them that came in the last 24 hours
+}
+
+// Many reports whether recent events are so many that a condition, or the code, probably
+// fits none of them. Single ones are odd events, or somebody's tries.
+func (b Backlog) Many() bool { return b.Recent >= manyHeld }
+
+const manyHeld = 10
+
+// Backlogs returns the backlog of each function that has one, by name. It reads the newest
+// rows, most of them, and reports whether there are more.
+func (q *Quarantine) Backlogs(ctx context.Context, now time.Time, most int) (list []Backlog, more bool, err error) {
+	counts, seen, rows := map[string]*Backlog{}, map[string]bool{}, 0
+	for held, err := range q.List(ctx, QuarantineQuery{}) {
+		switch {
+		case errors.Is(err, alert.ErrAbsent):
+			return nil, false, nil
+		case err != nil:
+			return nil, false, err
+		}
+		if more = rows == most; more {
+			break
+		}
+		rows++
+		if !held.Waits() || seen[held.ID] { // it waits as long as one of its rows does
+			continue
+		}
+		seen[held.ID] = true
+		b := counts[held.Function]
+		if b == nil {
+			b = &Backlog{Function: held.Function}
+			counts[held.Function] = b
+		}
+		b.Waiting++
+		if now.Sub(held.QuarantinedAt) < 24*time.Hour {
+			b.Recent++
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(counts)) {
+		list = append(list, *counts[name])
+	}
+	return list, more, nil
 }
 
 // ErrChanged is wrapped by the errors of Redriven, Resolve and Delete for an event

@@ -252,3 +252,40 @@ func TestQuarantineByDay(t *testing.T) {
 		})
 	}
 }
+
+// TestBacklogs counts what waits of several functions and days. An event that came on two
+// days is one, and one that was judged or taken out since waits no more.
+func TestBacklogs(t *testing.T) {
+	s := openQuarantine(t, emulator(t).ConnectionString())
+	now := time.Date(2026, 2, 10, 12, 0, 0, 0, time.UTC)
+	if list, more, err := s.Backlogs(t.Context(), now, 5); len(list) > 0 || more || err != nil {
+		t.Errorf("of no table: %v, %v, %v", list, more, err)
+	}
+	hold := func(function, body string, at time.Time) {
+		t.Helper()
+		s.now = func() time.Time { return at }
+		if err := s.Quarantine(t.Context(), alert.Quarantined{Function: function, Reason: "a test", Body: []byte(body)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hold("HubKeysListed", "1", now.Add(-time.Hour))
+	hold("HubKeysListed", "1", now.Add(-24*time.Hour))
+	hold("HubKeysListed", "2", now.Add(-24*time.Hour))
+	hold("HubDeleted", "1", now.Add(-23*time.Hour))
+	hold("CertificateAdded", "1", now)
+	for _, held := range quarantined(t, s, hash("CertificateAdded", "1")) {
+		if err := s.Resolve(t.Context(), held, "alice", "a test"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []Backlog{{"HubDeleted", 1, 1}, {"HubKeysListed", 2, 1}}
+	if list, more, err := s.Backlogs(t.Context(), now, 5); !slices.Equal(list, want) || more || err != nil {
+		t.Errorf("they are %v, %v, %v; want %v", list, more, err, want)
+	}
+	if list, more, err := s.Backlogs(t.Context(), now, 4); len(list) == 0 || !more || err != nil {
+		t.Errorf("of four rows of five: %v, %v, %v", list, more, err)
+	}
+	if (Backlog{Recent: manyHeld - 1, Waiting: 100}).Many() || !(Backlog{Recent: manyHeld, Waiting: manyHeld}).Many() {
+		t.Error("many are not ten of one day")
+	}
+}

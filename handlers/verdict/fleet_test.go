@@ -302,7 +302,7 @@ func watch(t *testing.T, s Settings, all []arrival) *memory {
 					s.Marks(marks, place.Hub, e.Fact)
 				}
 				for place, entries := range places {
-					rows = append(rows, Pack(place, entries)...)
+					rows = append(rows, packed(place, entries)...)
 				}
 				n++
 			}
@@ -447,7 +447,7 @@ func TestMemoryOfAVerdict(t *testing.T) {
 			for d := range devices {
 				entries = append(entries, test.entries(connection.DeviceKey{0: byte(d), 1: byte(d >> 8), 2: byte(b)}, b.first()+r.Int64N(bucketSeconds-1))...)
 				if len(entries) >= 100 || d == devices-1 {
-					if err := m.Stage(t.Context(), Pack(Place{"contoso-hub", b}, entries)); err != nil {
+					if err := m.Stage(t.Context(), packed(Place{"contoso-hub", b}, entries)); err != nil {
 						t.Fatal(err)
 					}
 					entries = nil
@@ -488,7 +488,7 @@ func TestNamesOfAStorm(t *testing.T) {
 			e.Raw = fmt.Appendf(nil, `{"time":"1970-01-01T01:40:00Z","resourceId":"/SUBSCRIPTIONS/00000000-0000-0000-0000-000000000001/RESOURCEGROUPS/RG-IOT/PROVIDERS/MICROSOFT.DEVICES/IOTHUBS/CONTOSO-HUB",`+
 				`"operationName":"deviceConnect","category":"Connections","level":"Error","properties":"{\"deviceId\":\"%05d\"}"}`, d)
 		}
-		if err := m.Stage(t.Context(), Pack(place, []Entry{e})); err != nil {
+		if err := m.Stage(t.Context(), packed(place, []Entry{e})); err != nil {
 			t.Fatal(err)
 		}
 	}

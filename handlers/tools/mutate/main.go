@@ -1,9 +1,11 @@
-// Command mutate changes each condition and each constant of the detectors and of
-// the classifier of failed connections, one at a time, and runs the cases. If no
-// case notices a change, somebody can make the same mistake unnoticed. Run the
-// command in the root of the repository. It changes no file there. It fails if
-// the cases notice less than 95 % of the changes, or if reasons.go does not say
-// why a change stays unnoticed.
+// Command mutate changes each condition and each constant of the detectors, of what
+// reads events for several of them, and of the custom alerts, one at a time, and runs
+// the cases. If no case notices a change, somebody can make the same mistake unnoticed.
+// Run the command in the root of the repository. It changes no file there. It fails if
+// the cases notice less than 95 % of the changes (85 % of those of one detector), or if
+// reasons.go does not say why a change of the source stays unnoticed.
+//
+// Arguments are the names of detectors and of custom alerts: then it changes only these.
 package main
 
 import (
@@ -24,7 +26,7 @@ import (
 func main() {
 	root, err := os.Getwd()
 	if err == nil {
-		err = run(root, os.Stdout)
+		err = run(root, os.Args[1:], os.Stdout)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "mutate:", err)
@@ -35,20 +37,38 @@ func main() {
 const (
 	detectorFolder   = "handlers/detector"
 	connectionFolder = "handlers/connection"
+	coverageFolder   = "handlers/coverage"
 	verdictFolder    = "handlers/verdict"
 )
 
-// classifier is the name for connection.Classify, which tells why a connection
-// failed, and connection.DecodeRecord, which reads the record for it.
-const classifier = "classifier"
+// reader is code below the detectors that reads events for several of them.
+type reader struct {
+	name  string
+	files []string // of its package; the other files read what any event has, or make events
+}
 
-// classifierFiles are the files of the classifier. The other files of their
-// package read what any event has.
-var classifierFiles = []string{connectionFolder + "/cause.go", connectionFolder + "/record.go", connectionFolder + "/statement.go"}
+// readers are all readers: connection.Classify, which tells why a connection failed, with
+// connection.DecodeRecord; verdict.ParseEvent; and coverage.ParseEvent and ParseMissed.
+var readers = []reader{
+	{"classifier", []string{connectionFolder + "/cause.go", connectionFolder + "/record.go", connectionFolder + "/statement.go"}},
+	{"verdicts", []string{verdictFolder + "/event.go"}},
+	{"canaries", []string{coverageFolder + "/canary.go"}},
+}
 
-// least is the smallest share of mutants that the cases of a detector, or of the
-// classifier, have to kill.
-const least = 0.95
+// readerOf returns the name of the reader that a file is of; "" for none.
+func readerOf(file string) string {
+	for _, r := range readers {
+		if slices.Contains(r.files, file) {
+			return r.name
+		}
+	}
+	return ""
+}
+
+// The smallest share of mutants that the cases of a reader, of a custom alert, and of all
+// detectors together have to kill, and those of one detector. The cases of most detectors
+// cannot kill the same few mutants of the code that they share, which is much of a small one.
+const least, leastOfOne = 0.95, 0.85
 
 // mutant is the source with one expression changed.
 type mutant struct {
@@ -57,21 +77,37 @@ type mutant struct {
 	line          int
 	before, after string // the lines in which the expression stands, joined into one
 	// detectors are the detectors whose cases are run. A mutant of a detector's
-	// code has to be killed by the cases of each of them. A mutant of the
-	// classifier has to be killed by the cases of one of them.
+	// code has to be killed by the cases of each of them. A mutant of a reader has to
+	// be killed by the cases of one of them.
 	detectors []string
 	// survives names the detectors whose cases do not kill the mutant, or the
-	// classifier.
+	// reader.
 	survives []string
 }
 
-func (m *mutant) ofClassifier() bool {
-	return slices.Contains(classifierFiles, m.declaration.file.path)
+// reader returns the name of the reader that the mutant is of; "" for none.
+func (m *mutant) reader() string { return readerOf(m.declaration.file.path) }
+
+// run makes all mutants of the detectors and the custom alerts with these names, of all and
+// of the readers if there are none, runs the cases with each and reports to out.
+func run(root string, names []string, out io.Writer) error {
+	chosen := slices.DeleteFunc(slices.Clone(detector.All), func(d detector.Detector) bool {
+		return len(names) > 0 && !slices.Contains(names, d.Name)
+	})
+	found, tooFew := rules(root, names, out)
+	if len(names) > 0 && found+len(chosen) != len(names) {
+		return errors.Join(tooFew, fmt.Errorf("%q: want names of detectors or of custom alerts, each once", names))
+	}
+	if len(chosen) == 0 {
+		return tooFew
+	}
+	return errors.Join(tooFew, source(root, chosen, out))
 }
 
-// run makes all mutants, runs the cases with each and reports to out.
-func run(root string, out io.Writer) error {
-	p, err := load(root, connectionFolder, verdictFolder, detectorFolder)
+// source makes the mutants of the source of detectors, and of the readers if those are all
+// detectors, runs the cases with each and reports to out.
+func source(root string, chosen []detector.Detector, out io.Writer) error {
+	p, err := load(root, folders...)
 	if err != nil {
 		return err
 	}
@@ -88,15 +124,19 @@ func run(root string, out io.Writer) error {
 	if err := narrow(cases, mutants); err != nil {
 		return err
 	}
+	all := len(chosen) == len(detector.All)
+	if !all {
+		mutants = only(mutants, chosen)
+	}
 	var group errgroup.Group
 	group.SetLimit(runtime.NumCPU())
 	for _, m := range mutants {
 		group.Go(func() error {
 			killers, err := cases.run(m.number, m.detectors)
-			if !m.ofClassifier() {
+			if m.reader() == "" {
 				m.survives = slices.DeleteFunc(slices.Clone(m.detectors), func(d string) bool { return slices.Contains(killers, d) })
 			} else if len(killers) == 0 {
-				m.survives = []string{classifier}
+				m.survives = []string{m.reader()}
 			}
 			return err
 		})
@@ -104,20 +144,40 @@ func run(root string, out io.Writer) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	return report(out, mutants, reasons)
+	if !all {
+		return errors.Join(report(out, mutants, reasons), unexplained(mutants, reasons))
+	}
+	return errors.Join(report(out, mutants, reasons), check(mutants, reasons))
 }
+
+// folders are the packages that are loaded, each behind those that it imports.
+var folders = []string{connectionFolder, verdictFolder, coverageFolder, detectorFolder}
 
 // users returns the detectors that use each of the declarations to mutate.
 func users(p *program) map[*declaration][]string {
 	users := map[*declaration][]string{}
 	for _, d := range detector.All {
 		for used := range p.uses("detector."+d.Name, "detector.Detector.Judge") {
-			if used.file.pkg.Name() == "detector" || slices.Contains(classifierFiles, used.file.path) {
+			if used.file.pkg.Name() == "detector" || readerOf(used.file.path) != "" {
 				users[used] = append(users[used], d.Name)
 			}
 		}
 	}
 	return users
+}
+
+// only returns the mutants that the cases of these detectors have to kill. Those of readers
+// are not among them, since the cases of any other detector may kill them.
+func only(mutants []*mutant, chosen []detector.Detector) (theirs []*mutant) {
+	for _, m := range mutants {
+		m.detectors = slices.DeleteFunc(slices.Clone(m.detectors), func(name string) bool {
+			return !slices.ContainsFunc(chosen, func(d detector.Detector) bool { return d.Name == name })
+		})
+		if len(m.detectors) > 0 && m.reader() == "" {
+			theirs = append(theirs, m)
+		}
+	}
+	return theirs
 }
 
 // mutate returns the mutants of the declarations that have users, and the files,
@@ -170,14 +230,14 @@ func narrow(cases binary, mutants []*mutant) error {
 	return nil
 }
 
-// report prints the survivors and how many of the mutants are killed. Its error
-// says what must be better.
+// report prints the survivors and how many of the mutants are killed. Its error names
+// those whose cases kill too few.
 func report(out io.Writer, mutants []*mutant, reasons []reason) error {
 	made, survive := map[string]int{}, map[string]int{}
 	for _, m := range mutants {
 		judges := m.detectors
-		if m.ofClassifier() {
-			judges = []string{classifier}
+		if m.reader() != "" {
+			judges = []string{m.reader()}
 		}
 		for _, judge := range judges {
 			made[judge]++
@@ -198,13 +258,20 @@ func report(out io.Writer, mutants []*mutant, reasons []reason) error {
 	for _, d := range detector.All {
 		names = append(names, d.Name)
 	}
-	for _, name := range append(names, classifier, "all") {
-		killed := made[name] - survive[name]
-		share := float64(killed) / float64(made[name])
-		fmt.Fprintf(out, "%-26s %5d mutants %5d killed %4d survive %6.1f %%\n", name, made[name], killed, survive[name], 100*share)
-		if share < least {
-			errs = append(errs, fmt.Errorf("%s: less than %.0f %% are killed", name, 100*least))
+	for _, r := range readers {
+		names = append(names, r.name)
+	}
+	for _, name := range append(names, "all") {
+		if made[name] == 0 {
+			continue // not chosen
+		}
+		share := least
+		if slices.ContainsFunc(detector.All, func(d detector.Detector) bool { return d.Name == name }) {
+			share = leastOfOne
+		}
+		if err := score(out, name, made[name], survive[name], share); err != nil {
+			errs = append(errs, err)
 		}
 	}
-	return errors.Join(append(errs, check(mutants, reasons)...)...)
+	return errors.Join(errs...)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -54,6 +55,22 @@ var reasons = []reason{
 		because: "The trigger takes every subject and every operation. The cases of detectors that do not kill it.",
 	},
 	{
+		function: "detector.Trigger.Matches",
+		changes: []change{
+			{`if t.SubjectContains != "" && !strings.Contains(strings.ToLower(e.Subject), strings.ToLower(t.SubjectContains)) {`, `if !(t.SubjectContains != "") && !strings.Contains(strings.ToLower(e.Subject), strings.ToLower(t.SubjectContains)) {`},
+		},
+		of:      func(d detector.Detector) bool { return d.On.SubjectContains == "" },
+		because: "Every subject contains the empty text. The cases of detectors that have a text kill it.",
+	},
+	{
+		function: "detector.Trigger.Matches",
+		changes: []change{
+			{`if t.SubjectContains != "" && !strings.Contains(strings.ToLower(e.Subject), strings.ToLower(t.SubjectContains)) {`, `if true && !strings.Contains(strings.ToLower(e.Subject), strings.ToLower(t.SubjectContains)) {`},
+			{`if t.SubjectContains != "" && !strings.Contains(strings.ToLower(e.Subject), strings.ToLower(t.SubjectContains)) {`, `if t.SubjectContains != "mutant" && !strings.Contains(strings.ToLower(e.Subject), strings.ToLower(t.SubjectContains)) {`},
+		},
+		because: "Every subject contains the empty text: to ask for it first only saves time.",
+	},
+	{
 		function: "detector.hubOf",
 		changes: []change{
 			{`if r.OnHub() && r.ChildType == "" {`, `if false {`},
@@ -61,6 +78,19 @@ var reasons = []reason{
 		},
 		of:      isOnHubItself,
 		because: "The id of a hub is what the detector looks for, so hubOf is not asked about it.",
+	},
+	{
+		function: "verdict.Notice.fits",
+		changes: []change{{
+			`return fmt.Errorf("record: time %s: is not in the ten minutes from %s", r.Time.Format(time.RFC3339), n.Bucket.Start().Format(time.RFC3339))`,
+			`return fmt.Errorf("record: time %s: is not in the ten minutes from %s", r.Time.Format(time.RFC3339), n.Bucket.Start().Format(time.RFC3339Nano))`,
+		}},
+		because: "Ten minutes begin with a whole second.",
+	},
+	{
+		function: "verdict.hubOf",
+		changes:  []change{{`if err != nil {`, `if false {`}, {`return ""`, `return "mutant"`}},
+		because:  "Notice.fits has refused a record without a hub.",
 	},
 	{
 		function: "connection.Rule.applies",
@@ -103,15 +133,22 @@ func reasonFor(m *mutant, reasons []reason) string {
 	return ""
 }
 
-// check returns an error for each survivor without a reason, and for each change
-// that has a reason and does not survive. A reason for detectors that do not
-// exist yet is not an error.
-func check(mutants []*mutant, reasons []reason) (errs []error) {
+// unexplained returns an error for each survivor without a reason.
+func unexplained(mutants []*mutant, reasons []reason) error {
+	var errs []error
 	for _, m := range mutants {
 		if len(m.survives) > 0 && reasonFor(m, reasons) == "" {
 			errs = append(errs, fmt.Errorf("%s:%d: a mutant survives without a reason: add a case that kills it, or say in reasons why none can", m.declaration.file.path, m.line))
 		}
 	}
+	return errors.Join(errs...)
+}
+
+// check returns an error for each survivor without a reason, and for each change
+// that has a reason and does not survive. A reason for detectors that do not
+// exist yet is not an error.
+func check(mutants []*mutant, reasons []reason) error {
+	errs := []error{unexplained(mutants, reasons)}
 	for _, r := range reasons {
 		if r.of != nil && !slices.ContainsFunc(detector.All, r.of) {
 			continue
@@ -123,5 +160,5 @@ func check(mutants []*mutant, reasons []reason) (errs []error) {
 			}
 		}
 	}
-	return errs
+	return errors.Join(errs...)
 }

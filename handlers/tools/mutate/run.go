@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -74,16 +75,20 @@ type binary struct{ path, folder string }
 // compile compiles the tests of the detectors. files are read instead of the
 // source files with the same paths below root. Nothing below root changes.
 func compile(root, temporary string, files map[string]string) (binary, error) {
-	for _, folder := range []string{detectorFolder, connectionFolder} {
+	mutated := map[string]bool{}
+	for file := range files {
+		mutated[path.Dir(file)] = true
+	}
+	for folder := range mutated {
 		files[folder+"/mutated.go"] = fmt.Sprintf(selector, filepath.Base(folder))
 	}
 	overlay := struct{ Replace map[string]string }{map[string]string{}}
-	for path, text := range files {
-		full := filepath.Join(temporary, strings.ReplaceAll(path, "/", "-"))
+	for name, text := range files {
+		full := filepath.Join(temporary, strings.ReplaceAll(name, "/", "-"))
 		if err := os.WriteFile(full, []byte(text), 0o600); err != nil {
 			return binary{}, err
 		}
-		overlay.Replace[filepath.Join(root, path)] = full
+		overlay.Replace[filepath.Join(root, name)] = full
 	}
 	list, err := json.Marshal(overlay)
 	if err != nil {

@@ -8,56 +8,10 @@ import (
 	"testing"
 )
 
-// TestCustomAlertSteps adds the custom alert of docs/custom-alerts.md to a copy of the
-// repository, as somebody who reads the page would, and switches one on that counts. make
-// demo then shows both.
+// TestCustomAlertSteps runs make demo in a copy of the repository. It adds the custom alert
+// of README.md by the commands that the README has, switches one on that counts, and shows
+// both. README.md quotes what it prints. Nothing outside of build changes.
 func TestCustomAlertSteps(t *testing.T) {
-	root := copied(t)
-	text, err := os.ReadFile(filepath.Join(repository, "docs/custom-alerts.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, section, _ := strings.Cut(string(text), "\n## Write one\n")
-	section, _, _ = strings.Cut(section, "\n## ")
-	folder := regexp.MustCompile("The folder is `(functions/\\w+)`").FindStringSubmatch(section)
-	example := regexp.MustCompile("(?ms)^```json\n(.*?)^```$").FindStringSubmatch(section)
-	commands := regexp.MustCompile("(?ms)^```sh\n(.*?)^```$").FindStringSubmatch(section)
-	if folder == nil || example == nil || commands == nil {
-		t.Fatal("the page has no folder, no example or no commands")
-	}
-	if err := os.Mkdir(filepath.Join(root, folder[1]), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(root, folder[1], "alert.json"), []byte(example[1]), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	counted := filepath.Join(root, "functions/UnauthorizedOperations/alert.json")
-	before, err := os.ReadFile(counted)
-	if err != nil {
-		t.Fatal(err)
-	}
-	after := strings.Replace(string(before), `"enabled": false`, `"enabled": true`, 1)
-	if after == string(before) {
-		t.Fatal("the alert that counts is not switched off")
-	}
-	if err := os.WriteFile(counted, []byte(after), 0o600); err != nil {
-		t.Fatal(err)
-	}
-
-	run := func(line string) string {
-		t.Helper()
-		said, ok := command(t, root, "sh", "-c", "PATH=$PWD/build:$PATH; "+line)
-		if !ok {
-			t.Fatalf("%s:\n%s", line, said)
-		}
-		return said
-	}
-	run("go build -o build/hubwatch ./handlers/hubwatch")
-	for line := range strings.Lines(commands[1]) {
-		run(strings.TrimSpace(line))
-	}
-	run("make app && go build -o build/local ./handlers/local")
-
 	azurite, err := filepath.Abs(filepath.Join(repository, "build/azurite"))
 	if err != nil {
 		t.Fatal(err)
@@ -68,13 +22,75 @@ func TestCustomAlertSteps(t *testing.T) {
 		}
 		t.Skip(err)
 	}
+	root := copied(t)
+	before := contents(t, root)
+	if err := os.Mkdir(filepath.Join(root, "build"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.Symlink(azurite, filepath.Join(root, "build/azurite")); err != nil {
 		t.Fatal(err)
 	}
-	said := run("build/local demo") // which make demo runs
+	said, ok := command(t, root, "make", "--no-print-directory", "--old-file=build/azurite/node_modules/.package-lock.json", "demo")
+	if !ok {
+		t.Fatalf("make demo:\n%s", said)
+	}
 	for _, alertType := range []string{"Contoso_HubChangedByHand", "IoT_CA_UnauthorizedOperationsNotInAllowedRange"} {
 		if strings.Count(said, "\n"+alertType+" ") != 1 {
 			t.Errorf("%s is not shown once:\n%s", alertType, said)
 		}
 	}
+	if want := firstScreen(t); !want.MatchString(said) {
+		t.Errorf("it prints\n%s, and README.md shows what is like\n%s", said, want)
+	}
+	for _, link := range []string{"build/azurite", "build/demo/build/azurite"} {
+		if err := os.Remove(filepath.Join(root, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, text := range contents(t, root) {
+		if !strings.HasPrefix(name, "build/") && text != before[name] {
+			t.Errorf("%s has changed", name)
+		}
+	}
+
+	// Whoever has followed the README has an alert of that name, and finds it in the demo.
+	const file = "functions/HubChangedByHand/alert.json"
+	example, err := os.ReadFile(filepath.Join(root, "build/demo", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := strings.Replace(string(example), `"severity": "Medium"`, `"severity": "High"`, 1)
+	if err := os.Mkdir(filepath.Join(root, filepath.Dir(file)), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(root, file), []byte(own), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if said, ok := command(t, root, "go", "run", "./handlers/tools/example"); !ok {
+		t.Fatalf("with the alert of the README: %s", said)
+	}
+	if text, err := os.ReadFile(filepath.Join(root, "build/demo", file)); err != nil || string(text) != own {
+		t.Errorf("the alert of a reader became %s, %v", text, err)
+	}
+	if _, err := os.Stat(filepath.Join(root, "build/demo/functions/HubChangedByHand/function.json")); err != nil {
+		t.Error(err)
+	}
+}
+
+// firstScreen returns what matches the output of make demo that README.md begins with. A
+// line of three points there is for any lines, and days are any days.
+func firstScreen(t *testing.T) *regexp.Regexp {
+	t.Helper()
+	page, err := os.ReadFile(filepath.Join(repository, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, screen, _ := strings.Cut(string(page), "\n```\n$ make demo\n")
+	screen, _, found := strings.Cut(screen, "\n```\n")
+	if !found {
+		t.Fatal("README.md does not begin with make demo")
+	}
+	pattern := strings.ReplaceAll(regexp.QuoteMeta(screen), `\.\.\.`+"\n", "(?:.*\n)*?")
+	pattern = regexp.MustCompile(`\d{4}-\d{2}-\d{2}`).ReplaceAllString(pattern, `\d{4}-\d{2}-\d{2}`)
+	return regexp.MustCompile("^" + pattern + "\n$")
 }

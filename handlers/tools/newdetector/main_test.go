@@ -19,7 +19,7 @@ const repository = "../../.."
 func copied(t *testing.T) string {
 	t.Helper()
 	root := t.TempDir()
-	for _, name := range []string{"go.mod", "go.sum", "host.json", "Makefile"} {
+	for _, name := range []string{"go.mod", "go.sum", "host.json", "Makefile", "README.md"} {
 		content, err := os.ReadFile(filepath.Join(repository, name))
 		if err != nil {
 			t.Fatal(err)
