@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"hubwatch/handlers/custom"
+	"hubwatch/handlers/host"
 	"hubwatch/handlers/local/azurite"
 )
 
@@ -104,7 +105,7 @@ func (a *alone) measure(b built, path, connection string, corpora map[string][]r
 		args = append([]string{"taskset", "-c", "0"}, args...)
 	}
 	c := exec.Command(args[0], args[1:]...) // #nosec G204 -- the programs above
-	c.Env = append(os.Environ(), "GOMAXPROCS=1", "FUNCTIONS_CUSTOMHANDLER_PORT="+port, "AlertsStorage="+connection)
+	c.Env = append(os.Environ(), "GOMAXPROCS=1", host.PortVariable+"="+port, "AlertsStorage="+connection)
 	c.Stdout, c.Stderr = &counter{}, os.Stderr
 	begin := time.Now()
 	if err := c.Start(); err != nil {
