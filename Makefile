@@ -293,13 +293,13 @@ publish:
 ## Measure it
 .PHONY: chaos mutate bench
 
-## chaos: ten thousand events under crashes and faults, and what they did
+## chaos: ten thousand events under faults, each request failing, an outage
 #
 # Before that, a fault of each kind at each request of counts and of verdicts, of which
 # make test makes a part.
 chaos: app $(AZURITE)
 	HUBWATCH_TRIALS=1 go test -count 1 -v -run '^TestAny(Crash|CrashOfACount|CrashOfAFirstEvent|StallOfATimer)$$' ./handlers/table ./handlers/verdict
-	HUBWATCH_AZURITE=required HUBWATCH_CHAOS=long go test -count 1 -timeout 60m -v -run '^Test(Chaos|FailureAtEveryStep)' ./handlers/reliability
+	HUBWATCH_AZURITE=required HUBWATCH_CHAOS=long go test -count 1 -timeout 60m -v -run '^Test(Chaos|StorageIsDown|FailureAtEveryStep|CrashAtEveryStep)' ./handlers/reliability
 
 ## mutate: change each condition of a detector, and see if a case notices
 mutate:

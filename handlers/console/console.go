@@ -42,7 +42,7 @@ type Options struct {
 	Connections fleet.Figures // what the Connections logs say beside alerts
 	Detectors   []detector.Detector
 	// Session says who asks. Its error is shown, with the status 403, or 401 if it is a
-	// SignIn.
+	// SignIn, or 503 if it wraps ErrNobodyNow.
 	Session func(*http.Request) (Session, error)
 	// Base is the path that the console is served below, without a slash at its end. It
 	// is "" for the root.
@@ -73,6 +73,9 @@ type SignIn struct {
 
 // Error implements error.
 func (s *SignIn) Error() string { return s.Detail }
+
+// ErrNobodyNow says that nobody can be let in now, whoever it is.
+var ErrNobodyNow = errors.New("nobody can be let in now")
 
 // sectionTime is how long one part of a page may take to read. A part that takes longer
 // says so, and the others are shown.
@@ -174,7 +177,10 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request) {
 	session, err := s.Session(r)
 	if err != nil {
 		var signIn *SignIn
-		if !errors.As(err, &signIn) {
+		switch {
+		case errors.Is(err, ErrNobodyNow):
+			err = &problem{http.StatusServiceUnavailable, "Try again in a minute", err.Error()}
+		case !errors.As(err, &signIn):
 			err = &problem{http.StatusForbidden, "You may not see this", err.Error()}
 		}
 		s.fail(w, r, err)

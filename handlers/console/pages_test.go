@@ -210,11 +210,17 @@ func TestSessions(t *testing.T) {
 	reader := open(few(), func(o *Options) {
 		o.Session = func(*http.Request) (Session, error) { return Session{Person: bob, ReadOnly: true}, nil }
 	})
+	closed := open(few(), func(o *Options) {
+		o.Session = func(*http.Request) (Session, error) { return Session{}, fmt.Errorf("%w: no keys", ErrNobodyNow) }
+	})
 	a := few().alerts[0]
 	path := "/alerts/contoso-hub/2026-02-08/" + a.ID
 	for _, address := range append(addresses(a), "/api/alerts", "/api"+path, "/api/hubs", "/api/coverage") {
 		if w := get(t, refused, address); w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), "you have no role") || strings.Contains(w.Body.String(), a.Entity.Name) {
 			t.Errorf("%s: %d for somebody without a role", address, w.Code)
+		}
+		if w := get(t, closed, address); w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), "no keys") || strings.Contains(w.Body.String(), a.Entity.Name) {
+			t.Errorf("%s: %d while nobody can be let in", address, w.Code)
 		}
 		if w := get(t, reader, address); w.Code != http.StatusOK {
 			t.Errorf("%s: %d for a reader", address, w.Code)

@@ -65,7 +65,7 @@ func (d *door) session(r *http.Request) (console.Session, error) {
 	}
 	verifier, err := d.keys()
 	if err != nil {
-		return console.Session{}, fmt.Errorf("nobody can be let in now, because the keys of %s cannot be read: %w", d.issuer, err)
+		return console.Session{}, fmt.Errorf("%w, because the keys of %s cannot be read: %w", console.ErrNobodyNow, d.issuer, err)
 	}
 	token, err := verifier.Verify(r.Context(), tokens[0])
 	var expired *oidc.TokenExpiredError

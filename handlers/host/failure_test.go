@@ -10,7 +10,6 @@ import (
 	"testing"
 	"testing/iotest"
 
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
 
 	"hubwatch/handlers/alert"
@@ -160,32 +159,35 @@ func TestBrokenRequest(t *testing.T) {
 	}
 }
 
-// TestOutputsThatAreNoJSON checks that an outcome that cannot be written is an
-// answer nevertheless.
-func TestOutputsThatAreNoJSON(t *testing.T) {
-	for name, value := range map[string]string{
-		"invalid":       `{"a":`,
-		"invalid utf-8": "[\"\xff\"]",
-		"too deep":      strings.Repeat("[", 10000) + strings.Repeat("]", 10000),
+// TestAnswerIsLegible checks that an answer to a request is a failure if the host could not
+// read it, which it would not say, and that nearly the same is an answer.
+func TestAnswerIsLegible(t *testing.T) {
+	const request = `{"request":{"Url":"https://contoso.example/api/Page","Method":"GET","Query":{},"Headers":{},"Params":{}}}`
+	for no, yes := range map[string]string{
+		"/Date(9223372036854775807)/":               "/Date(1) /",
+		"/Date(-99999999999999999+0100)/":           " /Date(99999999999999999)/",
+		"9999-12-31T24:00:00Z":                      "9999-12-31T23:59:59.9999999Z",
+		"9999-12-31T24:00:00 is a midnight as well": "0001-01-01T00:00:00",
 	} {
-		t.Run(name, func(t *testing.T) {
-			r := newRigOf(t, &fakeStore{}, host.Limits{}, function("Writer", func(context.Context, host.Invocation) (host.Outcome, error) {
-				return host.Outcome{Events: 1, Outputs: map[string]jsontext.Value{"binding": jsontext.Value(value)}}, nil
-			}))
-			if got := r.post(t, "Writer", envelope("{}")); got.status != 500 || !strings.Contains(got.err, "answer: ") {
-				t.Errorf("status %d with the error %q, want 500 that says so", got.status, got.err)
+		for _, header := range []bool{false, true} {
+			var text string
+			page := host.Function{Name: "Page", Trigger: host.HTTP{Auth: "anonymous"}, Lane: "pages", Serve: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				if header {
+					w.Header().Set("X-Text", text)
+				} else {
+					_, _ = io.WriteString(w, text)
+				}
+			})}
+			r := newRigOf(t, &fakeStore{}, host.Limits{}, page)
+			text = no
+			if got := r.post(t, "Page", `{"Data":`+request+`,"Metadata":{}}`); got.status != 500 || !strings.Contains(got.err, "taken for a time") {
+				t.Errorf("%s, in a header %v: status %d with the error %q, want 500 that says so", no, header, got.status, got.err)
 			}
-		})
-	}
-}
-
-// TestOutputs checks that what a function hands to the host is in the answer.
-func TestOutputs(t *testing.T) {
-	r := newRigOf(t, &fakeStore{}, host.Limits{}, function("Writer", func(context.Context, host.Invocation) (host.Outcome, error) {
-		return host.Outcome{Events: 1, Outputs: map[string]jsontext.Value{"binding": jsontext.Value(`[{"a":1}]`)}}, nil
-	}))
-	if got := r.post(t, "Writer", envelope("{}")); got.status != 200 || !strings.Contains(got.text, `"Outputs":{"binding":[{"a":1}]}`) {
-		t.Errorf("status %d: %s", got.status, got.text)
+			text = yes
+			if got := r.post(t, "Page", `{"Data":`+request+`,"Metadata":{}}`); got.status != 200 || !strings.Contains(got.text, `"Outputs":{"response":{"statusCode":200,`) {
+				t.Errorf("%s, in a header %v: status %d: %s", yes, header, got.status, got.text)
+			}
+		}
 	}
 }
 

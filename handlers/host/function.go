@@ -11,13 +11,11 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Function is one Azure Function: what starts it, what it does, and what the host
-// is to do with its answer.
+// Function is one Azure Function: what starts it, and what it does.
 type Function struct {
 	// Name is the name of the function's folder and the path that the host posts to.
 	Name    string
 	Trigger Trigger
-	Outputs []Output
 	Retry   *Retry // of triggers that the host itself retries; nil for none
 	// Lane names what the function shares with all functions of the same lane: slots,
 	// places and room for bodies. Invocations of one lane never wait for those of
@@ -98,13 +96,6 @@ func (t Timer) bindings() []binding {
 	return []binding{{Type: "timerTrigger", Direction: "in", Name: timerBinding, Schedule: t.Schedule}}
 }
 
-// Output is an output binding: what the host publishes to a topic of Event Grid
-// (https://learn.microsoft.com/azure/azure-functions/functions-bindings-event-grid-output).
-type Output struct {
-	Name       string // as in Outcome.Outputs
-	Connection string // the prefix of the settings of the connection
-}
-
 // Retry is what the host does with an invocation that failed: it tries again after
 // waits that grow
 // (https://learn.microsoft.com/azure/azure-functions/functions-bindings-error-pages#retry-policies).
@@ -144,9 +135,6 @@ func (f Function) JSON() ([]byte, error) {
 		Bindings []binding    `json:"bindings"`
 		Retry    *retryPolicy `json:"retry,omitempty"`
 	}{Bindings: f.Trigger.bindings()}
-	for _, o := range f.Outputs {
-		v.Bindings = append(v.Bindings, binding{Type: "eventGrid", Direction: "out", Name: o.Name, Connection: o.Connection})
-	}
 	if f.Retry != nil {
 		v.Retry = &retryPolicy{"exponentialBackoff", f.Retry.MaxCount, f.Retry.MinimumInterval, f.Retry.MaximumInterval}
 	}

@@ -24,12 +24,9 @@ func TestFunctionJSON(t *testing.T) {
 		"event grid": {host.Function{Trigger: host.EventGrid{}}, `{"bindings":[{"type":"eventGridTrigger","direction":"in","name":"event"}]}`},
 		"event hub": {host.Function{
 			Trigger: host.EventHub{Connection: "HubLogs", Name: "%HubLogsEventHub%"},
-			Outputs: []host.Output{{Name: "events1", Connection: "ConnectionEvents"}, {Name: "events2", Connection: "ConnectionEvents"}},
 			Retry:   &host.Retry{MaxCount: -1, MinimumInterval: "00:00:05", MaximumInterval: "00:05:00"},
 		}, `{"bindings":[
-			{"type":"eventHubTrigger","direction":"in","name":"messages","connection":"HubLogs","eventHubName":"%HubLogsEventHub%","consumerGroup":"$Default","cardinality":"many","dataType":"string"},
-			{"type":"eventGrid","direction":"out","name":"events1","connection":"ConnectionEvents"},
-			{"type":"eventGrid","direction":"out","name":"events2","connection":"ConnectionEvents"}],
+			{"type":"eventHubTrigger","direction":"in","name":"messages","connection":"HubLogs","eventHubName":"%HubLogsEventHub%","consumerGroup":"$Default","cardinality":"many","dataType":"string"}],
 			"retry":{"strategy":"exponentialBackoff","maxRetryCount":-1,"minimumInterval":"00:00:05","maximumInterval":"00:05:00"}}`},
 		"http": {host.Function{Trigger: host.HTTP{Route: "alerts/{id}", Methods: []string{"get", "post"}, Auth: "anonymous"}}, `{"bindings":[
 			{"type":"httpTrigger","direction":"in","name":"request","authLevel":"anonymous","methods":["get","post"],"route":"alerts/{id}"},

@@ -44,14 +44,14 @@ type Invocation struct {
 
 // Outcome is what a function did, for the answer and the log.
 type Outcome struct {
-	Events      int                       // that came
-	EventID     string                    // of the first
-	Findings    int                       // alerts that were stored
-	Quarantined int                       // events that can never be judged
-	Unmatched   int                       // events that the function is not for
-	Notes       []string                  // for a person who reads the log
-	Counts      map[string]int            // how often something else happened, by its name, for the log
-	Outputs     map[string]jsontext.Value // what the host publishes, by output binding
+	Events      int            // that came
+	EventID     string         // of the first
+	Findings    int            // alerts that were stored
+	Quarantined int            // events that can never be judged
+	Unmatched   int            // events that the function is not for
+	Notes       []string       // for a person who reads the log
+	Counts      map[string]int // how often something else happened, by its name, for the log
+	response    *response      // to the request of an HTTP trigger
 }
 
 // Limits of the invocations of a lane. The zero value of each stands for its
@@ -295,8 +295,8 @@ func (out Outcome) notes() []string {
 // result is the answer to an invocation that is done
 // (https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers#response-payload).
 type result struct {
-	Outputs     map[string]jsontext.Value // by output binding
-	Logs        []string                  // the host logs each for the invocation
+	Outputs     map[string]*response // by output binding
+	Logs        []string             // the host logs each for the invocation
 	ReturnValue jsontext.Value
 }
 
@@ -305,17 +305,16 @@ type result struct {
 type failure struct{ Error string }
 
 // encode returns the answer to an invocation that is done, with notes fit to be told.
-// Its error means that the host could not read an output.
+// Its error means that the host could not read it.
 func encode(out Outcome, notes []string) ([]byte, error) {
-	if len(out.Outputs) == 0 && len(notes) == 0 {
+	if out.response == nil && len(notes) == 0 {
 		return silent, nil
 	}
-	for name, value := range out.Outputs {
-		if err := legible(value, mostDepth-outputDepth); err != nil {
-			return nil, fmt.Errorf("answer: output %s: %w", name, err)
-		}
+	answer := result{Outputs: map[string]*response{}, Logs: notes}
+	if out.response != nil {
+		answer.Outputs[responseBinding] = out.response
 	}
-	body, err := json.Marshal(result{Outputs: out.Outputs, Logs: notes})
+	body, err := json.Marshal(answer, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
 	if err != nil {
 		return nil, fmt.Errorf("answer: %w", err)
 	}

@@ -3,6 +3,7 @@ package host
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -39,11 +40,9 @@ func serveHTTP(ctx context.Context, handler http.Handler, in Invocation) (Outcom
 	}
 	answer := &recorder{header: http.Header{}}
 	handler.ServeHTTP(answer, r)
-	value, err := answer.value()
-	if err != nil {
+	if out.response, err = answer.response(); err != nil {
 		return out, fmt.Errorf("binding %s: %w", responseBinding, err)
 	}
-	out.Outputs = map[string]jsontext.Value{responseBinding: value}
 	return out, nil
 }
 
@@ -108,17 +107,36 @@ func (r *recorder) Write(p []byte) (int, error) {
 	return r.body.Write(p)
 }
 
-// value returns the answer in the words of the output binding. The binding has one
+// response returns the answer in the words of the output binding. The binding has one
 // value for each header; several of a header are joined, as HTTP allows for all but
-// Set-Cookie (RFC 9110, section 5.3).
-func (r *recorder) value() (jsontext.Value, error) {
+// Set-Cookie (RFC 9110, section 5.3). The error says that the host could not read it.
+func (r *recorder) response() (*response, error) {
 	r.WriteHeader(http.StatusOK)
 	v := response{StatusCode: r.status, Headers: map[string]string{}, Body: r.body.String()}
+	if err := legible(v.Body); err != nil {
+		return nil, fmt.Errorf("body: %w", err)
+	}
 	if r.header.Get("Content-Type") == "" && r.body.Len() > 0 {
 		r.header.Set("Content-Type", http.DetectContentType(r.body.Bytes()))
 	}
 	for name, values := range r.header {
 		v.Headers[name] = strings.Join(values, ", ")
+		if err := legible(v.Headers[name]); err != nil {
+			return nil, fmt.Errorf("header %s: %w", name, err)
+		}
 	}
-	return json.Marshal(v, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
+	return &v, nil
+}
+
+// legible returns an error if the Functions host cannot read text in an answer. Its reader
+// is Json.NET (Azure/azure-functions-host,
+// DefaultHttpWorkerService.GetHttpScriptInvocationResult), which takes some texts for times
+// and ends at one that it cannot keep (JamesNK/Newtonsoft.Json, DateTimeUtils): one in
+// milliseconds, of any size, or the midnight after the last day of .NET's calendar. The
+// invocation has failed then, and so has each retry.
+func legible(text string) error {
+	if strings.HasPrefix(text, "/Date(") && strings.HasSuffix(text, ")/") || strings.HasPrefix(text, "9999-12-31T24:00:00") {
+		return errors.New("a text that is taken for a time which may not exist")
+	}
+	return nil
 }

@@ -46,7 +46,8 @@ type Staging struct {
 func Stage(messages [][]byte, settings verdict.Settings, now time.Time) Staging {
 	w := newWorker()
 	s := Staging{Refused: map[connection.Cause]int{}}
-	marks := map[verdict.Mark]bool{}
+	soon := now.Add(newest).Unix()
+	touched := map[verdict.Place]*spans{}
 	var places groups
 	for i, message := range messages {
 		places.reset()
@@ -57,28 +58,51 @@ func Stage(messages [][]byte, settings verdict.Settings, now time.Time) Staging 
 			if err != nil || !ok && (f.PassedOver != connection.Connected || f.hub == "") {
 				return err
 			}
-			e, staged, err := s.entry(w, f, now)
-			if err != nil || !staged {
-				return err
+			sign, second := f.Sign(f.Classification), f.Time.Unix()
+			timely := second >= 0 && second <= soon
+			switch {
+			case sign == connection.NoSign: // a connection of no device
+				return nil
+			case sign == connection.Connect && !timely:
+				s.Untimely++
+				return nil
+			case !timely:
+				return fmt.Errorf("record: time %s: want one of the past, or of the next day", f.Time.Format(time.RFC3339))
 			}
-			if ok {
+			var e verdict.Entry
+			if sign != connection.Connect {
+				if e, err = s.entry(w, f); err != nil {
+					return err
+				}
+				sign = e.Sign
 				w.take(f)
 			}
-			g := places.of(verdict.Place{Hub: f.hub, Bucket: verdict.BucketOf(time.Unix(e.Second, 0))})
-			g.entries = append(g.entries, e)
+			g := places.of(verdict.Place{Hub: f.hub, Bucket: verdict.BucketOf(f.Time)})
+			if sign == connection.Connect {
+				g.connects = verdict.AppendConnect(g.connects, second, f.DeviceKey(), w.addressKey(&f.Record))
+			} else {
+				g.failures = append(g.failures, e)
+			}
 			if g.hubID == "" && len(f.ResourceID) <= mostID {
 				g.hubID = w.id // a name, which is never searched
 			}
-			g.spans[e.Sign].add(e.Second)
+			g.spans[sign].add(span{second, second, true})
 			return nil
 		})...)
 		for _, g := range places.sorted() {
-			g.mark(settings, marks)
-			for _, row := range verdict.Pack(g.place, g.entries) {
+			if touched[g.place] == nil {
+				touched[g.place] = &spans{}
+			}
+			touched[g.place].add(g.spans)
+			for _, row := range verdict.Pack(g.place, g.connects, g.failures) {
 				row.HubID = g.hubID
 				s.Rows = append(s.Rows, row)
 			}
 		}
+	}
+	marks := map[verdict.Mark]bool{}
+	for place, of := range touched {
+		of.mark(settings, place.Hub, marks)
 	}
 	s.Marks = slices.SortedFunc(maps.Keys(marks), func(a, b verdict.Mark) int {
 		return cmp.Or(comparePlaces(a.Place, b.Place), cmp.Compare(a.Level, b.Level))
@@ -89,10 +113,20 @@ func Stage(messages [][]byte, settings verdict.Settings, now time.Time) Staging 
 
 // group is what a message has for a place.
 type group struct {
-	place   verdict.Place
-	hubID   string
-	entries []verdict.Entry
-	spans   [connection.Refused + 1]span // of the entries, by their signs
+	place    verdict.Place
+	hubID    string
+	connects []byte // as verdict.AppendConnect appends them
+	failures []verdict.Entry
+	spans    spans // of both
+}
+
+// spans are the spans of the records of a place, by their signs.
+type spans [connection.Refused + 1]span
+
+func (s *spans) add(of spans) {
+	for sign := range s {
+		s[sign].add(of[sign])
+	}
 }
 
 // span has the first and the last second of some records.
@@ -101,21 +135,23 @@ type span struct {
 	any         bool
 }
 
-func (s *span) add(second int64) {
-	if !s.any {
-		*s = span{second, second, true}
+func (s *span) add(of span) {
+	switch {
+	case !s.any:
+		*s = of
+	case of.any:
+		s.first, s.last = min(s.first, of.first), max(s.last, of.last)
 	}
-	s.first, s.last = min(s.first, second), max(s.last, second)
 }
 
-// mark adds the marks of the verdicts that the entries may change. Those of the first and
+// mark adds the marks of the verdicts that the records may change. Those of the first and
 // the last second of a sign are those of all between: what a record touches are intervals
 // of buckets that move with its second, and all seconds are of one bucket.
-func (g *group) mark(settings verdict.Settings, marks map[verdict.Mark]bool) {
-	for sign, s := range g.spans {
+func (s *spans) mark(settings verdict.Settings, hub string, marks map[verdict.Mark]bool) {
+	for sign, s := range s {
 		if s.any {
 			for _, second := range [...]int64{s.first, s.last} {
-				settings.Marks(marks, g.place.Hub, verdict.Fact{Second: second, Sign: connection.Sign(sign)})
+				settings.Marks(marks, hub, verdict.Fact{Second: second, Sign: connection.Sign(sign)})
 			}
 		}
 	}
@@ -144,7 +180,7 @@ func (s *groups) of(place verdict.Place) *group {
 		i = len(s.list)
 		s.index[place] = i
 		s.list = slices.Grow(s.list, 1)[:i+1]
-		s.list[i] = group{place: place, entries: s.list[i].entries[:0]}
+		s.list[i] = group{place: place, connects: s.list[i].connects[:0], failures: s.list[i].failures[:0]}
 	}
 	s.last = i
 	return &s.list[i]
@@ -168,42 +204,30 @@ func (w *worker) redacted(f *failed) []byte {
 	return secret.Document(f.raw, event.Named)
 }
 
-// entry returns what is staged of a connection, or of a failed one. staged is false if that
-// is nothing. The error means that nothing will ever be made of the record.
-func (s *Staging) entry(w *worker, f *failed, now time.Time) (e verdict.Entry, staged bool, err error) {
+// entry returns what is staged of a failed connection. The error means that nothing will
+// ever be made of the record.
+func (s *Staging) entry(w *worker, f *failed) (e verdict.Entry, err error) {
 	e.Fact = verdict.Fact{Device: f.DeviceKey(), Second: f.Time.Unix(), Address: w.addressKey(&f.Record), Sign: f.Sign(f.Classification)}
-	untimely := f.Time.Before(time.Unix(0, 0)) || f.Time.After(now.Add(newest))
-	switch {
-	case e.Sign == connection.NoSign: // a connection of no device
-		return e, false, nil
-	case e.Sign == connection.Connect && untimely:
-		s.Untimely++
-		return e, false, nil
-	case e.Sign == connection.Connect:
-		return e, true, nil
-	case untimely:
-		return e, false, fmt.Errorf("record: time %s: want one of the past, or of the next day", f.Time.Format(time.RFC3339))
-	}
 	e.Record = binary.BigEndian.Uint64(f.id[:])
 	e.Raw = w.redacted(f)
 	if len(e.Raw) > verdict.MostRecord {
-		return e, false, fmt.Errorf("record: %d bytes, and at most %d are taken", len(e.Raw), verdict.MostRecord)
+		return e, fmt.Errorf("record: %d bytes, and at most %d are taken", len(e.Raw), verdict.MostRecord)
 	}
 	if !bytes.Equal(e.Raw, f.raw) {
 		// Whoever reads the record later sees what is kept, so that decides.
 		if f.Record, err = connection.DecodeRecord(e.Raw); err != nil {
-			return e, false, err
+			return e, err
 		}
 		if f.Classification = connection.Classify(f.Record); f.PassedOver != "" {
-			return e, false, errors.New("record: it tells of a failed connection only together with its credentials, which are not kept")
+			return e, errors.New("record: it tells of a failed connection only together with its credentials, which are not kept")
 		}
 		e.Sign = f.Sign(f.Classification)
 	}
 	if e.Sign == connection.Expiry {
 		s.Expiries++
-		return e, true, nil
+		return e, nil
 	}
 	e.Cause = f.Cause
 	s.Refused[f.Cause]++
-	return e, true, nil
+	return e, nil
 }

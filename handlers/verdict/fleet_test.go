@@ -301,7 +301,7 @@ func watch(t *testing.T, s Settings, all []arrival) *memory {
 					s.Marks(marks, place.Hub, e.Fact)
 				}
 				for place, entries := range places {
-					rows = append(rows, Pack(place, entries)...)
+					rows = append(rows, packed(place, entries)...)
 				}
 				n++
 			}

@@ -406,7 +406,7 @@ func (k *worker) stage(s Settings, d delivery) error {
 	}
 	var rows []Staged
 	for _, place := range slices.SortedFunc(maps.Keys(places), Place.compare) {
-		for _, row := range Pack(place, places[place]) {
+		for _, row := range packed(place, places[place]) {
 			row.HubID = hubID
 			rows = append(rows, row)
 		}

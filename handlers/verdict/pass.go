@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -362,4 +363,15 @@ func (j Judge) notices(ctx context.Context, row Row, d derived) ([]Notice, error
 		notices[n] = notice
 	}
 	return notices, nil
+}
+
+// compare orders facts by their signs and times, and then in some way.
+func (f Fact) compare(g Fact) int {
+	if c := cmp.Or(cmp.Compare(f.Sign, g.Sign), cmp.Compare(f.Second, g.Second)); c != 0 {
+		return c
+	}
+	if c := bytes.Compare(f.Device[:], g.Device[:]); c != 0 {
+		return c
+	}
+	return cmp.Or(cmp.Compare(f.Address, g.Address), cmp.Compare(f.Cause, g.Cause), cmp.Compare(f.Record, g.Record))
 }

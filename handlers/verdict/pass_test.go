@@ -266,7 +266,7 @@ func TestVeryLateRecords(t *testing.T) {
 				for _, f := range facts {
 					s.Marks(marks, "contoso-hub", f)
 				}
-				if err := k.stager.Stage(t.Context(), Pack(place, d.entries), slices.Collect(maps.Keys(marks))); err != nil {
+				if err := k.stager.Stage(t.Context(), packed(place, d.entries), slices.Collect(maps.Keys(marks))); err != nil {
 					return err
 				}
 				_, err := k.judge.Run(t.Context(), w.now)

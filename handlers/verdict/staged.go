@@ -21,12 +21,18 @@ import (
 	"hubwatch/handlers/connection"
 )
 
-// Entry is a record that is staged.
+// Entry is an expiry or a refused connection that is staged, with its record.
 type Entry struct {
 	Fact
-	// Raw is the record itself without credentials, as JSON. It is nil for Connect, of
-	// which the facts are all that is kept.
-	Raw jsontext.Value
+	Raw jsontext.Value // the record without credentials, as JSON
+}
+
+// AppendConnect appends the fact of a connection to b, as rows have it: that is all that is
+// kept of it. Nearly all records are connections.
+func AppendConnect(b []byte, second int64, device connection.DeviceKey, address connection.AddressKey) []byte {
+	b = append(b, device[:]...)
+	b = binary.BigEndian.AppendUint16(b, uint16(second-bucketOf(second).first())) // #nosec G115 -- below 600
+	return binary.BigEndian.AppendUint32(b, uint32(address))
 }
 
 // Staged is a row that holds records of one place, packed. Its facts never change: its key
@@ -54,67 +60,27 @@ const (
 // MostRecord is how many bytes a record has at most that Pack takes.
 const MostRecord = 512 << 10
 
-// Pack returns the rows that hold entries of one place, in any order. The same
-// entries give the same rows. Raw of each entry has MostRecord bytes at most.
-func Pack(place Place, entries []Entry) []Staged {
-	order := sorted(place, entries)
+// Pack returns the rows that hold connections and failed ones of one place. The same ones in
+// the same order give the same rows. connects is what AppendConnect appended; the rows keep no
+// part of it. Pack puts the expiries among failures first. Raw of each has MostRecord bytes at
+// most.
+func Pack(place Place, connects []byte, failures []Entry) []Staged {
+	slices.SortStableFunc(failures, func(a, b Entry) int { return cmp.Compare(a.Sign, b.Sign) })
 	var rows []Staged
-	for len(order) > 0 {
-		n, size := 0, 0
-		for n < len(order) {
-			size += failureSize + binary.MaxVarintLen32 + len(entries[order[n]].Raw)
-			if n > 0 && size > mostPacked {
+	for len(connects)+len(failures) > 0 {
+		size := min(len(connects), mostPacked/connectSize*connectSize)
+		n, m := size, 0
+		for n == len(connects) && m < len(failures) {
+			size += failureSize + binary.MaxVarintLen32 + len(failures[m].Raw)
+			if n+m > 0 && size > mostPacked {
 				break
 			}
-			n++
+			m++
 		}
-		rows = append(rows, pack(place, entries, order[:n]))
-		order = order[n:]
+		rows = append(rows, pack(place, connects[:n], failures[:m]))
+		connects, failures = connects[n:], failures[m:]
 	}
 	return rows
-}
-
-// sorted returns the indices of entries of one place in the order that rows have, without
-// those of the same facts. An entry is large, and has pointers, so entries stay where they are.
-func sorted(place Place, entries []Entry) (order []int) {
-	// What decides nearly always: sign and second, and the beginning of the device's key.
-	type beginning struct {
-		when, device uint64
-		index        int
-	}
-	list := make([]beginning, len(entries))
-	for i := range entries {
-		e := &entries[i]
-		second := uint32(e.Second - place.Bucket.first())                                                 // #nosec G115 -- below 600
-		list[i] = beginning{uint64(e.Sign)<<32 | uint64(second), binary.BigEndian.Uint64(e.Device[:]), i} // #nosec G115 -- a sign is one of a few small numbers
-	}
-	slices.SortFunc(list, func(a, b beginning) int {
-		switch {
-		case a.when != b.when:
-			return cmp.Compare(a.when, b.when)
-		case a.device != b.device:
-			return cmp.Compare(a.device, b.device)
-		}
-		return entries[a.index].compare(entries[b.index].Fact)
-	})
-	order = make([]int, 0, len(list))
-	for _, b := range list {
-		if n := len(order); n == 0 || entries[order[n-1]].Fact != entries[b.index].Fact {
-			order = append(order, b.index)
-		}
-	}
-	return order
-}
-
-// compare orders facts as rows have them.
-func (f Fact) compare(g Fact) int {
-	if c := cmp.Or(cmp.Compare(f.Sign, g.Sign), cmp.Compare(f.Second, g.Second)); c != 0 {
-		return c
-	}
-	if c := bytes.Compare(f.Device[:], g.Device[:]); c != 0 {
-		return c
-	}
-	return cmp.Or(cmp.Compare(f.Address, g.Address), cmp.Compare(f.Cause, g.Cause), cmp.Compare(f.Record, g.Record))
 }
 
 // deflaters are writers to use again, since each has more than half a megabyte. storers do
@@ -132,30 +98,18 @@ func writers(level int) *sync.Pool {
 // as they are: to deflate the one failure of a hundred records takes as long as to read ten.
 const leastDeflated = 2 << 10
 
-// pack returns a row of entries in order, which fit.
-func pack(place Place, entries []Entry, order []int) Staged {
-	row := Staged{Place: place}
-	connects := 0
-	for _, i := range order {
-		if entries[i].Sign == connection.Connect {
-			connects++
+// pack returns a row of what fits into one.
+func pack(place Place, connects []byte, failures []Entry) Staged {
+	row := Staged{Place: place, Connects: slices.Clone(connects)}
+	for i := range failures {
+		if f := &failures[i]; f.Sign == connection.Expiry {
+			row.Expiries = f.append(row.Expiries)
+		} else {
+			row.Refusals = f.append(row.Refusals)
 		}
 	}
-	if connects > 0 {
-		row.Connects = make([]byte, 0, connects*connectSize)
-	}
-	for _, i := range order {
-		switch e := &entries[i]; e.Sign {
-		case connection.Connect:
-			row.Connects = e.appendConnect(row.Connects)
-		case connection.Expiry:
-			row.Expiries = e.appendFailure(row.Expiries)
-		default:
-			row.Refusals = e.appendFailure(row.Refusals)
-		}
-	}
-	if connects < len(order) {
-		row.Records = deflated(entries, order)
+	if len(failures) > 0 {
+		row.Records = deflated(failures)
 	}
 	h := sha256.New()
 	for _, part := range [][]byte{row.Connects, row.Expiries, row.Refusals} {
@@ -166,24 +120,17 @@ func pack(place Place, entries []Entry, order []int) Staged {
 	return row
 }
 
-// appendConnect appends the fact of a connection as a row has it.
-func (f *Fact) appendConnect(b []byte) []byte {
-	b = append(b, f.Device[:]...)
-	b = binary.BigEndian.AppendUint16(b, uint16(f.Second-bucketOf(f.Second).first())) // #nosec G115 -- below 600
-	return binary.BigEndian.AppendUint32(b, uint32(f.Address))
-}
-
-// appendFailure appends the fact of a failed connection as a row has it.
-func (f *Fact) appendFailure(b []byte) []byte {
-	b = append(f.appendConnect(b), Cause(f.Cause).number())
+// append appends the fact of a failed connection as a row has it.
+func (f *Fact) append(b []byte) []byte {
+	b = append(AppendConnect(b, f.Second, f.Device, f.Address), Cause(f.Cause).number())
 	return binary.BigEndian.AppendUint64(b, f.Record)
 }
 
-// deflated returns the records of the failed connections as a row has them.
-func deflated(entries []Entry, order []int) []byte {
+// deflated returns the records of failed connections as a row has them.
+func deflated(failures []Entry) []byte {
 	size := 0
-	for _, i := range order {
-		size += len(entries[i].Raw)
+	for i := range failures {
+		size += len(failures[i].Raw)
 	}
 	pool := deflaters
 	if size < leastDeflated {
@@ -194,13 +141,11 @@ func deflated(entries []Entry, order []int) []byte {
 	defer pool.Put(deflate)
 	deflate.Reset(&b)
 	var length []byte
-	for _, i := range order {
-		if e := &entries[i]; e.Sign != connection.Connect {
-			// Writes into memory do not fail.
-			length = binary.AppendUvarint(length[:0], uint64(len(e.Raw)))
-			_, _ = deflate.Write(length)
-			_, _ = deflate.Write(e.Raw)
-		}
+	for i := range failures {
+		// Writes into memory do not fail.
+		length = binary.AppendUvarint(length[:0], uint64(len(failures[i].Raw)))
+		_, _ = deflate.Write(length)
+		_, _ = deflate.Write(failures[i].Raw)
 	}
 	_ = deflate.Close()
 	return b.Bytes()

@@ -27,8 +27,23 @@ func entriesOf(place Place, facts []Fact) (entries []Entry) {
 	return entries
 }
 
-// FuzzPack checks that rows give back what was packed, that the order and repetition of
-// entries do not matter, and that no bytes in the columns of a row end the reading badly.
+// packed returns the rows of records of one place, of whatever sign.
+func packed(place Place, entries []Entry) []Staged {
+	var connects []byte
+	var failures []Entry
+	for _, e := range entries {
+		if e.Sign == connection.Connect {
+			connects = AppendConnect(connects, e.Second, e.Device, e.Address)
+		} else {
+			failures = append(failures, e)
+		}
+	}
+	return Pack(place, connects, failures)
+}
+
+// FuzzPack checks that rows give back what was packed, that the same gives the same rows, that
+// the order and repetition of entries do not matter to what is read, and that no bytes in the
+// columns of a row end the reading badly.
 func FuzzPack(f *testing.F) {
 	f.Add(uint64(1), []byte{})
 	f.Add(uint64(2), bytes.Repeat([]byte{0}, 31))
@@ -37,33 +52,39 @@ func FuzzPack(f *testing.F) {
 		r := rand.New(rand.NewPCG(seed, 4))
 		place := Place{"contoso-hub", Bucket(r.Int64N(1000) - 500)}
 		entries := entriesOf(place, randomFacts(r, Defaults(), place.Bucket))
-		rows := Pack(place, entries)
-		want, have := map[Fact]string{}, map[Fact]string{}
+		rows := packed(place, entries)
+		want := map[Fact]string{}
 		for _, e := range entries {
 			want[e.Fact] = string(e.Raw)
 		}
-		for _, row := range rows {
-			facts, err := row.Facts()
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, fact := range facts {
-				have[fact] = ""
-			}
-			for e, err := range row.Failures() {
+		check := func(rows []Staged) {
+			have := map[Fact]string{}
+			for _, row := range rows {
+				facts, err := row.Facts()
 				if err != nil {
 					t.Fatal(err)
 				}
-				have[e.Fact] = string(e.Raw)
+				for _, fact := range facts {
+					have[fact] = ""
+				}
+				for e, err := range row.Failures() {
+					if err != nil {
+						t.Fatal(err)
+					}
+					have[e.Fact] = string(e.Raw)
+				}
+			}
+			if diff := gocmp.Diff(want, have); diff != "" {
+				t.Errorf("seed %d (-packed +unpacked):\n%s", seed, diff)
 			}
 		}
-		if diff := gocmp.Diff(want, have); diff != "" {
-			t.Errorf("seed %d (-packed +unpacked):\n%s", seed, diff)
+		check(rows)
+		if again := packed(place, entries); len(again) != len(rows) || len(rows) > 0 && again[0].Key != rows[0].Key {
+			t.Errorf("seed %d: the same entries give another row", seed)
 		}
+		entries = append(entries, entries...)
 		r.Shuffle(len(entries), func(i, j int) { entries[i], entries[j] = entries[j], entries[i] })
-		if again := Pack(place, append(entries, entries...)); len(again) != 1 || again[0].Key != rows[0].Key {
-			t.Errorf("seed %d: the order of entries changes the row", seed)
-		}
+		check(packed(place, entries))
 		for _, row := range []Staged{{Connects: b}, {Expiries: b}, {Refusals: b}, {Expiries: make([]byte, failureSize), Records: b}, {Refusals: append(b, make([]byte, failureSize)...), Records: rows[0].Records}} {
 			if _, err := row.Facts(); err != nil && !strings.HasPrefix(err.Error(), "staged row ") {
 				t.Error(err)
@@ -75,6 +96,48 @@ func FuzzPack(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestPackOfMany checks that what one row cannot hold is in several, and that nothing is lost.
+func TestPackOfMany(t *testing.T) {
+	place := Place{"contoso-hub", 10}
+	want := map[Fact]bool{}
+	var entries []Entry
+	add := func(f Fact, raw int) {
+		f.Second = place.Bucket.first() + int64(len(entries)%bucketSeconds)
+		binary.BigEndian.PutUint32(f.Device[4:], uint32(len(entries)))
+		want[f] = true
+		entries = append(entries, Entry{f, []byte(strings.Repeat("x", raw))})
+	}
+	for range 40_000 {
+		add(Fact{Sign: connection.Connect, Address: 7}, 0)
+	}
+	for range 3 {
+		add(Fact{Sign: connection.Expiry}, 300<<10)
+	}
+	add(Fact{Sign: connection.Refused, Cause: connection.TokenExpired}, MostRecord)
+	rows := packed(place, entries)
+	if len(rows) != 4 {
+		t.Errorf("%d rows, want two with connections, of which the last has the first record, one with two more, and one", len(rows))
+	}
+	for _, row := range rows {
+		if n := len(row.Connects) + len(row.Expiries) + len(row.Refusals); n > mostPacked {
+			t.Errorf("a row has %d bytes of facts", n)
+		}
+		facts, err := row.Facts()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range facts {
+			if !want[f] {
+				t.Fatalf("%v was not packed, or is there twice", f)
+			}
+			delete(want, f)
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("%d facts are lost", len(want))
+	}
 }
 
 // TestWrongRows checks that a row that Pack did not make is an error, and is not read in part.

@@ -44,12 +44,12 @@ func (a httpAnswer) write(w http.ResponseWriter) {
 // request triggers has no binding, and nobody reads its answer. The error says
 // why the host fails the invocation.
 func answerOf(target function, r result) (httpAnswer, error) {
-	binding, ok := target.httpOutput()
-	value := r.Outputs[binding.Name]
-	switch {
-	case !ok:
+	if target.answer == nil {
 		return httpAnswer{status: http.StatusNoContent}, nil
-	case binding.Name == "$return":
+	}
+	value := r.Outputs[target.answer.Name]
+	switch {
+	case target.answer.Name == "$return":
 		return returned(r.ReturnValue)
 	case r.Outputs == nil:
 		return httpAnswer{status: http.StatusNoContent}, nil
@@ -168,4 +168,16 @@ func bodyText(value jsontext.Value, indented bool) ([]byte, error) {
 	pretty := jsontext.Value(rendered)
 	err = pretty.Indent(jsontext.WithIndent("  "))
 	return pretty, err
+}
+
+// unquoted returns the text of a JSON string, and any other value as it is.
+func unquoted(value []byte) ([]byte, error) {
+	if jsontext.Value(value).Kind() != '"' {
+		return value, nil
+	}
+	token, err := netjson.NewDecoder(value).ReadToken()
+	if err != nil {
+		return nil, err
+	}
+	return []byte(token.String()), nil
 }

@@ -81,8 +81,6 @@ func (m *mind) invocations() []asked {
 
 const (
 	hubTrigger = `{"type":"eventHubTrigger","direction":"in","name":"messages","connection":"HubLogs","eventHubName":"%HubLogsEventHub%","cardinality":"many","dataType":"string"}`
-	hubOutput  = `{"type":"eventGrid","direction":"out","name":"events","connection":"ConnectionEvents"}`
-	hubOutput2 = `{"type":"eventGrid","direction":"out","name":"more","connection":"ConnectionEvents"}`
 	forEver    = `{"strategy":"exponentialBackoff","maxRetryCount":-1,"minimumInterval":"00:00:05","maximumInterval":"00:05:00"}`
 	quickly    = 1e-7 // time scale
 )

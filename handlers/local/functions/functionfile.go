@@ -17,11 +17,10 @@ const (
 	eventHubTrigger  = "eventhubtrigger"
 	httpTrigger      = "httptrigger"
 	timerTrigger     = "timertrigger"
-	eventGridOutput  = "eventgrid"
 	httpOutput       = "http"
 )
 
-var bindingTypes = []string{eventGridTrigger, eventHubTrigger, httpTrigger, timerTrigger, eventGridOutput, httpOutput}
+var bindingTypes = []string{eventGridTrigger, eventHubTrigger, httpTrigger, timerTrigger, httpOutput}
 
 // functionFile is the part of function.json that matters here.
 type functionFile struct {
@@ -58,7 +57,7 @@ func (b binding) is(bindingType string) bool { return strings.EqualFold(b.Type, 
 type function struct {
 	name     string
 	trigger  binding
-	outputs  []binding
+	answer   *binding     // of an HTTP function: the output that is its answer; nil if it has none
 	retry    *retryPolicy // of an Event Hubs or timer function; nil means that nothing is tried again
 	route    route        // of an HTTP function
 	schedule schedule     // of a timer function
@@ -67,21 +66,12 @@ type function struct {
 // many reports whether one invocation takes several events.
 func (f function) many() bool { return strings.EqualFold(f.trigger.Cardinality, "many") }
 
-// httpOutput returns the binding of the answer to an HTTP request.
-func (f function) httpOutput() (b binding, ok bool) {
-	i := slices.IndexFunc(f.outputs, func(b binding) bool { return b.is(httpOutput) })
-	if i < 0 {
-		return binding{}, false
-	}
-	return f.outputs[i], true
-}
-
-// httpInAndOut reports whether the HTTP request is the only input and its answer
-// the only output. Only then can the request be forwarded
+// httpInAndOut reports whether an HTTP request is the input and its answer the output.
+// Only then can the request be forwarded
 // (Azure/azure-functions-host,
 // FunctionMetadataExtensions.IsHttpInAndOutFunction).
 func (f function) httpInAndOut() bool {
-	return f.trigger.is(httpTrigger) && len(f.outputs) == 1 && f.outputs[0].is(httpOutput)
+	return f.trigger.is(httpTrigger) && f.answer != nil
 }
 
 var (
@@ -146,8 +136,6 @@ func loadFunction(name, file string, app command) (function, error) {
 		}
 		if strings.HasSuffix(strings.ToLower(b.Type), "trigger") {
 			triggers = append(triggers, b)
-		} else {
-			f.outputs = append(f.outputs, b)
 		}
 	}
 	if len(unknown) > 0 {
@@ -157,8 +145,8 @@ func loadFunction(name, file string, app command) (function, error) {
 		return function{}, fmt.Errorf("it has %d triggers instead of one", len(triggers))
 	}
 	f.trigger = triggers[0]
-	if answer, ok := f.httpOutput(); ok && !f.trigger.is(httpTrigger) {
-		return function{}, fmt.Errorf("the binding %s is an answer, and the function has no httpTrigger", answer.Name)
+	if f.answer != nil && !f.trigger.is(httpTrigger) {
+		return function{}, fmt.Errorf("the binding %s is an answer, and the function has no httpTrigger", f.answer.Name)
 	}
 	if content.Retry != nil && (f.trigger.is(eventHubTrigger) || f.trigger.is(timerTrigger)) {
 		policy, member, err := content.Retry.policy()
@@ -177,23 +165,17 @@ var errMissing = errors.New("it is missing")
 // text. With cardinality many, function.json has to say so for the real host.
 func (f *function) bind(b binding, app command) (member string, err error) {
 	direction := "in"
-	if b.is(eventGridOutput) || b.is(httpOutput) {
+	if b.is(httpOutput) {
 		direction = "out"
 	}
 	switch {
 	case !strings.EqualFold(b.Direction, direction) && (b.Direction != "" || direction == "out"):
 		return "direction", fmt.Errorf("%q is not %s", b.Direction, direction)
-	case b.is(eventGridOutput):
-		if b.Connection == "" {
-			return "connection", errMissing
-		}
-		if b.Name == "$return" {
-			return "name", errors.New("only what is in Outputs is published, under a name")
-		}
 	case b.is(httpOutput):
-		if _, ok := f.httpOutput(); ok {
+		if f.answer != nil {
 			return "type", errors.New("there is one answer to a request already")
 		}
+		f.answer = &b
 	case b.is(httpTrigger):
 		if member, err = b.checkHTTP(); err != nil {
 			return member, err

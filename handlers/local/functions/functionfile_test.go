@@ -15,13 +15,11 @@ import (
 func TestEventHubFunction(t *testing.T) {
 	trigger := binding{Type: "eventHubTrigger", Direction: "in", Name: "messages", Cardinality: "many", DataType: "string",
 		EventHubName: "%HubLogsEventHub%", Connection: "HubLogs"}
-	output := binding{Type: "eventGrid", Direction: "out", Name: "events", Connection: "ConnectionEvents"}
 	tests := []struct {
 		name, bindings, retry string
 		want                  function
 	}{
 		{"plain", hubTrigger, ``, function{name: "Asking", trigger: trigger}},
-		{"output", hubOutput + `,` + hubTrigger, ``, function{name: "Asking", trigger: trigger, outputs: []binding{output}}},
 		{"backoff", hubTrigger, forEver, function{name: "Asking", trigger: trigger, retry: &retryPolicy{-1, 5 * time.Second, 5 * time.Minute}}},
 		{"fixed", hubTrigger, `{"strategy":"FixedDelay","maxRetryCount":3,"delayInterval":"00:00:10"}`,
 			function{name: "Asking", trigger: trigger, retry: &retryPolicy{3, 10 * time.Second, 10 * time.Second}}},
@@ -48,11 +46,8 @@ func TestMalformedFunction(t *testing.T) {
 		{"direction", `"direction":"in"`, `"direction":"inout"`, `bindings[0].direction: "inout"`},
 		{"no event hub", `"eventHubName":"%HubLogsEventHub%",`, ``, `bindings[0].eventHubName: it is missing`},
 		{"no connection", `"connection":"HubLogs",`, ``, `bindings[0].connection: it is missing`},
-		{"output direction", `"direction":"out"`, `"direction":"in"`, `bindings[1].direction: "in"`},
-		{"output connection", `,"connection":"ConnectionEvents"`, ``, `bindings[1].connection: it is missing`},
-		{"return value", `"events"`, `"$return"`, `bindings[1].name: `},
 		{"other type", `"name":"messages"`, `"name":5`, `bindings/0/name`},
-		{"unknown binding", `"eventGrid"`, `"queue"`, `'queue'`},
+		{"unknown binding", `"eventHubTrigger"`, `"queue"`, `'queue'`},
 		{"strategy", `"exponentialBackoff"`, `"never"`, `retry.strategy: "never"`},
 		{"no strategy", `"strategy":"exponentialBackoff",`, ``, `retry.strategy: ""`},
 		{"no count", `"maxRetryCount":-1,`, ``, `retry.maxRetryCount: it is missing`},
@@ -64,7 +59,7 @@ func TestMalformedFunction(t *testing.T) {
 		{"minimum above maximum", `"00:00:05"`, `"00:05:01"`, `retry.minimumInterval: it is greater`},
 		{"delay", `"exponentialBackoff"`, `"fixedDelay"`, `retry.delayInterval: it is missing`},
 	}
-	whole := `{"bindings":[` + hubTrigger + `,` + hubOutput + `],"retry":` + forEver + `}`
+	whole := `{"bindings":[` + hubTrigger + `],"retry":` + forEver + `}`
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			if !strings.Contains(whole, test.old) {

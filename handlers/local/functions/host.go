@@ -2,8 +2,9 @@
 // [Host] starts the custom handler of a function app and invokes it as the
 // Functions host does: for deliveries to its Event Grid webhook, for HTTP
 // requests, by the schedules of timers and, with [EventHub], for messages of an
-// event hub. Host reads the answers of the handler as the Functions host does,
-// and publishes the outputs. It knows only the public protocol of the handler.
+// event hub. Host reads the answers of the handler as the Functions host does. Of
+// output bindings it knows the answer to an HTTP request alone, and it knows only the
+// public protocol of the handler.
 package functions
 
 import (
@@ -50,11 +51,6 @@ type Options struct {
 	Output io.Writer
 	// FunctionTimeout, if positive, replaces functionTimeout of host.json.
 	FunctionTimeout time.Duration
-	// Topics are the endpoints that Event Grid output bindings publish to, such
-	// as http://127.0.0.1:7071/api/events, by the connection that the bindings
-	// name. An output for any other connection fails its invocation.
-	Topics map[string]string
-
 	// Key, if not empty, is asked for by every HTTP function whose authLevel is
 	// not anonymous, and by POST /admin/functions/<name>: as the query parameter
 	// code or the header x-functions-key. It stands for the master key of an app.
@@ -87,7 +83,6 @@ type Host struct {
 	port      int
 	killGrace time.Duration
 	key       string
-	topics    map[string]string
 	timers    map[string]*timer // by the name of the function
 	clock     timerClock
 	client    *http.Client
@@ -149,7 +144,6 @@ func Start(ctx context.Context, options Options) (*Host, error) {
 		port:      port,
 		killGrace: cmp.Or(options.killGrace, 2*time.Second),
 		key:       options.Key,
-		topics:    maps.Clone(options.Topics),
 		timers:    map[string]*timer{},
 		clock:     timerClock{time.Now(), cmp.Or(options.TimerScale, 1)},
 		client:    &http.Client{Transport: &http.Transport{IdleConnTimeout: idleLimit}},
@@ -445,13 +439,6 @@ func (h *Host) attempt(c call) (httpAnswer, error) {
 	}
 	for _, line := range result.Logs {
 		h.logger.Info(line, "category", "Function."+c.function.name+".User", "invocationId", c.id)
-	}
-	if err != nil {
-		return httpAnswer{}, err
-	}
-	err = h.publish(ctx, c, result.Outputs)
-	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) && h.ctx.Err() == nil {
-		return httpAnswer{}, h.timedOut(w)
 	}
 	if err != nil {
 		return httpAnswer{}, err

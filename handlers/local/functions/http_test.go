@@ -231,12 +231,6 @@ func TestForwarding(t *testing.T) {
 	if r.StatusCode != 200 || r.Header.Get("X-Head") != "1" {
 		t.Errorf("HEAD: %d %v", r.StatusCode, r.Header)
 	}
-
-	more := httpApp(t, ``, answerBinding+`,`+hubOutput, true, Options{})
-	r = more.call(t, httptest.NewRequest("GET", "/api/asking", nil), says(`{"Outputs":{"res":{"body":"not forwarded"}}}`))
-	if body := text(t, r); body != "not forwarded" {
-		t.Errorf("with a further output: %d %q", r.StatusCode, body)
-	}
 }
 
 // TestRoutes covers which function gets a request, and which functions need a

@@ -1,7 +1,6 @@
 package functions
 
 import (
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -30,19 +29,6 @@ func topic(t *testing.T, options eventgrid.TopicOptions) *eventgrid.Topic {
 	}
 	t.Cleanup(topic.Close)
 	return topic
-}
-
-// endpoint is a stand-in for the Functions host behind a topic. It accepts
-// everything and returns the bodies.
-func endpoint(t *testing.T) (url string, delivered <-chan string) {
-	t.Helper()
-	got := make(chan string, 100)
-	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		got <- string(body)
-	}))
-	t.Cleanup(server.Close)
-	return server.URL, got
 }
 
 // TestTopicToFunctions runs events from the topic to the handler through a
