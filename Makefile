@@ -79,7 +79,7 @@ DEMO := build/demo
 demo: $(AZURITE)
 	@go run ./handlers/tools/example
 	@mkdir -p $(DEMO)/build && ln -s ../../azurite $(DEMO)/build/azurite
-	@$(MAKE) --no-print-directory --silent -C $(DEMO) app
+	@cd $(DEMO) && make --no-print-directory --silent app
 	@cd $(DEMO) && go build -trimpath -buildvcs=false -o build/local ./handlers/local && build/local demo
 
 ## hubwatch: build/hubwatch, the operator's command; see its --local
@@ -291,7 +291,7 @@ publish:
 	az functionapp deployment source config-zip --resource-group "$$group" --name "$$APP" --src $(ZIP)
 
 ## Measure it
-.PHONY: chaos mutate bench
+.PHONY: chaos mutate bench growth
 
 ## chaos: ten thousand events under faults, each request failing, an outage
 #
@@ -314,6 +314,13 @@ bench: browser $(AZURITE)
 	@go build -o build/bench ./handlers/bench
 	build/bench -write docs/performance.md
 	go test -run '^$$' -bench . -benchmem ./...
+
+## growth: how cost grows with alerts, sizes and devices: docs/growth
+#
+# The tables go into docs/performance.md.
+growth:
+	@go build -o build/bench ./handlers/bench
+	build/bench -growth docs/growth -rounds 3 -write docs/performance.md
 
 ## Rest
 .PHONY: help clean

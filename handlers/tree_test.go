@@ -39,8 +39,8 @@ var ranks = map[string]int{
 	"detector": 4, "relay": 4, "table": 4, "topic": 4, "host": 4, "export": 4,
 	"remedy": 3, "verdict": 3, "coverage": 3,
 	"connection": 2, "alert": 2,
-	"event":  1,
-	"secret": 0, "version": 0, "window": 0,
+	"event": 1,
+	"reach": 0, "secret": 0, "version": 0, "window": 0,
 	"scan": -1,
 
 	"local/functions": 2, "local/eventgrid": 1, "local/azurite": 1, "local/netjson": 0,
@@ -166,6 +166,7 @@ func TestHandlerLinksOnlyWhatItNeeds(t *testing.T) {
 		"testing":                      "it is for tests",
 		"github.com/spf13/cobra":       "the host starts the handler without arguments",
 		"github.com/google/go-cmp/cmp": "it is for tests",
+		"gonum.org/v1/plot":            "it draws pictures for the documentation",
 		"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager": "only the doctor asks Azure Resource Manager",
 	}
 	for dependency, chain := range dependencies(t, module) {

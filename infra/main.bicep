@@ -74,6 +74,9 @@ param notifySecret string = ''
 @maxValue(1000)
 param digestAfter int = 20
 
+@description('Write a tag on the identity of the app once a day, to see whether changes of resources are heard of. The app gets the right to write tags on its own identity, and each tag is a line in the activity log.')
+param canaryTag bool = false
+
 @description('Address of the console, so that messages link to it. Empty if there is none.')
 param consoleUrl string = ''
 
@@ -482,6 +485,7 @@ resource app 'Microsoft.Web/sites@2023-12-01' = {
         { name: 'HubLogs__clientId', value: identity.properties.clientId }
         { name: 'HubLogsEventHub', value: logs.name }
         { name: 'CanaryEventHubUri', value: 'https://${split(split(logsNamespace.properties.serviceBusEndpoint, '/')[2], ':')[0]}/${logs.name}/messages' }
+        { name: 'CanaryTagUri', value: canaryTag ? '${environment().resourceManager}${substring(identity.id, 1)}/providers/Microsoft.Resources/tags/default' : '' }
         { name: 'ConnectionEvents__topicEndpointUri', value: connections.properties.endpoint }
         { name: 'AlertEvents__topicEndpointUri', value: alertEvents.properties.endpoint }
         { name: 'Sentinel__endpoint', value: sentinelEndpoint }
@@ -597,6 +601,24 @@ resource packageKeeper 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
   }
 }
 
+// For the canary of changes, if it is wanted: the app writes a tag on its own identity, which nobody else uses.
+resource tagWriter 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (canaryTag) {
+  name: guid(resourceGroup().id, name, 'tag-writer')
+  properties: {
+    roleName: '${name} tag writer'
+    description: 'Writes tags, and nothing else.'
+    type: 'CustomRole'
+    permissions: [
+      {
+        actions: [
+          'Microsoft.Resources/tags/write'
+        ]
+      }
+    ]
+    assignableScopes: [resourceGroup().id]
+  }
+}
+
 // Role assignments, each at the narrowest scope that works.
 
 // The host makes its containers itself, so the scope is the account. Nothing else is in the account.
@@ -688,6 +710,16 @@ resource sendCanaries 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   name: guid(logs.id, identity.id, roles.eventHubsDataSender)
   properties: {
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.eventHubsDataSender)
+    principalId: identity.properties.principalId
+    principalType: 'ServicePrincipal'
+  }
+}
+
+resource writeTags 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (canaryTag) {
+  scope: identity
+  name: guid(identity.id, identity.id, tagWriter.name)
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', tagWriter.name)
     principalId: identity.properties.principalId
     principalType: 'ServicePrincipal'
   }

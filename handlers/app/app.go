@@ -111,9 +111,9 @@ func (c Config) Open() (*App, error) {
 		}
 	}
 	var teller alert.Teller
+	var told judge.Topic
 	if c.AlertEvents != "" {
-		told, err := c.topic(settingAlertEvents, c.AlertEvents)
-		if err != nil {
+		if told, err = c.topic(settingAlertEvents, c.AlertEvents); err != nil {
 			return nil, err
 		}
 		teller = judge.Telling{Topic: told, Source: c.Source()}
@@ -125,7 +125,7 @@ func (c Config) Open() (*App, error) {
 			return nil, err
 		}
 	}
-	canaries, err := c.canaries(alerts, events)
+	canaries, err := c.canaries(alerts, events, told)
 	if err != nil {
 		return nil, err
 	}
@@ -177,30 +177,48 @@ func (c Config) identified() table.Settings {
 	return table.Settings{ManagedIdentity: c.Storage.ManagedIdentity, ClientID: c.Storage.ClientID, ResourceID: c.Storage.ResourceID}
 }
 
-// canaries returns what sends canaries through the paths that the settings name. It does not
-// connect.
-func (c Config) canaries(store coverage.Store, events judge.Topic) (*judge.Canaries, error) {
+// canaries returns what sends canaries through the paths that the settings name: to the topic
+// of verdicts, to the topic of alerts, to the event hub, and by a tag. It does not connect.
+func (c Config) canaries(store coverage.Store, events, told judge.Topic) (*judge.Canaries, error) {
 	own, _ := detector.ParseOwn(c.Own) // checkOwn has said what is wrong
 	source := cmp.Or(own.App(), "/hubwatch")
 	canaries := &judge.Canaries{
 		Store: store, Ways: map[coverage.Path]func(context.Context, coverage.Canary) error{}, Patience: c.CanaryPatience, Source: source, Now: time.Now, Token: rand.Text,
 	}
-	if c.Topic != "" {
-		canaries.Ways[coverage.Topic] = func(ctx context.Context, canary coverage.Canary) error {
-			refused, err := events.Publish(ctx, [][]byte{canary.Event(source)})
+	publish := func(to judge.Topic) func(context.Context, coverage.Canary) error {
+		return func(ctx context.Context, canary coverage.Canary) error {
+			refused, err := to.Publish(ctx, [][]byte{canary.Event(source)})
 			return errors.Join(err, refused[0])
 		}
 	}
+	if c.Topic != "" {
+		canaries.Ways[coverage.Topic] = publish(events)
+	}
+	if c.AlertEvents != "" {
+		canaries.Ways[coverage.Alerts] = publish(told)
+	}
+	if c.CanaryEventHub == "" && c.CanaryTag == "" {
+		return canaries, nil
+	}
+	credential, err := c.identified().Credential()
+	if err != nil {
+		return nil, fmt.Errorf("the identity for canaries: %w", err)
+	}
 	if c.CanaryEventHub != "" {
-		credential, err := c.identified().Credential()
-		var hub *topic.EventHub
-		if err == nil {
-			hub, err = topic.OpenEventHub(c.CanaryEventHub, credential)
-		}
+		hub, err := topic.OpenEventHub(c.CanaryEventHub, credential)
 		if err != nil {
 			return nil, fmt.Errorf("setting %s: %w", settingCanaryEventHub, err)
 		}
 		canaries.Ways[coverage.EventHub] = func(ctx context.Context, canary coverage.Canary) error { return hub.Send(ctx, canary.Message()) }
+	}
+	if c.CanaryTag != "" {
+		tag, err := topic.OpenTag(c.CanaryTag, credential)
+		if err != nil {
+			return nil, fmt.Errorf("setting %s: %w", settingCanaryTag, err)
+		}
+		canaries.Ways[coverage.Changes] = func(ctx context.Context, canary coverage.Canary) error {
+			return tag.Write(ctx, canary.Sent.Format(time.RFC3339))
+		}
 	}
 	return canaries, nil
 }
@@ -258,7 +276,7 @@ func With(alerts []custom.Alert) []detector.Detector {
 }
 
 // Functions returns every function of hubwatch: one for each detector, those of the
-// Connections log, one that sends canaries, and one that judges where too few events came, if a detector asks. Their work is done by j.
+// Connections log, those that tell of alerts, one that sends canaries, one that gets those that are tags, and one that judges where too few events came, if a detector asks. Their work is done by j.
 func Functions(detectors []detector.Detector, j judge.Judge) []host.Function {
 	functions := []host.Function{
 		relay(j),
@@ -268,6 +286,7 @@ func Functions(detectors []detector.Detector, j judge.Judge) []host.Function {
 		// the full hour many timers of the world run.
 		{Name: judge.CanaryName, Trigger: host.Timer{Schedule: "0 7,22 * * * *"}, Lane: laneVerdicts, Run: j.Canary},
 		{Name: judge.NotifyName, Trigger: host.EventGrid{}, Lane: laneNotify, Run: j.Notify},
+		{Name: judge.CanaryTagName, Trigger: host.EventGrid{}, Lane: laneChanges, Run: j.Tag},
 		{Name: judge.SentinelName, Trigger: host.EventGrid{}, Lane: laneNotify, Run: j.Sentinel},
 	}
 	if watching := judge.Watches(detectors); len(watching) > 0 {

@@ -32,6 +32,8 @@ func TestLanes(t *testing.T) {
 			want = laneRelay
 		case f.Name == judge.VerdictsName, f.Name == judge.HousekeepingName, f.Name == judge.CanaryName:
 			want = laneVerdicts
+		case f.Name == judge.CanaryTagName:
+			want = laneChanges
 		case f.Name == judge.NotifyName, f.Name == judge.SentinelName:
 			want = laneNotify
 		case strings.HasPrefix(f.Name, "Device"), f.Name == detector.ConnectionStorm.Name, f.Name == detector.ReconnectionSurge.Name:
@@ -105,15 +107,32 @@ func TestWindowsOnlyIfAsked(t *testing.T) {
 	}
 }
 
+// TestNobodyJudgesTags checks that no detector gets the event of a tag that hubwatch writes itself.
+func TestNobodyJudgesTags(t *testing.T) {
+	for _, d := range Detectors() {
+		for _, operation := range judge.CanaryTagOn.Operations {
+			if slices.Contains(d.On.Operations, operation) {
+				t.Errorf("detector %s gets %s, which hubwatch does each day", d.Name, operation)
+			}
+		}
+	}
+}
+
 // TestWaysOfCanaries checks that canaries are sent through the paths that the settings name, and
 // through no others.
 func TestWaysOfCanaries(t *testing.T) {
-	const topic, eventHub = settingTopicEndpoint + "=http://127.0.0.1:1/api/events", settingCanaryEventHub + "=http://127.0.0.1:1/connections/messages"
+	const (
+		topic    = settingTopicEndpoint + "=http://127.0.0.1:1/api/events"
+		eventHub = settingCanaryEventHub + "=http://127.0.0.1:1/connections/messages"
+		alerts   = settingAlertEvents + "=http://127.0.0.1:1/api/events"
+		tag      = settingCanaryTag + "=http://127.0.0.1:1/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/i/providers/Microsoft.Resources/tags/default"
+	)
 	for _, test := range []struct {
 		settings []string
 		want     []coverage.Path
 	}{
 		{nil, nil}, {[]string{topic}, []coverage.Path{coverage.Topic}}, {[]string{eventHub}, []coverage.Path{coverage.EventHub}}, {[]string{topic, eventHub}, []coverage.Path{coverage.EventHub, coverage.Topic}},
+		{[]string{alerts}, []coverage.Path{coverage.Alerts}}, {[]string{tag}, []coverage.Path{coverage.Changes}},
 	} {
 		a, err := Open(func(name string) string {
 			for _, s := range append(test.settings, settingStorage+"=UseDevelopmentStorage=true") {

@@ -13,6 +13,7 @@ import (
 
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/notify"
+	"hubwatch/handlers/reach"
 	"hubwatch/handlers/secret"
 	"hubwatch/handlers/table"
 	"hubwatch/handlers/topic"
@@ -73,6 +74,7 @@ const (
 	settingLogClock       = "LogClock"
 	settingOwn            = "OwnResources"
 	settingCanaryEventHub = "CanaryEventHubUri"
+	settingCanaryTag      = "CanaryTagUri"
 	settingCanaryPatience = "CanaryPatience"
 )
 
@@ -272,8 +274,14 @@ var Settings = []Setting{
 		Check:   topic.CheckEventHub,
 	},
 	{
+		Name:    settingCanaryTag,
+		Meaning: "address at which Azure Resource Manager takes the tags of one resource of hubwatch, of which the app writes one a day as a [canary](#coverage-and-canaries), with the identity of `AlertsStorage__tableServiceUri`; without it none is written",
+		Example: "https://management.azure.com/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-iot/providers/Microsoft.ManagedIdentity/userAssignedIdentities/hubwatch-contoso/providers/Microsoft.Resources/tags/default",
+		Check:   topic.CheckTag,
+	},
+	{
 		Name:    settingCanaryPatience,
-		Meaning: "how long a canary may take, as an ISO 8601 duration. A path that takes longer is broken",
+		Meaning: "how long a canary may take, as an ISO 8601 duration, and a sixth of what a tag may take. A path that takes longer is broken",
 		Default: "PT10M",
 		Example: "PT10M",
 		Check:   checkDuration(time.Second, 50*time.Minute),
@@ -410,7 +418,7 @@ func checkConsoleURL(value string) error {
 	switch {
 	case err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil:
 		return errors.New("want the address of the console alone")
-	case u.Scheme != "https" && u.Hostname() != "127.0.0.1" && u.Hostname() != "localhost":
+	case u.Scheme != "https" && !reach.Loopback(u.Hostname()):
 		return errors.New("want https")
 	}
 	return nil
@@ -480,7 +488,10 @@ type Config struct {
 	// identity of Storage; "" for none. CanaryPatience is how long a canary may take.
 	CanaryEventHub string
 	CanaryPatience time.Duration
-	Notify         Notify
+	// CanaryTag is the address of the tags of a resource of which one is written as a canary, with
+	// the identity of Storage; "" for none.
+	CanaryTag string
+	Notify    Notify
 	// AlertEvents is the address of the topic on which people and programs are told of alerts,
 	// with the identity of Storage; "" if nobody is told.
 	AlertEvents string
@@ -566,7 +577,7 @@ func Read(getenv func(string) string) (Config, error) {
 	c.Verdict.SameNetwork = values[settingRenewalAddress] == sameNetwork
 	c.Verdict.Storm, _ = strconv.Atoi(values[settingStormDevices])
 	c.Verdict.Surge, _ = strconv.Atoi(values[settingSurgeDevices])
-	c.CanaryEventHub = values[settingCanaryEventHub]
+	c.CanaryEventHub, c.CanaryTag = values[settingCanaryEventHub], values[settingCanaryTag]
 	c.CanaryPatience, _ = parseDuration(values[settingCanaryPatience])
 	c.LogClock, _ = strconv.ParseBool(values[settingLogClock])
 	c.Own = values[settingOwn]
@@ -624,8 +635,8 @@ func values(settings []Setting, getenv func(string) string) (values map[string]s
 func (c *Config) identity(values map[string]string, getenv func(string) string) (errs []error) {
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	unused := []string{settingTableServiceURI, settingServiceURI}
-	// The state, the topic, the event hub and Sentinel are reached with the identity, also if the alerts are not.
-	identified := c.Storage.ConnectionString == "" || values[settingStateURI] != "" || values[settingTopicEndpoint] != "" || values[settingCanaryEventHub] != "" || values[settingSentinelEndpoint] != ""
+	// The state, the topic, the event hub, tags and Sentinel are reached with the identity, also if the alerts are not.
+	identified := c.Storage.ConnectionString == "" || values[settingStateURI] != "" || values[settingTopicEndpoint] != "" || values[settingCanaryEventHub] != "" || values[settingCanaryTag] != "" || values[settingSentinelEndpoint] != ""
 	if !identified {
 		unused = append(unused, settingCredential, settingClientID, settingResourceID)
 	}

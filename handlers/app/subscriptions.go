@@ -3,6 +3,7 @@ package app
 import (
 	"fmt"
 
+	"hubwatch/handlers/coverage"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/export"
 	"hubwatch/handlers/host"
@@ -20,9 +21,9 @@ type Subscription struct {
 	Filter detector.Filter `json:"filter"`
 }
 
-// Subscriptions returns the event subscriptions of a deployment: one for each detector, and
-// one for each function that hears of alerts, which is every other function that Event Grid
-// starts. The error names a detector whose events are not all on one topic.
+// Subscriptions returns the event subscriptions of a deployment: one for each detector, one for
+// the tags that are canaries, and one for each function that hears of alerts, which is every
+// other function that Event Grid starts. The error names a detector whose events are not all on one topic.
 func Subscriptions(detectors []detector.Detector) (all []Subscription, err error) {
 	judging := map[string]bool{}
 	for _, d := range detectors {
@@ -33,11 +34,18 @@ func Subscriptions(detectors []detector.Detector) (all []Subscription, err error
 		}
 		all = append(all, Subscription{d.Name, d.Name, source, d.On.Own, d.On.Filter()})
 	}
-	raisings := detector.Filter{IncludedEventTypes: []string{export.TypeRaised, export.TypeReopened}}
 	for _, f := range Functions(detectors, judge.Judge{}) {
-		if _, ok := f.Trigger.(host.EventGrid); ok && !judging[f.Name] {
-			all = append(all, Subscription{f.Name, f.Name, detector.Alerts, false, raisings})
+		if _, ok := f.Trigger.(host.EventGrid); !ok || judging[f.Name] {
+			continue
 		}
+		heard := Subscription{f.Name, f.Name, detector.Alerts, false, detector.Filter{IncludedEventTypes: []string{export.TypeRaised, export.TypeReopened}}}
+		switch f.Name {
+		case judge.NotifyName:
+			heard.Filter.IncludedEventTypes = append(heard.Filter.IncludedEventTypes, coverage.CanaryType)
+		case judge.CanaryTagName:
+			heard.Source, heard.Own, heard.Filter = detector.ControlPlane, judge.CanaryTagOn.Own, judge.CanaryTagOn.Filter()
+		}
+		all = append(all, heard)
 	}
 	return all, nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -11,6 +12,9 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"hubwatch/handlers/alert"
+	"hubwatch/handlers/table"
 )
 
 // TestCorpus checks that the requests are JSON, the same at each call, of every function
@@ -78,7 +82,7 @@ func TestReplace(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := replace(file, "new\n"); err != nil {
+		if err := replace(file, tableBegins, "new\n"); err != nil {
 			t.Fatal(err)
 		}
 		b, err := os.ReadFile(file)
@@ -89,7 +93,7 @@ func TestReplace(t *testing.T) {
 	if err := os.WriteFile(file, []byte("a\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if replace(file, "new\n") == nil {
+	if replace(file, tableBegins, "new\n") == nil {
 		t.Error("a file without a place for the table is no error")
 	}
 }
@@ -116,5 +120,75 @@ func TestShelfCounts(t *testing.T) {
 	}
 	if err := s.check("hubwatch", stored+1, 2, true); err == nil {
 		t.Error("a row of evidence that is missing is not found")
+	}
+}
+
+// TestRules checks that custom alerts and the same conditions in Go judge as they have to:
+// judgeRules returns an error if one does not.
+func TestRules(t *testing.T) {
+	results, err := judgeRules(1, []int{0, 3})
+	if err != nil || len(results) != 2 || len(results[1].cel) != 1 || results[1].compile <= 0 {
+		t.Errorf("%+v, %v", results, err)
+	}
+}
+
+// TestBuilt builds the smallest program, and lets it answer for a moment.
+func TestBuilt(t *testing.T) {
+	table, err := measureBuilt("../..", "", programs[:1], 1, 20*time.Millisecond, map[string][]request{"silent": corpus("silent", 20), "firing": corpus("firing", 20)})
+	if err != nil || strings.Count(table, "\n| plain | ") != 1 {
+		t.Errorf("error %v, table:\n%s", err, table)
+	}
+}
+
+// TestChart draws a chart, and writes its table.
+func TestChart(t *testing.T) {
+	c := chart{file: "a", title: "A", x: "n", y: "ms", xs: []float64{10, 1000}, series: []series{{"one", []float64{0.5, 1234}}}, more: []series{{"two", []float64{3, 12.34}}}}
+	file := filepath.Join(t.TempDir(), "a.svg")
+	if err := c.draw(file); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(file); err != nil || !bytes.Contains(b, []byte("<svg")) || !bytes.Contains(b, []byte(">1,000</text>")) {
+		t.Errorf("%v: %.2000s", err, b)
+	}
+	if got, want := c.table(), "| n | one | two |\n|---|---|---|\n| 10 | 0.50 | 3 |\n| 1,000 | 1,234 | 12.3 |\n"; got != want {
+		t.Errorf("have\n%s, want\n%s", got, want)
+	}
+}
+
+// TestArchive checks that an archive answers as the service does: it has the alerts of all hubs
+// and days, and one more that is written.
+func TestArchive(t *testing.T) {
+	archive, connection, stop, err := startArchive(t.Context(), 0, 2, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	account, err := table.Open(table.Settings{ConnectionString: connection})
+	if err != nil {
+		t.Fatal(err)
+	}
+	alerts := account.Alerts(archiveTable)
+	if recorded, err := alerts.Record(t.Context(), occurrence(alertsOfADay, 1, false)); err != nil || recorded[0].Outcome != alert.New {
+		t.Errorf("%v, %v", recorded, err)
+	}
+	hubs := map[string]int{}
+	for a, err := range alerts.List(t.Context(), alert.Query{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		hubs[a.Hub.Name+" "+a.End.Format(time.DateOnly)]++
+	}
+	want := map[string]int{"contoso-hub-0 2026-02-01": alertsOfADay + 1, "contoso-hub-0 2026-01-31": alertsOfADay, "contoso-hub-1 2026-02-01": alertsOfADay, "contoso-hub-1 2026-01-31": alertsOfADay}
+	if !maps.Equal(hubs, want) || archive.requests.Load() == 0 {
+		t.Errorf("alerts by hub and day: %v, want %v", hubs, want)
+	}
+}
+
+// TestStormGrows lets few devices be refused, and very many of one hub.
+func TestStormGrows(t *testing.T) {
+	for devices, want := range map[int]int{20: 20, 200: 1} {
+		if told, _, err := storm(devices); err != nil || told.published != want {
+			t.Errorf("%d devices: %d events, want %d; %v", devices, told.published, want, err)
+		}
 	}
 }

@@ -128,8 +128,13 @@ func envelope(i int, id, typ, source, subject, stamp, data string) []byte {
 	if i/len(detectors)%2 == 0 {
 		e = fmt.Sprintf(`{"specversion":"1.0","id":%q,"type":%q,"source":%q,"subject":%q,"time":%q,"datacontenttype":"application/json","data":%s}`, id, typ, source, subject, stamp, data)
 	}
-	return fmt.Appendf(nil, `{"Data":{%q:%s},"Metadata":{"data":%s,"sys":{"MethodName":"Detect","UtcNow":%q,"RandGuid":"00000000-0000-4000-8000-%012d"}}}`,
-		"event", e, data, stamp, i)
+	return invocation(e, data, stamp, i)
+}
+
+// invocation returns the body of a request with an event.
+func invocation(event, data, stamp string, i int) []byte {
+	return fmt.Appendf(nil, `{"Data":{"event":%s},"Metadata":{"data":%s,"sys":{"MethodName":"Detect","UtcNow":%q,"RandGuid":"00000000-0000-4000-8000-%012d"}}}`,
+		event, data, stamp, i)
 }
 
 // text returns v as JSON.

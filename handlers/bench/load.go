@@ -84,44 +84,81 @@ func (s *sender) send(r *request, wire []byte, label bool) error {
 	return nil
 }
 
-// run has senders ask a peer for the time that each is, and returns how many requests a
-// second it answered and how many microseconds of CPU each took.
-func run(port, control string, list []request, senders int, each time.Duration, label bool) (rate, micros float64, err error) {
+// firstAnswer asks r until somebody answers at the port.
+func firstAnswer(port string, r *request, label bool, begin time.Time) error {
+	for {
+		if time.Since(begin) > 10*time.Second {
+			return errors.New("no answer within 10 s")
+		}
+		s, err := dial(port)
+		if err != nil {
+			time.Sleep(200 * time.Microsecond)
+			continue
+		}
+		defer s.close()
+		return s.ask(r, label)
+	}
+}
+
+// flooding is senders that ask as fast as they are answered.
+type flooding struct {
+	done  atomic.Int64 // answers
+	ended atomic.Bool
+	group sync.WaitGroup
+	errs  chan error
+}
+
+// flood has senders ask list over and over.
+func flood(port string, list []request, senders int, label bool) (*flooding, error) {
 	wires := make([][]byte, len(list))
 	for i := range list {
 		wires[i] = list[i].wire()
 	}
-	var stop atomic.Bool
-	var done atomic.Int64
-	var group sync.WaitGroup
-	errs := make(chan error, senders)
+	f := &flooding{errs: make(chan error, senders)}
 	for n := range senders {
 		s, err := dial(port)
 		if err != nil {
-			return 0, 0, err
+			_, _ = f.stop()
+			return nil, err
 		}
-		group.Go(func() {
+		f.group.Go(func() {
 			defer s.close()
-			for i := n * len(list) / senders; !stop.Load(); i++ {
+			for i := n * len(list) / senders; !f.ended.Load(); i++ {
 				k := i % len(list)
 				if err := s.send(&list[k], wires[k], label); err != nil {
-					errs <- err
+					f.errs <- err
 					return
 				}
-				done.Add(1)
+				f.done.Add(1)
 			}
 		})
 	}
+	return f, nil
+}
+
+// stop ends the flood, and returns how many answers there were, and the first error.
+func (f *flooding) stop() (int64, error) {
+	f.ended.Store(true)
+	f.group.Wait()
+	close(f.errs)
+	return f.done.Load(), <-f.errs
+}
+
+// run has senders ask a peer for the time that each is, and returns how many requests a
+// second it answered and how many microseconds of CPU each took.
+func run(port, control string, list []request, senders int, each time.Duration, label bool) (rate, micros float64, err error) {
+	f, err := flood(port, list, senders, label)
+	if err != nil {
+		return 0, 0, err
+	}
 	time.Sleep(each / 10)
 	before, err1 := ask(control)
-	start, first := time.Now(), done.Load()
+	start, first := time.Now(), f.done.Load()
 	time.Sleep(each)
 	after, err2 := ask(control)
-	took, n := time.Since(start), done.Load()-first
-	stop.Store(true)
-	group.Wait()
-	close(errs)
-	if err := errors.Join(err1, err2, <-errs); err != nil {
+	took, n := time.Since(start), f.done.Load()-first
+	_, err = f.stop()
+	if err := errors.Join(err1, err2, err); err != nil {
 		return 0, 0, err
 	}
 	return float64(n) / took.Seconds(), float64(after.Micros-before.Micros) / float64(n), nil

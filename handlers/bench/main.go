@@ -7,7 +7,6 @@ import (
 	"bytes"
 	_ "embed"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"net"
@@ -29,7 +28,8 @@ func main() {
 	rounds := flag.Int("rounds", 5, "how often everything is measured")
 	each := flag.Duration("each", time.Second, "how long one measurement takes")
 	only := flag.Bool("steps", false, "measure single steps alone, and no handlers")
-	file := flag.String("write", "", "file to write the table into, between two comments")
+	pictures := flag.String("growth", "", "measure how everything grows, and nothing else; draw it into this folder")
+	file := flag.String("write", "", "file to write the tables into, between two comments")
 	flag.Parse()
 	if *name != "" {
 		fail(be(*name, *port, *control))
@@ -41,11 +41,19 @@ func main() {
 		fmt.Print(decodings(*rounds, corpora()) + relays(*rounds))
 		return
 	}
-	table, err := compare(*rounds, *each)
+	begins, table, err := tableBegins, "", error(nil)
+	if *pictures != "" {
+		runtime.GOMAXPROCS(1)
+		pin(1)
+		begins = growthBegins
+		table, err = grow(*rounds, *pictures, filepath.Base(*pictures))
+	} else {
+		table, err = compare(*rounds, *each)
+	}
 	fail(err)
 	fmt.Print(table)
 	if *file != "" {
-		fail(replace(*file, table))
+		fail(replace(*file, begins, table))
 	}
 }
 
@@ -62,16 +70,20 @@ type used struct {
 	KiB    int64 `json:"kib"`    // of memory that is resident now
 }
 
-// resident returns how many KiB of memory of this process are resident, where Linux
-// tells it. What getrusage calls the most counts the process before it became this program.
-func resident() (kib int64) {
-	b, _ := os.ReadFile("/proc/self/status")
+// resident returns how many KiB of memory of a process are resident, and how many of these
+// are no pages of files, as its program is one, where Linux tells it. What getrusage calls the
+// most counts the process before it became its program.
+func resident(pid int) (kib, own int64) {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	for line := range strings.Lines(string(b)) {
 		if text, ok := strings.CutPrefix(line, "VmRSS:"); ok {
 			_, _ = fmt.Sscan(text, &kib)
 		}
+		if text, ok := strings.CutPrefix(line, "RssAnon:"); ok {
+			_, _ = fmt.Sscan(text, &own)
+		}
 	}
-	return kib
+	return kib, own
 }
 
 // be serves as a peer until the process is killed.
@@ -82,7 +94,8 @@ func be(name, port, control string) error {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		_ = json.NewEncoder(w).Encode(used{spent() / 1000, resident()})
+		kib, _ := resident(os.Getpid())
+		_ = json.NewEncoder(w).Encode(used{spent() / 1000, kib})
 	})
 	go func() { fail(http.ListenAndServe("127.0.0.1:"+control, mux)) }() // #nosec G114 -- asked by bench alone
 	return peers[i].serve(port)
@@ -93,7 +106,8 @@ type measured struct {
 	rate   map[string][]float64 // requests a second, by load
 	micros map[string][]float64 // of CPU for each request, by load
 	start  []float64            // milliseconds to the first answer
-	mib    []float64            // resident after the loads
+	idle   []float64            // MiB resident after that
+	mib    []float64            // MiB resident after the loads
 }
 
 // load is how a peer is asked.
@@ -132,12 +146,20 @@ func compare(rounds int, each time.Duration) (string, error) {
 			}
 		}
 	}
-	kept, err := stores(".", rounds, each)
-	if err != nil {
-		return "", err
+	table := render(results, steps, rounds)
+	for _, section := range []func() (string, error){
+		func() (string, error) { return ruleTable(rounds) },
+		func() (string, error) { return builtTable(".", programs, rounds, each, requests) },
+		func() (string, error) { return stores(".", rounds, each) },
+		func() (string, error) { return hostile(rounds, each) },
+	} {
+		text, err := section()
+		if err != nil {
+			return "", err
+		}
+		table += "\n" + text
 	}
-	neighbours, err := hostile(rounds, each)
-	return render(results, steps, rounds) + "\n" + kept + "\n" + neighbours, err
+	return table, nil
 }
 
 // corpora returns the requests that are sent, by their kind.
@@ -196,22 +218,15 @@ func (m *measured) measure(p peer, script string, corpora map[string][]request, 
 		_ = c.Wait()
 	}()
 	label := p.name != peers[0].name // the limit looks at nothing
-	for answered := false; !answered; {
-		if time.Since(begin) > 10*time.Second {
-			return errors.New("no answer within 10 s")
-		}
-		s, err := dial(port)
-		if err != nil {
-			time.Sleep(200 * time.Microsecond)
-			continue
-		}
-		if err := s.ask(&corpora["silent"][0], label); err != nil {
-			return err
-		}
-		s.close()
-		answered = true
+	if err := firstAnswer(port, &corpora["silent"][0], label, begin); err != nil {
+		return err
 	}
 	m.start = append(m.start, float64(time.Since(begin).Microseconds())/1000)
+	u, err := ask(control)
+	if err != nil {
+		return err
+	}
+	m.idle = append(m.idle, float64(u.KiB)/1024)
 	if _, _, err := run(port, control, corpora["firing"], 8, each/4, label); err != nil { // warm up
 		return err
 	}
@@ -223,8 +238,7 @@ func (m *measured) measure(p peer, script string, corpora map[string][]request, 
 		m.rate[l.name] = append(m.rate[l.name], rate)
 		m.micros[l.name] = append(m.micros[l.name], micros)
 	}
-	u, err := ask(control)
-	if err != nil {
+	if u, err = ask(control); err != nil {
 		return err
 	}
 	m.mib = append(m.mib, float64(u.KiB)/1024)
@@ -282,7 +296,7 @@ func render(results []measured, steps string, rounds int) string {
 	for _, l := range loads {
 		fmt.Fprintf(&b, " %s: requests/s | of echo | CPU µs | of echo |", l.name)
 	}
-	b.WriteString(" first answer, ms | resident after that, MiB |\n|---|" + strings.Repeat("---|", 4*len(loads)+2) + "\n")
+	b.WriteString(" first answer, ms | resident then, MiB | after the loads, MiB |\n|---|" + strings.Repeat("---|", 4*len(loads)+3) + "\n")
 	for i, p := range peers {
 		fmt.Fprintf(&b, "| %s |", p.name)
 		for _, l := range loads {
@@ -290,7 +304,7 @@ func render(results []measured, steps string, rounds int) string {
 			fmt.Fprintf(&b, " %.0f | **%.2f** | %.1f | **%.2f** |", median(r.rate[l.name]), ratio(r.rate[l.name], base.rate[l.name]),
 				median(r.micros[l.name]), ratio(r.micros[l.name], base.micros[l.name]))
 		}
-		fmt.Fprintf(&b, " %.1f | %.1f |\n", median(results[i].start), median(results[i].mib))
+		fmt.Fprintf(&b, " %.1f | %.1f | %.1f |\n", median(results[i].start), median(results[i].idle), median(results[i].mib))
 	}
 	b.WriteString("\n")
 	for _, p := range peers {
@@ -312,20 +326,21 @@ func processor() string {
 
 // Comments around the table in a file.
 const (
-	tableBegins = "<!-- make bench writes from here -->\n"
-	tableEnds   = "<!-- to here -->\n"
+	tableBegins  = "<!-- make bench writes from here -->\n"
+	growthBegins = "<!-- make growth writes from here -->\n"
+	tableEnds    = "<!-- to here -->\n"
 )
 
-// replace writes the table into a file.
-func replace(file, table string) error {
+// replace writes a table into a file, after the comment with which its place begins.
+func replace(file, begins, table string) error {
 	b, err := os.ReadFile(file) // #nosec G304 -- the file that the caller names
 	if err != nil {
 		return err
 	}
-	before, rest, ok := bytes.Cut(b, []byte(tableBegins))
+	before, rest, ok := bytes.Cut(b, []byte(begins))
 	_, after, ok2 := bytes.Cut(rest, []byte(tableEnds))
 	if !ok || !ok2 {
 		return fmt.Errorf("%s has no place for the table", file)
 	}
-	return os.WriteFile(file, slices.Concat(before, []byte(tableBegins+"\n"+table+"\n"+tableEnds), after), 0o644) // #nosec G306 G703 -- a document, at the path that its author names
+	return os.WriteFile(file, slices.Concat(before, []byte(begins+"\n"+table+"\n"+tableEnds), after), 0o644) // #nosec G306 G703 -- a document, at the path that its author names
 }

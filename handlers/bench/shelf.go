@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -19,27 +20,36 @@ import (
 // shelf is a stand-in for Table Storage that answers each request after the same time, and
 // as many at once as come: a service that is far away and never busy. It knows what the
 // measured writers ask for: insertions, and transactions that insert and change rows on
-// condition of their ETags. A changed row has just the columns of its last change, so it is
-// for writers that write whole rows.
+// condition of their ETags. archive is one that answers readers, too.
 type shelf struct {
-	delay time.Duration
+	delay    time.Duration
+	requests atomic.Int64
 
 	mu     sync.Mutex
-	rows   map[string]string // ETags, by table and keys
-	writes int               // for ETags
+	rows   map[string]shelved // by table and keys
+	writes int                // for ETags
+}
+
+// shelved is a row: its version, and what was written into it, the first whole and then what
+// changed. Nobody waits for these to be merged who does not read them.
+type shelved struct {
+	etag   string
+	bodies [][]byte
 }
 
 // rowChange is one request to a row.
 type rowChange struct {
 	insert   bool
+	merge    bool   // of a row that is there, instead of replacing it
 	row      string // table and keys
+	body     []byte
 	ifMatch  string
 	rejected string // the error code of the service; "" if the change can be made
 }
 
 // startShelf returns a shelf and its connection string.
 func startShelf(delay time.Duration) (s *shelf, connection string, stop func()) {
-	s = &shelf{delay: delay, rows: map[string]string{}}
+	s = &shelf{delay: delay, rows: map[string]shelved{}}
 	server := httptest.NewServer(s)
 	return s, "DefaultEndpointsProtocol=http;AccountName=contoso;AccountKey=AAAA;TableEndpoint=" + server.URL + "/contoso;", server.Close
 }
@@ -57,6 +67,7 @@ func (s *shelf) count(text string) (n int) {
 }
 
 func (s *shelf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.requests.Add(1)
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		panic(http.ErrAbortHandler)
@@ -73,7 +84,7 @@ func (s *shelf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodGet:
 		refuse(w, http.StatusNotFound, "ResourceNotFound", 0)
 	default:
-		c, err := read(path, r.Header, body, true)
+		c, err := read(path, r.Header, body, r.Method)
 		if err != nil {
 			refuse(w, http.StatusNotImplemented, "NotImplemented", 0)
 			return
@@ -87,13 +98,15 @@ func (s *shelf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // read reads what a request changes.
-func read(path string, header http.Header, body []byte, insert bool) (rowChange, error) {
+func read(path string, header http.Header, body []byte, method string) (rowChange, error) {
 	var keys struct{ PartitionKey, RowKey string }
 	if err := json.Unmarshal(body, &keys); err != nil {
 		return rowChange{}, err
 	}
 	table, _, _ := strings.Cut(path, "(")
-	return rowChange{insert: insert, row: table + " " + keys.PartitionKey + " " + keys.RowKey, ifMatch: header.Get("If-Match")}, nil
+	return rowChange{
+		insert: method == http.MethodPost, merge: method == http.MethodPatch, row: table + " " + keys.PartitionKey + " " + keys.RowKey, body: body, ifMatch: header.Get("If-Match"),
+	}, nil
 }
 
 // make makes all changes, and returns the new ETags, or makes none and says in one of the
@@ -102,13 +115,13 @@ func (s *shelf) make(changes []rowChange) (etags []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, c := range changes {
-		etag, there := s.rows[c.row]
+		have, there := s.rows[c.row]
 		switch {
 		case c.insert && there:
 			changes[i].rejected = "EntityAlreadyExists"
 		case !c.insert && !there:
 			changes[i].rejected = "ResourceNotFound"
-		case !c.insert && c.ifMatch != etag:
+		case !c.insert && c.ifMatch != have.etag:
 			changes[i].rejected = "UpdateConditionNotSatisfied"
 		default:
 			continue
@@ -117,8 +130,13 @@ func (s *shelf) make(changes []rowChange) (etags []string) {
 	}
 	for _, c := range changes {
 		s.writes++
-		s.rows[c.row] = fmt.Sprintf(`W/"%d"`, s.writes)
-		etags = append(etags, s.rows[c.row])
+		row := shelved{etag: fmt.Sprintf(`W/"%d"`, s.writes)}
+		if c.merge {
+			row.bodies = s.rows[c.row].bodies
+		}
+		row.bodies = append(row.bodies, c.body)
+		s.rows[c.row] = row
+		etags = append(etags, row.etag)
 	}
 	return etags
 }
@@ -192,7 +210,7 @@ func readBatch(contentType string, body []byte) (changes []rowChange, err error)
 		_, path, _ := strings.Cut(url, "/contoso/")
 		path, _, _ = strings.Cut(path, "?")
 		path, _, _ = strings.Cut(path, " ")
-		c, err := read(path, header, entity, method == http.MethodPost)
+		c, err := read(path, header, entity, method)
 		if err != nil {
 			return nil, err
 		}

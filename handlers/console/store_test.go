@@ -304,7 +304,7 @@ func few() *store {
 			{Hub: "contoso-hub", Source: alert.Changes, Event: now.Add(-time.Hour), Seen: now.Add(-time.Hour)},
 			{Hub: "plant-hub", Source: alert.Connections, Event: now.Add(-7 * time.Hour), Seen: now.Add(-7 * time.Hour)},
 		},
-		trips: []coverage.Trip{{Path: coverage.Topic, Sent: now.Add(-20 * time.Minute), Token: "b", ArrivedToken: "a", ArrivedSent: now.Add(-80 * time.Minute), Took: 2 * time.Second}},
+		trips: []coverage.Trip{{Path: coverage.Topic, Sent: now.Add(-20 * time.Minute), Token: "b", Handed: true, ArrivedToken: "a", ArrivedSent: now.Add(-80 * time.Minute), Took: 2 * time.Second}},
 		figures: []verdict.Figures{
 			{Hub: "contoso-hub", Day: alert.Day(now).AddDate(0, 0, -8), Renewed: 5_000},
 			{Hub: "contoso-hub", Day: alert.Day(now).AddDate(0, 0, -6), Renewed: 1_200, Refused: map[connection.Cause]int{connection.TokenExpired: 3}},

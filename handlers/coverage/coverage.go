@@ -1,10 +1,11 @@
 // Package coverage is how hubwatch knows that it would hear. A canary is an event that
-// hubwatch sends through a path to itself, each hour. What does not arrive is an alert, of
+// hubwatch sends through a path to itself, each hour, or causes, each day. What does not arrive is an alert, of
 // the detector PathBroken. The package is pure: handlers/judge sends, and handlers/table
 // remembers.
 package coverage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,14 +26,18 @@ const (
 	// EventHub is the way of the Connections log from the event hub on: the event hub, the
 	// relay, the table. The part before is Azure Monitor's, and nobody else can write there.
 	EventHub Path = "event-hub"
+	// Alerts is the way of alerts to whoever is told of them: the topic of alerts, an event
+	// subscription, the function Notify, the table.
+	Alerts Path = "alerts"
 	// Changes is the way of changes of resources: Azure Resource Manager, the system topic, an
-	// event subscription, a function. No canary goes there, since only Azure Resource Manager
-	// publishes to the system topic.
+	// event subscription, a function. Only Azure Resource Manager publishes to the system topic,
+	// so the canary is an operation: hubwatch writes a tag on a resource of its own, if it was
+	// given the right to do so. The event of the operation is what has to arrive.
 	Changes Path = "changes"
 )
 
 // Paths are all paths.
-var Paths = []Path{Topic, EventHub, Changes}
+var Paths = []Path{Topic, EventHub, Alerts, Changes}
 
 // check returns an error unless p is one of Paths. Whoever can publish to the topic can say
 // anything, and the name of a path is kept as it is.
@@ -53,23 +58,45 @@ func (p Path) Words() string {
 		return "custom topic, event subscription, function, table"
 	case EventHub:
 		return "event hub, relay, table"
+	case Alerts:
+		return "topic of alerts, event subscription, function Notify, table"
 	case Changes:
 		return "Azure Resource Manager, system topic, event subscription, function"
 	}
 	return "a path that this build does not know"
 }
 
+// Interval is how often a canary is sent through the path. A tag is written once a day, since
+// each is a line in the activity log.
+func (p Path) Interval() time.Duration {
+	if p == Changes {
+		return 24 * time.Hour
+	}
+	return Interval
+}
+
+// Overdue is how long no canary may be sent through the path. From then on the function that
+// sends them counts as stopped. Whoever reads says so, since nobody else is left to say it.
+func (p Path) Overdue() time.Duration { return p.Interval() + 30*time.Minute }
+
+// Patience is how long a canary of the path may take, if usual is how long one of hubwatch's own
+// events may. An operation may take six times as long, since nobody says how soon Azure Resource
+// Manager publishes.
+func (p Path) Patience(usual time.Duration) time.Duration {
+	if p == Changes {
+		return 6 * usual
+	}
+	return usual
+}
+
 const (
-	// Interval is how often a canary is sent through each path.
+	// Interval is how often a canary is sent through each path but Changes.
 	Interval = time.Hour
 	// Patience is how long a canary may take if the settings say nothing else. Event Grid
 	// tries a delivery again after 10 seconds, 30 seconds, a minute and five minutes
 	// (https://learn.microsoft.com/azure/event-grid/delivery-and-retry#retry-schedule), and
 	// the first delivery after a while can be refused.
 	Patience = 10 * time.Minute
-	// Overdue is how long no canary may be sent. From then on the function that sends them
-	// counts as stopped. Whoever reads says so, since nobody else is left to say it.
-	Overdue = Interval + 30*time.Minute
 )
 
 // Trip is what is known of the canaries of a path: the last that was sent, and the last that
@@ -78,7 +105,13 @@ type Trip struct {
 	Path  Path
 	Sent  time.Time // when the last canary was sent, UTC; zero for never
 	Token string    // of that canary
-	Fault string    // why the path did not take it, without secrets; "" if it did
+	// Patience is how long it may take. A row of an older version does not say it; then it is
+	// that of the path if the settings say nothing else.
+	Patience time.Duration
+	// Handed reports whether the path took the canary. If it did not, Fault says why, without
+	// secrets. If neither is known, the sender ended between the two.
+	Handed bool
+	Fault  string
 	// ArrivedToken is the token of the canary that arrived last, ArrivedSent is when it was
 	// sent, and Took is how long it was on the way. They are zero if none ever arrived.
 	ArrivedToken string
@@ -89,23 +122,40 @@ type Trip struct {
 // Arrived reports whether the last canary that was sent has arrived.
 func (t Trip) Arrived() bool { return t.Token != "" && t.Token == t.ArrivedToken }
 
-// Missed reports whether the last canary should have arrived and did not.
-func (t Trip) Missed(now time.Time, patience time.Duration) bool {
-	return t.Token != "" && !t.Arrived() && now.Sub(t.Sent) >= patience
+// Missed reports whether the last canary should have arrived and did not. One of which nobody
+// knows whether the path got it is not missed, and is sent again. A tag that Azure Resource
+// Manager did not write is not missed either: it says nothing about the way of the events.
+func (t Trip) Missed(now time.Time) bool {
+	sent := t.Handed || t.Fault != "" && t.Path != Changes
+	return t.Token != "" && sent && !t.Arrived() && now.Sub(t.Sent) >= t.patience()
 }
+
+func (t Trip) patience() time.Duration { return cmp.Or(t.Patience, t.Path.Patience(Patience)) }
 
 // Due reports whether another canary has to be sent. The timer is not exact to the second.
 func (t Trip) Due(now time.Time) bool {
 	const early = 5 * time.Minute
-	return t.Sent.IsZero() || t.Sent.After(now) || now.Sub(t.Sent) >= Interval-early
+	age, interval := now.Sub(t.Sent), t.Path.Interval()
+	switch {
+	case t.Sent.IsZero() || t.Sent.After(now):
+		return true
+	case !t.Handed && !t.Arrived() && t.Fault == "":
+		return age >= t.patience()
+	case t.Fault != "": // the right may have been given meanwhile
+		interval = Interval
+	}
+	return age >= interval-early
 }
 
 // Store remembers canaries.
 type Store interface {
 	Reader
-	// Send remembers that a canary is being sent. Whatever was known of the canary before
-	// of this path counts no more, except when one arrived.
-	Send(ctx context.Context, c Canary) error
+	// Send remembers that a canary is being sent, and how long it may take. Whatever was known
+	// of the canary before of this path counts no more, except when one arrived.
+	Send(ctx context.Context, c Canary, patience time.Duration) error
+	// Handed remembers that the path took a canary. It changes nothing if another one was sent
+	// since.
+	Handed(ctx context.Context, c Canary) error
 	// Refused remembers why a path did not take a canary. It changes nothing if another one
 	// was sent since.
 	Refused(ctx context.Context, c Canary, fault string) error
@@ -131,7 +181,7 @@ const (
 	Waiting  State = "waiting"  // a canary is under way
 	Broken   State = "broken"   // the last canary did not arrive
 	Stopped  State = "stopped"  // nobody sends canaries any more
-	Unproven State = "unproven" // no canary was ever sent
+	Unproven State = "unproven" // no canary was ever sent, or Azure Resource Manager wrote no tag
 )
 
 // Report says how a path is.
@@ -176,24 +226,28 @@ func NewReports(trips []Trip, heard []alert.Heard, now time.Time) (reports []Rep
 	return reports
 }
 
-// judge says how the path is. A reader does not know the app's patience, and takes the usual.
+// judge says how the path is.
 func (r Report) judge(now time.Time) (State, string) {
 	last := "none ever arrived"
 	if !r.ArrivedSent.IsZero() {
 		last = fmt.Sprintf("the last that arrived was sent at %s UTC", minute(r.ArrivedSent))
 	}
+	change := "no change ever came"
+	if !r.Heard.IsZero() {
+		change = fmt.Sprintf("a change last came %s ago", Ago(now.Sub(r.Heard)))
+	}
 	switch age := now.Sub(r.Sent); {
-	case r.Path == Changes && r.Heard.IsZero():
-		return Unproven, "not proven, since only Azure Resource Manager can publish there; no change ever came"
-	case r.Path == Changes:
-		return Unproven, fmt.Sprintf("not proven, since only Azure Resource Manager can publish there; a change last came %s ago", Ago(now.Sub(r.Heard)))
+	case r.Path == Changes && r.Sent.IsZero():
+		return Unproven, "not proven, since only Azure Resource Manager can publish there, and no tag is written for it; " + change
+	case r.Path == Changes && r.Fault != "":
+		return Unproven, fmt.Sprintf("not proven, since no tag was written: %s; %s", r.Fault, change)
 	case r.Sent.IsZero():
 		return Unproven, "no canary was ever sent"
-	case age >= Overdue:
+	case age >= r.Path.Overdue():
 		return Stopped, fmt.Sprintf("no canary was sent for %s: the function Canary does not run, or cannot write; %s", Ago(age), last)
 	case r.Arrived():
 		return Works, fmt.Sprintf("a canary went through at %s UTC, in %s", minute(r.Sent), r.Took.Round(time.Millisecond))
-	case r.Missed(now, Patience):
+	case r.Missed(now):
 		return Broken, fmt.Sprintf("the canary of %s UTC did not arrive%s; %s", minute(r.Sent), because(r.Fault), last)
 	}
 	return Waiting, fmt.Sprintf("a canary is under way since %s UTC; %s", minute(r.Sent), last)

@@ -17,10 +17,17 @@ var at = time.Date(2026, 2, 1, 10, 7, 0, 0, time.UTC)
 
 // TestReports says how paths are, at the edges of each time.
 func TestReports(t *testing.T) {
-	arrived := Trip{Path: Topic, Sent: at, Token: "b", ArrivedToken: "b", ArrivedSent: at, Took: 2100 * time.Millisecond}
+	arrived := Trip{Path: Topic, Sent: at, Token: "b", Handed: true, ArrivedToken: "b", ArrivedSent: at, Took: 2100 * time.Millisecond}
 	lost := arrived
 	lost.ArrivedToken, lost.ArrivedSent = "a", at.Add(-time.Hour)
-	never := Trip{Path: Topic, Sent: at, Token: "b"}
+	never := Trip{Path: Topic, Sent: at, Token: "b", Handed: true}
+	patient := never
+	patient.Patience = time.Minute
+	begun := Trip{Path: Topic, Sent: at, Token: "b"}
+	tagged := Trip{Path: Changes, Sent: at, Token: "b", Handed: true}
+	came := tagged
+	came.ArrivedToken, came.ArrivedSent, came.Took = "b", at, 40*time.Second
+	denied := Trip{Path: Changes, Sent: at, Token: "b", Fault: "403: the right is missing", ArrivedToken: "a", ArrivedSent: at}
 	refused := Trip{Path: Topic, Sent: at, Token: "b", Fault: "topic: 401"}
 	heard := []alert.Heard{{Hub: "a", Source: alert.Changes, Seen: at.Add(-3 * 24 * time.Hour)}, {Hub: "b", Source: alert.Changes, Seen: at.Add(-49 * time.Hour)}, {Hub: "a", Source: alert.Connections, Seen: at}}
 	for name, test := range map[string]struct {
@@ -31,16 +38,23 @@ func TestReports(t *testing.T) {
 		state State
 		text  string
 	}{
-		"never tried":          {nil, nil, 0, Topic, Unproven, "no canary was ever sent"},
-		"works":                {[]Trip{arrived}, nil, Overdue - 1, Topic, Works, "a canary went through at 2026-02-01 10:07 UTC, in 2.1s"},
-		"under way":            {[]Trip{never}, nil, Patience - 1, Topic, Waiting, "a canary is under way since 2026-02-01 10:07 UTC; none ever arrived"},
-		"lost":                 {[]Trip{lost}, nil, Patience, Topic, Broken, "the canary of 2026-02-01 10:07 UTC did not arrive; the last that arrived was sent at 2026-02-01 09:07 UTC"},
-		"refused":              {[]Trip{refused}, nil, Patience, Topic, Broken, "the canary of 2026-02-01 10:07 UTC did not arrive, for it could not be sent: topic: 401; none ever arrived"},
-		"nobody sends":         {[]Trip{arrived}, nil, Overdue, Topic, Stopped, "no canary was sent for 1 hour: the function Canary does not run, or cannot write; the last that arrived was sent at 2026-02-01 10:07 UTC"},
-		"of another path":      {[]Trip{arrived}, nil, 0, EventHub, Unproven, "no canary was ever sent"},
-		"of another build":     {[]Trip{{Path: "pipe", Sent: at, Token: "b"}}, nil, Patience, "pipe", Broken, "the canary of 2026-02-01 10:07 UTC did not arrive; none ever arrived"},
-		"changes":              {nil, heard, 0, Changes, Unproven, "not proven, since only Azure Resource Manager can publish there; a change last came 2 days ago"},
-		"changes, none so far": {nil, heard[2:], 0, Changes, Unproven, "not proven, since only Azure Resource Manager can publish there; no change ever came"},
+		"never tried":                    {nil, nil, 0, Topic, Unproven, "no canary was ever sent"},
+		"works":                          {[]Trip{arrived}, nil, Topic.Overdue() - 1, Topic, Works, "a canary went through at 2026-02-01 10:07 UTC, in 2.1s"},
+		"under way":                      {[]Trip{never}, nil, Patience - 1, Topic, Waiting, "a canary is under way since 2026-02-01 10:07 UTC; none ever arrived"},
+		"lost":                           {[]Trip{lost}, nil, Patience, Topic, Broken, "the canary of 2026-02-01 10:07 UTC did not arrive; the last that arrived was sent at 2026-02-01 09:07 UTC"},
+		"refused":                        {[]Trip{refused}, nil, Patience, Topic, Broken, "the canary of 2026-02-01 10:07 UTC did not arrive, for it could not be sent: topic: 401; none ever arrived"},
+		"nobody sends":                   {[]Trip{arrived}, nil, Topic.Overdue(), Topic, Stopped, "no canary was sent for 1 hour: the function Canary does not run, or cannot write; the last that arrived was sent at 2026-02-01 10:07 UTC"},
+		"of another path":                {[]Trip{arrived}, nil, 0, EventHub, Unproven, "no canary was ever sent"},
+		"of another build":               {[]Trip{{Path: "pipe", Sent: at, Token: "b", Handed: true}}, nil, Patience, "pipe", Broken, "the canary of 2026-02-01 10:07 UTC did not arrive; none ever arrived"},
+		"changes":                        {nil, heard, 0, Changes, Unproven, "not proven, since only Azure Resource Manager can publish there, and no tag is written for it; a change last came 2 days ago"},
+		"lost, with patience of its own": {[]Trip{patient}, nil, time.Minute, Topic, Broken, "the canary of 2026-02-01 10:07 UTC did not arrive; none ever arrived"},
+		"perhaps never sent":             {[]Trip{begun}, nil, Topic.Overdue() - 1, Topic, Waiting, "a canary is under way since 2026-02-01 10:07 UTC; none ever arrived"},
+		"a tag went through":             {[]Trip{came}, heard, Changes.Overdue() - 1, Changes, Works, "a canary went through at 2026-02-01 10:07 UTC, in 40s"},
+		"a tag is under way":             {[]Trip{tagged}, heard, time.Hour - 1, Changes, Waiting, "a canary is under way since 2026-02-01 10:07 UTC; none ever arrived"},
+		"a tag is lost":                  {[]Trip{tagged}, heard, time.Hour, Changes, Broken, "the canary of 2026-02-01 10:07 UTC did not arrive; none ever arrived"},
+		"no tag any more":                {[]Trip{came}, heard, Changes.Overdue(), Changes, Stopped, "no canary was sent for 1 day: the function Canary does not run, or cannot write; the last that arrived was sent at 2026-02-01 10:07 UTC"},
+		"a tag is refused":               {[]Trip{denied}, heard, Changes.Overdue(), Changes, Unproven, "not proven, since no tag was written: 403: the right is missing; a change last came 3 days ago"},
+		"changes, none so far":           {nil, heard[2:], 0, Changes, Unproven, "not proven, since only Azure Resource Manager can publish there, and no tag is written for it; no change ever came"},
 	} {
 		found := false
 		for _, r := range NewReports(test.trips, test.heard, at.Add(test.after)) {
@@ -70,23 +84,38 @@ func TestAgo(t *testing.T) {
 
 // TestDue checks when a canary is sent, and when it counts as missed.
 func TestDue(t *testing.T) {
-	sent := Trip{Path: Topic, Sent: at, Token: "a"}
+	sent := Trip{Path: Topic, Sent: at, Token: "a", Handed: true}
 	refused := Trip{Path: Topic, Sent: at, Token: "a", Fault: "404"}
+	begun := Trip{Path: Topic, Sent: at, Token: "a"}
+	came := begun
+	came.ArrivedToken = "a"
+	tagged := Trip{Path: Changes, Sent: at, Token: "a", Handed: true}
+	denied := Trip{Path: Changes, Sent: at, Token: "a", Fault: "403"}
 	for name, test := range map[string]struct {
 		trip        Trip
 		after       time.Duration
 		due, missed bool
 	}{
-		"never":                   {Trip{}, 0, true, false},
-		"just sent":               {sent, 0, false, false},
-		"at the second look":      {sent, 15 * time.Minute, false, true},
-		"at the third":            {sent, time.Hour - time.Second, true, true},
-		"refused":                 {refused, 15 * time.Minute, false, true},
-		"the clock was far ahead": {sent, -time.Hour, true, false},
+		"never":                              {Trip{}, 0, true, false},
+		"just sent":                          {sent, 0, false, false},
+		"at the second look":                 {sent, 15 * time.Minute, false, true},
+		"at the third":                       {sent, time.Hour - time.Second, true, true},
+		"refused":                            {refused, 15 * time.Minute, false, true},
+		"the clock was far ahead":            {sent, -time.Hour, true, false},
+		"the sender ended":                   {begun, Patience, true, false},
+		"the sender has just begun":          {begun, Patience - 1, false, false},
+		"it came before that was remembered": {came, 15 * time.Minute, false, false},
+		"a tag, an hour ago":                 {tagged, time.Hour, false, true},
+		"a tag, a day ago":                   {tagged, 24*time.Hour - time.Second, true, true},
+		"no tag":                             {denied, 15 * time.Minute, false, false},
+		"no tag, an hour ago":                {denied, time.Hour - time.Second, true, false},
 	} {
-		if due, missed := test.trip.Due(at.Add(test.after)), test.trip.Missed(at.Add(test.after), Patience); due != test.due || missed != test.missed {
+		if due, missed := test.trip.Due(at.Add(test.after)), test.trip.Missed(at.Add(test.after)); due != test.due || missed != test.missed {
 			t.Errorf("%s: due %v, missed %v; want %v, %v", name, due, missed, test.due, test.missed)
 		}
+	}
+	if usual := 2 * time.Minute; EventHub.Patience(usual) != usual || Changes.Patience(usual) != 12*time.Minute {
+		t.Errorf("patience %v and %v", EventHub.Patience(usual), Changes.Patience(usual))
 	}
 }
 
@@ -122,9 +151,14 @@ func TestDocument(t *testing.T) {
       "tookSeconds": 1.5
     },
     {
+      "path": "alerts",
+      "state": "unproven",
+      "text": "no canary was ever sent"
+    },
+    {
       "path": "changes",
       "state": "unproven",
-      "text": "not proven, since only Azure Resource Manager can publish there; no change ever came"
+      "text": "not proven, since only Azure Resource Manager can publish there, and no tag is written for it; no change ever came"
     }
   ]
 }`

@@ -76,7 +76,7 @@ func LoadFrom(root fs.FS, folder string) ([]Alert, error) {
 
 // reserved are the names of functions that are not detectors. A test of handlers/app holds
 // the list to those that there are.
-var reserved = []string{"Canary", "Console", "Housekeeping", "Notify", "RelayResourceLogs", "Sentinel", "Verdicts", "Windows"}
+var reserved = []string{"Canary", "CanaryTag", "Console", "Housekeeping", "Notify", "RelayResourceLogs", "Sentinel", "Verdicts", "Windows"}
 
 // takenNames returns the names that a custom alert cannot have, in lower case, as the
 // Functions host compares them, and who has them.

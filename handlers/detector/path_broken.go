@@ -20,13 +20,13 @@ var PathBroken = Detector{
 	AlertType: "Hubwatch_PathBroken",
 	Severity:  alert.High,
 	Title:     "Events do not reach hubwatch",
-	Description: "Each hour hubwatch sends itself an event through each path by which events come, and one did not arrive. So events of hubs " +
+	Description: "Each hour hubwatch sends itself an event through each path by which events come, or once a day makes Azure Resource Manager send one, and one did not arrive. So events of hubs " +
 		"do not arrive either: hubwatch is blind, and silence means nothing. A part of the path was deleted, stopped, filled up or " +
 		"locked, by mistake or by somebody who does not want to be seen.",
 	Remediation: []string{
 		"See which path is broken, and since when: hubwatch coverage. hubwatch doctor says which part of it is missing or changed.",
 		"See in the activity log of the resource group of hubwatch who changed or deleted something before the canary was lost.",
-		"Deploy what is missing again. The next canary, within the hour, proves the path.",
+		"Deploy what is missing again. The next canary proves the path: within the hour, or on the path changes within a day.",
 		"Look into what happened on the hubs meanwhile: Event Grid delivers for 24 hours, and the event hub keeps the log for seven days. What is older is lost.",
 	},
 	Commands: []remedy.Command{
@@ -39,8 +39,8 @@ var PathBroken = Detector{
 		showEvidence,
 		as(remedy.Verify, seePaths),
 	},
-	Limits: "A canary proves the path from where hubwatch can send: not the way from Azure Resource Manager to the system topic, and not the way " +
-		"from the hub to the event hub. hubwatch coverage says when something last came by these. If the app itself does not run, it sends no " +
+	Limits: "A canary proves the path from where hubwatch can send: not the way from the hub to the event hub, and the way from Azure Resource " +
+		"Manager only if canaryTag is set. hubwatch coverage says when something last came by these. Nobody is told of the path of alerts if it is broken. If the app itself does not run, it sends no " +
 		"canary and raises no alert: then the alerts of Azure Monitor, hubwatch coverage and hubwatch doctor say so. A canary that is late counts as lost.",
 	On: Trigger{EventTypes: coverage.EventTypes},
 	Detect: func(e event.Event) ([]alert.Finding, error) {

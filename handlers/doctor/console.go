@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"hubwatch/handlers/app"
+	"hubwatch/handlers/reach"
 )
 
 // consoleApp is the name of the console's function app that main.bicep gives.
@@ -49,8 +50,7 @@ func visit(ctx context.Context, address string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	response, err := client.Do(request)
+	response, err := reach.Client.Do(request)
 	if err != nil {
 		return 0, fmt.Errorf("the console does not answer: %w", err)
 	}

@@ -36,12 +36,12 @@ func examine(t *testing.T, s *sky, d Deployment) (ill []string, all int) {
 	return ill, all
 }
 
-// inAll is how many results there are: sign-in, app, functions, three tables, the quarantine, late
-// verdicts, two paths of canaries and when hubs were heard of, the system topic, each event subscription and others on three topics, the
+// inAll is how many results there are: sign-in, app, functions, three tables, the quarantine,
+// late verdicts, four paths of canaries and when hubs were heard of, the system topic, each event subscription and others on three topics, the
 // expected hubs, two hubs with an alert each, the resources and the alerts of Azure Monitor, the roles with
 // others of the app and those of two topics, who may write three tables and the state, two stacks, the console,
 // the deliveries of three topics, and three arrivals.
-var inAll = 12 + subscribed + 3 + 1 + 4 + len(Resources) + len(Failures) + len(Silencers) + len(appRoles) + 3 + 4 + 2 + 1 + 3 + 3
+var inAll = 14 + subscribed + 3 + 1 + 4 + len(Resources) + len(Failures) + len(Silencers) + len(appRoles) + 3 + 4 + 2 + 1 + 3 + 3
 
 var subscribed = func() int {
 	all, err := app.Subscriptions(app.Detectors())
@@ -87,7 +87,7 @@ func TestFaults(t *testing.T) {
 		}, []string{"wrong    functions: Stranger is none of this build: make publish"}},
 		{"nothing was published", func(s *sky) {
 			s.functions = nil
-		}, []string{"wrong    functions: Canary is missing: make publish; CertificateAddFailed is missing: make publish; CertificateAdded is missing"}},
+		}, []string{"wrong    functions: Canary is missing: make publish; CanaryTag is missing: make publish; CertificateAddFailed is missing: make publish; CertificateAdded is missing"}},
 		{"the app is stopped", func(s *sky) {
 			s.site.Properties.State = to.Ptr("Stopped")
 		}, []string{`wrong    app hubwatch-contoso: it is in the state "Stopped": start it with az functionapp start`}},
@@ -111,6 +111,8 @@ func TestFaults(t *testing.T) {
 			"unknown  quarantine: the app does not tell its storage account",
 			"unknown  canary of the path topic: the app does not tell its storage account",
 			"unknown  canary of the path event-hub: the app does not tell its storage account",
+			"unknown  canary of the path alerts: the app does not tell its storage account",
+			"unknown  canary of the path changes: the app does not tell its storage account",
 			"unknown  hubs that are heard of: the app does not tell its storage account",
 			"unknown  table suppressions: the app does not tell its storage account",
 			"unknown  verdicts: the app does not tell the storage account of its state",
@@ -123,6 +125,10 @@ func TestFaults(t *testing.T) {
 			"unknown  who may write the table quarantine: the app does not tell its storage account",
 			"unknown  who may write the table suppressions: the app does not tell its storage account",
 		}, missingRoles(1, 2, 3, 7)...)},
+		{"the app may write a tag on its identity", func(s *sky) {
+			s.definitions = append(s.definitions, definitionOf(tagRole))
+			s.roles[appPrincipal] = append(s.roles[appPrincipal], roleOf(tagRole))
+		}, nil},
 		{"the console sends strangers to sign in", func(s *sky) { s.console = http.StatusFound }, nil},
 		{"the console refuses strangers", func(s *sky) { s.console = http.StatusUnauthorized }, nil},
 		{"the console is open to everybody", func(s *sky) { s.console = http.StatusOK },
@@ -149,12 +155,15 @@ func TestFaults(t *testing.T) {
 			[]string{"wrong    canary of the path topic: the canary of "}},
 		{"a canary is under way", func(s *sky) { s.covered.trips[1].ArrivedToken, s.covered.trips[1].Sent = "", time.Now() },
 			[]string{"unknown  canary of the path event-hub: a canary is under way since "}},
+		{"no tag could be written", func(s *sky) {
+			s.covered.trips[3].ArrivedToken, s.covered.trips[3].Handed, s.covered.trips[3].Fault = "", false, "tag: 403 Forbidden"
+		}, []string{"unknown  canary of the path changes: not proven, since no tag was written: tag: 403 Forbidden; no change ever came"}},
 		{"no canary is sent any more", func(s *sky) { s.covered.trips[1].Sent = time.Now().Add(-2 * time.Hour) },
 			[]string{"wrong    canary of the path event-hub: no canary was sent for 2 hours: the function Canary does not run, or cannot write; "}},
 		{"no canary was ever sent, and no hub was heard of", func(s *sky) { s.covered = sights{} },
-			[]string{"unknown  canary of the path topic: no canary was ever sent", "unknown  canary of the path event-hub: no canary was ever sent", "unknown  hubs that are heard of: none was ever heard of: "}},
+			[]string{"unknown  canary of the path topic: no canary was ever sent", "unknown  canary of the path event-hub: no canary was ever sent", "unknown  canary of the path alerts: no canary was ever sent", "unknown  hubs that are heard of: none was ever heard of: "}},
 		{"the coverage cannot be read", func(s *sky) { s.tables["coverage"] = errors.New("no such host") },
-			[]string{"unknown  canary of the path topic: no such host", "unknown  canary of the path event-hub: no such host", "unknown  hubs that are heard of: no such host"}},
+			[]string{"unknown  canary of the path topic: no such host", "unknown  canary of the path event-hub: no such host", "unknown  canary of the path alerts: no such host", "unknown  canary of the path changes: no such host", "unknown  hubs that are heard of: no such host"}},
 		{"single events could not be judged", func(s *sky) {
 			s.backlogs = []table.Backlog{{Function: "HubKeysListed", Waiting: 300, Recent: 9}, {Function: "CertificateAdded", Waiting: 1, Recent: 1}}
 		}, nil},
@@ -328,6 +337,8 @@ func TestFaults(t *testing.T) {
 			"unknown  quarantine: the app does not tell its storage account: 403",
 			"unknown  canary of the path topic: the app does not tell its storage account: 403",
 			"unknown  canary of the path event-hub: the app does not tell its storage account: 403",
+			"unknown  canary of the path alerts: the app does not tell its storage account: 403",
+			"unknown  canary of the path changes: the app does not tell its storage account: 403",
 			"unknown  hubs that are heard of: the app does not tell its storage account: 403",
 			"unknown  table suppressions: the app does not tell its storage account: 403 AuthorizationFailed to GET",
 			"unknown  resource storage: the app does not tell which storage account it is: 403",
@@ -348,6 +359,8 @@ func TestFaults(t *testing.T) {
 			"unknown  quarantine: the app does not tell its storage account: 404",
 			"unknown  canary of the path topic: the app does not tell its storage account: 404",
 			"unknown  canary of the path event-hub: the app does not tell its storage account: 404",
+			"unknown  canary of the path alerts: the app does not tell its storage account: 404",
+			"unknown  canary of the path changes: the app does not tell its storage account: 404",
 			"unknown  hubs that are heard of: the app does not tell its storage account: 404",
 			"unknown  table suppressions: the app does not tell its storage account: 404",
 			"unknown  resource storage: the app does not tell which storage account it is: 404",

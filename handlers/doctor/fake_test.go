@@ -93,9 +93,9 @@ type sky struct {
 
 // throughAll is what is known if all works.
 func throughAll(now time.Time) (c sights) {
-	for _, path := range []coverage.Path{coverage.Topic, coverage.EventHub} {
+	for _, path := range coverage.Paths {
 		sent := now.Add(-10 * time.Minute)
-		c.trips = append(c.trips, coverage.Trip{Path: path, Sent: sent, Token: "a", ArrivedToken: "a", ArrivedSent: sent, Took: time.Second})
+		c.trips = append(c.trips, coverage.Trip{Path: path, Sent: sent, Token: "a", Handed: true, ArrivedToken: "a", ArrivedSent: sent, Took: time.Second})
 	}
 	c.heard = []alert.Heard{{Hub: "contoso-hub", Source: alert.Connections, Event: now, Seen: now}}
 	return c

@@ -17,7 +17,7 @@ var (
 	bicepMember   = regexp.MustCompile(`(?m)^  (name|parent|scope): (.*)$`)
 	bicepRole     = regexp.MustCompile(`guid\((\w+)\.id, (identity|connections|alertEvents)\.id, (?:roles\.(\w+)|(\w+)\.name)\)`)
 	bicepRoleName = regexp.MustCompile(`(?m)^    roleName: '\$\{name\} ([^']+)'$`)
-	bicepRight    = regexp.MustCompile(`(?m)^ +'(Microsoft\.Storage/[^']+)'$`)
+	bicepRight    = regexp.MustCompile(`(?m)^ +'(Microsoft\.(?:Storage|Resources)/[^']+)'$`)
 	bicepID       = regexp.MustCompile(`(?m)^  (\w+): '([0-9a-f-]{36})'$`)
 )
 
@@ -85,7 +85,7 @@ func TestNamesOfMain(t *testing.T) {
 	for _, topic := range []string{"connections", "alertEvents"} {
 		want = append(want, strings.ToLower(strings.Join([]string{topic, topicRole.id, topicRole.scope(contoso, account)}, " ")))
 	}
-	for _, r := range appRoles {
+	for _, r := range append(slices.Clone(appRoles), tagRole) {
 		on, role := account, r.id
 		if r.elsewhere != "" {
 			on = elsewhere[r.elsewhere]

@@ -34,7 +34,7 @@ const (
 	blobs    = "Microsoft.Storage/storageAccounts/blobServices/containers/"
 )
 
-// appRoles are all roles of the app.
+// appRoles are all roles of the app that every deployment gives.
 var appRoles = []role{
 	{name: "Storage Blob Data Owner", id: "b7e6dc6d-f1e8-4753-8033-0f276bb0955b", on: "the storage account of the Functions host", scope: Deployment.storageID, elsewhere: "hostAccount"},
 	{name: "alert writer", data: []string{entities + "read", entities + "add/action", entities + "update/action"}, on: "the table " + alertsTable,
@@ -56,6 +56,15 @@ var appRoles = []role{
 		scope: func(d Deployment, _ string) string { return d.alertsTopicID() }},
 	{name: "Azure Event Hubs Data Sender", id: "2b629674-e913-4c01-ae53-ef4638d8f975", on: "the event hub",
 		scope: func(d Deployment, _ string) string { return d.eventHubID() }},
+}
+
+// tagRole is one that the app has if the parameter canaryTag says so. Whether it is needed and
+// missing, the check of the path changes says.
+var tagRole = role{
+	name: "tag writer", actions: []string{"Microsoft.Resources/tags/write"}, on: "its identity",
+	scope: func(d Deployment, _ string) string {
+		return d.id("Microsoft.ManagedIdentity/userAssignedIdentities/%s", d.App)
+	},
 }
 
 // topicRole is that of each custom topic, which writes its dead letters.
@@ -244,8 +253,11 @@ func checkRole(d Deployment, whose string, r role, of func(context.Context) (hel
 	}}
 }
 
-// expected reports whether the app should have a role.
+// expected reports whether the app should have a role, or may.
 func (a assignment) expected(d Deployment, account string) bool {
+	if a.is(d, account, tagRole) {
+		return true
+	}
 	for _, r := range appRoles {
 		if a.is(d, account, r) {
 			return true

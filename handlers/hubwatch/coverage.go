@@ -25,12 +25,14 @@ and events (of the hub itself, that came to a detector). A row is written once a
 minute at most.
 
 Then it says how the paths are by which events come. Each hour hubwatch sends
-itself a canary through each path that it can reach:
+itself a canary through each path that it can reach. For changes it writes a
+tag, once a day, if it was given the right to do so:
 
   works     the last canary arrived; how long that took
   waiting   a canary is under way
   broken    the last canary did not arrive; there is an alert about it
-  stopped   no canary was sent for 90 minutes: hubwatch does not run
+  stopped   no canary was sent for 90 minutes, or no tag was written for a day:
+            hubwatch does not run
   unproven  no canary can be sent, or none was
 
 It ends with 1 if a path is broken or stopped.

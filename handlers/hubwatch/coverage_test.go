@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -20,7 +21,7 @@ func TestCoverage(t *testing.T) {
 	b.expect(t, 0, "coverage", "contoso-hub  log.Routes  "+now.Add(-time.Hour).UTC().Format(minutes)+"  ", " seconds ago\n\nunproven  topic: no canary was ever sent\n", "unproven  changes: not proven")
 	send := func(path coverage.Path, ago time.Duration) coverage.Canary {
 		c := coverage.Canary{Path: path, Token: string(path), Sent: now.Add(-ago)}
-		if err := b.Alerts.Send(t.Context(), c); err != nil {
+		if err := errors.Join(b.Alerts.Send(t.Context(), c, 15*time.Minute), b.Alerts.Handed(t.Context(), c)); err != nil {
 			t.Fatal(err)
 		}
 		return c
@@ -29,6 +30,8 @@ func TestCoverage(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.expect(t, 0, "coverage", "works     topic: a canary went through at ", " UTC, in 1s\n")
+	send(coverage.EventHub, 14*time.Minute) // of 15
+	b.expect(t, 0, "coverage", "waiting   event-hub: a canary is under way since ")
 	send(coverage.EventHub, 20*time.Minute)
 	b.expect(t, 1, "coverage", "works     topic: ", "broken    event-hub: the canary of ", " did not arrive; none ever arrived\n")
 	b.expect(t, 1, "coverage -o json", `"source": "log.Routes"`, `"state": "broken"`, `"tookSeconds": 1`)

@@ -16,6 +16,7 @@ import (
 
 	"hubwatch/handlers/app"
 	"hubwatch/handlers/connection"
+	"hubwatch/handlers/coverage"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/doctor"
 	"hubwatch/handlers/event"
@@ -198,6 +199,7 @@ var grants = map[string]grant{
 	"answerState":        {"Storage Table Data Reader", "stateAccount", "responder"},
 	"writeTelemetry":     {"Monitoring Metrics Publisher", "insights", "identity.properties.principalId"},
 	"readLogs":           {"Azure Event Hubs Data Receiver", "logs", "identity.properties.principalId"},
+	"writeTags":          {"tagWriter", "identity", "identity.properties.principalId"},
 	"sendCanaries":       {"Azure Event Hubs Data Sender", "logs", "identity.properties.principalId"},
 	"publishConnections": {"EventGrid Data Sender", "connections", "identity.properties.principalId"},
 	"publishAlerts":      {"EventGrid Data Sender", "alertEvents", "identity.properties.principalId"},
@@ -229,6 +231,9 @@ var customRoles = map[string]struct{ actions, dataActions []string }{
 		"Microsoft.Storage/storageAccounts/tableServices/tables/entities/read",   // Query Entities
 		"Microsoft.Storage/storageAccounts/tableServices/tables/entities/delete", // Delete Entity
 	}},
+	"tagWriter": {[]string{
+		"Microsoft.Resources/tags/write", // Tags, Update At Scope
+	}, nil},
 	"packageKeeper": {[]string{
 		"Microsoft.Storage/storageAccounts/blobServices/containers/read", // Get Container Properties
 	}, []string{
@@ -275,8 +280,10 @@ func (s site) checkRoles(f *faults) {
 		}
 		value, _ := s.main.constant(id.parts[1])
 		have := roleNames[value]
-		if symbol, ok := strings.CutSuffix(id.parts[1].String(), ".name"); ok && customRoles[symbol].dataActions != nil {
-			have = symbol
+		if symbol, ok := strings.CutSuffix(id.parts[1].String(), ".name"); ok {
+			if _, ok := customRoles[symbol]; ok {
+				have = symbol
+			}
 		}
 		if have != want.role {
 			f.add("main.bicep: %s gives the role %q (%s), want %s", d.name, have, value, want.role)
@@ -304,6 +311,13 @@ func (s site) checkRoles(f *faults) {
 		}
 	}
 	s.checkDefinitions(f, s.main.of("resource", definitions))
+	// The app may write tags only if somebody wants that.
+	f.same("main.bicep: canaryTag", s.main.named("canaryTag").value, "false")
+	for _, name := range []string{"tagWriter", "writeTags"} {
+		if d := s.main.named(name); d == nil || d.value.kind != conditional || d.value.parts[0].String() != "canaryTag" {
+			f.add("main.bicep: %s is there without the parameter canaryTag", name)
+		}
+	}
 	allowed := map[string]bool{}
 	for _, g := range grants {
 		allowed[g.role] = true
@@ -444,6 +458,10 @@ const ownResources = "'storage.name, ,, stateAccount.name, ,, hostAccount.name, 
 // address: https://, the host, :443/.
 const namespaceHost = "split(split(logsNamespace.properties.serviceBusEndpoint, '/')[2], ':')[0]"
 
+// canaryTags is where Azure Resource Manager takes the tags of the identity of the app, if one is to
+// be written.
+const canaryTags = "?(canaryTag, 'environment().resourceManager, substring(identity.id, 1), /providers/Microsoft.Resources/tags/default', '')"
+
 // canaryMessages is where the event hub takes messages.
 const canaryMessages = "'https://, " + namespaceHost + ", /, logs.name, /messages'"
 
@@ -550,6 +568,7 @@ func (s site) checkSettings(f *faults) {
 		"HubLogsEventHub":                     "logs.name",
 		"OwnResources":                        ownResources,
 		"CanaryEventHubUri":                   canaryMessages,
+		"CanaryTagUri":                        canaryTags,
 		"AlertsTable":                         "alertsTable.name",
 		"QuarantineTable":                     "quarantineTable.name",
 		"SuppressionsTable":                   "suppressionsTable.name",
@@ -657,14 +676,26 @@ func (s site) checkSubscriptions(f *faults) {
 			f.add("subscriptions.json: %s has the filter %s, want that of its detector: %s", d.Name, have, want)
 		}
 	}
-	// What is left is for functions that hear of alerts.
+	// What is left is for the tags that are canaries, and for functions that hear of alerts.
 	for _, fn := range app.Functions(app.Detectors(), judge.Judge{}) {
 		e, left := entries[fn.Name]
 		if _, ok := fn.Trigger.(host.EventGrid); !ok || !left {
 			continue
 		}
 		delete(entries, fn.Name)
-		if want := []string{"hubwatch.alert.raised", "hubwatch.alert.reopened"}; e.Function != fn.Name || e.Source != "alerts" || !slices.Equal(e.Filter.IncludedEventTypes, want) || e.Filter.AdvancedFilters != nil {
+		if fn.Name == judge.CanaryTagName {
+			have, _ := json.Marshal(e.Filter)
+			want, _ := json.Marshal(judge.CanaryTagOn.Filter())
+			if e.Function != fn.Name || e.Source != "controlPlane" || !e.Own || string(have) != string(want) {
+				f.add("subscriptions.json: %s is for the function %q, the source %q and %s, want %q, controlPlane and %s", fn.Name, e.Function, e.Source, have, fn.Name, want)
+			}
+			continue
+		}
+		want := []string{"hubwatch.alert.raised", "hubwatch.alert.reopened"}
+		if fn.Name == judge.NotifyName {
+			want = append(want, coverage.CanaryType)
+		}
+		if e.Function != fn.Name || e.Source != "alerts" || !slices.Equal(e.Filter.IncludedEventTypes, want) || e.Filter.AdvancedFilters != nil {
 			f.add("subscriptions.json: %s is for the function %q, the source %q and %v, want %q, alerts and %v", fn.Name, e.Function, e.Source, e.Filter, fn.Name, want)
 		}
 	}

@@ -616,6 +616,7 @@ func deployedSettings(t *testing.T, tableEndpoint, alertEvents string) []string 
 		"alertEvents.properties.endpoint":                                               alertEvents,
 		"'ClientId=, identity.properties.clientId, ;Authorization=AAD'":                 "ClientId=" + testClient + ";Authorization=AAD",
 		"?(empty(notifySecret), '', '@Microsoft.KeyVault(SecretUri=, notifySecret, )')": "", // nobody is told
+		canaryTags:     "", // none is written
 		namespaceHost:  "logs.example",
 		canaryMessages: "https://logs.example/connections/messages",
 		ownResources:   "alertsaccount,stateaccount,hostaccount,hubwatch-contoso-control-plane,/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-iot/providers/Microsoft.Web/sites/hubwatch-contoso",

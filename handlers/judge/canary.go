@@ -1,6 +1,8 @@
 package judge
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +22,10 @@ import (
 // CanaryName is the name of the function that sends canaries. It runs twice an hour: it
 // sends, and a quarter of an hour later it looks whether they arrived.
 const CanaryName = "Canary"
+
+// CanaryTagName is the name of the function that gets the events of tags that were written on
+// what hubwatch is made of. They are the canaries of the path coverage.Changes.
+const CanaryTagName = "CanaryTag"
 
 // Canaries is what sends canaries, and remembers them.
 type Canaries struct {
@@ -54,7 +60,7 @@ func (j Judge) Canary(ctx context.Context, _ host.Invocation) (host.Outcome, err
 	var errs []error
 	for _, path := range slices.Sorted(maps.Keys(j.Canaries.Ways)) {
 		t := known[path]
-		if t.Missed(now, j.Canaries.Patience) {
+		if t.Missed(now) {
 			out.Counts["missed"]++
 			errs = append(errs, j.missed(ctx, &out, t))
 		}
@@ -63,7 +69,24 @@ func (j Judge) Canary(ctx context.Context, _ host.Invocation) (host.Outcome, err
 			errs = append(errs, j.send(ctx, &out, coverage.Canary{Path: path, Token: j.Canaries.Token(), Sent: now}))
 		}
 	}
-	return out, errors.Join(errs...)
+	return out, errors.Join(append(errs, j.untagged(ctx, known[coverage.Changes]))...)
+}
+
+// untagged remembers that no tag is written any more, if one was written before the settings
+// were changed. Otherwise readers would be told that the function does not run.
+func (j Judge) untagged(ctx context.Context, t coverage.Trip) error {
+	if _, ok := j.Canaries.Ways[coverage.Changes]; ok || t.Token == "" || t.Fault != "" {
+		return nil
+	}
+	return j.refused(ctx, coverage.Canary{Path: coverage.Changes, Token: t.Token, Sent: t.Sent}, "the settings name no resource to tag")
+}
+
+// refused remembers why a path did not take a canary.
+func (j Judge) refused(ctx context.Context, c coverage.Canary, fault string) error {
+	if err := j.Canaries.Store.Refused(ctx, c, fault); err != nil {
+		return fmt.Errorf("canary of the path %s: %w", c.Path, err)
+	}
+	return nil
 }
 
 // missed raises the alert about a canary. The same canary counts once, however often it is
@@ -74,23 +97,25 @@ func (j Judge) missed(ctx context.Context, out *host.Outcome, t coverage.Trip) e
 }
 
 // send sends a canary. It is remembered before, so that it cannot arrive as one that nobody
-// knows. Why the path does not take it is remembered too, and told when the canary is missed.
+// knows, and again when the path has taken it: if the process ends between the two, nobody
+// takes the canary for one that got lost. Why the path does not take it is remembered too, and
+// told when the canary is missed.
 func (j Judge) send(ctx context.Context, out *host.Outcome, c coverage.Canary) error {
-	if err := j.Canaries.Store.Send(ctx, c); err != nil {
+	if err := j.Canaries.Store.Send(ctx, c, c.Path.Patience(j.Canaries.Patience)); err != nil {
 		return fmt.Errorf("canary of the path %s: %w", c.Path, err)
 	}
 	sending, cancel := context.WithTimeout(ctx, handing)
 	defer cancel()
 	err := j.Canaries.Ways[c.Path](sending, c)
 	if err == nil {
+		if err := j.Canaries.Store.Handed(ctx, c); err != nil {
+			return fmt.Errorf("canary of the path %s: %w", c.Path, err)
+		}
 		return nil
 	}
 	fault := event.Shorten(secret.RedactString(err.Error()))
 	out.Notes = append(out.Notes, fmt.Sprintf("no canary was sent through the path %s: %s", c.Path, fault))
-	if err := j.Canaries.Store.Refused(ctx, c, fault); err != nil {
-		return fmt.Errorf("canary of the path %s: %w", c.Path, err)
-	}
-	return nil
+	return j.refused(ctx, c, fault)
 }
 
 // arrive remembers that a canary arrived.
@@ -131,4 +156,100 @@ func (j Judge) arriveMessages(ctx context.Context, out *host.Outcome, messages [
 		}
 	}
 	return others
+}
+
+// arriveAlerts remembers canaries among the events about alerts. mine reports that all of the
+// events are canaries, so that nobody is told of them. An event of which that cannot be
+// remembered has to be delivered again.
+func (j Judge) arriveAlerts(ctx context.Context, in host.Invocation) (out host.Outcome, mine bool, err error) {
+	if j.Canaries == nil || !bytes.Contains(in.Data, []byte(coverage.CanaryType)) {
+		return out, false, nil
+	}
+	events, err := event.Split(in.Data)
+	if err != nil {
+		return out, false, nil // Whoever tells of alerts says what is wrong.
+	}
+	out.Events = len(events)
+	var canaries []coverage.Canary
+	for _, raw := range events {
+		e, err := event.Decode(raw)
+		if err != nil || !strings.EqualFold(e.Type, coverage.CanaryType) {
+			return host.Outcome{}, false, nil
+		}
+		out.EventID = cmp.Or(out.EventID, e.ID)
+		c, err := coverage.ParseEvent(e)
+		if err != nil {
+			out.Notes = append(out.Notes, "not a canary: "+err.Error())
+			continue
+		}
+		canaries = append(canaries, c)
+	}
+	for _, c := range canaries {
+		if err := j.arrive(ctx, &out, c); err != nil {
+			return out, true, err
+		}
+	}
+	return out, true, nil
+}
+
+// tags is how Azure Resource Manager calls the operation that writes tags. Its events have this
+// name (https://github.com/EmergentSoftware/azure-tagger, src/event_exclusions.go, which passes
+// over them, since its own tags make such events). A tag that is written in this way makes no
+// event of the resource that has it.
+const tags = "Microsoft.Resources/tags/write"
+
+// CanaryTagOn matches the events of tags that were written on what hubwatch is made of.
+var CanaryTagOn = detector.Trigger{EventTypes: []string{event.ResourceWriteSuccess}, Operations: []string{tags}, Own: true}
+
+// clocks is by how much the clock of Azure Resource Manager may be behind that of the app.
+const clocks = time.Minute
+
+// Tag is the work of the function that gets the events of tags. Only Azure Resource Manager can
+// publish them, so an event that is not older than the last tag that was written proves the path,
+// whoever wrote the tag and on what. One that is older came late. Nothing else is in such an
+// event, so one that cannot be read is noted alone. The error means that the event has to be
+// delivered again.
+func (j Judge) Tag(ctx context.Context, in host.Invocation) (host.Outcome, error) {
+	events, err := event.Split(in.Data)
+	if err != nil {
+		return host.Outcome{Events: 1, Notes: []string{fmt.Sprintf("binding %s: %v", host.Binding, err)}}, nil
+	}
+	out := host.Outcome{Events: len(events)}
+	for _, raw := range events {
+		e, err := event.Decode(raw)
+		if err == nil {
+			var matched bool
+			if matched, err = CanaryTagOn.Matches(e); err == nil && !matched {
+				out.Unmatched++
+				out.Notes = append(out.Notes, fmt.Sprintf("event %s of type %s is not for this function: the deployed filter and the code differ", event.Shorten(e.ID), event.Shorten(e.Type)))
+				continue
+			}
+		}
+		if err != nil {
+			out.Notes = append(out.Notes, "not the event of a tag: "+event.Shorten(secret.RedactString(err.Error())))
+			continue
+		}
+		out.EventID = cmp.Or(out.EventID, e.ID)
+		if err := j.arriveTag(ctx, &out, e.Time); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+// arriveTag remembers that the event of a tag came, which was written at a time.
+func (j Judge) arriveTag(ctx context.Context, out *host.Outcome, written time.Time) error {
+	if j.Canaries == nil || j.Canaries.Ways[coverage.Changes] == nil {
+		return nil
+	}
+	trips, err := j.Canaries.Store.Trips(ctx)
+	if err != nil {
+		return fmt.Errorf("canaries: %w", err)
+	}
+	for _, t := range trips {
+		if t.Path == coverage.Changes && t.Token != "" && !t.Arrived() && !written.Before(t.Sent.Add(-clocks)) {
+			return j.arrive(ctx, out, coverage.Canary{Path: t.Path, Token: t.Token, Sent: t.Sent})
+		}
+	}
+	return nil
 }

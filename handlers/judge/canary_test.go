@@ -39,9 +39,19 @@ func (s *trips) Trips(context.Context) ([]coverage.Trip, error) {
 	return slices.Collect(maps.Values(s.known)), s.fails("trips")
 }
 
-func (s *trips) Send(_ context.Context, c coverage.Canary) error {
+func (s *trips) Handed(_ context.Context, c coverage.Canary) error {
 	t := s.known[c.Path]
-	t.Path, t.Sent, t.Token, t.Fault = c.Path, c.Sent, c.Token, ""
+	if err := s.fails("handed"); err != nil {
+		return err
+	}
+	t.Handed = t.Token == c.Token
+	s.known[c.Path] = t
+	return nil
+}
+
+func (s *trips) Send(_ context.Context, c coverage.Canary, patience time.Duration) error {
+	t := s.known[c.Path]
+	t.Path, t.Sent, t.Token, t.Patience, t.Handed, t.Fault = c.Path, c.Sent, c.Token, patience, false, ""
 	if err := s.fails("send"); err != nil {
 		return err
 	}
@@ -177,13 +187,14 @@ func TestCanaryFaults(t *testing.T) {
 	for _, test := range []struct {
 		down        string
 		sent, again int // canaries of the event hub, and those of the next run
-	}{{"trips", 0, 2}, {"send", 0, 2}, {"refused", 1, 0}} {
+	}{{"trips", 0, 2}, {"send", 0, 2}, {"refused", 1, 1}} {
 		s := newSky()
 		s.store.down, s.refuse[coverage.Topic] = test.down, errors.New("topic: 401")
 		if _, err := s.run(t, 0); err == nil || !strings.Contains(err.Error(), "the table is away") || len(s.sent[coverage.EventHub]) != test.sent {
 			t.Errorf("%s: error %v, sent %v", test.down, err, s.sent)
 		}
 		s.store.down = ""
+		delete(s.refuse, coverage.Topic)
 		if out, err := s.run(t, 15*time.Minute); err != nil || out.Counts["sent"] != test.again || out.Counts["missed"] != 2-test.again {
 			t.Errorf("%s: afterwards error %v, counts %v; want %d that are sent, and the others missed", test.down, err, out.Counts, test.again)
 		}
@@ -204,6 +215,144 @@ func TestCanaryFaults(t *testing.T) {
 	s.store.down = ""
 	if _, err := s.run(t, 15*time.Minute); !errors.Is(err, s.alerts.downAlerts) {
 		t.Errorf("error %v, want that no alert was raised", err)
+	}
+}
+
+// TestSenderEnds lets the sender end between the row of a canary and the canary, which looks as if
+// it could not be remembered that the path took it. Nobody is told that the path is broken, and the
+// canary is sent again.
+func TestSenderEnds(t *testing.T) {
+	s := newSky()
+	s.store.down = "handed"
+	if _, err := s.run(t, 0); err == nil {
+		t.Fatal("nothing is said")
+	}
+	s.store.down = ""
+	if out, err := s.run(t, 15*time.Minute); err != nil || out.Counts["missed"] != 0 || out.Counts["sent"] != 2 || len(s.alerts.kept) > 0 {
+		t.Errorf("error %v, counts %v, kept %q; want two that are sent again, and no alert", err, out.Counts, s.alerts.kept)
+	}
+	if out, err := s.run(t, 15*time.Minute); err != nil || out.Counts["missed"] != 2 {
+		t.Errorf("error %v, counts %v; want that the second ones are missed", err, out.Counts)
+	}
+}
+
+// tag returns the event of a tag that was written at a time.
+func tag(at time.Time, operation string) jsontext.Value {
+	const id = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-iot/providers/Microsoft.ManagedIdentity/userAssignedIdentities/hubwatch"
+	return jsontext.Value(fmt.Sprintf(`{"specversion":"1.0","id":"1","type":"Microsoft.Resources.ResourceWriteSuccess","source":%q,"subject":%q,"time":%q,"data":{"operationName":%q}}`,
+		id, id+"/providers/Microsoft.Resources/tags/default", at.Format(time.RFC3339Nano), operation))
+}
+
+// TestTag writes tags for a few days: one whose event comes, one whose event is lost, and one that
+// Azure Resource Manager refuses.
+func TestTag(t *testing.T) {
+	s := newSky()
+	var refuse error
+	written := 0
+	s.Canaries.Ways = map[coverage.Path]func(context.Context, coverage.Canary) error{
+		coverage.Changes: func(context.Context, coverage.Canary) error { written++; return refuse },
+	}
+	step := func(what string, after time.Duration, writes, alerts int) {
+		t.Helper()
+		written = 0
+		if _, err := s.run(t, after); err != nil || written != writes || len(s.alerts.kept) != alerts {
+			t.Errorf("%s: error %v, %d written, kept %q; want %d, and %d alerts", what, err, written, s.alerts.kept, writes, alerts)
+		}
+	}
+	comes := func(raw jsontext.Value, want bool) {
+		t.Helper()
+		if _, err := s.Tag(t.Context(), host.Invocation{Function: CanaryTagName, Data: raw}); err != nil || s.store.known[coverage.Changes].Arrived() != want {
+			t.Errorf("%s: error %v, %+v; want arrived: %v", raw, err, s.store.known[coverage.Changes], want)
+		}
+	}
+	step("the first day", 0, 1, 0)
+	sent := s.now
+	comes(tag(sent.Add(-2*time.Minute), tags), false) // of another tag, before
+	comes(tag(sent, "Microsoft.Web/sites/write"), false)
+	comes(jsontext.Value(`{"id":7}`), false)
+	comes(jsontext.Value(`7`), false)
+	s.now = s.now.Add(40 * time.Second)
+	comes(tag(sent.Add(-time.Second), strings.ToUpper(tags)), true) // by a clock that is behind
+	if took := s.store.known[coverage.Changes].Took; took != 40*time.Second {
+		t.Errorf("took %v", took)
+	}
+	step("an hour later", time.Hour, 0, 0)
+	step("the second day", 23*time.Hour, 1, 0)
+	comes(tag(sent, tags), false) // that of the first day again
+	step("a quarter later", 15*time.Minute, 0, 0)
+	step("an hour later", 45*time.Minute, 0, 1)
+	if want := "alert about Path changes"; s.alerts.kept[0] != want {
+		t.Errorf("kept %q, want %q", s.alerts.kept, want)
+	}
+	refuse = errors.New("tag: 403 Forbidden")
+	step("the third day", 23*time.Hour, 1, 1) // of the second
+	step("a quarter later", 15*time.Minute, 0, 0)
+	step("an hour later", 45*time.Minute, 1, 0)
+	step("a day later", 24*time.Hour, 1, 0)
+	if fault := s.store.known[coverage.Changes].Fault; fault != "tag: 403 Forbidden" {
+		t.Errorf("fault %q", fault)
+	}
+	refuse = nil
+	step("the right is given", time.Hour, 1, 0)
+	s.store.down = "arrive"
+	if _, err := s.Tag(t.Context(), host.Invocation{Data: tag(s.now, tags)}); err == nil {
+		t.Error("an event that is not remembered is not delivered again")
+	}
+	s.store.down = "trips"
+	if _, err := s.Tag(t.Context(), host.Invocation{Data: tag(s.now, tags)}); err == nil {
+		t.Error("an event is not delivered again though nothing can be read")
+	}
+	s.store.down = ""
+	delete(s.Canaries.Ways, coverage.Changes)
+	comes(tag(s.now, tags), false)
+	step("no tag is wanted any more", time.Hour, 0, 0)
+	if r := coverage.NewReports(slices.Collect(maps.Values(s.store.known)), nil, s.now.Add(48*time.Hour)); r[3].State != coverage.Unproven {
+		t.Errorf("%+v, want a path that is not proven", r[3])
+	}
+}
+
+// told is a Notifier that remembers what it was given.
+type told struct {
+	Notifier
+	events []string
+}
+
+func (n *told) Notify(_ context.Context, in host.Invocation) (host.Outcome, error) {
+	n.events = append(n.events, string(in.Data))
+	return host.Outcome{Events: 1}, nil
+}
+
+// TestCanaryOfAlerts gives canaries and others to the function that tells of alerts.
+func TestCanaryOfAlerts(t *testing.T) {
+	s, people := newSky(), &told{}
+	s.Notifier = people
+	var sent coverage.Canary
+	s.Canaries.Ways = map[coverage.Path]func(context.Context, coverage.Canary) error{
+		coverage.Alerts: func(_ context.Context, c coverage.Canary) error { sent = c; return nil },
+	}
+	if _, err := s.run(t, 0); err != nil {
+		t.Fatal(err)
+	}
+	s.store.down = "arrive"
+	canary := host.Invocation{Function: NotifyName, Data: sent.Event("/hubwatch")}
+	if _, err := s.Notify(t.Context(), canary); err == nil {
+		t.Error("a canary that is not remembered is not delivered again")
+	}
+	s.store.down = ""
+	out, err := s.Notify(t.Context(), canary)
+	if err != nil || out.Events != 1 || out.EventID != sent.Token || !s.store.known[coverage.Alerts].Arrived() || len(people.events) > 0 {
+		t.Errorf("error %v, outcome %+v, %+v, told %q", err, out, s.store.known, people.events)
+	}
+	broken := jsontext.Value(strings.Replace(string(canary.Data), `"token":`, `"tokens":`, 1))
+	if out, err := s.Notify(t.Context(), host.Invocation{Data: broken}); err != nil || len(out.Notes) != 1 || len(people.events) > 0 {
+		t.Errorf("error %v, outcome %+v, told %q", err, out, people.events)
+	}
+	// What only speaks of canaries is an alert.
+	for _, raw := range []string{`{"type":"hubwatch.alert.raised","data":"hubwatch.canary"}`, `["hubwatch.canary"`, string(sent.Event("/hubwatch")[:40])} {
+		before := len(people.events)
+		if _, err := s.Notify(t.Context(), host.Invocation{Data: jsontext.Value(raw)}); err != nil || len(people.events) != before+1 {
+			t.Errorf("%s: error %v, told %d times, want once", raw, err, len(people.events)-before)
+		}
 	}
 }
 

@@ -51,29 +51,46 @@ type Logs struct {
 // staged meanwhile waits for the next batch or for the function Verdicts, a minute at most.
 const pause = 5 * time.Second
 
+// rest is how long a place is left alone, as a multiple of the time that its verdict took, if
+// that is longer. A partition gives 2,000 rows a second
+// (https://learn.microsoft.com/azure/storage/tables/scalability-targets), also to those that
+// stage, and each instance reads the rows of a storm anew.
+const rest = 10
+
 // pauses is the places that were judged a short time ago. The zero value has none.
 type pauses struct {
-	mu    sync.Mutex
-	since map[verdict.Place]time.Time
+	mu     sync.Mutex
+	paused map[verdict.Place]paused
 }
+
+type paused struct{ since, until time.Time }
 
 // begin returns the places that are not paused, and pauses them. A clock that went back ends
 // a pause.
 func (p *pauses) begin(places []verdict.Place, now time.Time) []verdict.Place {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	maps.DeleteFunc(p.since, func(_ verdict.Place, since time.Time) bool { return now.Before(since) || now.Sub(since) >= pause })
-	if p.since == nil {
-		p.since = map[verdict.Place]time.Time{}
+	maps.DeleteFunc(p.paused, func(_ verdict.Place, of paused) bool { return now.Before(of.since) || !now.Before(of.until) })
+	if p.paused == nil {
+		p.paused = map[verdict.Place]paused{}
 	}
 	var begun []verdict.Place
 	for _, place := range places {
-		if _, paused := p.since[place]; !paused {
-			p.since[place] = now
+		if _, ok := p.paused[place]; !ok {
+			p.paused[place] = paused{now, now.Add(pause)}
 			begun = append(begun, place)
 		}
 	}
 	return begun
+}
+
+// end lets places rest whose verdicts took from begin to now.
+func (p *pauses) end(places []verdict.Place, begin, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, place := range places {
+		p.paused[place] = paused{begin, now.Add(max(pause-now.Sub(begin), rest*now.Sub(begin)))}
+	}
 }
 
 // looking is how often the relay looks how far it is: the host says so in the whole of a
@@ -182,7 +199,9 @@ func (j Judge) atOnce(ctx context.Context, out *host.Outcome, in host.Invocation
 		}
 	}
 	now := j.Logs.Now()
-	pass, err := j.judge(in, out).Now(ctx, now, j.Logs.judged.begin(places, now))
+	places = j.Logs.judged.begin(places, now)
+	pass, err := j.judge(in, out).Now(ctx, now, places)
+	j.Logs.judged.end(places, now, j.Logs.Now())
 	count(out, pass)
 	if err != nil {
 		out.Notes = append(out.Notes, "left to the function "+VerdictsName+": "+err.Error())

@@ -246,8 +246,23 @@ func TestPause(t *testing.T) {
 		t.Errorf("after Verdicts %d events, error %v; want %d", len(r.topic.events), err, n)
 	}
 	r.now = r.now.Add(pause)
-	if refuse("A"); len(r.Logs.judged.since) != 1 {
-		t.Errorf("%d places are remembered, want the one that is paused", len(r.Logs.judged.since))
+	if refuse("A"); len(r.Logs.judged.paused) != 1 {
+		t.Errorf("%d places are remembered, want the one that is paused", len(r.Logs.judged.paused))
+	}
+	// A verdict that took two seconds is not read again for twenty.
+	r.now = r.now.Add(pause)
+	r.topic.refused = func([]byte) error { r.now = r.now.Add(2 * time.Second); return nil }
+	refuse("A")
+	r.topic.refused = nil
+	for _, step := range []struct {
+		later time.Duration
+		want  int
+	}{{2*rest*time.Second - 1, 0}, {1, 2}} {
+		r.now = r.now.Add(step.later)
+		before := len(r.topic.events)
+		if got := refuse("A") - before; got != step.want {
+			t.Errorf("%v after a verdict that took two seconds, %d events are published, want %d", step.later, got, step.want)
+		}
 	}
 }
 

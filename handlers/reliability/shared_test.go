@@ -127,6 +127,7 @@ const forwardingVariable = "HUBWATCH_TEST_FORWARDING"
 
 // serveForwarding is the custom handler with a detector that wants log records. It returns the exit code.
 func serveForwarding() int {
+	redirectIngestion()
 	return host.Run(context.Background(), nil, os.Getenv, os.Stdout, os.Stderr, "%s", func(ctx context.Context, port string, log *slog.Logger) error {
 		a, err := app.Open(os.Getenv)
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -156,7 +157,7 @@ const (
 
 // escape matches what secret.Visible writes in place of a hidden character. The table
 // keeps names so, and nobody can tell any more what the name was.
-var escape = regexp.MustCompile(`\\u[0-9a-f]{4}`)
+var escape = expression(`\\u[0-9a-f]{4}`)
 
 // unsafe returns why no quoting makes a text of at most most bytes safe, and "" if
 // quoting does.
@@ -170,7 +171,7 @@ func unsafe(s string, most int) string {
 		return fmt.Sprintf("is longer than %d bytes", most)
 	case !utf8.ValidString(s) || strings.ContainsRune(s, utf8.RuneError):
 		return "has bytes that are not UTF-8"
-	case strings.ContainsFunc(s, secret.Hidden) || escape.MatchString(s):
+	case strings.ContainsFunc(s, secret.Hidden) || escape().MatchString(s):
 		return "has characters that cannot be seen"
 	case s[0] == '@':
 		return "begins with @, so az would read the file of that name"
@@ -189,11 +190,17 @@ func (r *Refusal) Error() string {
 	return fmt.Sprintf(`%s, "%s", %s`, r.noun, secret.Visible(event.Shorten(r.value)), r.reason)
 }
 
+// expression returns a regular expression that is compiled when it is asked for. The handler
+// fills in no commands, and would wait for all of these before its first answer.
+func expression(text string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(text) })
+}
+
 // matches returns a check for texts that match the whole of a form.
 func matches(form, reason string) func(string) string {
-	whole := regexp.MustCompile(`^(?:` + form + `)$`)
+	whole := expression(`^(?:` + form + `)$`)
 	return func(s string) string {
-		if whole.MatchString(s) {
+		if whole().MatchString(s) {
 			return ""
 		}
 		return reason
@@ -221,12 +228,12 @@ func hubID(s string) string {
 	return ""
 }
 
-var segments = regexp.MustCompile(`^(?:/[\p{L}\p{N}_.()-]+)+$`)
+var segments = expression(`^(?:/[\p{L}\p{N}_.()-]+)+$`)
 
 // scope checks a scope of Azure Resource Manager. It allows no segment that leads
 // elsewhere in a URL.
 func scope(s string) string {
-	if s == "/" || segments.MatchString(s) && !slices.ContainsFunc(strings.Split(s, "/"), func(p string) bool { return p == "." || p == ".." }) {
+	if s == "/" || segments().MatchString(s) && !slices.ContainsFunc(strings.Split(s, "/"), func(p string) bool { return p == "." || p == ".." }) {
 		return ""
 	}
 	return "is not a scope of Azure"
@@ -235,11 +242,11 @@ func scope(s string) string {
 // roleAssignments stands before the name of each role assignment.
 const roleAssignments = "/providers/Microsoft.Authorization/roleAssignments/"
 
-var inRoleAssignments = regexp.MustCompile(`(?i)^(.*)` + regexp.QuoteMeta(roleAssignments) + `(` + guidForm + `)$`)
+var inRoleAssignments = expression(`(?i)^(.*)` + regexp.QuoteMeta(roleAssignments) + `(` + guidForm + `)$`)
 
 // roleAssignmentID checks the resource id of a role assignment.
 func roleAssignmentID(s string) string {
-	m := inRoleAssignments.FindStringSubmatch(s)
+	m := inRoleAssignments().FindStringSubmatch(s)
 	if m == nil || scope(cmp.Or(m[1], "/")) != "" {
 		return "is not the id of a role assignment"
 	}

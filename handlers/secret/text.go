@@ -120,6 +120,9 @@ func in(b []byte, forms []form) (found []form) {
 	if all&isForeign != 0 {
 		mask, _ = wordsIn(bytes.ToLower(b)) // some signs are ASCII in lower case only
 	}
+	if mask == 0 { // nearly always
+		return nil
+	}
 	for _, f := range forms {
 		if mask&f.bit() != 0 {
 			found = append(found, f)

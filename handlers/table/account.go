@@ -24,6 +24,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/reach"
 )
 
 // Account is a storage account, or another service with the protocol of Table
@@ -53,13 +54,10 @@ func (a *Account) table(name, absence string) table {
 var transport = func() *http.Client {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.MaxIdleConns, t.MaxIdleConnsPerHost = 128, 128
-	return &http.Client{Transport: t, CheckRedirect: keepRedirect}
+	// The Table service sends no redirects: one comes from something on the way, and leads to
+	// something that is not the table.
+	return &http.Client{Transport: t, CheckRedirect: reach.Stay}
 }()
-
-// keepRedirect makes a redirect an answer that failed. The Table service sends no
-// redirects: one comes from something on the way, and leads to something that is not
-// the table.
-func keepRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // clientOptions bound every call: four tries of three seconds each, and no more than
 // the context of the caller allows. The SDK's own options have no limit for a try,

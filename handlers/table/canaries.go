@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
 	"github.com/go-json-experiment/json"
@@ -21,10 +22,14 @@ const canaryPartition = "!canary"
 // canaryRow is a row of this partition.
 type canaryRow struct {
 	key
-	Path         string
-	SentUtc      string
-	SentType     string `json:"SentUtc@odata.type"`
-	Token        string
+	Path     string
+	SentUtc  string
+	SentType string `json:"SentUtc@odata.type"`
+	Token    string
+	// PatienceSeconds is how long the canary may take.
+	PatienceSeconds float64
+	// HandedToken is that of the last canary that the path took.
+	HandedToken  string
 	Fault        string
 	ArrivedToken string
 	// Once a canary has arrived, these are never empty again.
@@ -37,7 +42,10 @@ type canaryRow struct {
 func newCanaryRow(t coverage.Trip) canaryRow {
 	row := canaryRow{
 		key: key{canaryPartition, escape(string(t.Path))}, Path: string(t.Path), SentUtc: edmTime(t.Sent), SentType: edmDateTime, Token: t.Token,
-		Fault: t.Fault, ArrivedToken: t.ArrivedToken, TookSeconds: t.Took.Seconds(),
+		PatienceSeconds: t.Patience.Seconds(), Fault: t.Fault, ArrivedToken: t.ArrivedToken, TookSeconds: t.Took.Seconds(),
+	}
+	if t.Handed {
+		row.HandedToken = t.Token
 	}
 	if !t.ArrivedSent.IsZero() {
 		row.ArrivedSentUtc, row.ArrivedType = edmTime(t.ArrivedSent), edmDateTime
@@ -52,7 +60,8 @@ func decodeCanary(entity []byte) (t coverage.Trip, err error) {
 		return t, err
 	}
 	t = coverage.Trip{Path: coverage.Path(row.Path), Token: row.Token, Fault: row.Fault, ArrivedToken: row.ArrivedToken,
-		Took: time.Duration(row.TookSeconds * float64(time.Second))}
+		Took: time.Duration(row.TookSeconds * float64(time.Second)), Patience: time.Duration(row.PatienceSeconds * float64(time.Second)),
+		Handed: row.Token != "" && row.Token == row.HandedToken}
 	if t.Sent, err = row.time("SentUtc", row.SentUtc); err != nil {
 		return coverage.Trip{}, err
 	}
@@ -80,17 +89,32 @@ func (a *Alerts) Trips(ctx context.Context) (trips []coverage.Trip, err error) {
 }
 
 // Send implements coverage.Store.
-func (a *Alerts) Send(ctx context.Context, c coverage.Canary) error {
+func (a *Alerts) Send(ctx context.Context, c coverage.Canary, patience time.Duration) error {
 	return a.changeTrip(ctx, c.Path, func(t *coverage.Trip) bool {
-		t.Path, t.Sent, t.Token, t.Fault = c.Path, c.Sent, c.Token, ""
+		t.Path, t.Sent, t.Token, t.Patience, t.Handed, t.Fault = c.Path, c.Sent, c.Token, patience, false, ""
 		return true
 	})
+}
+
+// Handed implements coverage.Store. It does not read the row: the token says which canary it was.
+func (a *Alerts) Handed(ctx context.Context, c coverage.Canary) error {
+	entity, err := json.Marshal(struct {
+		key
+		HandedToken string
+	}{key{canaryPartition, escape(string(c.Path))}, c.Token})
+	if err != nil {
+		return fmt.Errorf("table %q: %w", a.table.name, err)
+	}
+	if _, err = a.table.submit(ctx, aztables.TransactionAction{ActionType: aztables.TransactionTypeUpdateMerge, IfMatch: to.Ptr(azcore.ETagAny), Entity: entity}); err != nil {
+		return a.table.explain("write", err)
+	}
+	return nil
 }
 
 // Refused implements coverage.Store.
 func (a *Alerts) Refused(ctx context.Context, c coverage.Canary, fault string) error {
 	return a.changeTrip(ctx, c.Path, func(t *coverage.Trip) bool {
-		t.Fault = fault
+		t.Handed, t.Fault = false, fault
 		return t.Token == c.Token
 	})
 }

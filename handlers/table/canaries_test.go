@@ -26,11 +26,14 @@ func TestCanaries(t *testing.T) {
 	arrive := func(c coverage.Canary, after time.Duration) func() error {
 		return func() (err error) { known, err = s.Arrive(t.Context(), c, first.Sent.Add(after)); return err }
 	}
-	sent := coverage.Trip{Path: coverage.Topic, Sent: first.Sent, Token: "first"}
-	arrived := sent
+	const patience = 90 * time.Second
+	sent := coverage.Trip{Path: coverage.Topic, Sent: first.Sent, Token: "first", Patience: patience}
+	handed := sent
+	handed.Handed = true
+	arrived := handed
 	arrived.ArrivedToken, arrived.ArrivedSent, arrived.Took = "first", first.Sent, 2500*time.Millisecond
 	again := arrived
-	again.Sent, again.Token = second.Sent, "second"
+	again.Sent, again.Token, again.Handed = second.Sent, "second", false
 	refused := again
 	refused.Fault = "404"
 	back := refused
@@ -43,12 +46,14 @@ func TestCanaries(t *testing.T) {
 		requests int
 	}{
 		{"nobody sent it", arrive(first, 0), false, nil, 2}, // makes the table
-		{"sent", func() error { return s.Send(t.Context(), first) }, false, []coverage.Trip{sent}, 2},
-		{"another is refused", func() error { return s.Refused(t.Context(), second, "404") }, false, []coverage.Trip{sent}, 1},
-		{"made up", arrive(second, 0), false, []coverage.Trip{sent}, 1},
+		{"sent", func() error { return s.Send(t.Context(), first, patience) }, false, []coverage.Trip{sent}, 2},
+		{"another is taken", func() error { return s.Handed(t.Context(), second) }, false, []coverage.Trip{sent}, 1},
+		{"taken", func() error { return s.Handed(t.Context(), first) }, false, []coverage.Trip{handed}, 1},
+		{"another is refused", func() error { return s.Refused(t.Context(), second, "404") }, false, []coverage.Trip{handed}, 1},
+		{"made up", arrive(second, 0), false, []coverage.Trip{handed}, 1},
 		{"arrived", arrive(first, 2500*time.Millisecond), true, []coverage.Trip{arrived}, 2},
 		{"arrived again", arrive(first, time.Hour), true, []coverage.Trip{arrived}, 1},
-		{"the next", func() error { return s.Send(t.Context(), second) }, false, []coverage.Trip{again}, 2},
+		{"the next", func() error { return s.Send(t.Context(), second, patience) }, false, []coverage.Trip{again}, 2},
 		{"the old one again", arrive(first, time.Hour), false, []coverage.Trip{again}, 1},
 		{"refused", func() error { return s.Refused(t.Context(), second, "404") }, false, []coverage.Trip{refused}, 2},
 		{"arrived all the same, by a clock that is behind", arrive(second, 0), true, []coverage.Trip{back}, 2},
@@ -89,7 +94,7 @@ func TestCanariesMeet(t *testing.T) {
 		}
 		return azurite.Pass
 	})
-	if err := clean.Send(t.Context(), c); err != nil {
+	if err := clean.Send(t.Context(), c, coverage.Patience); err != nil {
 		t.Fatal(err)
 	}
 	meet = true
@@ -105,7 +110,7 @@ func TestCanariesMeet(t *testing.T) {
 	if _, err := clean.Trips(t.Context()); err == nil || !strings.Contains(err.Error(), "row !canary event-hub: column SentUtc: ") {
 		t.Errorf("error %v, want one that names the row and the column", err)
 	}
-	if err := clean.Send(t.Context(), c); err != nil {
+	if err := clean.Send(t.Context(), c, coverage.Patience); err != nil {
 		t.Error(err)
 	}
 	if trips, err := clean.Trips(t.Context()); err != nil || len(trips) != 1 || trips[0].Token != "first" {

@@ -15,6 +15,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
+
+	"hubwatch/handlers/reach"
 )
 
 // Settings say where the tables are. The names of the application settings
@@ -277,7 +279,7 @@ func parseConnectionString(s string) (connection, error) {
 		if err == nil {
 			c.endpoint = u.String()
 		}
-		if err == nil && c.sas != "" && u.Scheme == "http" && (httpsOnly || !loopback(u.Hostname())) {
+		if err == nil && c.sas != "" && u.Scheme == "http" && (httpsOnly || !reach.Loopback(u.Hostname())) {
 			errs.add("%s is http, and the SAS is for https alone (spr) or everybody on the way could read its signature: want https", nameEndpoint)
 		}
 		if c.account == "" && c.sas == "" {
@@ -391,12 +393,6 @@ func parseEndpoint(s string) (*url.URL, error) {
 		}
 	}
 	return u, nil
-}
-
-// loopback reports whether a host is this machine.
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return ip.IsLoopback() || strings.EqualFold(host, "localhost")
 }
 
 // problems are what is wrong with one setting.

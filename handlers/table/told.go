@@ -2,6 +2,7 @@ package table
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"iter"
@@ -72,6 +73,7 @@ type telling struct {
 	SlotUtc   string `json:",omitzero"`
 	UntilUtc  string
 	UntilType string      `json:"UntilUtc@odata.type"`
+	By        string      `json:",omitzero"` // a random text of the attempt that wrote it
 	ETag      azcore.ETag `json:"odata.etag,omitzero"`
 }
 
@@ -87,7 +89,13 @@ func tellingPartition(k alert.ToldKey) string { return "t" + separator + hash(k.
 
 // Read implements alert.Told.
 func (t *Told) Read(ctx context.Context, k alert.ToldKey) (alert.Telling, error) {
-	known := alert.Telling{Done: map[string]bool{}}
+	known, _, err := t.read(ctx, k)
+	return known, err
+}
+
+// read returns also which attempt wrote the row.
+func (t *Told) read(ctx context.Context, k alert.ToldKey) (known alert.Telling, by string, err error) {
+	known.Done = map[string]bool{}
 	day := t.day(k.Day)
 	for entity, err := range day.entities(ctx, &aztables.ListEntitiesOptions{
 		Filter: to.Ptr("PartitionKey eq " + quoted(tellingPartition(k))), Format: to.Ptr(aztables.MetadataFormatFull),
@@ -96,34 +104,34 @@ func (t *Told) Read(ctx context.Context, k alert.ToldKey) (alert.Telling, error)
 			break
 		}
 		if err != nil {
-			return alert.Telling{}, err
+			return alert.Telling{}, "", err
 		}
 		var row struct {
 			telling
 			Channel string
 		}
 		if err := decode(entity, &row); err != nil {
-			return alert.Telling{}, fmt.Errorf("table %q: %w", day.name, err)
+			return alert.Telling{}, "", fmt.Errorf("table %q: %w", day.name, err)
 		}
 		if row.RowKey != tellingKey {
 			known.Done[row.Channel] = true
 			continue
 		}
-		known.Tag = string(row.ETag)
+		known.Tag, by = string(row.ETag), row.By
 		if known.Until, err = row.time("UntilUtc", row.UntilUtc); err == nil && row.SlotUtc != "" {
 			known.Slot, err = row.time("SlotUtc", row.SlotUtc)
 		}
 		if err != nil {
-			return alert.Telling{}, fmt.Errorf("table %q: %w", day.name, err)
+			return alert.Telling{}, "", fmt.Errorf("table %q: %w", day.name, err)
 		}
 	}
-	return known, nil
+	return known, by, nil
 }
 
 // Take implements alert.Told.
 func (t *Told) Take(ctx context.Context, k alert.ToldKey, e alert.Telling) (alert.Telling, error) {
 	day := t.day(k.Day)
-	row := telling{key: key{tellingPartition(k), tellingKey}, Id: k.ID, UntilUtc: edmTime(e.Until), UntilType: edmDateTime}
+	row := telling{key: key{tellingPartition(k), tellingKey}, Id: k.ID, UntilUtc: edmTime(e.Until), UntilType: edmDateTime, By: rand.Text()}
 	if !e.Slot.IsZero() {
 		row.SlotUtc = edmTime(e.Slot)
 	}
@@ -142,18 +150,17 @@ func (t *Told) Take(ctx context.Context, k alert.ToldKey, e alert.Telling) (aler
 	if err != nil && day.missing(ctx, err) {
 		etags, err = day.submit(ctx, action)
 	}
-	if _, conflict := day.conflict(err); conflict {
-		return e, fmt.Errorf("table %q: %s: %w", day.name, k.ID, alert.ErrBeingTold)
-	}
-	if err != nil {
+	if _, conflict := day.conflict(err); err != nil && !conflict {
 		return e, day.explain("write", err)
 	}
-	if len(etags) == 1 {
+	if err == nil && len(etags) == 1 {
 		e.Tag = string(etags[0])
 		return e, nil
 	}
-	now, err := t.Read(ctx, k) // the answer did not say the new version
-	if err == nil && (!now.Until.Equal(e.Until) && !e.Until.IsZero() || !now.Slot.Equal(e.Slot)) {
+	// The answer did not say the new version, or the row is not as it was. If an answer was lost, the
+	// row is as this call wrote it, and the next attempt has found that.
+	now, by, err := t.read(ctx, k)
+	if err == nil && by != row.By {
 		err = fmt.Errorf("table %q: %s: %w", day.name, k.ID, alert.ErrBeingTold)
 	}
 	e.Tag = now.Tag

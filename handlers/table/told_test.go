@@ -287,6 +287,38 @@ func TestTellingInAnyOrder(t *testing.T) {
 	}
 }
 
+// TestTakeWhoseAnswerIsLost loses the answers to what an invocation takes and gives back. The next
+// attempt finds the row changed, by itself, and nobody waits until the time of the first is over.
+func TestTakeWhoseAnswerIsLost(t *testing.T) {
+	lose := false
+	connection, _ := through(t, func(_ int, r *http.Request) azurite.Fault {
+		if lose && r.Method == http.MethodPost {
+			lose = false
+			return azurite.Lose
+		}
+		return azurite.Pass
+	})
+	s := openTold(t, connection)
+	k := alert.ToldKey{Day: time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC), ID: "00000000-0000-0000-0000-000000000001/0"}
+	if _, err := s.Take(t.Context(), alert.ToldKey{Day: k.Day, ID: "another"}, alert.Telling{}); err != nil { // makes the table
+		t.Fatal(err)
+	}
+	e := alert.Telling{Until: time.Date(2026, 2, 1, 12, 0, 30, 0, time.UTC)}
+	for _, what := range []string{"taken", "given back"} {
+		lose = true
+		taken, err := s.Take(t.Context(), k, e)
+		if err != nil || taken.Tag == "" || taken.Tag == e.Tag || lose {
+			t.Errorf("%s: error %v, version %q after %q", what, err, taken.Tag, e.Tag)
+		}
+		e = taken
+		e.Until = time.Time{}
+	}
+	// Who comes later has the old version.
+	if _, err := s.Take(t.Context(), k, alert.Telling{}); !errors.Is(err, alert.ErrBeingTold) {
+		t.Errorf("taken twice: %v", err)
+	}
+}
+
 // TestToldHasNoSecret checks that rows have the ids and names alone.
 func TestToldHasNoSecret(t *testing.T) {
 	connection := emulator(t).ConnectionString()
@@ -313,7 +345,7 @@ func TestToldHasNoSecret(t *testing.T) {
 			}
 		}
 	}
-	want := []string{"Channel", "Id", "PartitionKey", "RowKey", "SlotUtc", "TimeUtc", "Timestamp", "Told", "UntilUtc"}
+	want := []string{"By", "Channel", "Id", "PartitionKey", "RowKey", "SlotUtc", "TimeUtc", "Timestamp", "Told", "UntilUtc"}
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(columns))); diff != "" {
 		t.Error(diff)
 	}

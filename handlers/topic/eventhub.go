@@ -15,6 +15,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/streaming"
 
+	"hubwatch/handlers/reach"
 	"hubwatch/handlers/version"
 )
 
@@ -54,7 +55,7 @@ func OpenEventHub(endpoint string, credential azcore.TokenCredential) (*EventHub
 	}}
 	var own runtime.PipelineOptions
 	if u, _ := url.Parse(endpoint); u.Scheme == "http" {
-		options.Transport = client
+		options.Transport = reach.Client
 	} else {
 		own.PerRetry = []policy.Policy{runtime.NewBearerTokenPolicy(credential, []string{eventHubScope}, nil)}
 	}

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -16,6 +15,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/messaging"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/eventgrid/azeventgrid"
+
+	"hubwatch/handlers/reach"
 )
 
 // Topic is a custom topic. Its methods may be called at the same time.
@@ -35,15 +36,10 @@ func CheckEndpoint(s string) error {
 		return errors.New("want the whole address of the topic, with /api/events")
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
 		return errors.New("want the address alone, without user, query and fragment")
-	case u.Scheme == "https" || u.Scheme == "http" && loopback(u):
+	case u.Scheme == "https" || u.Scheme == "http" && reach.Loopback(u.Hostname()):
 		return nil
 	}
 	return errors.New("want https")
-}
-
-func loopback(u *url.URL) bool {
-	ip := net.ParseIP(u.Hostname())
-	return ip != nil && ip.IsLoopback()
 }
 
 // Open returns the topic at an endpoint, which CheckEndpoint accepts. It does not connect.
@@ -78,15 +74,11 @@ func (nobody) GetToken(context.Context, policy.TokenRequestOptions) (azcore.Acce
 // plain sends requests over http, and without a token.
 type plain struct{}
 
-// client is that of plain. It does not follow a redirection, which could lead to another
-// machine.
-var client = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-
 func (plain) Do(request *http.Request) (*http.Response, error) {
 	request = request.Clone(request.Context())
 	request.URL.Scheme = "http"
 	request.Header.Del("Authorization")
-	return client.Do(request) // #nosec G704 -- to the topic of this machine that the setting names
+	return reach.Client.Do(request) // #nosec G704 -- to the topic of this machine that the setting names
 }
 
 // mostBytes is what one request takes: 1 MB

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"maps"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strconv"
 	"testing"
@@ -383,3 +384,127 @@ func TestStormIsOneItem(t *testing.T) {
 		t.Errorf("have %d items, want one storm of 5000 and one device: %.500v", len(have), have)
 	}
 }
+
+// weighed is a store that weighs what is in memory when all rows of a place but one have been
+// read.
+type weighed struct {
+	*memory
+	before, most int64 // bytes
+}
+
+func heap() int64 {
+	var stats runtime.MemStats
+	runtime.GC()
+	runtime.GC() // what was in a sync.Pool survives the first
+	runtime.ReadMemStats(&stats)
+	return int64(stats.HeapAlloc)
+}
+
+func (w *weighed) Staged(ctx context.Context, place Place, records bool) iter.Seq2[Staged, error] {
+	return func(yield func(Staged, error) bool) {
+		left := len(w.staged[place])
+		for row, err := range w.memory.Staged(ctx, place, records) {
+			if left--; left == 0 {
+				w.most = max(w.most, heap()-w.before)
+			}
+			if !yield(row, err) {
+				return
+			}
+		}
+	}
+}
+
+// TestMemoryOfAVerdict weighs what is in memory for the verdict on ten minutes of a hub, for
+// each record that is read. docs/limits.md says from there how many devices a hub may have.
+// Where all devices renew their tokens, that is all that is allocated. Where all are refused at
+// once, much is allocated and soon garbage: there it is what is left when the records are read.
+func TestMemoryOfAVerdict(t *testing.T) {
+	const devices = 20_000 // with a record in these ten minutes
+	r := rand.New(rand.NewPCG(3, 7))
+	place := Place{"contoso-hub", 10}
+	renew := func(key connection.DeviceKey, at int64) []Entry {
+		return []Entry{{Fact: Fact{Device: key, Second: at, Sign: connection.Expiry, Record: r.Uint64()}}, {Fact: Fact{Device: key, Second: at + 1, Sign: connection.Connect}}}
+	}
+	refuse := func(key connection.DeviceKey, at int64) []Entry {
+		raw := fmt.Sprintf(`{"time":%q,"resourceId":"/SUBSCRIPTIONS/00000000-0000-0000-0000-000000000001/RESOURCEGROUPS/RG-IOT/PROVIDERS/MICROSOFT.DEVICES/IOTHUBS/CONTOSO-HUB",`+
+			`"operationName":"deviceConnect","category":"Connections","level":"Error","properties":"{\"deviceId\":\"pump-%x\"}"}`, time.Unix(at, 0).UTC().Format(time.RFC3339), key[:3])
+		return []Entry{{Fact: Fact{Device: key, Second: at, Sign: connection.Refused, Cause: connection.CertificateExpired, Record: r.Uint64()}, Raw: []byte(raw)}}
+	}
+	for _, test := range []struct {
+		name    string
+		entries func(connection.DeviceKey, int64) []Entry
+		from    Bucket
+		records int
+		items   int
+		garbage bool // whether what is garbage is left out
+	}{
+		{"renewals", renew, place.Bucket - 1, 3 * 2 * devices, 0, false},
+		{"refusals", refuse, place.Bucket, devices, 1, true},
+	} {
+		m := &weighed{memory: newMemory()}
+		for b := test.from; b <= 2*place.Bucket-test.from; b++ {
+			var entries []Entry
+			for d := range devices {
+				entries = append(entries, test.entries(connection.DeviceKey{0: byte(d), 1: byte(d >> 8), 2: byte(b)}, b.first()+r.Int64N(bucketSeconds-1))...)
+				if len(entries) >= 100 || d == devices-1 {
+					if err := m.Stage(t.Context(), packed(Place{"contoso-hub", b}, entries)); err != nil {
+						t.Fatal(err)
+					}
+					entries = nil
+				}
+			}
+		}
+		if err := m.Mark(t.Context(), []Mark{{place, Settled}}); err != nil {
+			t.Fatal(err)
+		}
+		m.before = heap()
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := Judge{Settings: Defaults(), Store: m, Publisher: m}.Run(t.Context(), place.Bucket.end().Add(3*time.Hour))
+		runtime.ReadMemStats(&after)
+		if row := m.rows[place].Row; err != nil || len(row.Items) != test.items || row.Renewed+row.Refused[connection.CertificateExpired] != devices {
+			t.Fatalf("%s: %d items, %d renewed, %v refused, %v", test.name, len(row.Items), row.Renewed, row.Refused, err)
+		}
+		each := float64(after.TotalAlloc-before.TotalAlloc) / float64(test.records)
+		if test.garbage {
+			each = float64(m.most) / float64(test.records)
+		}
+		if t.Logf("%s: %.0f bytes a record", test.name, each); each > 200 {
+			t.Errorf("%s: %.0f bytes are in memory for each record, want at most 200", test.name, each)
+		}
+	}
+}
+
+// TestNamesOfAStorm checks that a storm of very many devices names some of them, and does not
+// read the records of the others.
+func TestNamesOfAStorm(t *testing.T) {
+	const devices = 2 * mostNamed
+	m := newMemory()
+	place := Place{"contoso-hub", 10}
+	var notices []Notice
+	for d := range devices {
+		e := Entry{Fact: Fact{Device: connection.DeviceKey{0: byte(d * 256 / devices), 8: byte(d), 9: byte(d >> 8)}, Second: place.Bucket.first(), Sign: connection.Refused, Cause: connection.CertificateExpired, Record: uint64(d)}}
+		if e.Raw = []byte(`{"not":"a record"}`); e.Device[0] <= 0x80 {
+			e.Raw = fmt.Appendf(nil, `{"time":"1970-01-01T01:40:00Z","resourceId":"/SUBSCRIPTIONS/00000000-0000-0000-0000-000000000001/RESOURCEGROUPS/RG-IOT/PROVIDERS/MICROSOFT.DEVICES/IOTHUBS/CONTOSO-HUB",`+
+				`"operationName":"deviceConnect","category":"Connections","level":"Error","properties":"{\"deviceId\":\"%05d\"}"}`, d)
+		}
+		if err := m.Stage(t.Context(), packed(place, []Entry{e})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := m.Mark(t.Context(), []Mark{{place, Open}}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Judge{Settings: Defaults(), Store: m, Publisher: publishing(func(n []Notice) { notices = append(notices, n...) })}.Run(t.Context(), place.Bucket.end())
+	if err != nil || len(notices) != 1 || notices[0].N != devices {
+		t.Fatalf("%d notices, %v", len(notices), err)
+	}
+	if names := notices[0].Devices; len(names) < mostNamed/2 || len(names) > mostNamed || !slices.IsSorted(names) {
+		t.Errorf("%d devices are named, in order %t, want about half of %d", len(names), slices.IsSorted(names), devices)
+	}
+}
+
+// publishing is a publisher.
+type publishing func([]Notice)
+
+func (p publishing) Publish(_ context.Context, notices []Notice) error { p(notices); return nil }

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -217,7 +219,7 @@ func (r Row) next(d derived, partial bool) Row {
 // read derives the verdict on a place from what is staged. It reads the buckets near it,
 // and the later ones only for devices that have no sign of another session.
 func (j Judge) read(ctx context.Context, place Place, level Level) (derived, error) {
-	var facts []Fact
+	var parts [][]Fact // one for each row, so that what is large is copied once
 	collect := func(from, to Bucket, of map[connection.DeviceKey]bool) error {
 		for b := from; b <= to; b++ {
 			for row, err := range j.Store.Staged(ctx, Place{place.Hub, b}, false) {
@@ -228,11 +230,14 @@ func (j Judge) read(ctx context.Context, place Place, level Level) (derived, err
 				if err != nil {
 					return err
 				}
-				for _, f := range more {
-					if of == nil || of[f.Device] {
-						facts = append(facts, f)
-					}
+				needed := slices.DeleteFunc(more, func(f Fact) bool {
+					// A refusal in another bucket says nothing, and a storm has very many.
+					return of != nil && !of[f.Device] || f.Sign == connection.Refused && b != place.Bucket
+				})
+				if len(needed) < len(more) {
+					needed = slices.Clone(needed) // and nothing keeps the others
 				}
+				parts = append(parts, needed)
 			}
 		}
 		return nil
@@ -241,12 +246,12 @@ func (j Judge) read(ctx context.Context, place Place, level Level) (derived, err
 	if err := collect(from, to, nil); err != nil {
 		return derived{}, err
 	}
-	d := j.Settings.derive(place.Bucket, facts, level)
+	d := j.Settings.derive(place.Bucket, slices.Concat(parts...), level)
 	if level == Settled && len(d.missing) > 0 {
 		if err := collect(to+1, j.Settings.far(place.Bucket), d.missing); err != nil {
 			return derived{}, err
 		}
-		d = j.Settings.derive(place.Bucket, facts, level)
+		d = j.Settings.derive(place.Bucket, slices.Concat(parts...), level)
 	}
 	for i := range d.single {
 		if i.Cause == Cause(connection.Unclassified) {
@@ -284,6 +289,10 @@ const (
 	mostRecords     = 5          // of a notice
 	mostRecordBytes = MostRecord // of these records together, so one always fits
 	mostDeviceBytes = 256 << 10  // of the devices of a notice, as JSON
+	// mostNamed is about how many devices of a storm are looked at for their names. Of more
+	// devices, it is those whose keys are small, which are hashes: to read the records of all
+	// would take half the time of a verdict.
+	mostNamed = 20_000
 )
 
 // notices returns the versions of a row that are not published, in the order of their
@@ -307,6 +316,9 @@ func (j Judge) notices(ctx context.Context, row Row, d derived) ([]Notice, error
 		of = slices.CompactFunc(of, func(a, b Entry) bool { return a.Record == b.Record })
 		records[i] = of[:min(len(of), mostRecords)]
 		if !i.Storm() || v.N == 0 {
+			return nil
+		}
+		if n := uint64(v.N); n > mostNamed && binary.BigEndian.Uint64(e.Device[:]) > math.MaxUint64/n*mostNamed { // #nosec G115 -- a number of devices
 			return nil
 		}
 		r, err := connection.DecodeRecord(e.Raw)

@@ -61,6 +61,18 @@ func unknown(entries []Entry) (map[string]int, error) {
 	return bounded(sentences), nil
 }
 
+// distinct returns the facts of different records, of one record the one with the highest rank.
+func distinct(facts []Fact) map[identity]Fact {
+	known := make(map[identity]Fact, len(facts))
+	for _, f := range facts {
+		i := f.identity()
+		if old, ok := known[i]; !ok || old.rank() < f.rank() {
+			known[i] = f
+		}
+	}
+	return known
+}
+
 // bounded returns the most frequent sentences, and how often there were others.
 func bounded(sentences map[string]int) map[string]int {
 	order := slices.SortedFunc(maps.Keys(sentences), func(a, b string) int {

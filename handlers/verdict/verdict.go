@@ -12,6 +12,9 @@
 package verdict
 
 import (
+	"bytes"
+	"cmp"
+	"iter"
 	"slices"
 	"time"
 
@@ -240,19 +243,45 @@ func (f Fact) identity() identity {
 	return identity{f.Device, f.Second, f.Address, f.Record, f.Sign == connection.Connect}
 }
 
-// distinct returns the facts of different records. Of one record that was staged with
-// different causes, because the rules changed meanwhile, the cause with the highest number
-// counts.
-func distinct(facts []Fact) map[identity]Fact {
-	rank := func(f Fact) int { return int(f.Sign)<<8 | int(Cause(f.Cause).number()) }
-	known := make(map[identity]Fact, len(facts))
-	for _, f := range facts {
-		i := f.identity()
-		if old, ok := known[i]; !ok || rank(old) < rank(f) {
-			known[i] = f
+// rank orders the facts of one record that was staged with different causes, because the
+// rules changed meanwhile: the highest counts.
+func (f Fact) rank() int { return int(f.Sign)<<8 | int(Cause(f.Cause).number()) }
+
+// byDevice sorts facts by their devices, and yields those of each device, in order of time
+// and each record once. What it yields is overwritten afterwards. A bucket of a large hub
+// has millions of facts, so they are sorted where they are, and there is no index.
+func byDevice(facts []Fact) iter.Seq2[connection.DeviceKey, []Fact] {
+	slices.SortFunc(facts, func(a, b Fact) int {
+		if c := bytes.Compare(a.Device[:], b.Device[:]); c != 0 {
+			return c
+		}
+		if c := cmp.Compare(a.Second, b.Second); c != 0 {
+			return c
+		}
+		connects := func(f Fact) int {
+			if f.Sign == connection.Connect {
+				return 1
+			}
+			return 0
+		}
+		return cmp.Or(connects(a)-connects(b), cmp.Compare(a.Address, b.Address), cmp.Compare(a.Record, b.Record), b.rank()-a.rank())
+	})
+	return func(yield func(connection.DeviceKey, []Fact) bool) {
+		var of []Fact
+		for rest := facts; len(rest) > 0; {
+			device := rest[0].Device
+			of = of[:0]
+			for len(rest) > 0 && rest[0].Device == device {
+				if n := len(of); n == 0 || of[n-1].identity() != rest[0].identity() {
+					of = append(of, rest[0])
+				}
+				rest = rest[1:]
+			}
+			if !yield(device, of) {
+				return
+			}
 		}
 	}
-	return known
 }
 
 // derived is the verdict on a bucket.
@@ -267,74 +296,58 @@ type derived struct {
 	unknown map[string]int // see Row.Unknown
 }
 
-// derive returns the verdict on bucket b that the facts give. Facts of other buckets
-// count as signs of sessions alone. At level Settled they have to be those of all buckets
-// up to far; below it what is missing is not said, so those up to near are enough.
+// derive returns the verdict on bucket b that the facts give, and puts them in another
+// order. Facts of other buckets count as signs of sessions alone. At level Settled they have
+// to be those of all buckets up to far; below it what is missing is not said, so those up to
+// near are enough.
 func (s Settings) derive(b Bucket, facts []Fact, level Level) derived {
 	d := derived{single: map[Item]int{}, refused: map[connection.Cause]int{}, missing: map[connection.DeviceKey]bool{}}
-	known := distinct(facts)
-	signs := map[connection.DeviceKey][]Fact{} // of devices with an expiry in b, in order
-	for _, f := range known {
-		if f.Sign == connection.Expiry && bucketOf(f.Second) == b {
-			signs[f.Device] = nil
+	reconnected := 0
+	for device, of := range byDevice(facts) {
+		for _, f := range of {
+			if f.Sign == connection.Refused && bucketOf(f.Second) == b {
+				d.single[itemOf(f)]++
+				d.refused[f.Cause]++
+			}
 		}
-	}
-	for _, f := range known {
-		if of, ok := signs[f.Device]; ok && f.Sign != connection.Refused {
-			signs[f.Device] = append(of, f)
-		}
-	}
-	for _, of := range signs {
-		slices.SortFunc(of, func(a, b Fact) int { return int(a.Second - b.Second) })
-	}
-	for _, f := range known {
-		if bucketOf(f.Second) != b {
-			continue
-		}
-		switch f.Sign {
-		case connection.Refused:
-			d.single[itemOf(f)]++
-			d.refused[f.Cause]++
-		case connection.Expiry:
-			cause, found := s.judge(f, signs[f.Device])
+		signs := slices.DeleteFunc(of, func(f Fact) bool { return f.Sign == connection.Refused })
+		reconnects := false
+		for _, f := range signs {
+			if bucketOf(f.Second) != b {
+				continue
+			}
+			if f.Sign == connection.Connect {
+				reconnects = reconnects || !s.renews(f, signs)
+				continue
+			}
+			cause, found := s.judge(f, signs)
 			if !found {
-				d.missing[f.Device] = true
+				d.missing[device] = true
 			}
 			switch {
 			case cause == "":
 				d.renewed++
 			case cause == Foreign && level >= Graced, cause == Missing && level >= Settled:
-				d.single[Item{f.Device, cause}]++
+				d.single[Item{device, cause}]++
 			}
+		}
+		if reconnects {
+			reconnected++
 		}
 	}
 	d.items = s.gather(d.single)
-	if s.Surge > 0 && level >= Graced {
-		if n := s.reconnected(b, known); n >= s.Surge {
-			d.items[Item{Cause: Reconnected}] = n
-		}
+	if s.Surge > 0 && level >= Graced && reconnected >= s.Surge {
+		d.items[Item{Cause: Reconnected}] = reconnected
 	}
 	return d
 }
 
-// reconnected returns how many devices have a connection in b that renews nothing. One at
-// a time t renews if the device has an expiry from t - RenewalGrace to t + slack.
-func (s Settings) reconnected(b Bucket, known map[identity]Fact) int {
-	expiries := map[connection.DeviceKey][]int64{}
-	for _, f := range known {
-		if f.Sign == connection.Expiry {
-			expiries[f.Device] = append(expiries[f.Device], f.Second)
-		}
-	}
-	devices := map[connection.DeviceKey]bool{}
-	for _, f := range known {
-		if f.Sign == connection.Connect && bucketOf(f.Second) == b && !slices.ContainsFunc(expiries[f.Device], func(x int64) bool {
-			return f.Second-s.grace() <= x && x <= f.Second+int64(slack/time.Second)
-		}) {
-			devices[f.Device] = true
-		}
-	}
-	return len(devices)
+// renews reports whether a connection at a time t renews a session: whether there is an
+// expiry among the signs of its device from t - RenewalGrace to t + slack.
+func (s Settings) renews(connect Fact, signs []Fact) bool {
+	return slices.ContainsFunc(signs, func(x Fact) bool {
+		return x.Sign == connection.Expiry && connect.Second-s.grace() <= x.Second && x.Second <= connect.Second+int64(slack/time.Second)
+	})
 }
 
 // judge returns the verdict on the expiry x: "" if its session was renewed, Foreign or

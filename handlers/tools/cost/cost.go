@@ -1,5 +1,6 @@
 // Package cost computes the bill of a deployment, from what each event makes the
-// services do and from list prices. It writes docs/cost.md.
+// services do and from list prices, and how far a large fleet is from the limits of these
+// services. It writes docs/cost.md and docs/limits.md.
 package cost
 
 import (
@@ -39,7 +40,8 @@ var (
 	otherFailure   = operations{TableRequests: 11}
 	timerMinute    = operations{Executions: 1, TableRequests: 4}
 	heardOf        = operations{TableRequests: 2}
-	canaryHour     = operations{Ingress: 1, Deliveries: 1, Executions: 4, TableRequests: 10}
+	canaryHour     = operations{Ingress: 2, Deliveries: 2, Executions: 5, TableRequests: 17}
+	canaryTag      = operations{Ingress: 1, Matches: 1, Deliveries: 1, Executions: 1, TableRequests: 6}
 	told           = operations{Ingress: 1, Deliveries: 1, Executions: 1, TableRequests: 4}
 	furtherChannel = operations{TableRequests: 1}
 	heard          = operations{Deliveries: 1, Executions: 1}
@@ -269,7 +271,8 @@ func Page() ([]byte, error) {
 			{"or of none of the four causes", otherFailure},
 			{"A minute of the timer, without a verdict or a digest that is due", timerMinute},
 			{"To remember that a hub was heard of, once a minute for each hub and source", heardOf},
-			{"An hour of canaries, through both paths", canaryHour},
+			{"An hour of canaries, through three paths", canaryHour},
+			{"A tag of the day, if it is wanted", canaryTag},
 			{"An alert that is raised or reopened, to tell one channel of it", told},
 			{"and for each further channel", furtherChannel},
 			{"and for the function Sentinel, without Microsoft Sentinel", heard},

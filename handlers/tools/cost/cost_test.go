@@ -47,13 +47,13 @@ func TestCostAssumptions(t *testing.T) {
 func TestBill(t *testing.T) {
 	got := load{changes: 3_000_000, alertedChanges: 1_000_000, records: 2_000_000, perMessage: 10, failures: 500_000, months: 1}.bill()
 	want := []line{
-		// 3 M published, 1 M of them matched and delivered; 500 k published and delivered, 720 canaries too.
+		// 3 M published, 1 M of them matched and delivered; 500 k published and delivered, 1,440 canaries too.
 		{"Event Grid operations", "6 million", "$3.60"},
-		// 1 M for changes, 200 k for messages, 500 k for failures, 43,200 minutes, 720 hours of 4.
+		// 1 M for changes, 200 k for messages, 500 k for failures, 43,200 minutes, 720 hours of 5.
 		{"Function executions", "1.75 million", "$0.70"},
-		{"Execution time", "3.49 million GB-s", "$90.80"},
-		// 1 for a change, 1 for a message, 11 for a failure, 4 for a minute, 10 for an hour.
-		{"Table requests", "6.88 million", "$0.25"},
+		{"Execution time", "3.49 million GB-s", "$90.83"},
+		// 1 for a change, 1 for a message, 11 for a failure, 4 for a minute, 17 for an hour.
+		{"Table requests", "6.89 million", "$0.25"},
 		{"Evidence, a month of keeping it", "6 GB", "$0.27"},
 		{"Event Hubs messages", "200,000", "$0.01"},
 		{"Records of renewals, for four days", "0 GB", "$0.00"},

@@ -1,6 +1,6 @@
 // Command generate writes every file that is derived from Go values: a
 // function.json for each function, the filters of the event subscriptions, the
-// catalogue of alerts and the bill of a deployment. It also packs the custom alerts of
+// catalogue of alerts, the bill of a deployment and how far it is from the limits of Azure. It also packs the custom alerts of
 // functions/*/alert.json, after it has run their cases. Run it in the root of the
 // repository. With -check it writes nothing and names the files that are not up
 // to date.
@@ -104,6 +104,9 @@ func derive(root string, alerts []custom.Alert) (files map[string][]byte, err er
 	}
 	files["docs/alerts.md"] = catalogue
 	if files["docs/cost.md"], err = cost.Page(); err != nil {
+		return nil, err
+	}
+	if files["docs/limits.md"], err = cost.Limits(); err != nil {
 		return nil, err
 	}
 	return files, nil

@@ -101,7 +101,7 @@ func TestCheck(t *testing.T) {
 	if err := run(root, true); err != nil {
 		t.Fatalf("right after it was written: %v", err)
 	}
-	for _, name := range []string{"functions/CertificateAdded/function.json", "functions/RelayResourceLogs/function.json", "handlers/consoleapp/functions/Console/function.json", "infra/subscriptions.json", "docs/alerts.md", "docs/cost.md"} {
+	for _, name := range []string{"functions/CertificateAdded/function.json", "functions/RelayResourceLogs/function.json", "handlers/consoleapp/functions/Console/function.json", "infra/subscriptions.json", "docs/alerts.md", "docs/cost.md", "docs/limits.md"} {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(root, name)
 			before, err := os.ReadFile(file)

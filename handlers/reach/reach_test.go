@@ -1,0 +1,38 @@
+package reach
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+)
+
+func TestLoopback(t *testing.T) {
+	for host, want := range map[string]bool{
+		"127.0.0.1": true, "127.1.2.3": true, "::1": true, "localhost": true, "LocalHost": true,
+		"": false, "192.0.2.1": false, "127.0.0.1.contoso.com": false, "localhost.contoso.com": false, "[::1]": false, "127.0.0.1:80": false, "0.0.0.0": false,
+	} {
+		if got := Loopback(host); got != want {
+			t.Errorf("%q: %v, want %v", host, got, want)
+		}
+	}
+}
+
+// TestClientStays checks that a redirection is the answer, and that nothing is asked elsewhere.
+func TestClientStays(t *testing.T) {
+	asked := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		if r.URL.Path == "/" {
+			http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
+		}
+	}))
+	defer server.Close()
+	response, err := Client.Get(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusTemporaryRedirect || asked != 1 {
+		t.Errorf("status %d after %d requests", response.StatusCode, asked)
+	}
+}
