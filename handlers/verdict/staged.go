@@ -83,16 +83,11 @@ func Pack(place Place, connects []byte, failures []Entry) []Staged {
 	return rows
 }
 
-// deflaters are writers to use again, since each has more than half a megabyte. storers do
-// not deflate.
-var deflaters, storers = writers(flate.BestSpeed), writers(flate.NoCompression)
-
-func writers(level int) *sync.Pool {
-	return &sync.Pool{New: func() any {
-		w, _ := flate.NewWriter(nil, level) // an error would say that there is no such level
-		return w
-	}}
-}
+// deflaters are writers to use again, since each has more than half a megabyte.
+var deflaters = sync.Pool{New: func() any {
+	w, _ := flate.NewWriter(nil, flate.BestSpeed) // an error would say that there is no such level
+	return w
+}}
 
 // leastDeflated is from how many bytes on records are deflated. Fewer than that are stored
 // as they are: to deflate the one failure of a hundred records takes as long as to read ten.
@@ -126,19 +121,29 @@ func (f *Fact) append(b []byte) []byte {
 	return binary.BigEndian.AppendUint64(b, f.Record)
 }
 
-// deflated returns the records of failed connections as a row has them.
+// deflated returns the records of failed connections as a row has them, each behind its length.
 func deflated(failures []Entry) []byte {
 	size := 0
 	for i := range failures {
-		size += len(failures[i].Raw)
+		size += binary.MaxVarintLen32 + len(failures[i].Raw)
 	}
-	pool := deflaters
 	if size < leastDeflated {
-		pool = storers
+		// One block that is stored, which is the last: its length, the complement of that, and
+		// its bytes (RFC 1951, section 3.2.4).
+		const header = 1 + 2 + 2
+		b := make([]byte, header, header+size)
+		for i := range failures {
+			b = append(binary.AppendUvarint(b, uint64(len(failures[i].Raw))), failures[i].Raw...)
+		}
+		b[0] = 1
+		n := uint16(len(b) - header) // #nosec G115 -- below leastDeflated
+		binary.LittleEndian.PutUint16(b[1:], n)
+		binary.LittleEndian.PutUint16(b[3:], ^n)
+		return b
 	}
 	var b bytes.Buffer
-	deflate := pool.Get().(*flate.Writer)
-	defer pool.Put(deflate)
+	deflate := deflaters.Get().(*flate.Writer)
+	defer deflaters.Put(deflate)
 	deflate.Reset(&b)
 	var length []byte
 	for i := range failures {
