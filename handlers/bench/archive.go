@@ -86,20 +86,6 @@ func startArchive(ctx context.Context, delay time.Duration, hubs, days int) (a *
 	return a, connection, server.Close, err
 }
 
-// entity returns a row as JSON.
-func (r shelved) entity() (jsontext.Value, error) {
-	if len(r.bodies) == 1 {
-		return r.bodies[0], nil
-	}
-	merged := map[string]jsontext.Value{}
-	for _, b := range r.bodies {
-		if err := json.Unmarshal(b, &merged); err != nil {
-			return nil, err
-		}
-	}
-	return json.Marshal(merged)
-}
-
 // row returns a row, also of a partition that is not copied.
 func (a *archive) row(partition, key string) (shelved, bool) {
 	a.mu.Lock()
@@ -121,10 +107,7 @@ func find(rows []archived, key string) (int, bool) {
 	return slices.BinarySearchFunc(rows, key, func(r archived, key string) int { return strings.Compare(r.key, key) })
 }
 
-var (
-	archivePoint = regexp.MustCompile(`\(PartitionKey='(.*)',RowKey='(.*)'\)$`)
-	archiveRange = regexp.MustCompile(`^PartitionKey eq '([^']*)'(?: and RowKey ge '([^']*)' and RowKey lt '([^']*)')?$`)
-)
+var archiveRange = regexp.MustCompile(`^PartitionKey eq '([^']*)'(?: and RowKey ge '([^']*)' and RowKey lt '([^']*)')?$`)
 
 func (a *archive) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet {
@@ -133,16 +116,9 @@ func (a *archive) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	a.requests.Add(1)
 	time.Sleep(a.delay)
-	if m := archivePoint.FindStringSubmatch(r.URL.Path); m != nil {
-		row, ok := a.row(m[1], m[2])
-		text, err := row.entity()
-		if !ok || err != nil {
-			refuse(w, http.StatusNotFound, "ResourceNotFound", 0)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json;odata=minimalmetadata")
-		w.Header().Set("ETag", row.etag)
-		_, _ = w.Write(text)
+	if m := point.FindStringSubmatch(r.URL.Path); m != nil {
+		row, ok := a.row(m[2], m[3])
+		row.answer(w, ok)
 		return
 	}
 	m := archiveRange.FindStringSubmatch(r.URL.Query().Get("$filter"))

@@ -123,6 +123,25 @@ func TestShelfCounts(t *testing.T) {
 	}
 }
 
+// TestShelfIsRead checks that a writer that knows nothing of a row finds it on the shelf: hubwatch
+// forgets what it wrote when that is much.
+func TestShelfIsRead(t *testing.T) {
+	s, connection, stop := startShelf(0)
+	defer stop()
+	for n := range 2 {
+		put, err := writers[1].open(connection, "alerts")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := put(t.Context(), n, 1, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.check("hubwatch", 2, 1, false); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestRules checks that custom alerts and the same conditions in Go judge as they have to:
 // judgeRules returns an error if one does not.
 func TestRules(t *testing.T) {

@@ -9,18 +9,20 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // shelf is a stand-in for Table Storage that answers each request after the same time, and
 // as many at once as come: a service that is far away and never busy. It knows what the
-// measured writers ask for: insertions, and transactions that insert and change rows on
-// condition of their ETags. archive is one that answers readers, too.
+// measured writers ask for: insertions, transactions that insert and change rows on
+// condition of their ETags, and single rows. archive is one that lists rows, too.
 type shelf struct {
 	delay    time.Duration
 	requests atomic.Int64
@@ -82,7 +84,15 @@ func (s *shelf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodGet && strings.Contains(path, "()"):
 		_, _ = io.WriteString(w, `{"value":[]}`)
 	case r.Method == http.MethodGet:
-		refuse(w, http.StatusNotFound, "ResourceNotFound", 0)
+		m := point.FindStringSubmatch(path)
+		if m == nil {
+			refuse(w, http.StatusNotImplemented, "NotImplemented", 0)
+			return
+		}
+		s.mu.Lock()
+		row, ok := s.rows[m[1]+" "+m[2]+" "+m[3]]
+		s.mu.Unlock()
+		row.answer(w, ok)
 	default:
 		c, err := read(path, r.Header, body, r.Method)
 		if err != nil {
@@ -95,6 +105,35 @@ func (s *shelf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		w.WriteHeader(http.StatusNoContent)
 	}
+}
+
+// point is the path of a request for one row: its table and keys.
+var point = regexp.MustCompile(`^(.*)\(PartitionKey='(.*)',RowKey='(.*)'\)$`)
+
+// entity returns a row as JSON.
+func (r shelved) entity() (jsontext.Value, error) {
+	if len(r.bodies) == 1 {
+		return r.bodies[0], nil
+	}
+	merged := map[string]jsontext.Value{}
+	for _, b := range r.bodies {
+		if err := json.Unmarshal(b, &merged); err != nil {
+			return nil, err
+		}
+	}
+	return json.Marshal(merged)
+}
+
+// answer answers a request for a row, which may not be there.
+func (r shelved) answer(w http.ResponseWriter, there bool) {
+	text, err := r.entity()
+	if !there || err != nil {
+		refuse(w, http.StatusNotFound, "ResourceNotFound", 0)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json;odata=minimalmetadata")
+	w.Header().Set("ETag", r.etag)
+	_, _ = w.Write(text)
 }
 
 // read reads what a request changes.
