@@ -53,24 +53,23 @@ func Stage(messages [][]byte, settings verdict.Settings, now time.Time) Staging 
 		places.reset()
 		clear(w.seen) // so that a row does not depend on the other messages of the batch
 		w.Unreadable = append(w.Unreadable, w.lost(i, message, func(p connection.Piece) error {
-			ok, err := w.failure(p)
+			failure, err := w.failure(p)
 			f := &w.failed
-			if err != nil || !ok && (f.PassedOver != connection.Connected || f.hub == "") {
+			connected := err == nil && !failure && f.PassedOver == connection.Connected && f.hub != "" && f.DeviceID != ""
+			if !failure && !connected {
 				return err
 			}
-			sign, second := f.Sign(f.Classification), f.Time.Unix()
-			timely := second >= 0 && second <= soon
-			switch {
-			case sign == connection.NoSign: // a connection of no device
-				return nil
-			case sign == connection.Connect && !timely:
+			second := f.Time.Unix()
+			switch untimely := second < 0 || second > soon; {
+			case untimely && connected:
 				s.Untimely++
 				return nil
-			case !timely:
+			case untimely:
 				return fmt.Errorf("record: time %s: want one of the past, or of the next day", f.Time.Format(time.RFC3339))
 			}
+			sign := connection.Connect
 			var e verdict.Entry
-			if sign != connection.Connect {
+			if failure {
 				if e, err = s.entry(w, f); err != nil {
 					return err
 				}
@@ -78,10 +77,10 @@ func Stage(messages [][]byte, settings verdict.Settings, now time.Time) Staging 
 				w.take(f)
 			}
 			g := places.of(verdict.Place{Hub: f.hub, Bucket: verdict.BucketOf(f.Time)})
-			if sign == connection.Connect {
-				g.connects = verdict.AppendConnect(g.connects, second, f.DeviceKey(), w.addressKey(&f.Record))
-			} else {
+			if failure {
 				g.failures = append(g.failures, e)
+			} else {
+				g.connects = verdict.AppendConnect(g.connects, second, f.DeviceKey(), w.addressKey(&f.Record))
 			}
 			if g.hubID == "" && len(f.ResourceID) <= mostID {
 				g.hubID = w.id // a name, which is never searched
