@@ -227,6 +227,7 @@ func (s *service) run(next func() *task) {
 func (s *service) step() {
 	if s.stepped != nil {
 		s.stepped()
+		synctest.Wait() // it may have slept, and others gone on
 	}
 	if s.r.IntN(s.stay) == 0 {
 		if s.prefer = s.r.Perm(len(s.processes)); s.r.IntN(2) == 0 {
