@@ -31,8 +31,8 @@ type EventHub struct {
 // a token may be sent: https, with a path that ends with /messages. An event hub of this machine
 // may have http. It gets no token.
 func CheckEventHub(s string) error {
-	if err := CheckEndpoint(s); err != nil {
-		return errors.New(strings.Replace(err.Error(), "of the topic, with /api/events", "of the event hub, with /<event hub>/messages", 1))
+	if err := checkAddress(s, "of the event hub, with /<event hub>/messages"); err != nil {
+		return err
 	}
 	if !strings.HasSuffix(strings.ToLower(s), "/messages") {
 		return errors.New("want the address of the event hub, with /messages at its end")
@@ -50,16 +50,22 @@ func OpenEventHub(endpoint string, credential azcore.TokenCredential) (*EventHub
 	if err := CheckEventHub(endpoint); err != nil {
 		return nil, err
 	}
+	return &EventHub{pipelineTo(endpoint, credential, eventHubScope, 2*time.Second), endpoint}, nil
+}
+
+// pipelineTo returns what sends requests to an endpoint, with a token for scope unless it is of
+// this machine, and once more if a try fails or takes too long.
+func pipelineTo(endpoint string, credential azcore.TokenCredential, scope string, try time.Duration) runtime.Pipeline {
 	options := policy.ClientOptions{Retry: policy.RetryOptions{
-		MaxRetries: 1, TryTimeout: 2 * time.Second, RetryDelay: 200 * time.Millisecond, MaxRetryDelay: time.Second,
+		MaxRetries: 1, TryTimeout: try, RetryDelay: 200 * time.Millisecond, MaxRetryDelay: time.Second,
 	}}
 	var own runtime.PipelineOptions
 	if u, _ := url.Parse(endpoint); u.Scheme == "http" {
 		options.Transport = reach.Client
 	} else {
-		own.PerRetry = []policy.Policy{runtime.NewBearerTokenPolicy(credential, []string{eventHubScope}, nil)}
+		own.PerRetry = []policy.Policy{runtime.NewBearerTokenPolicy(credential, []string{scope}, nil)}
 	}
-	return &EventHub{runtime.NewPipeline("hubwatch", version.Version, own, &options), endpoint}, nil
+	return runtime.NewPipeline("hubwatch", version.Version, own, &options)
 }
 
 // Send sends a message. The error has no part of the message and no token.

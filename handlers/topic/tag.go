@@ -2,7 +2,6 @@ package topic
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -10,11 +9,7 @@ import (
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
-
-	"hubwatch/handlers/reach"
-	"hubwatch/handlers/version"
 )
 
 // Tag is the tag of one resource by which hubwatch makes Azure Resource Manager publish an event.
@@ -35,8 +30,8 @@ const tagsOf = "/providers/Microsoft.Resources/tags/default"
 // be sent: https, with the id of the resource and /providers/Microsoft.Resources/tags/default. An
 // address of this machine may have http. It gets no token.
 func CheckTag(s string) error {
-	if err := CheckEndpoint(s); err != nil {
-		return errors.New(strings.Replace(err.Error(), "of the topic, with /api/events", "of the tags of a resource", 1))
+	if err := checkAddress(s, "of the tags of a resource"); err != nil {
+		return err
 	}
 	u, _ := url.Parse(s)
 	path := strings.ToLower(u.Path)
@@ -53,18 +48,13 @@ func OpenTag(endpoint string, credential azcore.TokenCredential) (*Tag, error) {
 	if err := CheckTag(endpoint); err != nil {
 		return nil, err
 	}
-	options := policy.ClientOptions{Retry: policy.RetryOptions{
-		MaxRetries: 1, TryTimeout: 3 * time.Second, RetryDelay: 200 * time.Millisecond, MaxRetryDelay: time.Second,
-	}}
-	var own runtime.PipelineOptions
-	if u, _ := url.Parse(endpoint); u.Scheme == "http" {
-		options.Transport = reach.Client
-	} else {
-		// A token for Azure Resource Manager is for its address, in every cloud
-		// (https://learn.microsoft.com/rest/api/azure/#create-the-request).
-		own.PerRetry = []policy.Policy{runtime.NewBearerTokenPolicy(credential, []string{u.Scheme + "://" + u.Host + "/.default"}, nil)}
+	// A token for Azure Resource Manager is for its address, in every cloud
+	// (https://learn.microsoft.com/rest/api/azure/#create-the-request).
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return nil, err
 	}
-	return &Tag{runtime.NewPipeline("hubwatch", version.Version, own, &options), endpoint}, nil
+	return &Tag{pipelineTo(endpoint, credential, u.Scheme+"://"+u.Host+"/.default", 3*time.Second), endpoint}, nil
 }
 
 // Write gives the tag a value, and leaves the other tags as they are. The error has no token. If

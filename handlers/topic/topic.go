@@ -27,13 +27,17 @@ type Topic struct {
 // CheckEndpoint returns an error unless s is the URL of a topic to which a token may be
 // sent: https, with a host and a path. A topic of this machine may have http. It gets no
 // token.
-func CheckEndpoint(s string) error {
+func CheckEndpoint(s string) error { return checkAddress(s, "of the topic, with /api/events") }
+
+// checkAddress returns an error unless s is an address to which a token may be sent, as
+// CheckEndpoint does. The error for one that is cut says what it should be of.
+func checkAddress(s, of string) error {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil:
 		return errors.New("is not a URL") // the error of url.Parse repeats it, and it may hold a key
 	case u.Host == "" || u.Path == "" || u.Path == "/":
-		return errors.New("want the whole address of the topic, with /api/events")
+		return errors.New("want the whole address " + of)
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
 		return errors.New("want the address alone, without user, query and fragment")
 	case u.Scheme == "https" || u.Scheme == "http" && reach.Loopback(u.Hostname()):
