@@ -109,7 +109,9 @@ func TestMemoryIsBounded(t *testing.T) {
 			"CertificateAdded": []byte(invocation(stretched(`{"id":"1"}`, "x", most-100))),
 			hotDetector:        []byte(invocation(stretched(`{"id":"1"}`, `\"`, most-100))),
 			judge.RelayName:    []byte(invocation(stretched(`{"records":7}`, "x", most-100))),
-		}, 4},
+			judge.NotifyName:   []byte(invocation(stretched(`{"id":"1"}`, `\"`, most-100))),
+			"HubDeleted":       []byte(invocation(stretched(`{"id":"1"}`, `\"`, most-100))),
+		}, 2},
 		{"bodies of nothing but small pieces", map[string][]byte{
 			"CertificateAdded": []byte(invocation([]byte(`{"id":"1"` + many(700_000, func(i int) string { return fmt.Sprintf(`,"%x":0`, i) }) + "}"))),
 			hotDetector:        []byte(invocation([]byte(`[{}` + strings.Repeat(",{}", 2_500_000) + "]"))),

@@ -85,16 +85,30 @@ type resolved struct {
 type Quarantine struct {
 	table table
 	now   func() time.Time
+	long  chan struct{} // held while a long body is kept
 }
+
+// longBody is how many bytes a body has that is kept alone. A body becomes a dozen copies
+// on its way to the table, and each lane of the host can have one of 8 MiB at the same time.
+// A usual event is never that long: Event Grid takes 1 MB.
+const longBody = 1 << 20
 
 // Quarantine returns the table of what could not be judged with this name. It does
 // not connect: a table that cannot be reached shows at the first request.
 func (a *Account) Quarantine(name string) *Quarantine {
-	return &Quarantine{a.table(name, "nothing was ever quarantined here"), time.Now}
+	return &Quarantine{a.table(name, "nothing was ever quarantined here"), time.Now, make(chan struct{}, 1)}
 }
 
 // Quarantine implements alert.Quarantine.
 func (q *Quarantine) Quarantine(ctx context.Context, e alert.Quarantined) error {
+	if len(e.Body) > longBody {
+		select {
+		case q.long <- struct{}{}:
+			defer func() { <-q.long }()
+		case <-ctx.Done():
+			return fmt.Errorf("quarantine: another long body is being kept: %w", context.Cause(ctx))
+		}
+	}
 	now, id := q.now(), hash(e.Function, string(e.Body))
 	partition := partition{escape(e.Function), invert(now)}.String()
 	whole := redactedBody(e.Body)

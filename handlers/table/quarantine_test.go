@@ -1,6 +1,7 @@
 package table
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -150,6 +151,43 @@ func TestQuarantineFaults(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestLongBodiesOneAtATime checks that a long body waits while another one is kept, as
+// long as its invocation may take, that a short one does not, and that a failure lets the
+// next one in.
+func TestLongBodiesOneAtATime(t *testing.T) {
+	clean := openQuarantine(t, emulator(t).ConnectionString())
+	long := alert.Quarantined{Function: "CertificateAdded", Body: []byte(strings.Repeat("x", longBody+1))}
+	short := alert.Quarantined{Function: "CertificateAdded", Body: []byte(strings.Repeat("x", longBody))}
+	arrived := make(chan struct{})
+	connection, _ := through(t, func(n int, _ *http.Request) azurite.Fault {
+		if n == 1 {
+			close(arrived)
+			return azurite.Hang
+		}
+		return azurite.Pass
+	})
+	s := account(t, connection).Quarantine(clean.table.name)
+	ctx, cancel := context.WithCancel(t.Context())
+	first := make(chan error, 1)
+	go func() { first <- s.Quarantine(ctx, long) }()
+	<-arrived
+	over, end := context.WithCancelCause(t.Context())
+	end(errors.New("not done within 20s"))
+	if err := s.Quarantine(over, long); err == nil || err.Error() != "quarantine: another long body is being kept: not done within 20s" {
+		t.Errorf("a second long body: %v", err)
+	}
+	if err := s.Quarantine(t.Context(), short); err != nil {
+		t.Errorf("a short body: %v", err)
+	}
+	cancel()
+	if err := <-first; err == nil {
+		t.Error("a body is kept whose request got no answer")
+	}
+	if err := s.Quarantine(t.Context(), long); err != nil {
+		t.Errorf("a long body afterwards: %v", err)
 	}
 }
 
