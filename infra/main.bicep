@@ -110,10 +110,19 @@ param consoleClientId string = ''
 @description('People with the role Alerts.Respond may change alerts and suppressions in the console in Azure.')
 param consoleChanges bool = false
 
-@description('Endpoint of the data collection rule of Microsoft Sentinel that takes the alerts, as docs/sentinel/workspace.bicep says it. Empty to send none.')
+@description('Resource id of the Log Analytics workspace that takes the alerts for Microsoft Sentinel. The table, the data collection rule and the rule of the incidents are made in the resource group of the workspace. Empty to make none.')
+param sentinelWorkspace string = ''
+
+@description('Region of that workspace. The data collection rule has to be there.')
+param sentinelLocation string = location
+
+@description('Make incidents of the alerts. It needs Microsoft Sentinel in the workspace; without it, the alerts are in the table only.')
+param sentinelIncidents bool = true
+
+@description('Endpoint of the data collection rule, if other people have deployed sentinel.bicep for their workspace. It counts only without sentinelWorkspace. Empty to send no alerts.')
 param sentinelEndpoint string = ''
 
-@description('Immutable id of that rule, as docs/sentinel/workspace.bicep says it.')
+@description('Immutable id of the data collection rule that other people have deployed.')
 param sentinelRuleId string = ''
 
 // The names of storage accounts may not have a dash, and must be unique in all of Azure. subscriptions.bicep computes the
@@ -383,6 +392,20 @@ resource controlPlane 'Microsoft.EventGrid/systemTopics@2022-06-15' = if (empty(
   }
 }
 
+// The way of alerts to Microsoft Sentinel, if it is wanted. The workspace may be in another resource group. Without a workspace, the
+// scope is this resource group: a scope has to be one even where nothing is deployed.
+module sentinel 'sentinel.bicep' = if (!empty(sentinelWorkspace)) {
+  name: 'hubwatch-sentinel'
+  scope: resourceGroup(split(sentinelWorkspace, '/')[?2] ?? subscription().subscriptionId, split(sentinelWorkspace, '/')[?4] ?? resourceGroup().name)
+  params: {
+    workspaceName: last(split(sentinelWorkspace, '/'))
+    location: sentinelLocation
+    principalId: identity.properties.principalId
+    incidents: sentinelIncidents
+    tags: tags
+  }
+}
+
 // The app.
 
 resource plan 'Microsoft.Web/serverfarms@2023-12-01' = {
@@ -488,8 +511,8 @@ resource app 'Microsoft.Web/sites@2023-12-01' = {
         { name: 'CanaryTagUri', value: canaryTag ? '${environment().resourceManager}${substring(identity.id, 1)}/providers/Microsoft.Resources/tags/default' : '' }
         { name: 'ConnectionEvents__topicEndpointUri', value: connections.properties.endpoint }
         { name: 'AlertEvents__topicEndpointUri', value: alertEvents.properties.endpoint }
-        { name: 'Sentinel__endpoint', value: sentinelEndpoint }
-        { name: 'Sentinel__ruleId', value: sentinelRuleId }
+        { name: 'Sentinel__endpoint', value: empty(sentinelWorkspace) ? sentinelEndpoint : sentinel!.outputs.endpoint }
+        { name: 'Sentinel__ruleId', value: empty(sentinelWorkspace) ? sentinelRuleId : sentinel!.outputs.ruleId }
       ]
     }
   }

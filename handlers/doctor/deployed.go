@@ -138,8 +138,9 @@ type stack struct {
 	hubs  []string // parameter iotHubs: resource ids
 	watch string   // parameter watch, "" if it was left at its default
 	// actionGroups is the parameter of this name: resource ids in lower case.
-	actionGroups []string
-	problems     []string
+	actionGroups      []string
+	sentinelWorkspace string // parameter sentinelWorkspace: a resource id, "" without one
+	problems          []string
 }
 
 // Names of the deployment stacks in the README.
@@ -169,6 +170,7 @@ func (a azure) stack(ctx context.Context, d Deployment, name string) (stack, err
 		return parameter["value"]
 	}
 	s.watch, _ = given("watch").(string)
+	s.sentinelWorkspace, _ = given("sentinelWorkspace").(string)
 	ids := func(name string) []string {
 		list, _ := given(name).([]any)
 		ids := []string{}

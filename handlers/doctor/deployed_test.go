@@ -222,8 +222,9 @@ func TestExpectedHubs(t *testing.T) {
 	s := newSky(t)
 	delete(s.raw, strings.ToLower(contoso.id("Microsoft.Resources/deploymentStacks/%s", mainStack)))
 	ill, _ := examine(t, s, contoso)
-	if len(ill) != 2 || !strings.Contains(ill[0]+ill[1], "unknown  expected IoT hubs") || !strings.Contains(ill[0]+ill[1], "unknown  deployment stack hubwatch") {
-		t.Errorf("without a stack:\n%s", strings.Join(ill, "\n"))
+	lines := strings.Join(ill, "\n")
+	if len(ill) != 3 || !strings.Contains(lines, "unknown  expected IoT hubs") || !strings.Contains(lines, "unknown  deployment stack hubwatch") || !strings.Contains(lines, "unknown  Microsoft Sentinel") {
+		t.Errorf("without a stack:\n%s", lines)
 	}
 }
 

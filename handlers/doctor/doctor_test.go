@@ -39,9 +39,9 @@ func examine(t *testing.T, s *sky, d Deployment) (ill []string, all int) {
 // inAll is how many results there are: sign-in, app, functions, three tables, the quarantine,
 // late verdicts, four paths of canaries and when hubs were heard of, the system topic, each event subscription and others on three topics, the
 // expected hubs, two hubs with an alert each, the resources and the alerts of Azure Monitor, the roles with
-// others of the app and those of two topics, who may write three tables and the state, two stacks, the console,
+// others of the app, those of two topics and what Microsoft Sentinel needs, who may write three tables and the state, two stacks, the console,
 // the deliveries of three topics, and three arrivals.
-var inAll = 14 + subscribed + 3 + 1 + 4 + len(Resources) + len(Failures) + len(Silencers) + len(appRoles) + 3 + 4 + 2 + 1 + 3 + 3
+var inAll = 14 + subscribed + 3 + 1 + 4 + len(Resources) + len(Failures) + len(Silencers) + len(appRoles) + 4 + 4 + 2 + 1 + 3 + 3
 
 var subscribed = func() int {
 	all, err := app.Subscriptions(app.Detectors())
@@ -129,6 +129,32 @@ func TestFaults(t *testing.T) {
 			s.definitions = append(s.definitions, definitionOf(tagRole))
 			s.roles[appPrincipal] = append(s.roles[appPrincipal], roleOf(tagRole))
 		}, nil},
+		{"other people take the alerts for Microsoft Sentinel", func(s *sky) {
+			s.roles[appPrincipal] = append(s.roles[appPrincipal], assigned(sentinelRole, strings.ToLower(socGroup+sentinelRule)))
+		}, nil},
+		{"alerts go to Microsoft Sentinel", func(s *sky) { s.addSentinel(socGroup) }, nil},
+		{"alerts go to a workspace of another subscription", func(s *sky) { s.addSentinel(strings.Replace(socGroup, "0001", "0002", 1)) }, nil},
+		{"the rule of Microsoft Sentinel is gone", func(s *sky) {
+			s.addSentinel(socGroup)
+			delete(s.raw, strings.ToLower(socGroup+sentinelRule))
+		}, []string{"wrong    Microsoft Sentinel: deploy infra/main.bicep (404"}},
+		{"the rule of Microsoft Sentinel drops all rows", func(s *sky) {
+			s.addSentinel(socGroup)["dataFlows"].([]any)[0].(map[string]any)["transformKql"] = "source | where false"
+		}, []string{`wrong    Microsoft Sentinel: properties.dataFlows.0.transformKql is "source | where false", want "source"; deploy infra/main.bicep`}},
+		{"the rule of Microsoft Sentinel is for another workspace", func(s *sky) {
+			s.addSentinel(socGroup)["destinations"].(map[string]any)["logAnalytics"].([]any)[0].(map[string]any)["workspaceResourceId"] = "/theirs"
+		}, []string{`wrong    Microsoft Sentinel: properties.destinations.logAnalytics.workspace.workspaceResourceId is "/theirs", want`}},
+		{"the app may not send to Microsoft Sentinel", func(s *sky) {
+			s.addSentinel(socGroup)
+			s.roles[appPrincipal] = s.roles[appPrincipal][:len(s.roles[appPrincipal])-1]
+		}, []string{"wrong    Microsoft Sentinel: the app lacks the role Monitoring Metrics Publisher on " + socGroup + sentinelRule + ": deploy infra/main.bicep"}},
+		{"the app may send to any rule of a group", func(s *sky) {
+			s.addSentinel(socGroup)
+			s.roles[appPrincipal] = append(s.roles[appPrincipal], assigned(sentinelRole, socGroup))
+		}, []string{"wrong    other roles of the app: Monitoring Metrics Publisher on " + socGroup + ", which it does not need"}},
+		{"the workspace of Microsoft Sentinel is a name", func(s *sky) {
+			s.parameter("sentinelWorkspace", "contoso-soc")
+		}, []string{`unknown  Microsoft Sentinel: the parameter sentinelWorkspace is "contoso-soc", which is not the resource id of a workspace`}},
 		{"the console sends strangers to sign in", func(s *sky) { s.console = http.StatusFound }, nil},
 		{"the console refuses strangers", func(s *sky) { s.console = http.StatusUnauthorized }, nil},
 		{"the console is open to everybody", func(s *sky) { s.console = http.StatusOK },

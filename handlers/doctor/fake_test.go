@@ -386,6 +386,30 @@ func hubAlert(hub string) string {
 	return contoso.id("Microsoft.Insights/activityLogAlerts/%s-%s-silenced", contoso.App, lastOf(hub))
 }
 
+// socGroup is a resource group with a workspace of Microsoft Sentinel.
+const socGroup = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-soc"
+
+// addSentinel deploys sentinel.bicep into a resource group, for a workspace there. It returns
+// the properties of its rule.
+func (s *sky) addSentinel(group string) map[string]any {
+	workspace := group + "/providers/Microsoft.OperationalInsights/workspaces/contoso-soc"
+	s.parameter("sentinelWorkspace", workspace)
+	members := maps.Clone(SentinelRule.Members)
+	members["properties.destinations.logAnalytics.workspace.workspaceResourceId"] = strings.ToLower(workspace)
+	rule := nested(members)
+	s.raw[strings.ToLower(group+sentinelRule)] = rule
+	if strings.HasPrefix(group, "/subscriptions/"+contoso.Subscription+"/") {
+		s.roles[appPrincipal] = append(s.roles[appPrincipal], assigned(sentinelRole, strings.ToLower(group+sentinelRule)))
+	}
+	return rule["properties"].(map[string]any)
+}
+
+// parameter says that main.bicep was deployed with the value of a parameter.
+func (s *sky) parameter(name string, value any) {
+	stack := s.raw[strings.ToLower(contoso.id("Microsoft.Resources/deploymentStacks/%s", mainStack))]["properties"].(map[string]any)
+	stack["parameters"].(map[string]any)[name] = map[string]any{"value": value}
+}
+
 // nested returns members by their paths as objects in each other. A list of names with
 // members of their own is an array of objects, and so are objects by their numbers.
 func nested(members map[string]any) map[string]any {

@@ -173,8 +173,8 @@ type held struct {
 	roles   []assignment
 }
 
-// checkRoles returns a check for each role that must be there, and one for those
-// of the app that must not.
+// checkRoles returns a check for each role that must be there, one for those of the
+// app that must not, and one for Microsoft Sentinel, where the app needs a role, too.
 func checkRoles(d Deployment, a azure, app func(context.Context) (site, error)) []check {
 	ofApp := once(func(ctx context.Context) (held, error) {
 		s, err := app(ctx)
@@ -233,7 +233,7 @@ func checkRoles(d Deployment, a azure, app func(context.Context) (site, error)) 
 		}
 		return inFull(problems, "none in this subscription")
 	}})
-	return append(checks, checkRole(d, "the topic of connections", topicRole, ofTopic(d.connectionsTopic())),
+	return append(checks, checkSentinel(d, a, ofApp), checkRole(d, "the topic of connections", topicRole, ofTopic(d.connectionsTopic())),
 		checkRole(d, "the topic of alerts", topicRole, ofTopic(d.alertsTopic())))
 }
 
@@ -255,7 +255,7 @@ func checkRole(d Deployment, whose string, r role, of func(context.Context) (hel
 
 // expected reports whether the app should have a role, or may.
 func (a assignment) expected(d Deployment, account string) bool {
-	if a.is(d, account, tagRole) {
+	if a.is(d, account, tagRole) || a.sendsToSentinel() {
 		return true
 	}
 	for _, r := range appRoles {

@@ -478,6 +478,7 @@ func (p *bicepParser) operand() *expression {
 			p.accept("?")
 			e = &expression{kind: index, parts: []*expression{e, p.expression()}}
 			p.take("]")
+		case p.accept("!"): // is not null; says nothing of the value
 		default:
 			return e
 		}
@@ -590,7 +591,7 @@ resource four 'Some/things@2024-01-01' = {
   dependsOn: [two]
 }
 module five 'five.bicep' = { name: 'five', params: { a: toLower(string(true)) } }
-output all string = one.name
+output all string = one!.name
 `)
 	if err != nil {
 		t.Fatal(err)
@@ -612,6 +613,9 @@ output all string = one.name
 	}
 	if got := read.named("two").value.get("properties", "other").String(); got != "??(roles[item], 'none')" {
 		t.Errorf("other of two is %s", got)
+	}
+	if got := read.of("output")[0].value.String(); got != "one.name" {
+		t.Errorf("the output is %s", got)
 	}
 	if got := read.named("two").kind(); got != "Some/things/parts" {
 		t.Errorf("two is a %s", got)

@@ -151,6 +151,24 @@ func TestDoctorComparesEverything(t *testing.T) {
 	}
 }
 
+// TestDoctorComparesTheRuleOfSentinel compares the members of the data collection rule that
+// the doctor looks at with the members that sentinel.bicep sets, in both directions.
+func TestDoctorComparesTheRuleOfSentinel(t *testing.T) {
+	templates, err := readTemplates("../../infra")
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := templates["sentinel.bicep"]
+	want := map[string]any{}
+	for _, name := range []string{"location", "kind", "tags", "properties"} {
+		template.members(name, template.named(doctor.SentinelRule.Symbol).value.get(name), want)
+	}
+	delete(want, "properties.description")
+	if diff := cmp.Diff(want, plain(doctor.SentinelRule.Members)); diff != "" {
+		t.Errorf("sentinel.bicep (-) and the doctor (+):\n%s", diff)
+	}
+}
+
 // TestDoctorKnowsTheAlerts compares the alerts of Azure Monitor that the doctor looks
 // for with the variable failures of main.bicep.
 func TestDoctorKnowsTheAlerts(t *testing.T) {

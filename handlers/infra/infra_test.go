@@ -32,7 +32,7 @@ const root = "../.."
 
 // site is what the tests compare: templates, generated files and settings.
 type site struct {
-	main, hub, subscriptions, hubSubscriptions, console template
+	main, hub, subscriptions, hubSubscriptions, console, sentinel template
 
 	text      string // of all templates
 	catalogue []catalogueEntry
@@ -53,7 +53,7 @@ func read(root string) (s site, err error) {
 	if err != nil {
 		return s, err
 	}
-	s.main, s.hub, s.console = templates["main.bicep"], templates["hub.bicep"], templates["console.bicep"]
+	s.main, s.hub, s.console, s.sentinel = templates["main.bicep"], templates["hub.bicep"], templates["console.bicep"], templates["sentinel.bicep"]
 	s.subscriptions, s.hubSubscriptions = templates["subscriptions.bicep"], templates["hub-subscriptions.bicep"]
 	for _, name := range slices.Sorted(maps.Keys(templates)) {
 		text, err := os.ReadFile(filepath.Join(root, "infra", name))
@@ -178,6 +178,7 @@ func check(s site) []string {
 	s.checkNeeds(&f)
 	s.checkAlerts(&f)
 	s.checkConsole(&f)
+	s.checkSentinel(&f)
 	return f
 }
 
@@ -438,7 +439,7 @@ var hostName = regexp.MustCompile(`(?i)[a-z0-9]\.(net|com|org|io|us|cn|de)\b`)
 // Azure has its own host names
 // (https://learn.microsoft.com/azure/azure-government/compare-azure-government-global-azure#guidance-for-developers).
 func (s site) checkClouds(f *faults) {
-	for _, t := range []template{s.main, s.hub, s.subscriptions, s.hubSubscriptions, s.console} {
+	for _, t := range []template{s.main, s.hub, s.subscriptions, s.hubSubscriptions, s.console, s.sentinel} {
 		for _, d := range t.declarations {
 			d.value.within(func(e *expression) {
 				if e.kind == constant && hostName.MatchString(e.text) {
@@ -490,7 +491,7 @@ func (s site) checkStorage(f *faults) {
 // checkTags checks that everything that can have tags has those of the parameter, and that
 // the storage accounts have the redundancy of theirs. What has a region has tags.
 func (s site) checkTags(f *faults) {
-	for _, t := range []template{s.main, s.hub, s.console} {
+	for _, t := range []template{s.main, s.hub, s.console, s.sentinel} {
 		for _, d := range t.declarations {
 			switch {
 			case d.keyword == "resource" && d.value.get("location") != nil:
@@ -950,6 +951,8 @@ var needs = []struct{ who, what, why string }{
 	{"app", "logs", "a setting names it"},
 	{"app", "connections", "a setting names it"},
 	{"app", "alertEvents", "a setting names it"},
+	{"app", "sentinel", "a setting names its rule"},
+	{"sentinel", "identity", "it is given a role"},
 	{"hubs", "logs", "a diagnostic setting names the event hub"},
 	{"hubs", "sendRule", "a diagnostic setting names the rule"},
 	{"writeDeadLetters", "connections", "the topic's own identity comes with the topic"},
@@ -1366,6 +1369,14 @@ func TestPlantedErrors(t *testing.T) {
 		{"a console that sees no token", "infra/console.bicep", "tokenStore: {\n        enabled: true", "tokenStore: {\n        enabled: false", "login.tokenStore.enabled is false"},
 		{"a console that always changes alerts", "infra/console.bicep", "resource changeAlerts 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (changes) {", "resource changeAlerts 'Microsoft.Authorization/roleAssignments@2022-04-01' = {", "changeAlerts is given if"},
 		{"a console that clears the quarantine", "infra/console.bicep", "scope: quarantineTable\n  name: guid(quarantineTable.id, identity.id, roles.storageTableDataReader)\n  properties: {\n    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageTableDataReader)", "scope: quarantineTable\n  name: guid(quarantineTable.id, identity.id, roles.storageTableDataReader)\n  properties: {\n    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', alertWriterName)", "readQuarantine gives the role alertWriterName"},
+		{"alerts for Sentinel unasked", "infra/main.bicep", "param sentinelWorkspace string = ''", "param sentinelWorkspace string = 'x'", "without being asked, sentinelWorkspace is 'x'"},
+		{"a Sentinel that is always there", "infra/main.bicep", "'sentinel.bicep' = if (!empty(sentinelWorkspace)) {", "'sentinel.bicep' = {", "uses sentinel.bicep always"},
+		{"a Sentinel in the group of hubwatch", "infra/main.bicep", "resourceGroup(split(sentinelWorkspace, '/')[?2] ?? subscription().subscriptionId, split(sentinelWorkspace, '/')[?4] ?? resourceGroup().name)", "resourceGroup()", "scope of sentinel is resourceGroup()"},
+		{"a right for somebody else", "infra/main.bicep", "    principalId: identity.properties.principalId\n    incidents", "    principalId: identity.properties.clientId\n    incidents", "principalId of sentinel.bicep is identity.properties.clientId"},
+		{"a Sentinel that the app is not told of", "infra/main.bicep", "empty(sentinelWorkspace) ? sentinelRuleId : sentinel!.outputs.ruleId", "sentinelRuleId", "Sentinel__ruleId is sentinelRuleId"},
+		{"an endpoint for an id", "infra/main.bicep", "sentinel!.outputs.ruleId", "sentinel!.outputs.endpoint", "Sentinel__ruleId is ?(empty(sentinelWorkspace)"},
+		{"the id of the rule for its immutable id", "infra/sentinel.bicep", "string = ingestion.properties.immutableId", "string = ingestion.id", "the output ruleId is ingestion.id"},
+		{"a Sentinel without tags", "infra/sentinel.bicep", "  tags: tags\n", "", "sentinel.bicep: tags of ingestion is nothing"},
 		{"a console with the identity of the detectors", "infra/console.bicep", "name: 'AlertsStorage__clientId', value: identity.properties.clientId", "name: 'AlertsStorage__clientId', value: other.properties.clientId", "AlertsStorage__clientId is other"},
 		{"a console with the host's storage of the detectors", "infra/console.bicep", "  scope: account\n", "  scope: storage\n", "scope of hostStorage is storage"},
 		{"a console with a password", "infra/console.bicep", "    allow: false", "    allow: true", "allow of publishingPassword is true"},

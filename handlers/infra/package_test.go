@@ -616,6 +616,8 @@ func deployedSettings(t *testing.T, tableEndpoint, alertEvents string) []string 
 		"alertEvents.properties.endpoint":                                               alertEvents,
 		"'ClientId=, identity.properties.clientId, ;Authorization=AAD'":                 "ClientId=" + testClient + ";Authorization=AAD",
 		"?(empty(notifySecret), '', '@Microsoft.KeyVault(SecretUri=, notifySecret, )')": "", // nobody is told
+		"?(empty(sentinelWorkspace), sentinelEndpoint, sentinel.outputs.endpoint)":      "", // and none is sent
+		"?(empty(sentinelWorkspace), sentinelRuleId, sentinel.outputs.ruleId)":          "",
 		canaryTags:     "", // none is written
 		namespaceHost:  "logs.example",
 		canaryMessages: "https://logs.example/connections/messages",

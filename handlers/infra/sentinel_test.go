@@ -1,6 +1,7 @@
 package infra
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -13,27 +14,67 @@ import (
 	"hubwatch/handlers/notify"
 )
 
-// sentinel is what docs/sentinel/ has for the people of Microsoft Sentinel.
+// sentinel is what there is for Microsoft Sentinel.
 type sentinel struct {
-	workspace         template
-	alerts, incidents string // in KQL
+	template          template // infra/sentinel.bicep
+	alerts, incidents string   // in KQL
 }
 
-// readSentinel reads the files of a folder.
-func readSentinel(folder string) (s sentinel, err error) {
-	templates, err := readTemplates(folder)
+// readSentinel reads the repository in a folder.
+func readSentinel(root string) (s sentinel, err error) {
+	templates, err := readTemplates(filepath.Join(root, "infra"))
 	if err != nil {
 		return s, err
 	}
-	s.workspace = templates["workspace.bicep"]
+	s.template = templates["sentinel.bicep"]
 	for name, text := range map[string]*string{"alerts.kql": &s.alerts, "incidents.kql": &s.incidents} {
-		data, err := os.ReadFile(filepath.Join(folder, name))
+		data, err := os.ReadFile(filepath.Join(root, "docs/sentinel", name))
 		if err != nil {
 			return s, err
 		}
 		*text = string(data)
 	}
 	return s, nil
+}
+
+// checkSentinel checks that main.bicep sends alerts to Microsoft Sentinel only if somebody
+// wants that, and that the app is told what sentinel.bicep has made.
+func (s site) checkSentinel(f *faults) {
+	module := s.main.named("sentinel")
+	if module == nil || module.is != "sentinel.bicep" || module.value.kind != conditional {
+		f.add("main.bicep uses sentinel.bicep always, or never")
+		return
+	}
+	f.same("main.bicep: when there is a sentinel", module.value.parts[0], "!(empty(sentinelWorkspace))")
+	for _, parameter := range []string{"sentinelWorkspace", "sentinelEndpoint", "sentinelRuleId"} {
+		f.same("main.bicep: without being asked, "+parameter, s.main.named(parameter).value, "''")
+	}
+	f.same("main.bicep: scope of sentinel", module.value.get("scope"),
+		"resourceGroup(??(split(sentinelWorkspace, '/')[2], subscription().subscriptionId), ??(split(sentinelWorkspace, '/')[4], resourceGroup().name))")
+	given := map[string]string{
+		"workspaceName": "last(split(sentinelWorkspace, '/'))", "location": "sentinelLocation",
+		"principalId": "identity.properties.principalId", "incidents": "sentinelIncidents", "tags": "tags",
+	}
+	for _, parameter := range s.sentinel.of("param") {
+		if given[parameter.name] == "" {
+			f.add("sentinel.bicep: say in this test what main.bicep gives for %s", parameter.name)
+		}
+	}
+	for parameter, want := range given {
+		f.same("main.bicep: "+parameter+" of sentinel.bicep", module.value.get("params", parameter), want)
+	}
+	for setting, of := range map[string]struct{ parameter, output, value string }{
+		notify.SettingSentinelEndpoint: {"sentinelEndpoint", "endpoint", "ingestion.properties.endpoints.logsIngestion"},
+		notify.SettingSentinelRule:     {"sentinelRuleId", "ruleId", "ingestion.properties.immutableId"},
+	} {
+		f.same("main.bicep: "+setting, s.settings()[setting], fmt.Sprintf("?(empty(sentinelWorkspace), %s, sentinel.outputs.%s)", of.parameter, of.output))
+		outputs := s.sentinel.of("output")
+		if i := slices.IndexFunc(outputs, func(d declaration) bool { return d.name == of.output }); i < 0 {
+			f.add("sentinel.bicep has no output %s", of.output)
+		} else {
+			f.same("sentinel.bicep: the output "+of.output, outputs[i].value, of.value)
+		}
+	}
 }
 
 // sentinelColumns returns the columns of a row with their types, in the words of a table
@@ -59,7 +100,7 @@ func sentinelColumns(row reflect.Type) map[string]string {
 // check returns what is wrong with s.
 func (s sentinel) check() []string {
 	var f faults
-	t := s.workspace
+	t := s.template
 	want := sentinelColumns(reflect.TypeFor[notify.SentinelRow]())
 	have := map[string]string{}
 	for _, column := range t.named("columns").value.parts {
@@ -136,16 +177,16 @@ var projected = regexp.MustCompile(`(?m)^\| project (.+)$`)
 // checkQueries checks that the queries read the table, and that the rule of the incidents
 // names nothing that its query does not return.
 func (s sentinel) checkQueries(f *faults, columns map[string]string) {
-	t := s.workspace
+	t := s.template
 	tableName, _ := t.constant(t.named("tableName").value)
 	for name, text := range map[string]string{"alerts.kql": s.alerts, "incidents.kql": s.incidents} {
 		if !strings.Contains(text, "\n"+tableName+"\n| where Raising in ('raised', 'reopened')\n") {
 			f.add("%s does not read the raisings of %s, without the tests", name, tableName)
 		}
 	}
-	f.same("query of the function", t.named("alerts").value.get("properties", "query"), "loadTextContent('alerts.kql')")
+	f.same("query of the function", t.named("alerts").value.get("properties", "query"), "loadTextContent('../docs/sentinel/alerts.kql')")
 	rule := t.named("makeIncidents").value.get("properties")
-	f.same("query of the rule", rule.get("query"), "loadTextContent('incidents.kql')")
+	f.same("query of the rule", rule.get("query"), "loadTextContent('../docs/sentinel/incidents.kql')")
 	returned := map[string]bool{}
 	for _, m := range projected.FindAllStringSubmatch(s.incidents, -1) {
 		for _, name := range strings.Split(m[1], ", ") {
@@ -194,7 +235,7 @@ func (s sentinel) checkQueries(f *faults, columns map[string]string) {
 }
 
 func TestSentinel(t *testing.T) {
-	s, err := readSentinel(filepath.Join(root, "docs/sentinel"))
+	s, err := readSentinel(root)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,31 +248,33 @@ func TestSentinel(t *testing.T) {
 // each.
 func TestPlantedErrorsOfSentinel(t *testing.T) {
 	for _, test := range []struct{ name, file, old, new, want string }{
-		{"a column gone", "workspace.bicep", "  { name: 'RaisingId', type: 'string' }\n", "", `the column RaisingId is "", and hubwatch sends "string"`},
-		{"a column too many", "workspace.bicep", "  { name: 'RaisingId'", "  { name: 'Tactics', type: 'string' }\n  { name: 'RaisingId'", "does not send the column Tactics"},
-		{"a number as a text", "workspace.bicep", "'Changes', type: 'int'", "'Changes', type: 'string'", "the column Changes"},
-		{"another stream", "workspace.bicep", "'Custom-${tableName}'", "'Custom-Alerts'", "the stream is"},
-		{"columns of the stream in words", "workspace.bicep", "[for column in columns: {", "[for column in []: {", "columns of the stream is []"},
-		{"a rule without an endpoint", "workspace.bicep", "kind: 'Direct'", "kind: 'Linux'", "kind of the rule"},
-		{"rows that are lost", "workspace.bicep", "transformKql: 'source'", "transformKql: 'source | where false'", "what becomes of a row"},
-		{"the rule before its table", "workspace.bicep", "  dependsOn: [table]\n}\n\nresource sendAlerts", "}\n\nresource sendAlerts", "does not depend on the table"},
-		{"a right for all of the workspace", "workspace.bicep", "scope: ingestion", "scope: workspace", "scope of the role"},
-		{"the role Contributor", "workspace.bicep", "3913510d-42f4-4e42-8a64-420c390055eb", "b24988ac-6180-42a0-ab88-20f7382dd24c", "Contributor"},
-		{"a second role", "workspace.bicep", "resource alerts ", "resource more 'Microsoft.Authorization/roleAssignments@2022-04-01' = { scope: ingestion, name: 'x', properties: { principalId: principalId, roleDefinitionId: 'x' } }\nresource alerts ", "2 roles are given"},
-		{"a host name", "workspace.bicep", "ingestion.properties.endpoints.logsIngestion", "'https://contoso.ingest.monitor.azure.com'", "host name"},
-		{"a key", "workspace.bicep", "ingestion.properties.immutableId", "workspace.listKeys().primarySharedKey", "calls listKeys"},
-		{"a detail that the query does not return", "workspace.bicep", "HubName: 'HubName'", "HubName: 'Hub'", `names "Hub"`},
-		{"groups by nothing", "workspace.bicep", "groupByCustomDetails: ['SystemAlertId']", "groupByCustomDetails: ['Id']", `grouped by "Id"`},
-		{"tests are incidents", "incidents.kql", "| where Raising in ('raised', 'reopened')\n", "", "without the tests"},
-		{"raisings twice", "incidents.kql", "| summarize arg_min(Arrived, *) by RaisingId\n", "", "does not take the first rows"},
-		{"half of the raisings", "workspace.bicep", "queryFrequency: 'PT5M'", "queryFrequency: 'PT10M'", "runs every PT10M"},
-		{"a column that is not there", "incidents.kql", "project TimeGenerated", "project Tactics", "returns Tactics"},
-		{"the wrong table", "alerts.kql", "HubwatchAlerts_CL", "SecurityAlert", "does not read the raisings"},
+		{"a column gone", "infra/sentinel.bicep", "  { name: 'RaisingId', type: 'string' }\n", "", `the column RaisingId is "", and hubwatch sends "string"`},
+		{"a column too many", "infra/sentinel.bicep", "  { name: 'RaisingId'", "  { name: 'Tactics', type: 'string' }\n  { name: 'RaisingId'", "does not send the column Tactics"},
+		{"a number as a text", "infra/sentinel.bicep", "'Changes', type: 'int'", "'Changes', type: 'string'", "the column Changes"},
+		{"another stream", "infra/sentinel.bicep", "'Custom-${tableName}'", "'Custom-Alerts'", "the stream is"},
+		{"columns of the stream in words", "infra/sentinel.bicep", "[for column in columns: {", "[for column in []: {", "columns of the stream is []"},
+		{"a rule without an endpoint", "infra/sentinel.bicep", "kind: 'Direct'", "kind: 'Linux'", "kind of the rule"},
+		{"rows that are lost", "infra/sentinel.bicep", "transformKql: 'source'", "transformKql: 'source | where false'", "what becomes of a row"},
+		{"the rule before its table", "infra/sentinel.bicep", "  dependsOn: [table]\n}\n\nresource sendAlerts", "}\n\nresource sendAlerts", "does not depend on the table"},
+		{"a right for all of the workspace", "infra/sentinel.bicep", "scope: ingestion", "scope: workspace", "scope of the role"},
+		{"the role Contributor", "infra/sentinel.bicep", "3913510d-42f4-4e42-8a64-420c390055eb", "b24988ac-6180-42a0-ab88-20f7382dd24c", "Contributor"},
+		{"a second role", "infra/sentinel.bicep", "resource alerts ", "resource more 'Microsoft.Authorization/roleAssignments@2022-04-01' = { scope: ingestion, name: 'x', properties: { principalId: principalId, roleDefinitionId: 'x' } }\nresource alerts ", "2 roles are given"},
+		{"a host name", "infra/sentinel.bicep", "ingestion.properties.endpoints.logsIngestion", "'https://contoso.ingest.monitor.azure.com'", "host name"},
+		{"a key", "infra/sentinel.bicep", "ingestion.properties.immutableId", "workspace.listKeys().primarySharedKey", "calls listKeys"},
+		{"a detail that the query does not return", "infra/sentinel.bicep", "HubName: 'HubName'", "HubName: 'Hub'", `names "Hub"`},
+		{"groups by nothing", "infra/sentinel.bicep", "groupByCustomDetails: ['SystemAlertId']", "groupByCustomDetails: ['Id']", `grouped by "Id"`},
+		{"tests are incidents", "docs/sentinel/incidents.kql", "| where Raising in ('raised', 'reopened')\n", "", "without the tests"},
+		{"raisings twice", "docs/sentinel/incidents.kql", "| summarize arg_min(Arrived, *) by RaisingId\n", "", "does not take the first rows"},
+		{"half of the raisings", "infra/sentinel.bicep", "queryFrequency: 'PT5M'", "queryFrequency: 'PT10M'", "runs every PT10M"},
+		{"a column that is not there", "docs/sentinel/incidents.kql", "project TimeGenerated", "project Tactics", "returns Tactics"},
+		{"the wrong table", "docs/sentinel/alerts.kql", "HubwatchAlerts_CL", "SecurityAlert", "does not read the raisings"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dir := t.TempDir()
-			if err := os.CopyFS(dir, os.DirFS(filepath.Join(root, "docs/sentinel"))); err != nil {
-				t.Fatal(err)
+			for _, part := range []string{"infra", "docs/sentinel"} {
+				if err := os.CopyFS(filepath.Join(dir, part), os.DirFS(filepath.Join(root, part))); err != nil {
+					t.Fatal(err)
+				}
 			}
 			plant(t, filepath.Join(dir, test.file), test.old, test.new)
 			s, err := readSentinel(dir)

@@ -28,7 +28,7 @@ const (
 )
 
 // SentinelStream is the stream of the data collection rule that takes the rows. The rule
-// and the table of the rows are in docs/sentinel/workspace.bicep.
+// and the table of the rows are in infra/sentinel.bicep.
 const SentinelStream = "Custom-HubwatchAlerts_CL"
 
 // SentinelRow is a row of the table HubwatchAlerts_CL: an alert with the columns of

@@ -1,6 +1,7 @@
 // What Microsoft Sentinel needs to take hubwatch's alerts: the table, the rule of the Logs Ingestion API that fills it, the right
-// of hubwatch to use this rule, a function in KQL, and the rule that makes incidents. It is deployed to the resource group of
-// the Log Analytics workspace with Sentinel, which may belong to other people than hubwatch does (docs/sentinel.md).
+// of hubwatch to use this rule, a function in KQL, and the rule that makes incidents. All of it is in the resource group of the
+// Log Analytics workspace with Sentinel. main.bicep deploys it there if the parameter sentinelWorkspace names the workspace. If the
+// workspace belongs to other people than hubwatch does, they deploy this file by itself (docs/sentinel.md).
 
 targetScope = 'resourceGroup'
 
@@ -126,7 +127,7 @@ resource alerts 'Microsoft.OperationalInsights/workspaces/savedSearches@2020-08-
     category: 'hubwatch'
     displayName: 'HubwatchAlert'
     functionAlias: 'HubwatchAlert'
-    query: loadTextContent('alerts.kql')
+    query: loadTextContent('../docs/sentinel/alerts.kql')
     version: 2
   }
   dependsOn: [table]
@@ -143,7 +144,7 @@ resource makeIncidents 'Microsoft.SecurityInsights/alertRules@2023-11-01' = if (
     displayName: 'hubwatch'
     description: 'An alert of hubwatch about an Azure IoT hub was raised, or is active again.'
     enabled: true
-    query: loadTextContent('incidents.kql')
+    query: loadTextContent('../docs/sentinel/incidents.kql')
     queryFrequency: 'PT5M'
     queryPeriod: 'PT47H'
     triggerOperator: 'GreaterThan'
