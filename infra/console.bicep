@@ -34,6 +34,9 @@ param workspaceId string
 @description('Name of the role that reads, adds and changes rows of a table.')
 param alertWriterName string
 
+@description('Resource id of the subnet through which the console reaches the tables if they are closed. Empty for no network.')
+param subnetId string
+
 // Built-in roles (https://learn.microsoft.com/azure/role-based-access-control/built-in-roles).
 var roles = {
   storageBlobDataOwner: 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b'
@@ -152,6 +155,7 @@ resource app 'Microsoft.Web/sites@2023-12-01' = {
   properties: {
     serverFarmId: plan.id
     httpsOnly: true
+    virtualNetworkSubnetId: empty(subnetId) ? null : subnetId
     functionAppConfig: {
       runtime: {
         name: 'custom'

@@ -125,6 +125,18 @@ param sentinelEndpoint string = ''
 @description('Immutable id of the data collection rule that other people have deployed.')
 param sentinelRuleId string = ''
 
+@description('Resource id of the subnet through which the app reaches everything else. It is delegated to Microsoft.App/environments, in the region of the app, and used for nothing else. Empty for no network.')
+param appSubnet string = ''
+
+@description('Resource id of the subnet in which the storage accounts, the event hub and the custom topics get private endpoints, in the region of the app. With appSubnet they are closed to everybody else, but for services of Azure and allowedAddresses. Empty for none.')
+param endpointSubnet string = ''
+
+@description('Resource ids of the private DNS zones in which the private endpoints are registered, by what they are for: { blob: \'...\', table: \'...\', namespace: \'...\', topic: \'...\' }. One that is left out is for somebody else to register, for example a policy.')
+param dnsZones object = {}
+
+@description('Public IPv4 addresses, and ranges of them in CIDR notation, from which people reach the storage accounts that are closed.')
+param allowedAddresses array = []
+
 // The names of storage accounts may not have a dash, and must be unique in all of Azure. subscriptions.bicep computes the
 // first one, too.
 var storageName = 'hubwatch${uniqueString(resourceGroup().id, name)}'
@@ -144,6 +156,18 @@ var roles = {
   eventHubsDataReceiver: 'a638d3c7-ab3a-418d-83e6-5f17a39d4fde'
   eventHubsDataSender: '2b629674-e913-4c01-ae53-ef4638d8f975'
   eventGridDataSender: 'd5a91429-5739-47e2-a06b-3470a27159e7'
+}
+
+// What only the app uses is closed if the app is in a network and can reach it there. The functions stay as they are: Event Grid
+// cannot deliver to a private endpoint (https://learn.microsoft.com/azure/event-grid/consume-private-endpoints).
+var closed = !empty(appSubnet) && !empty(endpointSubnet)
+
+// The exception is for Event Grid, which writes the dead letters with the identity of a topic
+// (https://learn.microsoft.com/azure/storage/common/storage-network-security-trusted-azure-services).
+var storageNetwork = {
+  defaultAction: closed ? 'Deny' : 'Allow'
+  bypass: 'AzureServices'
+  ipRules: map(allowedAddresses, address => { value: address, action: 'Allow' })
 }
 
 // The only identity of the app. It is not the system-assigned identity: so all roles exist before the app does, and they
@@ -174,6 +198,7 @@ resource storage 'Microsoft.Storage/storageAccounts@2023-05-01' = {
     defaultToOAuthAuthentication: true
     minimumTlsVersion: 'TLS1_2'
     supportsHttpsTrafficOnly: true
+    networkAcls: storageNetwork
   }
 }
 
@@ -240,6 +265,7 @@ resource stateAccount 'Microsoft.Storage/storageAccounts@2023-05-01' = {
     defaultToOAuthAuthentication: true
     minimumTlsVersion: 'TLS1_2'
     supportsHttpsTrafficOnly: true
+    networkAcls: storageNetwork
   }
 }
 
@@ -260,6 +286,7 @@ resource hostAccount 'Microsoft.Storage/storageAccounts@2023-05-01' = {
     defaultToOAuthAuthentication: true
     minimumTlsVersion: 'TLS1_2'
     supportsHttpsTrafficOnly: true
+    networkAcls: storageNetwork
   }
 }
 
@@ -312,6 +339,20 @@ resource logsNamespace 'Microsoft.EventHub/namespaces@2024-01-01' = {
     // (https://learn.microsoft.com/azure/azure-monitor/essentials/diagnostic-settings#destinations).
     disableLocalAuth: false
     minimumTlsVersion: '1.2'
+    publicNetworkAccess: closed ? 'Disabled' : 'Enabled'
+  }
+}
+
+// The exception is for Azure Monitor, which writes the logs
+// (https://learn.microsoft.com/azure/event-hubs/event-hubs-service-endpoints#trusted-microsoft-services). Without rules, a namespace
+// is closed only if public access is disabled (https://learn.microsoft.com/azure/event-hubs/event-hubs-ip-filtering).
+resource logsNetwork 'Microsoft.EventHub/namespaces/networkRuleSets@2024-01-01' = {
+  parent: logsNamespace
+  name: 'default'
+  properties: {
+    publicNetworkAccess: closed ? 'Disabled' : 'Enabled'
+    defaultAction: closed ? 'Deny' : 'Allow'
+    trustedServiceAccessEnabled: true
   }
 }
 
@@ -360,7 +401,7 @@ resource connections 'Microsoft.EventGrid/topics@2022-06-15' = {
   properties: {
     inputSchema: 'CloudEventSchemaV1_0'
     disableLocalAuth: true
-    publicNetworkAccess: 'Enabled'
+    publicNetworkAccess: closed ? 'Disabled' : 'Enabled'
   }
 }
 
@@ -376,7 +417,7 @@ resource alertEvents 'Microsoft.EventGrid/topics@2022-06-15' = {
   properties: {
     inputSchema: 'CloudEventSchemaV1_0'
     disableLocalAuth: true
-    publicNetworkAccess: 'Enabled'
+    publicNetworkAccess: closed ? 'Disabled' : 'Enabled'
   }
 }
 
@@ -403,6 +444,27 @@ module sentinel 'sentinel.bicep' = if (!empty(sentinelWorkspace)) {
     principalId: identity.properties.principalId
     incidents: sentinelIncidents
     tags: tags
+  }
+}
+
+// Private endpoints, if they are wanted.
+module endpoints 'endpoints.bicep' = if (!empty(endpointSubnet)) {
+  name: 'hubwatch-endpoints'
+  params: {
+    name: name
+    location: location
+    tags: tags
+    subnetId: endpointSubnet
+    dnsZones: dnsZones
+    targets: [
+      { name: 'table', id: storage.id, kind: 'table' }
+      { name: 'blob', id: storage.id, kind: 'blob' }
+      { name: 'state', id: stateAccount.id, kind: 'table' }
+      { name: 'host', id: hostAccount.id, kind: 'blob' }
+      { name: 'logs', id: logsNamespace.id, kind: 'namespace' }
+      { name: 'connections', id: connections.id, kind: 'topic' }
+      { name: 'alerts', id: alertEvents.id, kind: 'topic' }
+    ]
   }
 }
 
@@ -436,6 +498,7 @@ resource app 'Microsoft.Web/sites@2023-12-01' = {
   properties: {
     serverFarmId: plan.id
     httpsOnly: true
+    virtualNetworkSubnetId: empty(appSubnet) ? null : appSubnet
     // The app has no identity of its own, by which references to a Key Vault are read without this
     // (https://learn.microsoft.com/azure/app-service/app-service-key-vault-references#access-vaults-with-a-user-assigned-identity).
     keyVaultReferenceIdentity: identity.id
@@ -516,8 +579,8 @@ resource app 'Microsoft.Web/sites@2023-12-01' = {
       ]
     }
   }
-  // The host needs its storage and the package from its first moment on.
-  dependsOn: [hostStorage, keepPackage]
+  // The host needs its storage and the package from its first moment on, also if they are closed.
+  dependsOn: [hostStorage, keepPackage, endpoints]
 }
 
 // Publishing uses the publisher's own identity; the passwords for it are off
@@ -1248,6 +1311,7 @@ module console 'console.bicep' = if (!empty(consoleClientId)) {
     storageName: storage.name
     stateStorageName: stateAccount.name
     workspaceId: workspace.id
+    subnetId: appSubnet
     alertWriterName: alertWriter.name
   }
   // Their names are written out there.

@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 // Azure Monitor about hubwatch itself.
 func checkResources(d Deployment, a azure, deployed func(context.Context) (site, error)) []check {
 	var checks []check
+	main := once(func(ctx context.Context) (stack, error) { return a.stack(ctx, d, mainStack) })
 	for _, r := range Resources {
 		checks = append(checks, check{"resource " + r.Symbol, func(ctx context.Context) Result {
 			if r.Symbol == "controlPlane" && d.ControlPlaneTopic != d.ownTopic() {
@@ -33,6 +35,8 @@ func checkResources(d Deployment, a azure, deployed func(context.Context) (site,
 					return unknown("the app does not tell which storage account it is")
 				}
 			}
+			s, err := main(ctx)
+			r.Members = inNetwork(r.Members, s.closed, err == nil)
 			return checkResource(ctx, a, id, r)
 		}})
 	}
@@ -53,6 +57,25 @@ func checkResources(d Deployment, a azure, deployed func(context.Context) (site,
 		}})
 	}
 	return checks
+}
+
+// inNetwork returns members with one of the two values of each InNetwork. If it is not known which
+// of them was deployed, the value is not compared.
+func inNetwork(members map[string]any, closed, known bool) map[string]any {
+	members = maps.Clone(members)
+	for path, value := range members {
+		if value, ok := value.(InNetwork); ok {
+			switch {
+			case !known:
+				members[path] = byParameter
+			case closed:
+				members[path] = value.Closed
+			default:
+				members[path] = value.Open
+			}
+		}
+	}
+	return members
 }
 
 // checkSilencer compares an alert on the activity log with the template, and who hears of it.
@@ -140,6 +163,7 @@ type stack struct {
 	// actionGroups is the parameter of this name: resource ids in lower case.
 	actionGroups      []string
 	sentinelWorkspace string // parameter sentinelWorkspace: a resource id, "" without one
+	closed            bool   // both parameters appSubnet and endpointSubnet are given
 	problems          []string
 }
 
@@ -171,6 +195,9 @@ func (a azure) stack(ctx context.Context, d Deployment, name string) (stack, err
 	}
 	s.watch, _ = given("watch").(string)
 	s.sentinelWorkspace, _ = given("sentinelWorkspace").(string)
+	app, _ := given("appSubnet").(string)
+	endpoint, _ := given("endpointSubnet").(string)
+	s.closed = app != "" && endpoint != ""
 	ids := func(name string) []string {
 		list, _ := given(name).([]any)
 		ids := []string{}

@@ -455,8 +455,30 @@ func TestFaults(t *testing.T) {
 		}, []string{"wrong    alert of Azure Monitor deleted: properties.actions.actionGroups is empty, want"}},
 		{"the network of the storage account is closed", func(s *sky) {
 			properties := s.raw[strings.ToLower(contoso.storageID(account))]["properties"].(map[string]any)
-			properties["networkAcls"] = map[string]any{"defaultAction": "Deny"}
+			properties["networkAcls"].(map[string]any)["defaultAction"] = "Deny"
 		}, []string{`wrong    resource storage: properties.networkAcls.defaultAction is "Deny", want "Allow"; deploy infra/main.bicep`}},
+		{"the deployment is in a network", (*sky).close, nil},
+		{"the network of the storage account is open", func(s *sky) {
+			s.close()
+			properties := s.raw[strings.ToLower(contoso.storageID(account))]["properties"].(map[string]any)
+			properties["networkAcls"].(map[string]any)["defaultAction"] = "Allow"
+		}, []string{`wrong    resource storage: properties.networkAcls.defaultAction is "Allow", want "Deny"; deploy infra/main.bicep`}},
+		{"Azure Monitor cannot reach the event hub", func(s *sky) {
+			s.close()
+			properties := s.raw[strings.ToLower(contoso.namespaceID()+"/networkRuleSets/default")]["properties"].(map[string]any)
+			properties["trustedServiceAccessEnabled"] = false
+		}, []string{`wrong    resource logsNetwork: properties.trustedServiceAccessEnabled is false, want true; deploy infra/main.bicep`}},
+		{"the topic is closed to an app without a network", func(s *sky) {
+			s.close()
+			s.parameter("appSubnet", "")
+			properties := s.raw[strings.ToLower(contoso.connectionsID())]["properties"].(map[string]any)
+			for _, r := range Resources { // all others are open
+				if r.Symbol != "connections" {
+					s.raw[strings.ToLower(idOf(r))] = deployedAsTheTemplatesSay()[strings.ToLower(idOf(r))]
+				}
+			}
+			properties["publicNetworkAccess"] = "Disabled"
+		}, []string{`wrong    resource connections: properties.publicNetworkAccess is "Disabled", want "Enabled"; deploy infra/main.bicep`}},
 		{"the topic takes keys", func(s *sky) {
 			properties := s.raw[strings.ToLower(contoso.connectionsID())]["properties"].(map[string]any)
 			properties["disableLocalAuth"] = false

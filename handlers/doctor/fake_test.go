@@ -356,7 +356,7 @@ func deployedAsTheTemplatesSay() map[string]map[string]any {
 		raw[strings.ToLower(id)] = resource
 	}
 	for _, r := range Resources {
-		add(idOf(r), r.Members)
+		add(idOf(r), inNetwork(r.Members, false, true))
 	}
 	for _, f := range Failures {
 		r := f.resource(contoso, s)
@@ -384,6 +384,26 @@ func deployedAsTheTemplatesSay() map[string]map[string]any {
 // hubAlert is the id of the alert on the activity log about a hub.
 func hubAlert(hub string) string {
 	return contoso.id("Microsoft.Insights/activityLogAlerts/%s-%s-silenced", contoso.App, lastOf(hub))
+}
+
+// close deploys main.bicep into a network.
+func (s *sky) close() {
+	s.parameter("appSubnet", "/subnets/app")
+	s.parameter("endpointSubnet", "/subnets/endpoints")
+	for _, r := range Resources {
+		for path, value := range r.Members {
+			value, ok := value.(InNetwork)
+			if !ok {
+				continue
+			}
+			names := strings.Split(path, ".")
+			object := s.raw[strings.ToLower(idOf(r))]
+			for _, name := range names[:len(names)-1] {
+				object = object[name].(map[string]any)
+			}
+			object[names[len(names)-1]] = value.Closed
+		}
+	}
 }
 
 // socGroup is a resource group with a workspace of Microsoft Sentinel.

@@ -15,7 +15,7 @@ type Resource struct {
 	Version string // of the API by which it is read
 	// Members are the members that the template sets, by their paths. A value is a
 	// string, a bool, a number or a list of strings. Varies stands for a value that a
-	// parameter or another resource decides.
+	// parameter or another resource decides, and InNetwork for one of two values.
 	Members map[string]any
 	// Defaults are members that the template leaves to Azure, with the values that they
 	// have then. A member may also be missing. Another value would blind hubwatch or
@@ -27,6 +27,10 @@ type Resource struct {
 // Varies is the value of a member that may differ from one deployment to the next, with
 // the reason. The doctor does not compare it.
 type Varies string
+
+// InNetwork is the value of a member that closes a service to the rest of the world if the parameters
+// of main.bicep put the app into a network and give the services private endpoints there.
+type InNetwork struct{ Open, Closed string }
 
 // Reasons of members that may differ.
 const (
@@ -41,10 +45,11 @@ func storageMembers() (members, defaults map[string]any) {
 			"location": byRegion, "tags": byParameter, "kind": "StorageV2", "sku.name": byParameter,
 			"properties.allowSharedKeyAccess": false, "properties.allowBlobPublicAccess": false,
 			"properties.defaultToOAuthAuthentication": true, "properties.minimumTlsVersion": "TLS1_2",
-			"properties.supportsHttpsTrafficOnly": true,
+			"properties.supportsHttpsTrafficOnly": true, "properties.networkAcls.defaultAction": InNetwork{"Allow", "Deny"},
+			"properties.networkAcls.bypass": "AzureServices", "properties.networkAcls.ipRules": byParameter,
 		}, map[string]any{
-			"properties.publicNetworkAccess": "Enabled", "properties.networkAcls.defaultAction": "Allow",
-			"properties.isLocalUserEnabled": false, "properties.isSftpEnabled": false,
+			"properties.publicNetworkAccess": "Enabled",
+			"properties.isLocalUserEnabled":  false, "properties.isSftpEnabled": false,
 		}
 }
 
@@ -52,7 +57,7 @@ func storageMembers() (members, defaults map[string]any) {
 func topicMembers() map[string]any {
 	return map[string]any{
 		"location": byRegion, "tags": byParameter, "identity.type": "SystemAssigned", "properties.inputSchema": "CloudEventSchemaV1_0",
-		"properties.disableLocalAuth": true, "properties.publicNetworkAccess": "Enabled",
+		"properties.disableLocalAuth": true, "properties.publicNetworkAccess": InNetwork{"Enabled", "Disabled"},
 	}
 }
 
@@ -95,8 +100,12 @@ var Resources = func() []Resource {
 		{Symbol: "logsNamespace", Version: "2024-01-01", Members: map[string]any{
 			"location": byRegion, "tags": byParameter, "sku.name": "Standard", "sku.tier": "Standard", "sku.capacity": Varies("Event Hubs adds units by itself"),
 			"properties.isAutoInflateEnabled": true, "properties.maximumThroughputUnits": byParameter, "properties.disableLocalAuth": false, "properties.minimumTlsVersion": "1.2",
-		}, Defaults: map[string]any{"properties.publicNetworkAccess": "Enabled", "properties.status": "Active"},
+			"properties.publicNetworkAccess": InNetwork{"Enabled", "Disabled"},
+		}, Defaults: map[string]any{"properties.status": "Active"},
 			id: func(d Deployment, _ site) string { return d.namespaceID() }},
+		{Symbol: "logsNetwork", Version: "2024-01-01", Members: map[string]any{
+			"properties.publicNetworkAccess": InNetwork{"Enabled", "Disabled"}, "properties.defaultAction": InNetwork{"Allow", "Deny"}, "properties.trustedServiceAccessEnabled": true,
+		}, id: func(d Deployment, _ site) string { return d.namespaceID() + "/networkRuleSets/default" }},
 		{Symbol: "logs", Version: "2024-01-01", Members: map[string]any{
 			"properties.partitionCount": byParameter, "properties.messageRetentionInDays": 7,
 		}, Defaults: map[string]any{"properties.status": "Active"},
@@ -114,7 +123,7 @@ var Resources = func() []Resource {
 			"location": byRegion, "tags": byParameter, "kind": "functionapp", "sku.name": "FC1", "sku.tier": "FlexConsumption", "properties.reserved": true,
 		}, id: func(d Deployment, _ site) string { return d.id("Microsoft.Web/serverfarms/%s", d.App) }},
 		{Symbol: "app", Version: "2023-12-01", Members: map[string]any{
-			"location": byRegion, "tags": byParameter, "kind": "functionapp,linux", "identity.type": "UserAssigned", "properties.serverFarmId": byName, "properties.httpsOnly": true, "properties.keyVaultReferenceIdentity": byName,
+			"location": byRegion, "tags": byParameter, "kind": "functionapp,linux", "identity.type": "UserAssigned", "properties.serverFarmId": byName, "properties.httpsOnly": true, "properties.virtualNetworkSubnetId": byParameter, "properties.keyVaultReferenceIdentity": byName,
 			"properties.functionAppConfig.runtime.name": "custom", "properties.functionAppConfig.runtime.version": "1.0",
 			"properties.functionAppConfig.scaleAndConcurrency.alwaysReady":          byParameter,
 			"properties.functionAppConfig.scaleAndConcurrency.instanceMemoryMB":     byParameter,

@@ -84,7 +84,7 @@ func plain(members map[string]any) map[string]any {
 	flat := map[string]any{}
 	for path, value := range members {
 		switch value := value.(type) {
-		case doctor.Varies:
+		case doctor.Varies, doctor.InNetwork:
 			flat[path] = doctor.Varies("")
 		case []string:
 			flat[path] = slices.Sorted(slices.Values(value))

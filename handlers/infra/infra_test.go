@@ -32,7 +32,7 @@ const root = "../.."
 
 // site is what the tests compare: templates, generated files and settings.
 type site struct {
-	main, hub, subscriptions, hubSubscriptions, console, sentinel template
+	main, hub, subscriptions, hubSubscriptions, console, sentinel, endpoints template
 
 	text      string // of all templates
 	catalogue []catalogueEntry
@@ -53,7 +53,8 @@ func read(root string) (s site, err error) {
 	if err != nil {
 		return s, err
 	}
-	s.main, s.hub, s.console, s.sentinel = templates["main.bicep"], templates["hub.bicep"], templates["console.bicep"], templates["sentinel.bicep"]
+	s.main, s.hub, s.console = templates["main.bicep"], templates["hub.bicep"], templates["console.bicep"]
+	s.sentinel, s.endpoints = templates["sentinel.bicep"], templates["endpoints.bicep"]
 	s.subscriptions, s.hubSubscriptions = templates["subscriptions.bicep"], templates["hub-subscriptions.bicep"]
 	for _, name := range slices.Sorted(maps.Keys(templates)) {
 		text, err := os.ReadFile(filepath.Join(root, "infra", name))
@@ -179,6 +180,7 @@ func check(s site) []string {
 	s.checkAlerts(&f)
 	s.checkConsole(&f)
 	s.checkSentinel(&f)
+	s.checkNetwork(&f)
 	return f
 }
 
@@ -306,7 +308,7 @@ func (s site) checkRoles(f *faults) {
 		}
 	}
 	const definitions = "Microsoft.Authorization/roleDefinitions"
-	for _, t := range []template{s.hub, s.subscriptions, s.hubSubscriptions} {
+	for _, t := range []template{s.hub, s.subscriptions, s.hubSubscriptions, s.endpoints} {
 		if n := len(t.of("resource", assignments, definitions)); n > 0 {
 			f.add("%d roles are given or defined in %s, and not in main.bicep", n, t.path)
 		}
@@ -439,7 +441,7 @@ var hostName = regexp.MustCompile(`(?i)[a-z0-9]\.(net|com|org|io|us|cn|de)\b`)
 // Azure has its own host names
 // (https://learn.microsoft.com/azure/azure-government/compare-azure-government-global-azure#guidance-for-developers).
 func (s site) checkClouds(f *faults) {
-	for _, t := range []template{s.main, s.hub, s.subscriptions, s.hubSubscriptions, s.console, s.sentinel} {
+	for _, t := range []template{s.main, s.hub, s.subscriptions, s.hubSubscriptions, s.console, s.sentinel, s.endpoints} {
 		for _, d := range t.declarations {
 			d.value.within(func(e *expression) {
 				if e.kind == constant && hostName.MatchString(e.text) {
@@ -491,7 +493,7 @@ func (s site) checkStorage(f *faults) {
 // checkTags checks that everything that can have tags has those of the parameter, and that
 // the storage accounts have the redundancy of theirs. What has a region has tags.
 func (s site) checkTags(f *faults) {
-	for _, t := range []template{s.main, s.hub, s.console, s.sentinel} {
+	for _, t := range []template{s.main, s.hub, s.console, s.sentinel, s.endpoints} {
 		for _, d := range t.declarations {
 			switch {
 			case d.keyword == "resource" && d.value.get("location") != nil:
@@ -953,6 +955,7 @@ var needs = []struct{ who, what, why string }{
 	{"app", "alertEvents", "a setting names it"},
 	{"app", "sentinel", "a setting names its rule"},
 	{"sentinel", "identity", "it is given a role"},
+	{"app", "endpoints", "the host uses its storage from its first moment on, also if that is closed"},
 	{"hubs", "logs", "a diagnostic setting names the event hub"},
 	{"hubs", "sendRule", "a diagnostic setting names the rule"},
 	{"writeDeadLetters", "connections", "the topic's own identity comes with the topic"},
@@ -1353,8 +1356,8 @@ func TestPlantedErrors(t *testing.T) {
 		{"events of a hub for another app", "infra/hub-subscriptions.bicep", "'${appId}/functions/", "'${topic.id}/functions/", "hub-subscriptions.bicep: devices: function"},
 		{"a role for the topic of a hub", "infra/hub.bicep", "resource dropped ", "resource r 'Microsoft.Authorization/roleAssignments@2022-04-01' = { name: 'x' }\nresource dropped ", "roles are given or defined in"},
 		{"the storage account called otherwise", "infra/subscriptions.bicep", "'hubwatch${uniqueString(resourceGroup().id, name)}'", "'hubwatch${uniqueString(name)}'", "do not agree on storageName"},
-		{"a dependency missing", "infra/main.bicep", "  dependsOn: [hostStorage, keepPackage]\n", "", "app does not depend on hostStorage"},
-		{"another dependency missing", "infra/main.bicep", "  dependsOn: [hostStorage, keepPackage]\n", "  dependsOn: [hostStorage]\n", "app does not depend on keepPackage"},
+		{"a dependency missing", "infra/main.bicep", "  dependsOn: [hostStorage, keepPackage, endpoints]\n", "", "app does not depend on hostStorage"},
+		{"another dependency missing", "infra/main.bicep", "  dependsOn: [hostStorage, keepPackage, endpoints]\n", "  dependsOn: [hostStorage, endpoints]\n", "app does not depend on keepPackage"},
 		{"the container in words", "infra/main.bicep", "blob}${packages.name}'", "blob}app-package'", "app does not depend on packages"},
 		{"the event hub in words", "infra/main.bicep", "eventHubName: logs.name", "eventHubName: 'connections'", "hubs does not depend on logs"},
 		{"another runtime", "infra/main.bicep", "name: 'custom'", "name: 'go'", "runtime is 'go'"},
@@ -1377,6 +1380,21 @@ func TestPlantedErrors(t *testing.T) {
 		{"an endpoint for an id", "infra/main.bicep", "sentinel!.outputs.ruleId", "sentinel!.outputs.endpoint", "Sentinel__ruleId is ?(empty(sentinelWorkspace)"},
 		{"the id of the rule for its immutable id", "infra/sentinel.bicep", "string = ingestion.properties.immutableId", "string = ingestion.id", "the output ruleId is ingestion.id"},
 		{"a Sentinel without tags", "infra/sentinel.bicep", "  tags: tags\n", "", "sentinel.bicep: tags of ingestion is nothing"},
+		{"an app without its storage", "infra/main.bicep", "keepPackage, endpoints]", "keepPackage]", "app does not depend on endpoints"},
+		{"a network unasked", "infra/main.bicep", "param endpointSubnet string = ''", "param endpointSubnet string = 'x'", "without being asked, endpointSubnet is 'x'"},
+		{"closed to an app without a network", "infra/main.bicep", "var closed = !empty(appSubnet) && !empty(endpointSubnet)", "var closed = !empty(endpointSubnet)", "closed is !(empty(endpointSubnet))"},
+		{"dead letters that cannot be written", "infra/main.bicep", "bypass: 'AzureServices'", "bypass: 'None'", "storageNetwork is"},
+		{"an account that stays open", "infra/main.bicep", "    networkAcls: storageNetwork\n", "", "networkAcls of storage is nothing"},
+		{"a topic that stays open", "infra/main.bicep", "    publicNetworkAccess: closed ? 'Disabled' : 'Enabled'\n  }\n}\n\n// The way of alerts: the app", "    publicNetworkAccess: 'Enabled'\n  }\n}\n\n// The way of alerts: the app", "publicNetworkAccess of connections is 'Enabled'"},
+		{"logs that cannot be written", "infra/main.bicep", "trustedServiceAccessEnabled: true", "trustedServiceAccessEnabled: false", "logsNetwork is"},
+		{"an app outside of the network", "infra/main.bicep", "    virtualNetworkSubnetId: empty(appSubnet) ? null : appSubnet\n", "", "subnet of the app is nothing"},
+		{"a console outside of the network", "infra/main.bicep", "subnetId: appSubnet", "subnetId: ''", "subnet of the console is ''"},
+		{"tables without an endpoint", "infra/main.bicep", "      { name: 'state', id: stateAccount.id, kind: 'table' }\n", "", "the table of stateAccount has no private endpoint"},
+		{"an endpoint for nothing", "infra/main.bicep", "id: hostAccount.id, kind: 'blob'", "id: hostAccount.id, kind: 'queue'", "is for the queue of hostAccount.id"},
+		{"two endpoints of one name", "infra/main.bicep", "{ name: 'state', id", "{ name: 'table', id", "two private endpoints are called table"},
+		{"an endpoint for another resource", "infra/endpoints.bicep", "privateLinkServiceId: target.id", "privateLinkServiceId: subnetId", "what is reached is"},
+		{"a record that nobody wants", "infra/endpoints.bicep", "if (contains(dnsZones, target.kind))", "if (true)", "when it is registered is true"},
+		{"an endpoint without tags", "infra/endpoints.bicep", "  tags: tags\n", "", "endpoints.bicep: tags of endpoints is nothing"},
 		{"a console with the identity of the detectors", "infra/console.bicep", "name: 'AlertsStorage__clientId', value: identity.properties.clientId", "name: 'AlertsStorage__clientId', value: other.properties.clientId", "AlertsStorage__clientId is other"},
 		{"a console with the host's storage of the detectors", "infra/console.bicep", "  scope: account\n", "  scope: storage\n", "scope of hostStorage is storage"},
 		{"a console with a password", "infra/console.bicep", "    allow: false", "    allow: true", "allow of publishingPassword is true"},
