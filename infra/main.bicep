@@ -448,6 +448,17 @@ module sentinel 'sentinel.bicep' = if (!empty(sentinelWorkspace)) {
 }
 
 // Private endpoints, if they are wanted.
+
+var targets = [
+  { name: 'table', id: storage.id, kind: 'table' }
+  { name: 'blob', id: storage.id, kind: 'blob' }
+  { name: 'state', id: stateAccount.id, kind: 'table' }
+  { name: 'host', id: hostAccount.id, kind: 'blob' }
+  { name: 'logs', id: logsNamespace.id, kind: 'namespace' }
+  { name: 'connections', id: connections.id, kind: 'topic' }
+  { name: 'alerts', id: alertEvents.id, kind: 'topic' }
+]
+
 module endpoints 'endpoints.bicep' = if (!empty(endpointSubnet)) {
   name: 'hubwatch-endpoints'
   params: {
@@ -456,15 +467,7 @@ module endpoints 'endpoints.bicep' = if (!empty(endpointSubnet)) {
     tags: tags
     subnetId: endpointSubnet
     dnsZones: dnsZones
-    targets: [
-      { name: 'table', id: storage.id, kind: 'table' }
-      { name: 'blob', id: storage.id, kind: 'blob' }
-      { name: 'state', id: stateAccount.id, kind: 'table' }
-      { name: 'host', id: hostAccount.id, kind: 'blob' }
-      { name: 'logs', id: logsNamespace.id, kind: 'namespace' }
-      { name: 'connections', id: connections.id, kind: 'topic' }
-      { name: 'alerts', id: alertEvents.id, kind: 'topic' }
-    ]
+    targets: targets
   }
 }
 
@@ -1118,7 +1121,7 @@ resource failureAlerts 'Microsoft.Insights/metricAlerts@2018-03-01' = [for failu
 // (https://learn.microsoft.com/azure/azure-monitor/alerts/alerts-types#activity-log-alerts). Each operation that succeeds is told of at once,
 // and by itself. The functions Watcher* and ResourcesMoved make alerts of the same operations, and of the deletion of these alerts. The
 // condition ignores letter case. The scopes are prefixes of the ids of resources.
-var ownScopes = [
+var ownScopes = concat([
   app.id
   plan.id
   identity.id
@@ -1130,7 +1133,7 @@ var ownScopes = [
   alertEvents.id
   resourceId('Microsoft.EventGrid/systemTopics', controlPlaneName)
   insights.id
-]
+], map(empty(endpointSubnet) ? [] : targets, target => resourceId('Microsoft.Network/privateEndpoints', '${name}-${target.name}')))
 
 // The resource groups from which a hub can be moved away. An alert is about one subscription.
 var watchedGroups = union([resourceGroup().id], map(filter(iotHubs, id => split(id, '/')[2] == subscription().subscriptionId), id => join(take(split(id, '/'), 5), '/')))
@@ -1156,6 +1159,8 @@ var silencers = [
       'Microsoft.EventHub/namespaces/delete'
       'Microsoft.EventHub/namespaces/eventhubs/delete'
       'Microsoft.EventHub/namespaces/authorizationRules/delete'
+      'Microsoft.Network/privateEndpoints/delete'
+      'Microsoft.Network/privateEndpoints/privateDnsZoneGroups/delete'
       'Microsoft.ManagedIdentity/userAssignedIdentities/delete'
       'Microsoft.Insights/components/delete'
     ]
@@ -1253,8 +1258,8 @@ resource silencerAlerts 'Microsoft.Insights/activityLogAlerts@2020-10-01' = [for
       }]
     }
   }
-  // One of the scopes is a name. It may be the name of a topic that was there before.
-  dependsOn: [controlPlane]
+  // Some of the scopes are names. One may be the name of a topic that was there before.
+  dependsOn: [controlPlane, endpoints]
 }]
 
 // Failed connections wait for a verdict, so nobody would hear of them if the function Verdicts did not run. It logs a line a minute

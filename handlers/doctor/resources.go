@@ -233,7 +233,8 @@ var Silencers = []Silencer{
 		"Microsoft.EventGrid/topics/delete", "Microsoft.EventGrid/systemTopics/delete", "Microsoft.Web/sites/delete", "Microsoft.Web/sites/functions/delete",
 		"Microsoft.Web/serverfarms/delete", "Microsoft.Storage/storageAccounts/delete", "Microsoft.Storage/storageAccounts/tableServices/tables/delete",
 		"Microsoft.Storage/storageAccounts/blobServices/containers/delete", "Microsoft.EventHub/namespaces/delete", "Microsoft.EventHub/namespaces/eventhubs/delete",
-		"Microsoft.EventHub/namespaces/authorizationRules/delete", "Microsoft.ManagedIdentity/userAssignedIdentities/delete", "Microsoft.Insights/components/delete",
+		"Microsoft.EventHub/namespaces/authorizationRules/delete", "Microsoft.Network/privateEndpoints/delete", "Microsoft.Network/privateEndpoints/privateDnsZoneGroups/delete",
+		"Microsoft.ManagedIdentity/userAssignedIdentities/delete", "Microsoft.Insights/components/delete",
 	}},
 	{Name: "stopped", Operations: []string{"Microsoft.Web/sites/stop/Action"}},
 	{Name: "keys-changed", Operations: []string{

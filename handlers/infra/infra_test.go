@@ -955,6 +955,7 @@ var needs = []struct{ who, what, why string }{
 	{"app", "alertEvents", "a setting names it"},
 	{"app", "sentinel", "a setting names its rule"},
 	{"sentinel", "identity", "it is given a role"},
+	{"silencerAlerts", "endpoints", "an alert is made for something that is there"},
 	{"app", "endpoints", "the host uses its storage from its first moment on, also if that is closed"},
 	{"hubs", "logs", "a diagnostic setting names the event hub"},
 	{"hubs", "sendRule", "a diagnostic setting names the rule"},
@@ -1060,8 +1061,9 @@ func (s site) checkAlerts(f *faults) {
 }
 
 // ownScopes are the resources of hubwatch of which the activity log tells, in main.bicep.
-const ownScopes = "[app.id, plan.id, identity.id, storage.id, stateAccount.id, hostAccount.id, logsNamespace.id, connections.id, alertEvents.id, " +
-	"resourceId('Microsoft.EventGrid/systemTopics', controlPlaneName), insights.id]"
+const ownScopes = "concat([app.id, plan.id, identity.id, storage.id, stateAccount.id, hostAccount.id, logsNamespace.id, connections.id, alertEvents.id, " +
+	"resourceId('Microsoft.EventGrid/systemTopics', controlPlaneName), insights.id], " +
+	"map(?(empty(endpointSubnet), [], targets), (resourceId('Microsoft.Network/privateEndpoints', 'name, -, target.name'))))"
 
 // watchedGroups are the resource groups out of which resources may be moved.
 const watchedGroups = "union([resourceGroup().id], map(filter(iotHubs, (==(split(id, '/')[2], subscription().subscriptionId))), (join(take(split(id, '/'), 5), '/'))))"
@@ -1389,7 +1391,7 @@ func TestPlantedErrors(t *testing.T) {
 		{"logs that cannot be written", "infra/main.bicep", "trustedServiceAccessEnabled: true", "trustedServiceAccessEnabled: false", "logsNetwork is"},
 		{"an app outside of the network", "infra/main.bicep", "    virtualNetworkSubnetId: empty(appSubnet) ? null : appSubnet\n", "", "subnet of the app is nothing"},
 		{"a console outside of the network", "infra/main.bicep", "subnetId: appSubnet", "subnetId: ''", "subnet of the console is ''"},
-		{"tables without an endpoint", "infra/main.bicep", "      { name: 'state', id: stateAccount.id, kind: 'table' }\n", "", "the table of stateAccount has no private endpoint"},
+		{"tables without an endpoint", "infra/main.bicep", "  { name: 'state', id: stateAccount.id, kind: 'table' }\n", "", "the table of stateAccount has no private endpoint"},
 		{"an endpoint for nothing", "infra/main.bicep", "id: hostAccount.id, kind: 'blob'", "id: hostAccount.id, kind: 'queue'", "is for the queue of hostAccount.id"},
 		{"two endpoints of one name", "infra/main.bicep", "{ name: 'state', id", "{ name: 'table', id", "two private endpoints are called table"},
 		{"an endpoint for another resource", "infra/endpoints.bicep", "privateLinkServiceId: target.id", "privateLinkServiceId: subnetId", "what is reached is"},

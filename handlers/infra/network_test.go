@@ -63,8 +63,9 @@ func (s site) checkEndpoints(f *faults) {
 	}
 	f.same("main.bicep: subnetId of endpoints.bicep", given.get("subnetId"), "endpointSubnet")
 	f.same("main.bicep: dnsZones of endpoints.bicep", given.get("dnsZones"), "dnsZones")
+	f.same("main.bicep: targets of endpoints.bicep", given.get("targets"), "targets")
 	reached, names := map[string][]string{}, map[string]bool{}
-	for _, target := range given.get("targets").parts {
+	for _, target := range s.main.named("targets").value.parts {
 		name, _ := s.main.constant(target.get("name"))
 		if names[name] {
 			f.add("main.bicep: two private endpoints are called %s", name)
