@@ -11,6 +11,7 @@ import (
 	"maps"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"hubwatch/handlers/secret"
@@ -192,7 +193,7 @@ func (o *Occurrence) Redact() {
 	o.CorrelationID = secret.RedactString(o.CorrelationID)
 	var redacted map[string]string // a copy, since the detector may keep its map
 	for name, value := range o.Properties {
-		if nameProperties[name] || roleProperties[name] && roleName.MatchString(value) {
+		if nameProperties[name] || roleProperties[name] && roleName().MatchString(value) {
 			continue
 		}
 		if r := secret.RedactString(value); r != value {
@@ -224,7 +225,7 @@ func KeptProperty(name string) bool { return nameProperties[name] || rolePropert
 // roleName is the form of a resource id or of a GUID. The letters of its names are those
 // that a resource group may have
 // (https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules#microsoftresources).
-var roleName = regexp.MustCompile(`^(/[\pL\pN/_.()-]*|[0-9A-Fa-f-]{32,36})$`)
+var roleName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(/[\pL\pN/_.()-]*|[0-9A-Fa-f-]{32,36})$`) })
 
 // Day is the UTC day for which an occurrence counts: the day of its event. So a
 // late delivery joins the right alert.

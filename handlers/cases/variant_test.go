@@ -37,6 +37,7 @@ func TestVariants(t *testing.T) {
 		"the operation in lower case":                                          Alert,
 		"without an operation":                                                 Refused,
 		"without an id":                                                        Refused,
+		"names with escapes":                                                   Alert,
 		"a number as resourceUri":                                              Refused,
 		"without an actor":                                                     Alert,
 		"unreadable members":                                                   "", // the case has none to break
@@ -58,7 +59,7 @@ func TestVariants(t *testing.T) {
 			t.Errorf("%s: have %q, want %q", what, outcomes[what], want)
 		}
 	}
-	if want := 8 + 9 + 2 + 1 + 1 + 2 + 1 + 2 + 1 + 2 + 3 + 9 + 2*(len(below)-1); len(all) != want {
+	if want := 8 + 9 + 2 + 1 + 1 + 1 + 2 + 1 + 2 + 1 + 2 + 3 + 9 + 2*(len(below)-1); len(all) != want {
 		t.Errorf("%d variants, want %d", len(all), want)
 	}
 

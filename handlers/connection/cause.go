@@ -184,10 +184,10 @@ func Classify(r Record) Classification {
 // decoders are for records of which nothing is kept.
 var decoders = sync.Pool{New: func() any { return new(Decoder) }}
 
-// CauseOf reads a record, and returns the PassedOver and the Cause of its classification.
+// CauseOf reads a record, and returns the Cause of its classification: "" if it is passed over.
 // That takes no memory, so it is for those who look at many records and report few. scanned
 // is raw as it was scanned, if it was. The error is that of DecodeRecord.
-func CauseOf(raw jsontext.Value, scanned scan.Value) (Reason, Cause, error) {
+func CauseOf(raw jsontext.Value, scanned scan.Value) (Cause, error) {
 	d := decoders.Get().(*Decoder)
 	defer decoders.Put(d)
 	defer d.forget()
@@ -199,10 +199,9 @@ func CauseOf(raw jsontext.Value, scanned scan.Value) (Reason, Cause, error) {
 		r, err = d.Decode(raw)
 	}
 	if err != nil {
-		return "", "", err
+		return "", err
 	}
-	c := Classify(r)
-	return c.PassedOver, c.Cause, nil
+	return Classify(r).Cause, nil
 }
 
 // decide finds the line of the table that applies to a record with an error code

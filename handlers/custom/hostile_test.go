@@ -2,6 +2,7 @@ package custom
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -97,6 +98,38 @@ func TestCostlyExpressions(t *testing.T) {
 		case c.want != "" && len(v.Occurrences) > 0:
 			t.Errorf("%s: an alert beside the error", c.name)
 		}
+	}
+}
+
+// TestCostlyEvaluationsTakeTurns checks that an evaluation of many steps has the turn of the
+// process, so that no two run at the same time, and that one of few steps needs none.
+func TestCostlyEvaluationsTakeTurns(t *testing.T) {
+	long := jsontext.Value(strings.Replace(listed, `"correlationId"`, `"l": [`+strings.Repeat("1,", 20_000)+`1], "correlationId"`, 1))
+	d := alertOf(t, onKeys+`, "when": "data.l.all(x, x == 1)"`).Detector()
+	end, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-end:
+				return
+			default:
+				d.Judge(long)
+			}
+		}
+	}()
+	for limit := time.Now().Add(10 * time.Second); turn.TryLock(); runtime.Gosched() {
+		turn.Unlock()
+		if time.Now().After(limit) {
+			t.Fatal("the evaluation does not take the turn")
+		}
+	}
+	close(end)
+	<-ended
+	turn.Lock()
+	defer turn.Unlock()
+	if v := d.Judge(jsontext.Value(strings.Replace(listed, `"correlationId"`, `"l": [1], "correlationId"`, 1))); v.Err != nil || len(v.Occurrences) != 1 {
+		t.Errorf("an evaluation of few steps: %d occurrences, error %v", len(v.Occurrences), v.Err)
 	}
 }
 

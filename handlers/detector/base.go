@@ -95,22 +95,22 @@ func Connection(e event.Event) (f alert.Finding, raw []byte, cause verdict.Cause
 		if c.PassedOver != "" {
 			return f, nil, "", false, nil
 		}
-		f, err = connectionFinding(r, c, string(c.Cause))
-		return f, e.Data, verdict.Cause(c.Cause), true, err
+		hub, err := r.Hub()
+		return connectionFinding(r, c, hub, string(c.Cause)), e.Data, verdict.Cause(c.Cause), true, err
 	}
-	n, records, err := verdict.ParseEvent(e)
+	n, hub, records, err := verdict.ParseEvent(e)
 	if err != nil {
 		return f, nil, "", false, err
 	}
 	if len(records) == 0 {
 		return f, nil, "", false, fmt.Errorf("type %s: is not about one device", event.Shorten(e.Type))
 	}
-	f, err = connectionFinding(records[0], connection.Classify(records[0]), string(n.Cause))
+	f = connectionFinding(records[0], connection.Classify(records[0]), hub, string(n.Cause))
 	f.Tally = tally(n)
 	if n.N > 1 {
 		f.Message += fmt.Sprintf(" That happened %d times in ten minutes.", n.N)
 	}
-	return f, n.Records[0], n.Cause, true, err
+	return f, n.Records[0], n.Cause, true, nil
 }
 
 // Client returns who is on the other side of a hub: a device, a module of one, or the hub

@@ -26,17 +26,17 @@ func onConnections(types ...string) Trigger {
 func detectConnection(whats map[verdict.Cause]string) func(event.Event) ([]alert.Finding, error) {
 	return func(e event.Event) ([]alert.Finding, error) {
 		if strings.EqualFold(e.Type, connection.Failed) {
-			passedOver, cause, err := connection.CauseOf(e.Data, e.Scanned())
+			cause, err := connection.CauseOf(e.Data, e.Scanned())
 			if err != nil {
 				return nil, fmt.Errorf("data: %w", err)
 			}
 			what, ok := whats[verdict.Cause(cause)]
-			if passedOver != "" || !ok {
+			if !ok { // also if the record is passed over
 				return nil, nil
 			}
 			return detectRecord(e, what)
 		}
-		n, records, err := verdict.ParseEvent(e)
+		n, hub, records, err := verdict.ParseEvent(e)
 		if err != nil {
 			return nil, err
 		}
@@ -46,10 +46,7 @@ func detectConnection(whats map[verdict.Cause]string) func(event.Event) ([]alert
 			return nil, fmt.Errorf("data: cause: %q is not for this detector", event.Shorten(string(n.Cause)))
 		}
 		c := connection.Classify(records[0])
-		f, err := connectionFinding(records[0], c, what)
-		if err != nil {
-			return nil, err
-		}
+		f := connectionFinding(records[0], c, hub, what)
 		f.Tally = tally(n)
 		if n.N > 1 {
 			f.Message += fmt.Sprintf(" That happened %d times in ten minutes.", n.N)
@@ -68,11 +65,11 @@ func detectRecord(e event.Event, what string) ([]alert.Finding, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data: %w", err)
 	}
-	f, err := connectionFinding(r, connection.Classify(r), what)
+	hub, err := r.Hub()
 	if err != nil {
 		return nil, fmt.Errorf("data: %w", err)
 	}
-	return []alert.Finding{f}, nil
+	return []alert.Finding{connectionFinding(r, connection.Classify(r), hub, what)}, nil
 }
 
 // continual is from how many refusals in ten minutes on a client is taken to go on by
@@ -86,13 +83,8 @@ func tally(n verdict.Notice) alert.Tally {
 	return alert.Tally{Item: fmt.Sprintf("%d|%s|%x", n.Bucket, n.Cause, n.Device), N: n.N, Seq: n.Seq}
 }
 
-// connectionFinding returns what there is to say of a record. Its error means that the
-// record names no hub.
-func connectionFinding(r connection.Record, c connection.Classification, what string) (alert.Finding, error) {
-	hub, err := r.Hub()
-	if err != nil {
-		return alert.Finding{}, err
-	}
+// connectionFinding returns what there is to say of a record of a hub.
+func connectionFinding(r connection.Record, c connection.Classification, hub event.ResourceID, what string) alert.Finding {
 	return alert.Finding{
 		Hub:            alert.Hub{Name: hub.Name, ResourceID: hub.Resource(), SubscriptionID: hub.SubscriptionID},
 		Entity:         connectionEntity(r, hub.Name),
@@ -100,7 +92,7 @@ func connectionFinding(r connection.Record, c connection.Classification, what st
 		Message:        connectionMessage(r, c, hub.Name, what),
 		Confidence:     confidence(c),
 		Properties:     connectionProperties(r, c),
-	}, nil
+	}
 }
 
 // connectionEntity is who failed to connect: a device or a module, or the hub if the

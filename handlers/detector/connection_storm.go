@@ -53,17 +53,13 @@ var storms = map[verdict.Cause]string{
 }
 
 func detectStorm(e event.Event) ([]alert.Finding, error) {
-	n, records, err := verdict.ParseEvent(e)
+	n, hub, records, err := verdict.ParseEvent(e)
 	if err != nil {
 		return nil, err
 	}
 	did, ok := storms[n.Cause]
 	if !ok {
 		return nil, fmt.Errorf("data: cause: %q is not known", event.Shorten(string(n.Cause)))
-	}
-	hub, err := records[0].Hub()
-	if err != nil {
-		return nil, err
 	}
 	c := connection.Classify(records[0])
 	return []alert.Finding{{

@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"hubwatch/handlers/alert"
-	"hubwatch/handlers/connection"
 	"hubwatch/handlers/event"
 	"hubwatch/handlers/remedy"
 	"hubwatch/handlers/verdict"
@@ -35,11 +34,7 @@ var ReconnectionSurge = Detector{
 		"of which some can be lost.",
 	On: Trigger{EventTypes: []string{verdict.SurgeType}},
 	Detect: func(e event.Event) ([]alert.Finding, error) {
-		n, _, err := verdict.ParseEvent(e)
-		if err != nil {
-			return nil, err
-		}
-		hub, err := connection.Record{ResourceID: n.HubID}.Hub()
+		n, hub, _, err := verdict.ParseEvent(e)
 		if err != nil {
 			return nil, err
 		}

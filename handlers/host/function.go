@@ -145,9 +145,11 @@ func (f Function) JSON() ([]byte, error) {
 	return append(b, '\n'), nil
 }
 
-// functionName is what the host takes for the name of a function
-// (Azure/azure-functions-host, Utility.cs, FunctionNameValidationRegex).
-var functionName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]{0,126}$`)
+// functionName is what the host takes for the name of a function, of at most longestName
+// characters (Azure/azure-functions-host, Utility.cs, FunctionNameValidationRegex).
+var functionName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]*$`)
+
+const longestName = 127
 
 // Check returns an error that names each function that the host, or a Handler,
 // could not serve.
@@ -156,7 +158,7 @@ func Check(functions []Function) error {
 	seen := map[string]bool{}
 	for _, f := range functions {
 		fault := func(text string) { errs = append(errs, fmt.Errorf("function %q: %s", f.Name, text)) }
-		if !functionName.MatchString(f.Name) {
+		if len(f.Name) > longestName || !functionName.MatchString(f.Name) {
 			fault("want a letter, then at most 126 letters, digits, hyphens and underscores for a name")
 		}
 		if seen[f.Name] {

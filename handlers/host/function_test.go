@@ -65,6 +65,8 @@ func TestCheck(t *testing.T) {
 		"two of one name":  {[]host.Function{good, good}, `function "A": there are two of this name`},
 		"no name":          {[]host.Function{{Trigger: host.EventGrid{}, Run: run}}, `function "": want a letter`},
 		"a path":           {[]host.Function{{Name: "a/b", Trigger: host.EventGrid{}, Run: run}}, `function "a/b": want a letter`},
+		"a long name":      {[]host.Function{{Name: strings.Repeat("a", 127), Trigger: host.EventGrid{}, Run: run}}, ""},
+		"too long a name":  {[]host.Function{{Name: strings.Repeat("a", 128), Trigger: host.EventGrid{}, Run: run}}, "want a letter"},
 		"no trigger":       {[]host.Function{{Name: "A", Run: run}}, "no trigger"},
 		"no work":          {[]host.Function{{Name: "A", Trigger: host.Timer{}}}, "want Run"},
 		"work and serving": {[]host.Function{{Name: "A", Trigger: host.HTTP{}, Run: run, Serve: http.NotFoundHandler()}}, "want Serve"},

@@ -354,13 +354,17 @@ func TestRead(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	for _, twice := range []map[string]string{
+	if _, err := Read(map[string]string{"Notify__" + strings.Repeat("a", longestName): values["Notify__ops"]}, ""); err != nil {
+		t.Error(err)
+	}
+	for _, wrong := range []map[string]string{
+		{"Notify__" + strings.Repeat("a", longestName+1): values["Notify__ops"]},
 		{"Notify__ops": values["Notify__ops"], "Notify__OPS": values["Notify__ops"]},
 		{"NotifyUrls": values["Notify__ops"] + "&name=x " + values["Notify__ops"] + "&name=X"},
 		{"NotifyUrls": strings.Repeat("slack+https://hooks.slack.com/services/x ", mostChannels+1)},
 	} {
-		if _, err := Read(twice, ""); err == nil {
-			t.Errorf("%v is taken", twice)
+		if _, err := Read(wrong, ""); err == nil {
+			t.Errorf("%v is taken", wrong)
 		}
 	}
 	if !channels[1].wants(alert.Medium) || !channels[1].wants(alert.High) || channels[1].wants(alert.Low) || !channels[1].wants("Critical") || channels[0].wants(alert.Informational) {

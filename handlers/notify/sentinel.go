@@ -173,7 +173,7 @@ func ingestionError(err error) error {
 		return fmt.Errorf("sentinel: %s", secret.RedactString(err.Error()))
 	}
 	text := fmt.Sprintf("the ingestion answers %d", answer.StatusCode)
-	if code := strings.TrimSpace(answer.ErrorCode); errorCode.MatchString(code) {
+	if code := strings.TrimSpace(answer.ErrorCode); len(code) <= longestCode && errorCode.MatchString(code) {
 		text += " " + code
 	}
 	if advice := ingestionAdvice[answer.StatusCode]; advice != "" {
@@ -185,5 +185,8 @@ func ingestionError(err error) error {
 	return errors.New("sentinel: " + text)
 }
 
-// errorCode is what an error code of Azure looks like. Anything else is not repeated.
-var errorCode = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]{0,63}$`)
+// errorCode is what an error code of Azure looks like, of at most longestCode characters.
+// Anything else is not repeated.
+var errorCode = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]*$`)
+
+const longestCode = 64

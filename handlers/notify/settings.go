@@ -25,8 +25,10 @@ const (
 // mostChannels is how many channels there may be: each message goes to all of them at once.
 const mostChannels = 20
 
-// nameForm is the form of the name of a channel.
-var nameForm = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]{0,39}$`)
+// nameForm is the form of the name of a channel, which has at most longestName characters.
+var nameForm = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]*$`)
+
+const longestName = 40
 
 // unresolved is what the value of a setting begins with if the platform could not read the
 // secret that it refers to
@@ -60,7 +62,7 @@ func Read(values map[string]string, console string) ([]Configured, error) {
 				}
 			}
 		}
-		if err == nil && !nameForm.MatchString(c.called) {
+		if err == nil && (len(c.called) > longestName || !nameForm.MatchString(c.called)) {
 			err = errors.New("want a name of 1 to 40 letters, digits, hyphens and underscores that begins with a letter")
 		}
 		if err == nil && taken[strings.ToLower(c.called)] {

@@ -85,7 +85,7 @@ func compose(m Message, console string) text {
 			add(label, headline(a)+entity(a)+", "+command(a))
 		}
 		t.command = "hubwatch alerts list"
-		if word.MatchString(m.Alert.HubName) {
+		if isWord(m.Alert.HubName) {
 			t.command += " --hub " + m.Alert.HubName
 		}
 		t.link = link(m.Alert, console)
@@ -149,14 +149,19 @@ func stamp(t time.Time) string {
 
 // word is the form of a name that needs no quotes in any shell, and that no service gives a
 // meaning to. The name of a hub has it, and so has a reference.
-var word = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9/-]{0,150}$`)
+var word = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9/-]*$`)
+
+// longestWord is the most characters that a word has.
+const longestWord = 151
+
+func isWord(s string) bool { return len(s) <= longestWord && word.MatchString(s) }
 
 // command is the command that shows an alert.
 func command(a export.Alert) string {
 	switch {
-	case word.MatchString(a.Reference):
+	case isWord(a.Reference):
 		return "hubwatch alerts show " + a.Reference
-	case word.MatchString(a.SystemAlertID):
+	case isWord(a.SystemAlertID):
 		return "hubwatch alerts show " + a.SystemAlertID
 	}
 	return "hubwatch alerts list"
@@ -164,7 +169,7 @@ func command(a export.Alert) string {
 
 // link is the address of an alert on the console, or "".
 func link(a export.Alert, console string) string {
-	if console == "" || strings.Count(a.Reference, "/") != 2 || !word.MatchString(a.Reference) {
+	if console == "" || strings.Count(a.Reference, "/") != 2 || !isWord(a.Reference) {
 		return ""
 	}
 	return strings.TrimRight(console, "/") + "/alerts/" + a.Reference

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Pieces of the expressions below. Texts quote each other, so a sign can be escaped,
@@ -37,7 +38,7 @@ type form struct {
 	// form matches a credential with what stands before it. Its groups are what
 	// stands before the credential; the last group that matched ends where the
 	// credential begins.
-	form *regexp.Regexp
+	form func() *regexp.Regexp
 }
 
 // forms are the forms in which credentials stand in texts.
@@ -54,19 +55,25 @@ type form struct {
 //   - keys that Azure makes so that scanners can find them
 //     (https://github.com/microsoft/security-utilities)
 var forms = []form{
-	{[]string{"private key"}, false, regexp.MustCompile(`(-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----)(?s:.+?)(?:-----END|$)`)},
-	{[]string{"authorization"}, true, regexp.MustCompile(`(?i)(authorization` + is + `(?:\\*["'])?(?:[a-z][a-z0-9_-]*(?:\s|\\+t|%(?:25)*20|\+)+)?)[^\r\n"'\\]+`)},
-	{[]string{"bearer"}, false, regexp.MustCompile(`(?i)(bearer(?:\s|\\+[nrt]|%(?:25)*20|\+)+)(?:[A-Za-z0-9._~+/=%-]|\\+/|\\+u00[0-9a-f]{2})+`)},
-	{[]string{"eyj"}, false, regexp.MustCompile(`()eyJ[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*){2,4}`)},
-	{[]string{"sig"}, true, regexp.MustCompile(`(?i)(` + edge + `sig` + is + `)` + value)},
-	{[]string{"code=", "code%", `code\`}, true, regexp.MustCompile(`(?i)((?:[?&]|%(?:25)*(?:3f|26)|\\+u0026|&amp;)code(?:=|%(?:25)*3d|\\+u003d))` + bare)},
-	{[]string{"key", "secret", "token", "pass", "pwd", "assertion", "sharedaccess", "shared", "string"}, true, regexp.MustCompile(`(?i)(` + names + is + `)` + value)},
-	{[]string{"@"}, true, regexp.MustCompile(`(://[^/\s:@"']+:)[^/\s@"']+@`)},
-	{[]string{"azfu", "aiot", "+ast", "+aeh", "+arm"}, false, regexp.MustCompile(`()[A-Za-z0-9+/_-]{20,}(?:AzFu|AIoT|\+ASt|\+AEh|\+ARm)[A-Za-z0-9+/_-]{4,}={0,2}`)},
+	{[]string{"private key"}, false, expression(`(-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----)(?s:.+?)(?:-----END|$)`)},
+	{[]string{"authorization"}, true, expression(`(?i)(authorization` + is + `(?:\\*["'])?(?:[a-z][a-z0-9_-]*(?:\s|\\+t|%(?:25)*20|\+)+)?)[^\r\n"'\\]+`)},
+	{[]string{"bearer"}, false, expression(`(?i)(bearer(?:\s|\\+[nrt]|%(?:25)*20|\+)+)(?:[A-Za-z0-9._~+/=%-]|\\+/|\\+u00[0-9a-f]{2})+`)},
+	{[]string{"eyj"}, false, expression(`()eyJ[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*){2,4}`)},
+	{[]string{"sig"}, true, expression(`(?i)(` + edge + `sig` + is + `)` + value)},
+	{[]string{"code=", "code%", `code\`}, true, expression(`(?i)((?:[?&]|%(?:25)*(?:3f|26)|\\+u0026|&amp;)code(?:=|%(?:25)*3d|\\+u003d))` + bare)},
+	{[]string{"key", "secret", "token", "pass", "pwd", "assertion", "sharedaccess", "shared", "string"}, true, expression(`(?i)(` + names + is + `)` + value)},
+	{[]string{"@"}, true, expression(`(://[^/\s:@"']+:)[^/\s@"']+@`)},
+	{[]string{"azfu", "aiot", "+ast", "+aeh", "+arm"}, false, expression(`()[A-Za-z0-9+/_-]{20,}(?:AzFu|AIoT|\+ASt|\+AEh|\+ARm)[A-Za-z0-9+/_-]{4,}={0,2}`)},
+}
+
+// expression returns a regular expression that is compiled when it is asked for: next to no
+// text has a word of a form, and the first answer would wait for all of them.
+func expression(text string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(text) })
 }
 
 // plainWords are what stands after "bearer" in sentences, and not in headers.
-var plainWords = regexp.MustCompile(`(?i)^(?:tokens?|auth(?:entication|orization)?|schemes?|realm|errors?|challenges?|is|was|or|and|not|of|for)[.,]?$`)
+var plainWords = expression(`(?i)^(?:tokens?|auth(?:entication|orization)?|schemes?|realm|errors?|challenges?|is|was|or|and|not|of|for)[.,]?$`)
 
 // RedactString takes the credentials out of a text that came from outside, and
 // leaves a mark for each. It looks into a document, and into base64, as Document does.
@@ -229,7 +236,7 @@ func hasWord(b []byte, word string) bool {
 
 // replace puts a mark in the place of each credential of the form.
 func (f form) replace(b []byte) []byte {
-	matches := f.form.FindAllSubmatchIndex(b, -1)
+	matches := f.form().FindAllSubmatchIndex(b, -1)
 	var out []byte
 	done := 0
 	for _, m := range matches {
@@ -244,7 +251,7 @@ func (f form) replace(b []byte) []byte {
 		if tail := bytes.TrimRight(found, " \t"); len(tail) > 0 {
 			found = tail
 		}
-		if len(found) == 0 || marked.Match(found) || plainWords.Match(found) && f.words[0] == "bearer" {
+		if len(found) == 0 || marked.Match(found) || plainWords().Match(found) && f.words[0] == "bearer" {
 			continue
 		}
 		out = append(append(out, b[done:start]...), mark(found)...)

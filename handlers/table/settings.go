@@ -46,13 +46,13 @@ type Settings struct {
 // setting returns the name of the application setting.
 func (s Settings) setting() string { return cmp.Or(s.Setting, "AlertsStorage") }
 
-// tableName is what Table Storage accepts
+// tableName is what Table Storage accepts, of 3 to 63 characters
 // (https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model#table-names).
-var tableName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]{2,62}$`)
+var tableName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]*$`)
 
 // CheckName returns an error unless name can be the name of a table.
 func CheckName(name string) error {
-	if !tableName.MatchString(name) {
+	if len(name) < 3 || len(name) > 63 || !tableName.MatchString(name) {
 		return fmt.Errorf("%q is not a name for a table: want 3 to 63 letters and digits, a letter first", name)
 	}
 	if strings.EqualFold(name, "tables") {

@@ -132,67 +132,73 @@ func (n Notice) id() string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// ParseEvent reads an event that Notice.Event made. Its error names the member that is
+// ParseEvent reads an event that Notice.Event made, and returns also the hub and the records
+// that it tells of. A surge has no records. Its error names the member that is
 // missing or wrong, or says that the records and the rest of the event contradict each
 // other: another version of hubwatch may have made the event.
 //
 // Whoever publishes to the topic says what stands in the event, so the item is computed
 // from the records, and what they cannot tell has to fit.
-func ParseEvent(e event.Event) (Notice, []connection.Record, error) {
+func ParseEvent(e event.Event) (n Notice, hub event.ResourceID, records []connection.Record, err error) {
 	var d data
 	if err := json.Unmarshal(e.Data, &d, event.Lenient); err != nil {
-		return Notice{}, nil, fmt.Errorf("data: %w", event.JSONError(err))
+		return n, hub, nil, fmt.Errorf("data: %w", event.JSONError(err))
 	}
-	n := Notice{Place: Place{Bucket: BucketOf(d.Bucket)}, Item: Item{Cause: d.Cause}, Version: Version{d.N, d.Seq}, Records: d.Records, Devices: d.Devices}
+	n = Notice{Place: Place{Bucket: BucketOf(d.Bucket)}, Item: Item{Cause: d.Cause}, Version: Version{d.N, d.Seq}, Records: d.Records, Devices: d.Devices}
 	storm, surge := strings.EqualFold(e.Type, StormType), strings.EqualFold(e.Type, SurgeType)
 	switch {
 	case surge != (d.Cause == Reconnected):
-		return n, nil, fmt.Errorf("data: cause: %q is not that of the type %s", event.Shorten(string(d.Cause)), event.Shorten(e.Type))
+		return n, hub, nil, fmt.Errorf("data: cause: %q is not that of the type %s", event.Shorten(string(d.Cause)), event.Shorten(e.Type))
 	case len(d.Records) == 0 && !surge:
-		return n, nil, errors.New("data: records: missing or empty")
+		return n, hub, nil, errors.New("data: records: missing or empty")
 	case d.N < 0:
-		return n, nil, fmt.Errorf("data: n: want 0 or more, have %d", d.N)
+		return n, hub, nil, fmt.Errorf("data: n: want 0 or more, have %d", d.N)
 	case d.Seq < 1:
-		return n, nil, fmt.Errorf("data: seq: want 1 or more, have %d", d.Seq)
+		return n, hub, nil, fmt.Errorf("data: seq: want 1 or more, have %d", d.Seq)
 	case !storm && !surge && !strings.EqualFold(typesOf[d.Cause], e.Type):
-		return n, nil, fmt.Errorf("data: cause: %q is not that of the type %s", event.Shorten(string(d.Cause)), event.Shorten(e.Type))
+		return n, hub, nil, fmt.Errorf("data: cause: %q is not that of the type %s", event.Shorten(string(d.Cause)), event.Shorten(e.Type))
 	}
 	if surge {
 		hub, err := connection.Record{ResourceID: e.Source}.Hub()
 		if err != nil {
-			return n, nil, fmt.Errorf("source: %w", err)
+			return n, hub, nil, fmt.Errorf("source: %w", err)
 		}
 		n.Hub, n.HubID = strings.ToLower(hub.Name), e.Source
-		return n, nil, nil
+		return n, hub, nil, nil
 	}
-	records := make([]connection.Record, len(d.Records))
+	records = make([]connection.Record, len(d.Records))
 	for i, raw := range d.Records {
-		r, err := connection.DecodeRecord(raw)
-		if err == nil {
-			err = n.fits(r)
-		}
+		r, on, err := n.record(raw)
 		if err != nil {
-			return n, nil, fmt.Errorf("data: records[%d]: %w", i, err)
+			return n, hub, nil, fmt.Errorf("data: records[%d]: %w", i, err)
 		}
 		records[i] = r
 		if i == 0 {
-			n.Hub = strings.ToLower(hubOf(r))
+			hub, n.Hub = on, strings.ToLower(on.Name)
 			if !storm {
 				n.Device = r.DeviceKey()
 			}
 		}
-		if strings.ToLower(hubOf(r)) != n.Hub || !storm && r.DeviceKey() != n.Device {
-			return n, nil, fmt.Errorf("data: records[%d]: is not of the hub and device of records[0]", i)
+		if strings.ToLower(on.Name) != n.Hub || !storm && r.DeviceKey() != n.Device {
+			return n, hub, nil, fmt.Errorf("data: records[%d]: is not of the hub and device of records[0]", i)
 		}
 	}
-	return n, records, nil
+	return n, hub, records, nil
+}
+
+// record reads a record of the item, and returns its hub.
+func (n Notice) record(raw jsontext.Value) (r connection.Record, hub event.ResourceID, err error) {
+	if r, err = connection.DecodeRecord(raw); err != nil {
+		return r, hub, err
+	}
+	if hub, err = r.Hub(); err != nil {
+		return r, hub, err
+	}
+	return r, hub, n.fits(r)
 }
 
 // fits returns an error if r cannot be a record of the item.
 func (n Notice) fits(r connection.Record) error {
-	if _, err := r.Hub(); err != nil {
-		return err
-	}
 	if BucketOf(r.Time) != n.Bucket {
 		return fmt.Errorf("record: time %s: is not in the ten minutes from %s", r.Time.Format(time.RFC3339), n.Bucket.Start().Format(time.RFC3339))
 	}
@@ -213,13 +219,4 @@ func (n Notice) fits(r connection.Record) error {
 		return fmt.Errorf("record: it tells of %q, and the event of %q: two versions of hubwatch judge it differently", told, n.Cause)
 	}
 	return nil
-}
-
-// hubOf returns the name of the hub of a record; "" if it names none.
-func hubOf(r connection.Record) string {
-	id, err := r.Hub()
-	if err != nil {
-		return ""
-	}
-	return id.Name
 }

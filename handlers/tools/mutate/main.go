@@ -233,26 +233,39 @@ func narrow(cases binary, mutants []*mutant) error {
 // report prints the survivors and how many of the mutants are killed. Its error names
 // those whose cases kill too few.
 func report(out io.Writer, mutants []*mutant, reasons []reason) error {
-	made, survive := map[string]int{}, map[string]int{}
+	made, survive, same := map[string]int{}, map[string]int{}, 0
 	for _, m := range mutants {
 		judges := m.detectors
 		if m.reader() != "" {
 			judges = []string{m.reader()}
 		}
+		known := reasonFor(m, reasons)
+		counted := func(judge string) bool { return !known.same || !slices.Contains(m.survives, judge) }
 		for _, judge := range judges {
-			made[judge]++
-			made["all"]++
+			if counted(judge) {
+				made[judge]++
+				made["all"]++
+			}
 		}
 		for _, judge := range m.survives {
-			survive[judge]++
-			survive["all"]++
+			if counted(judge) {
+				survive[judge]++
+				survive["all"]++
+			}
+		}
+		if known.same {
+			same++
+			continue
 		}
 		if len(m.survives) > 0 {
 			fmt.Fprintf(out, "%s:%d: %s: survives: %s\n  - %s\n  + %s\n  %s\n\n",
-				m.declaration.file.path, m.line, m.declaration.name, strings.Join(m.survives, ", "), m.before, m.after, cmp.Or(reasonFor(m, reasons), "No reason is given."))
+				m.declaration.file.path, m.line, m.declaration.name, strings.Join(m.survives, ", "), m.before, m.after, cmp.Or(known.because, "No reason is given."))
 		}
 	}
 	fmt.Fprintf(out, "%d mutants. Those of code that detectors share count once for each detector that evaluates it.\n", len(mutants))
+	if same > 0 {
+		fmt.Fprintf(out, "%d of them change nothing that the program does (reasons.go says why), and are not counted where they survive.\n", same)
+	}
 	var errs []error
 	var names []string
 	for _, d := range detector.All {

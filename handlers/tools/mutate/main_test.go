@@ -207,6 +207,10 @@ func TestReport(t *testing.T) {
 	for _, m := range tooMany[1:4] {
 		m.survives = []string{"CertificateAdded"}
 	}
+	same := []reason{one[0], {function: "detector.f", same: true, because: "Nothing changes."}}
+	for i := 1; i < 4; i++ {
+		same[1].changes = append(same[1].changes, change{"if a {", fmt.Sprintf("if %d {", i)})
+	}
 	for name, test := range map[string]struct {
 		mutants []*mutant
 		reasons []reason
@@ -219,6 +223,7 @@ func TestReport(t *testing.T) {
 		"a survivor of another":      {mutants("CertificateAdded", "CertificateDeleted"), ofFew, "survives without a reason"},
 		"a reason for a killed one":  {mutants(), one, "no mutant with \"if 0 {\" survives: take it out"},
 		"a reason for no mutant":     {mutants("CertificateAdded"), append([]reason{{function: "detector.g", changes: one[0].changes}}, one...), "detector.g: no mutant"},
+		"many that change nothing":   {tooMany, same, ""},
 		"too many with one detector": {tooMany, nil, "CertificateAdded: less than 85 % are killed"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -226,6 +231,9 @@ func TestReport(t *testing.T) {
 			err := errors.Join(report(&out, test.mutants, test.reasons), check(test.mutants, test.reasons))
 			if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
 				t.Errorf("the error is %v, want %q", err, test.want)
+			}
+			if changesNothing := strings.Contains(out.String(), "\n3 of them change nothing"); changesNothing != (name == "many that change nothing") {
+				t.Errorf("of what changes nothing the report says:\n%s", out.String())
 			}
 			if !strings.Contains(out.String(), "\nall ") {
 				t.Errorf("the report has no sum:\n%s", out.String())
