@@ -60,6 +60,10 @@ var troubles = []string{
 	"429 with Retry-After", "hangs",
 }
 
+// troubled is how many requests to a channel meet troubles, and kills how often the handler is
+// killed at most.
+const troubled, kills = 120, 20
+
 // channel is a receiver of raisings that fails, before or after it has taken one.
 type channel struct {
 	*httptest.Server
@@ -87,7 +91,7 @@ func startChannel(t *testing.T, random *rand.Rand, accepted int, read func(r *ht
 		}
 		c.mu.Lock()
 		what := order[c.requests%len(order)]
-		if c.requests >= len(order) && (what == "hangs" || what == "429 with Retry-After") {
+		if c.requests >= troubled || c.requests >= len(order) && (what == "hangs" || what == "429 with Retry-After") {
 			what = "taken" // The test waits for these.
 		}
 		c.requests++
@@ -153,6 +157,8 @@ func (c *channel) check(t *testing.T, what string, raised map[string]bool) {
 // to tables and topics and the channels fail in every way. A signed webhook and Microsoft Sentinel
 // hear of each raising at least once, and with its id as key exactly once. In make chaos the handler
 // is killed, too. Then what it was telling waits for half a minute until another invocation may.
+// Event Grid gives up after a day, which lasts some minutes here, so the kills and the troubles of the channels
+// have an end.
 func TestChaosReachesTheChannels(t *testing.T) {
 	setUp(t)
 	n := seed(t)
@@ -221,9 +227,13 @@ func TestChaosReachesTheChannels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	scale := 0.001
+	if long() {
+		scale = 0.003
+	}
 	alerts, err := eventgrid.NewTopic(eventgrid.TopicOptions{
 		Source: string(detector.Alerts), Subscriptions: subscriptions, Functions: g.webhook, Schema: eventgrid.CloudEventSchemaV1_0,
-		DeadLetters: g.deadLetters, TimeScale: 0.001, Concurrency: senders,
+		DeadLetters: g.deadLetters, TimeScale: scale, Concurrency: senders,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -234,7 +244,7 @@ func TestChaosReachesTheChannels(t *testing.T) {
 	faults := map[trouble]azurite.Fault{crash: azurite.Drop, restart: azurite.Drop, drop: azurite.Drop, lose: azurite.Lose, busy: azurite.Busy, broken: azurite.Broken, loseBroken: azurite.LoseBroken, slow: azurite.Lose, hang: azurite.Drop}
 	fault := func(s step) azurite.Fault {
 		what := p.trouble(s.n)
-		if what == crash && long() {
+		if what == crash && long() && s.n < kills*crashEvery {
 			g.instances[0].kill()
 		}
 		return faults[what]
