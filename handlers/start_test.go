@@ -33,11 +33,11 @@ func TestStartAllocatesLittle(t *testing.T) {
 			t.Fatal(err)
 		}
 		sum, packages = sum+bytes, packages+1
-		if bytes > 300_000 {
-			t.Errorf("%s allocates %d bytes, want at most 300,000", m[1], bytes)
+		if bytes > 120_000 {
+			t.Errorf("%s allocates %d bytes, want at most 120,000", m[1], bytes)
 		}
 	}
-	if t.Logf("%d bytes in %d packages", sum, packages); packages < 10 || sum > 1_500_000 {
-		t.Errorf("%d packages allocate %d bytes, want at most 1,500,000", packages, sum)
+	if t.Logf("%d bytes in %d packages", sum, packages); packages < 10 || sum > 600_000 {
+		t.Errorf("%d packages allocate %d bytes, want at most 600,000", packages, sum)
 	}
 }

@@ -84,16 +84,19 @@ type envelope struct {
 func Decode(raw jsontext.Value) (Event, error) {
 	var d scan.Doc
 	if d.Scan(raw, "", MostValues) {
-		return DecodeScanned(d.Root())
+		return decodeScanned(raw, d.Root())
 	}
 	return decode(raw)
 }
 
 // DecodeScanned is Decode of a text that was scanned already. It saves a pass over
 // the text.
-func DecodeScanned(v scan.Value) (Event, error) {
+func DecodeScanned(v scan.Value) (Event, error) { return decodeScanned(v.Raw(), v) }
+
+// decodeScanned is Decode of raw, which is v, maybe with white space around it.
+func decodeScanned(raw jsontext.Value, v scan.Value) (Event, error) {
 	if v.Kind() != '{' {
-		return decode(v.Raw())
+		return decode(raw)
 	}
 	var e envelope
 	var data scan.Value
@@ -131,10 +134,10 @@ func DecodeScanned(v scan.Value) (Event, error) {
 			*field = m.Text()
 		case 'n':
 		default:
-			return decode(v.Raw()) // which says what is wrong
+			return decode(raw) // which says what is wrong
 		}
 	}
-	return e.event(v.Raw(), data)
+	return e.event(raw, data)
 }
 
 // decode is Decode by the JSON package, which says what is wrong and where.

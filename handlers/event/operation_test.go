@@ -329,6 +329,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add([]byte(c))
 	}
 	f.Add([]byte(object(cloudEvents, map[string]string{"data": "", "data_base64": `"e30="`})))
+	f.Add([]byte(" " + string(object(cloudEvents, nil)) + "\n"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		before := string(raw)
 		e, err := Decode(raw)
