@@ -139,7 +139,6 @@ func TestHotKey(t *testing.T) {
 		}
 		s.start(0)
 		s.start(1)
-		var group sync.WaitGroup
 		done := 0
 		s.run(func() *task {
 			if done == 2 {
@@ -150,6 +149,7 @@ func TestHotKey(t *testing.T) {
 			return &task{do: func(p *process) error {
 				counts := tr.counts(p)
 				errs := make([]error, len(half))
+				var group sync.WaitGroup
 				for i, o := range half {
 					group.Go(func() { errs[i] = counts.Count(context.Background(), tr.rule, []alert.Occurrence{o}) })
 				}
