@@ -44,7 +44,8 @@ func TestSign(t *testing.T) {
 
 func TestKeys(t *testing.T) {
 	seen := map[DeviceKey]Record{}
-	for _, r := range []Record{{}, {DeviceID: "a"}, {DeviceID: "A"}, {DeviceID: "a", ModuleID: "b"}, {DeviceID: "ab"}, {ModuleID: "a"}, {DeviceID: "a/modules/b"}} {
+	for _, r := range []Record{{}, {DeviceID: "a"}, {DeviceID: "A"}, {DeviceID: "a", ModuleID: "b"}, {DeviceID: "ab"}, {ModuleID: "a"}, {DeviceID: "a/modules/b"},
+		{DeviceID: "fifteen-letters"}, {DeviceID: "fifteen-letters", ModuleID: "m"}, {DeviceID: "sixteen-letters-"}, {DeviceID: "sixteen-letters-2"}, {DeviceID: "a\x00"}} {
 		k := r.DeviceKey()
 		if other, ok := seen[k]; ok || k == (DeviceKey{}) {
 			t.Errorf("%+v and %+v have one key, %x", r, other, k)

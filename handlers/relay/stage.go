@@ -48,7 +48,7 @@ func Stage(messages [][]byte, settings verdict.Settings, now time.Time) Staging 
 	s := Staging{Refused: map[connection.Cause]int{}}
 	soon := now.Add(newest).Unix()
 	touched := map[verdict.Place]*spans{}
-	var places groups
+	places := groups{index: map[verdict.Place]int{}}
 	for i, message := range messages {
 		places.reset()
 		clear(w.seen) // so that a row does not depend on the other messages of the batch
@@ -166,7 +166,8 @@ type groups struct {
 // reset begins another message, with the memory of the one before.
 func (s *groups) reset() {
 	s.list = s.list[:0]
-	s.index, s.last = map[verdict.Place]int{}, 0
+	clear(s.index)
+	s.last = 0
 }
 
 // of returns the group of a place, which is good until the next is asked for.

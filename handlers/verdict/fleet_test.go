@@ -483,8 +483,8 @@ func TestNamesOfAStorm(t *testing.T) {
 	place := Place{"contoso-hub", 10}
 	var notices []Notice
 	for d := range devices {
-		e := Entry{Fact: Fact{Device: connection.DeviceKey{0: byte(d * 256 / devices), 8: byte(d), 9: byte(d >> 8)}, Second: place.Bucket.first(), Sign: connection.Refused, Cause: connection.CertificateExpired, Record: uint64(d)}}
-		if e.Raw = []byte(`{"not":"a record"}`); e.Device[0] <= 0x80 {
+		e := Entry{Fact: Fact{Device: connection.DeviceKey{8: byte(d), 9: byte(d >> 8), 15: 1}, Second: place.Bucket.first(), Sign: connection.Refused, Cause: connection.CertificateExpired, Record: uint64(d)}}
+		if e.Raw = []byte(`{"not":"a record"}`); isNamed(e.Device, devices) {
 			e.Raw = fmt.Appendf(nil, `{"time":"1970-01-01T01:40:00Z","resourceId":"/SUBSCRIPTIONS/00000000-0000-0000-0000-000000000001/RESOURCEGROUPS/RG-IOT/PROVIDERS/MICROSOFT.DEVICES/IOTHUBS/CONTOSO-HUB",`+
 				`"operationName":"deviceConnect","category":"Connections","level":"Error","properties":"{\"deviceId\":\"%05d\"}"}`, d)
 		}

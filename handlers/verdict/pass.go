@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -289,11 +290,20 @@ const (
 	mostRecords     = 5          // of a notice
 	mostRecordBytes = MostRecord // of these records together, so one always fits
 	mostDeviceBytes = 256 << 10  // of the devices of a notice, as JSON
-	// mostNamed is about how many devices of a storm are looked at for their names. Of more
-	// devices, it is those whose keys are small, which are hashes: to read the records of all
-	// would take half the time of a verdict.
+	// mostNamed is about how many devices of a storm are looked at for their names: to read
+	// the records of all would take half the time of a verdict.
 	mostNamed = 20_000
 )
+
+// isNamed reports whether a device is one of those that are looked at for their names in a
+// storm of n devices. It is all of mostNamed devices, and of more those with a small hash.
+func isNamed(device connection.DeviceKey, n int) bool {
+	if n <= mostNamed {
+		return true
+	}
+	hash := sha256.Sum256(device[:])
+	return binary.BigEndian.Uint64(hash[:]) <= math.MaxUint64/uint64(n)*mostNamed // #nosec G115 -- a number of devices
+}
 
 // notices returns the versions of a row that are not published, in the order of their
 // items, with their records. d is the verdict of the row.
@@ -318,7 +328,7 @@ func (j Judge) notices(ctx context.Context, row Row, d derived) ([]Notice, error
 		if !i.Storm() || v.N == 0 {
 			return nil
 		}
-		if n := uint64(v.N); n > mostNamed && binary.BigEndian.Uint64(e.Device[:]) > math.MaxUint64/n*mostNamed { // #nosec G115 -- a number of devices
+		if !isNamed(e.Device, v.N) {
 			return nil
 		}
 		r, err := connection.DecodeRecord(e.Raw)
