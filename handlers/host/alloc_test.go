@@ -45,10 +45,10 @@ func TestAllocations(t *testing.T) {
 		detector detector.Detector
 		most     float64
 	}{
-		{change, 2}, // The hub of a change is heard of.
-		{quiet, 2},  // the way of an event to a detector and back: the body and the context
+		{change, 2}, // The hub of a change is heard of, so the body stays.
+		{quiet, 1},  // the way of an event to a detector and back: the context
 		// The same: to read a record, and to find its cause, takes nothing.
-		{detector.DeviceTokenExpired, 2},
+		{detector.DeviceTokenExpired, 1},
 	} {
 		j := judge.Judge{Alerts: &noStore{}, Quarantine: &noStore{}, Listener: deaf{}}
 		handler, err := host.NewHandler([]host.Function{function(test.detector.Name, j.Detect(test.detector))}, j.Broken, host.NewLogger(io.Discard), host.Limits{})

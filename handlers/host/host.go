@@ -37,7 +37,8 @@ type Invocation struct {
 	Data     jsontext.Value // the value of the trigger's binding
 	// Scanned is Data as it was scanned, which saves whoever reads Data a pass over it. It
 	// is not there if the request has something unusual, a member that stands twice
-	// above all. It is good until the function returns. What its texts are parts of stays.
+	// above all. It is good until the function returns. What its texts are parts of stays,
+	// unless the Outcome is Forgotten.
 	Scanned scan.Value
 	request []byte // the whole body, with what the host says beside Data
 }
@@ -51,7 +52,11 @@ type Outcome struct {
 	Unmatched   int            // events that the function is not for
 	Notes       []string       // for a person who reads the log
 	Counts      map[string]int // how often something else happened, by its name, for the log
-	response    *response      // to the request of an HTTP trigger
+	// Forgotten says that nothing has a part of the request any more but the Outcome, so that
+	// its memory is used again. The texts of an event, too, are such parts.
+	Forgotten bool
+	response  *response // to the request of an HTTP trigger
+	request   []byte    // what is forgotten
 }
 
 // Limits of the invocations of a lane. The zero value of each stands for its
@@ -158,6 +163,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	out, notes, body, err := h.invoke(w, r, in, start)
 	h.record(r.Context(), in, out, notes, err, start)
+	forget(out.request)
 	if err != nil {
 		body, _ = json.Marshal(failure{Error: clean(err.Error())}) // clean leaves nothing that Marshal refuses
 		answer(w, http.StatusInternalServerError, body)
@@ -205,6 +211,9 @@ func (h *Handler) invoke(w http.ResponseWriter, r *http.Request, in Invocation, 
 	defer function.end()
 	if out, err = h.run(ctx, &function.Function, in, request, size); err != nil {
 		return out, out.notes(), nil, err
+	}
+	if out.Forgotten {
+		out.request = request
 	}
 	notes = out.notes()
 	body, err = encode(out, notes)

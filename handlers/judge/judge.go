@@ -202,10 +202,15 @@ func (j Judge) Detect(d detector.Detector) func(context.Context, host.Invocation
 		j.Alerts = j.Failures
 	}
 	source := d.On.Heard()
+	// What a custom alert has seen may be in a table of its expressions, and of a change the
+	// name of its hub is kept. A detector of connections has nothing but what it reports.
+	forgets := source == alert.Connections && !d.Custom
 	return func(ctx context.Context, in host.Invocation) (host.Outcome, error) {
 		if in.Scanned.Kind() == '{' {
 			out := host.Outcome{Events: 1}
-			err := j.event(ctx, &out, in, d, source, in.Data, d.JudgeScanned(in.Scanned))
+			v := d.JudgeScanned(in.Scanned)
+			err := j.event(ctx, &out, in, d, source, in.Data, v)
+			out.Forgotten = forgets && err == nil && v.Err == nil && v.Matched && len(v.Occurrences) == 0
 			return out, err
 		}
 		events, err := event.Split(in.Data)

@@ -14,10 +14,12 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/cases"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/event"
 	"hubwatch/handlers/host"
 	"hubwatch/handlers/relay"
+	"hubwatch/handlers/scan"
 )
 
 // recorder is a store of alerts that says the same of every occurrence.
@@ -107,6 +109,44 @@ func TestHears(t *testing.T) {
 				t.Errorf("%s, with error %v: error %v, heard %q, want %q; notes %q", test.what, err, failed, l.heard, test.want, out.Notes)
 			}
 		}
+	}
+}
+
+// TestForgets runs the detectors on all their cases. A request is forgotten if it tells of a
+// failed connection, and nothing became of it: no alert, and nothing in the quarantine.
+// Whatever a custom alert, or a change, has seen may be kept.
+func TestForgets(t *testing.T) {
+	forgotten := 0
+	for _, d := range detector.All {
+		list, err := cases.Read(os.DirFS("../detector/testdata"), d.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		custom := d
+		custom.Custom = true
+		for _, c := range list {
+			for _, d := range []detector.Detector{d, custom} {
+				var doc scan.Doc
+				if !doc.Scan(c.Event, "", 1000) {
+					continue // It comes without what was scanned.
+				}
+				kept := &journal{}
+				out, err := Judge{Alerts: kept, Quarantine: kept, Listener: &listener{}}.Detect(d)(t.Context(), host.Invocation{Function: d.Name, Data: c.Event, Scanned: doc.Root()})
+				if err != nil {
+					t.Fatal(err)
+				}
+				want := d.On.Heard() == alert.Connections && !d.Custom && len(kept.kept) == 0 && out.Unmatched == 0
+				if out.Forgotten != want {
+					t.Errorf("%s, %s: forgotten %t, want %t; kept %q", d.Name, c.Name, out.Forgotten, want, kept.kept)
+				}
+				if want {
+					forgotten++
+				}
+			}
+		}
+	}
+	if forgotten < 10 {
+		t.Errorf("%d are forgotten: too few to say anything", forgotten)
 	}
 }
 
