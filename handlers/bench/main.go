@@ -29,6 +29,7 @@ func main() {
 	each := flag.Duration("each", time.Second, "how long one measurement takes")
 	only := flag.Bool("steps", false, "measure single steps alone, and no handlers")
 	pictures := flag.String("growth", "", "measure how everything grows, and nothing else; draw it into this folder")
+	where := flag.String("profile", "", "write where the time goes in the echo and in hubwatch, and nothing else, into files in this folder")
 	file := flag.String("write", "", "file to write the tables into, between two comments")
 	flag.Parse()
 	if *name != "" {
@@ -39,6 +40,12 @@ func main() {
 		runtime.GOMAXPROCS(1)
 		pin(1)
 		fmt.Print(decodings(*rounds, corpora()) + relays(*rounds))
+		return
+	}
+	if *where != "" {
+		runtime.GOMAXPROCS(1)
+		pin(1)
+		fail(profiles(*where))
 		return
 	}
 	begins, table, err := tableBegins, "", error(nil)
@@ -97,6 +104,7 @@ func be(name, port, control string) error {
 		kib, _ := resident(os.Getpid())
 		_ = json.NewEncoder(w).Encode(used{spent() / 1000, kib})
 	})
+	mux.HandleFunc("/profile", profile)
 	go func() { fail(http.ListenAndServe("127.0.0.1:"+control, mux)) }() // #nosec G114 -- asked by bench alone
 	return peers[i].serve(port)
 }
