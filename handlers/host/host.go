@@ -319,10 +319,17 @@ func encode(out Outcome, notes []string) ([]byte, error) {
 	if out.response == nil && len(notes) == 0 {
 		return silent, nil
 	}
-	answer := result{Outputs: map[string]*response{}, Logs: notes}
-	if out.response != nil {
-		answer.Outputs[responseBinding] = out.response
+	if out.response == nil { // what result says, without reflection
+		body := []byte(`{"Outputs":{},"Logs":[`)
+		for i, note := range notes {
+			if i > 0 {
+				body = append(body, ',')
+			}
+			body, _ = jsontext.AppendQuote(body, note) // an error would say that characters were replaced
+		}
+		return append(body, `],"ReturnValue":null}`...), nil
 	}
+	answer := result{Outputs: map[string]*response{responseBinding: out.response}, Logs: notes}
 	body, err := json.Marshal(answer, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
 	if err != nil {
 		return nil, fmt.Errorf("answer: %w", err)
