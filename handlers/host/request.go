@@ -53,8 +53,8 @@ func memory(n int64) []byte {
 	return make([]byte, n)
 }
 
-// forget gives the memory of a body back, of which nothing has a part any more. Whoever had
-// one all the same would see it empty.
+// forget gives the memory of a body back, of which nothing has a part any more. It is emptied,
+// so whoever had one all the same would soon find nothing in it.
 func forget(body []byte) {
 	switch body = body[:cap(body)]; len(body) {
 	case small:
