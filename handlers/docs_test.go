@@ -30,6 +30,19 @@ func pages(t *testing.T) map[string]string {
 	return found
 }
 
+// TestPagesOfTheRoot checks that handlers/infra reads the commands of all pages in the root.
+func TestPagesOfTheRoot(t *testing.T) {
+	test, err := os.ReadFile("infra/shell_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for page := range pages(t) {
+		if filepath.Dir(page) == ".." && !strings.Contains(string(test), `"`+filepath.Base(page)+`"`) {
+			t.Errorf("TestPagesHaveShell of handlers/infra does not read %s", page)
+		}
+	}
+}
+
 // TestPagesNameTestsThatAreThere checks the pages that say which test proves
 // what. A claim whose test was renamed or removed is a claim without a test.
 func TestPagesNameTestsThatAreThere(t *testing.T) {

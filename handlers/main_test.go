@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -25,6 +26,7 @@ import (
 	"hubwatch/handlers/app"
 	"hubwatch/handlers/host"
 	"hubwatch/handlers/judge"
+	"hubwatch/handlers/local/loopback"
 )
 
 // role is an environment variable. A test starts the test binary again, and tells
@@ -78,16 +80,11 @@ func eventually(t *testing.T, what string, condition func() bool) {
 // freePort returns a port that nobody listens on.
 func freePort(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := loopback.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
+	return strconv.Itoa(port)
 }
 
 // answers reports whether a handler answers GET / on port.

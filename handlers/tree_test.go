@@ -43,7 +43,7 @@ var ranks = map[string]int{
 	"reach": 0, "secret": 0, "version": 0, "window": 0,
 	"scan": -1,
 
-	"local/functions": 2, "local/eventgrid": 1, "local/azurite": 1, "local/netjson": 0,
+	"local/functions": 2, "local/eventgrid": 1, "local/azurite": 1, "local/netjson": 0, "local/loopback": 0,
 }
 
 // source is a package as its files have it, without its tests.

@@ -27,7 +27,7 @@ param tags object
 @description('Name of the system topic that the hub already has, in its own resource group: Event Grid allows one for each hub. Empty if it has none.')
 param topicName string
 
-@description('Resource ids of the action groups that hear of events that are dropped, and of what silences the hub.')
+@description('Resource ids of the action groups that hear of events that are dropped.')
 param actionGroups array
 
 // A hub publishes its own events (devices created, deleted, connected, disconnected, telemetry) only if there is a topic. There is one if
@@ -49,43 +49,6 @@ resource logs 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
       category: category
       enabled: true
     }]
-  }
-}
-
-// Works when hubwatch does not. A deletion of the hub or of its diagnostic setting silences what hubwatch knows of it
-// (https://learn.microsoft.com/azure/azure-monitor/alerts/alerts-types#activity-log-alerts).
-resource silenced 'Microsoft.Insights/activityLogAlerts@2020-10-01' = {
-  name: '${settingName}-${hubName}-silenced'
-  location: 'global'
-  tags: tags
-  properties: {
-    description: 'An IoT hub that hubwatch watches was deleted, or a diagnostic setting of it. If that was the one that sends its log to hubwatch, its failed connections are not seen any more.'
-    enabled: true
-    scopes: [hub.id]
-    condition: {
-      allOf: [
-        {
-          field: 'category'
-          equals: 'Administrative'
-        }
-        {
-          field: 'status'
-          equals: 'Succeeded'
-        }
-        {
-          field: 'operationName'
-          containsAny: [
-            'Microsoft.Devices/IotHubs/delete'
-            'Microsoft.Insights/diagnosticSettings/delete'
-          ]
-        }
-      ]
-    }
-    actions: {
-      actionGroups: [for group in actionGroups: {
-        actionGroupId: group
-      }]
-    }
   }
 }
 

@@ -41,7 +41,7 @@ param pruners array = []
 @description('Resource ids of the action groups that hear of failures of hubwatch itself. Without any, they show in the portal only.')
 param actionGroups array = []
 
-@description('Whether these groups hear of each part of hubwatch that is written, too. A deployment writes every part, so this is for those who seldom deploy. hubwatch itself makes one alert of all writes of a day by one actor.')
+@description('Whether these groups hear of each part of hubwatch and each hub that is written, too, and of each reading of their keys. A deployment writes every part, and the portal reads keys, so this is for those who seldom do either. hubwatch itself makes one alert of all that a person does so in a day.')
 param tellChanges bool = false
 
 @description('Raise alerts of which the cause is inferred, too.')
@@ -62,14 +62,14 @@ param renewalAddress string = 'any'
 @maxValue(1000)
 param stormDevices int = 100
 
-@description('From how many devices of a hub on, within ten minutes, connections that renew no session are an alert about the hub. 0: never.')
+@description('From how many devices of a hub on, within ten minutes, connections that renew no session are an alert about the hub, if they are more than twice as many as before. 0: never.')
 @minValue(0)
 param surgeDevices int = 1000
 
 @description('Address of a secret of a Key Vault that says whom to tell of alerts, and how: the URLs of channels (docs/notify.md), for example https://contoso.vault.azure.net/secrets/notify. The identity of the app needs the role Key Vault Secrets User on it. Empty: nobody is told.')
 param notifySecret string = ''
 
-@description('How many alerts of a hub are told one by one within ten minutes; those beyond are told in one digest. 0: all are told one by one.')
+@description('How many alerts of a hub, of one severity and the higher ones, are told one by one within ten minutes; those beyond are told in one digest. 0: all are told one by one.')
 @minValue(0)
 @maxValue(1000)
 param digestAfter int = 20
@@ -391,6 +391,22 @@ module hubs 'hub.bicep' = [for (id, i) in iotHubs: {
   }
 }]
 
+// The subscriptions of the hubs. Alerts about the hubs of this one are here, and of another one in the resource group of the first hub there.
+var hubSubscriptions = union([], map(iotHubs, id => toLower(split(id, '/')[2])))
+
+module hubAlerts 'hub-alerts.bicep' = [for (id, i) in hubSubscriptions: {
+  name: 'hubwatch-hub-alerts-${i}'
+  scope: resourceGroup(id, id == toLower(subscription().subscriptionId) ? resourceGroup().name : split(filter(iotHubs, hub => toLower(split(hub, '/')[2]) == id)[0], '/')[4])
+  params: {
+    name: name
+    hubs: filter(iotHubs, hub => toLower(split(hub, '/')[2]) == id)
+    tags: tags
+    actionGroups: actionGroups
+    tellChanges: tellChanges
+    tellMoves: id != toLower(subscription().subscriptionId)
+  }
+}]
+
 resource connections 'Microsoft.EventGrid/topics@2022-06-15' = {
   name: connectionsTopicName
   location: location
@@ -569,6 +585,7 @@ resource app 'Microsoft.Web/sites@2023-12-01' = {
         { name: 'DigestAfter', value: string(digestAfter) }
         { name: 'ConsoleUrl', value: consoleUrl }
         { name: 'OwnResources', value: '${storage.name},${stateAccount.name},${hostAccount.name},${controlPlaneName},${resourceId('Microsoft.Web/sites', name)}' }
+        { name: 'ExpectedHubs', value: join(map(iotHubs, id => last(split(id, '/'))), ',') }
         { name: 'HubLogs__fullyQualifiedNamespace', value: split(split(logsNamespace.properties.serviceBusEndpoint, '/')[2], ':')[0] }
         { name: 'HubLogs__credential', value: 'managedidentity' }
         { name: 'HubLogs__clientId', value: identity.properties.clientId }
@@ -1006,7 +1023,8 @@ var failures = [
   // delivers was replaced (https://github.com/Azure/azure-functions-host/pull/11904), an event is tried at least four times within an
   // hour: 401 is tried again after five minutes, other errors after seconds, and the pauses grow
   // (https://learn.microsoft.com/azure/event-grid/delivery-and-retry#retry-schedule). Changes come one by one, so more than three
-  // failures are not those of a first delivery. Failed connections come many at once, so more failures of them are.
+  // failures are not those of a first delivery. Failed connections and alerts can come several at once, so a few more failures of
+  // them are. There may be nothing but an hourly canary on their topics, which alone has to exceed the threshold.
   {
     name: 'changes-refused'
     description: 'The app refuses changes of IoT hubs, and Event Grid tries them again for 24 hours. hubwatch doctor says with which error, and docs/operate.md what to do.'
@@ -1027,7 +1045,7 @@ var failures = [
     metric: 'DeliveryAttemptFailCount'
     aggregation: 'Total'
     dimensions: []
-    threshold: 10
+    threshold: 5
     window: 'PT1H'
     severity: 2
   }
@@ -1039,7 +1057,7 @@ var failures = [
     metric: 'DeliveryAttemptFailCount'
     aggregation: 'Total'
     dimensions: []
-    threshold: 10
+    threshold: 5
     window: 'PT1H'
     severity: 2
   }
@@ -1133,9 +1151,10 @@ var ownScopes = concat([
   alertEvents.id
   resourceId('Microsoft.EventGrid/systemTopics', controlPlaneName)
   insights.id
+  workspace.id
 ], map(empty(endpointSubnet) ? [] : targets, target => resourceId('Microsoft.Network/privateEndpoints', '${name}-${target.name}')))
 
-// The resource groups from which a hub can be moved away. An alert is about one subscription.
+// The resource groups from which a hub can be moved away. An alert is about one subscription: hub-alerts.bicep has one for those of others.
 var watchedGroups = union([resourceGroup().id], map(filter(iotHubs, id => split(id, '/')[2] == subscription().subscriptionId), id => join(take(split(id, '/'), 5), '/')))
 
 var silencers = [
@@ -1152,6 +1171,9 @@ var silencers = [
       'Microsoft.EventGrid/systemTopics/delete'
       'Microsoft.Web/sites/delete'
       'Microsoft.Web/sites/functions/delete'
+      'Microsoft.Web/sites/config/delete'
+      'Microsoft.Web/sites/networkConfig/delete'
+      'Microsoft.Web/sites/virtualNetworkConnections/delete'
       'Microsoft.Web/serverfarms/delete'
       'Microsoft.Storage/storageAccounts/delete'
       'Microsoft.Storage/storageAccounts/tableServices/tables/delete'
@@ -1163,6 +1185,7 @@ var silencers = [
       'Microsoft.Network/privateEndpoints/privateDnsZoneGroups/delete'
       'Microsoft.ManagedIdentity/userAssignedIdentities/delete'
       'Microsoft.Insights/components/delete'
+      'Microsoft.OperationalInsights/workspaces/delete'
     ]
   }
   {
@@ -1193,6 +1216,23 @@ var silencers = [
     ]
   }
   {
+    name: 'keys-listed'
+    description: 'Somebody read the keys of a part of hubwatch. A deployment and the portal do so, too.'
+    scopes: ownScopes
+    enabled: tellChanges
+    operations: [
+      'Microsoft.EventGrid/topics/listKeys/action'
+      'Microsoft.EventHub/namespaces/authorizationRules/listKeys/action'
+      'Microsoft.EventHub/namespaces/eventhubs/authorizationRules/listKeys/action'
+      'Microsoft.Storage/storageAccounts/listKeys/action'
+      'Microsoft.Storage/storageAccounts/listAccountSas/action'
+      'Microsoft.Storage/storageAccounts/listServiceSas/action'
+      'Microsoft.Web/sites/host/listkeys/action'
+      'Microsoft.Web/sites/functions/listkeys/action'
+      'Microsoft.Web/sites/functions/listsecrets/action'
+    ]
+  }
+  {
     name: 'changed'
     description: 'A part of hubwatch was written. A deployment writes every part.'
     scopes: ownScopes
@@ -1205,6 +1245,8 @@ var silencers = [
       'Microsoft.EventGrid/systemTopics/write'
       'Microsoft.Web/sites/write'
       'Microsoft.Web/sites/config/write'
+      'Microsoft.Web/sites/networkConfig/write'
+      'Microsoft.Web/sites/virtualNetworkConnections/write'
       'Microsoft.Web/sites/functions/write'
       'Microsoft.Web/serverfarms/write'
       'Microsoft.Storage/storageAccounts/write'

@@ -145,7 +145,11 @@ type Finding struct {
 	Confidence Confidence
 	Properties map[string]string // further particulars, by names in PascalCase
 	Tally      Tally             // zero for what counts once
-	Devices    []string          // of what happened to many at once, as IoT Hub's events name them; nil otherwise
+	// Until is the time of the last of what the finding tells of, and UntilIPAddress the
+	// address there, "" if it is not known. Until is zero if the finding tells of one event.
+	Until          time.Time
+	UntilIPAddress string
+	Devices        []string // of what happened to many at once, as IoT Hub's events name them; nil otherwise
 	// Event is the record that the finding is about, if the event that was judged has many;
 	// nil for the event itself.
 	Event *Event
@@ -173,6 +177,10 @@ type Tally struct {
 	Item string // what is counted, within Event.Source: the same for all versions; "" for no tally
 	N    int    // how often it happened, by this version; 0 takes it back
 	Seq  int    // of two versions the one with the higher number counts; from 1 on
+	// What is what N counts in the ten minutes that begin at From, by the name that it has in
+	// Alert.Course. An alert has one tally of each. It is "" for what is not in Course.
+	What string
+	From time.Time
 }
 
 // Event is the event that an occurrence was seen in.
@@ -190,7 +198,7 @@ type Event struct {
 // made of names and of texts that the detector has redacted. The store redacts
 // Event.Raw.
 func (o *Occurrence) Redact() {
-	o.ActorIPAddress = secret.RedactString(o.ActorIPAddress)
+	o.ActorIPAddress, o.UntilIPAddress = secret.RedactString(o.ActorIPAddress), secret.RedactString(o.UntilIPAddress)
 	o.CorrelationID = secret.RedactString(o.CorrelationID)
 	var redacted map[string]string // a copy, since the detector may keep its map
 	for name, value := range o.Properties {
@@ -243,8 +251,8 @@ type Alert struct {
 	DisplayName string
 	Severity    Severity
 	Remediation string // steps, in order, a line each
-	// Finding has the particulars of the first occurrence, without Tally and Devices, which
-	// are of one occurrence.
+	// Finding has the particulars of the first occurrence, without Tally, Until and Devices,
+	// which are of one occurrence. Message and Properties say also what Course says.
 	Finding
 	Start time.Time // of the first occurrence, UTC
 	End   time.Time // of the last occurrence, UTC
@@ -257,6 +265,7 @@ type Alert struct {
 	Generated            time.Time // when the alert was raised, UTC
 	Status               Status
 	Occurrences          int // distinct events; 0 if late records took all of them back
+	Course               Course
 	Changes              int // how often people changed it, or an occurrence reopened it
 	// StatusReason, StatusBy and StatusTime are those of the newest change, zero if
 	// there was none.
@@ -280,7 +289,7 @@ type Evidence struct {
 	Properties     map[string]string
 	RawEvent       string   // without secrets, and cut where it is very long
 	RawEventSHA256 string   // of the event as it was delivered, in hexadecimal
-	Tally          Tally    // without Item; zero for an ordinary event
+	Tally          Tally    // N and Seq alone; zero for an ordinary event
 	Devices        []string // as Finding.Devices; cut where there are very many
 	// Counted are the events that were counted together, the earliest first, of which the last
 	// is one too many. It is nil for an ordinary event. EventID is then the hash of the last.
@@ -301,7 +310,7 @@ func ID(alertType string, hub Hub, entity Entity, actor string, day time.Time) s
 	b := make([]byte, 0, 512) // longer names take more memory
 	for _, part := range [...]string{
 		alertType, strings.ToLower(hub.ResourceID), string(entity.Type), entity.key(),
-		strings.ToLower(actor), day.UTC().Format(time.DateOnly),
+		strings.ToLower(actor), string(day.UTC().AppendFormat(make([]byte, 0, len(time.DateOnly)), time.DateOnly)),
 	} {
 		// The length keeps ("ab", "c") apart from ("a", "bc").
 		b = append(binary.BigEndian.AppendUint64(b, uint64(len(part))), part...)
@@ -309,6 +318,12 @@ func ID(alertType string, hub Hub, entity Entity, actor string, day time.Time) s
 	u := sha256.Sum256(b)
 	u[6] = u[6]&0x0f | 0x80
 	u[8] = u[8]&0x3f | 0x80
-	x := hex.EncodeToString(u[:16])
-	return x[:8] + "-" + x[8:12] + "-" + x[12:16] + "-" + x[16:20] + "-" + x[20:]
+	id := make([]byte, 0, len("00000000-0000-8000-8000-000000000000"))
+	for i, part := range [...][]byte{u[:4], u[4:6], u[6:8], u[8:10], u[10:16]} {
+		if i > 0 {
+			id = append(id, '-')
+		}
+		id = hex.AppendEncode(id, part)
+	}
+	return string(id)
 }

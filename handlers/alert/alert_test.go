@@ -173,3 +173,11 @@ func TestRedactKeepsNames(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkID derives the id of an alert.
+func BenchmarkID(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		ID(someType, someHub, someEntity, someActor, someDay)
+	}
+}

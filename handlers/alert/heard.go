@@ -13,6 +13,9 @@ const (
 	Changes     Source = "changes"     // events of Azure Resource Manager that came to a detector
 	Connections Source = "connections" // records of the Connections log, also of connections that succeeded
 	HubEvents   Source = "events"      // events that the hub itself publishes and that came to a detector
+	// Resources are events of Azure Resource Manager about what is no hub, for example a part of
+	// hubwatch: in place of the name of a hub is that of the resource.
+	Resources Source = "resources"
 )
 
 // LogSource is the source of the records of a further log category, as
@@ -25,7 +28,7 @@ type Heard struct {
 	Hub    string // as the keys of the table have it: in lower case
 	Source Source
 	Event  time.Time // of the newest event, UTC, and never later than Seen
-	Seen   time.Time // when an event last came, UTC
+	Seen   time.Time // when an event last came, UTC; zero, as Event, if none ever did
 }
 
 // Listener remembers when hubs were last heard of.

@@ -48,7 +48,7 @@ type Raising struct {
 type Teller interface {
 	// Tell tells of raisings, each of them once more if it is called again. After an error
 	// the caller calls it again with all of them.
-	Tell(ctx context.Context, raisings ...Raising) error
+	Tell(ctx context.Context, raisings ...*Raising) error
 }
 
 // Outcome is what an occurrence did to its alert.
@@ -108,7 +108,8 @@ type Reader interface {
 	// first. It ends at the first error.
 	Summaries(ctx context.Context, q Query) iter.Seq2[Summary, error]
 
-	// LastHeard returns when each hub was last heard of, by hub and source.
+	// LastHeard returns when each hub was last heard of, by hub and source. Of a hub that should be
+	// heard of, and whose Connections log never was, it returns zero times.
 	LastHeard(ctx context.Context) ([]Heard, error)
 }
 

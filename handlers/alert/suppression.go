@@ -133,7 +133,7 @@ func (s Suppression) State(at time.Time) string {
 func (s Suppression) Matches(o Occurrence) bool {
 	at := o.Event.Time
 	return !at.Before(s.Starts) && at.Before(s.End()) && s.matches(o.Type, o.Finding) &&
-		(!s.Addresses.IsValid() || s.holds(o.ActorIPAddress)) && s.Check() == nil
+		(!s.Addresses.IsValid() || s.holds(o.ActorIPAddress) && (o.Until.IsZero() || s.holds(o.UntilIPAddress))) && s.Check() == nil
 }
 
 // MatchesAlert reports whether all occurrences of the alert meet the conditions, at any

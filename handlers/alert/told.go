@@ -12,16 +12,22 @@ import (
 type Told interface {
 	// Read returns what is known of what key names: the zero Telling if nothing is.
 	Read(ctx context.Context, key ToldKey) (Telling, error)
-	// Take writes Slot and Until, if nobody wrote them since they were read, and returns them
+	// Take writes Slot, Begun and Until, if nobody wrote them since they were read, and returns them
 	// as they are now. Otherwise the error wraps ErrBeingTold. A zero Tag means that nothing
 	// was known.
 	Take(ctx context.Context, key ToldKey, t Telling) (Telling, error)
-	// Mark remembers that a channel needs to be told no more: it was told, or can never be.
-	Mark(ctx context.Context, key ToldKey, channel string, told bool) error
-	// Seat takes one of a number of seats of a hub in a slot, and reports whether one was free.
-	Seat(ctx context.Context, d Due, seats int) (bool, error)
+	// Mark remembers that a channel needs to be told no more: it was told, or can never be, and
+	// why. lost is "" if it was told.
+	Mark(ctx context.Context, key ToldKey, channel, lost string) error
+	// Seat takes one of a number of seats that a hub has in a slot at each level, and reports
+	// whether one was free at this level. Whoever takes one takes one at each lower level too, as
+	// far as they have any, down to 0. So those of a higher level never find theirs taken by a
+	// lower one.
+	Seat(ctx context.Context, d Due, level, seats int) (bool, error)
 	// Defer puts an alert, as a JSON document, into a digest. The same id is put there once.
 	Defer(ctx context.Context, d Due, id string, document []byte) error
+	// IsDeferred reports whether Defer has put an id into a digest.
+	IsDeferred(ctx context.Context, d Due, id string) (bool, error)
 	// Dues returns the digests of slots that began before a time, the oldest first.
 	Dues(ctx context.Context, before time.Time) ([]Due, error)
 	// Deferred returns the documents of a digest.
@@ -42,10 +48,14 @@ type ToldKey struct {
 type Telling struct {
 	// Slot is when the slot began in whose digest it is told, Alone if it is told by itself, and
 	// zero if that is not decided.
-	Slot  time.Time
-	Until time.Time       // somebody is telling it until then
-	Done  map[string]bool // channels that need to be told no more
-	Tag   string          // of the version that was read; "" if there is none
+	Slot time.Time
+	// Begun is when the slot began in which somebody began to decide that. If Slot is zero, it may
+	// be in the digest of that slot all the same: whoever put it there ended before he said so.
+	Begun time.Time
+	Until time.Time         // somebody is telling it until then
+	Done  map[string]bool   // channels that need to be told no more
+	Lost  map[string]string // of these, the channels that can never be told, and why
+	Tag   string            // of the version that was read; "" if there is none
 }
 
 // Alone is the slot of what is told by itself.

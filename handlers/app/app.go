@@ -119,6 +119,7 @@ func (c Config) Open() (*App, error) {
 		teller = judge.Telling{Topic: told, Source: c.Source()}
 	}
 	alerts, quarantine := account.Alerts(c.AlertsTable), account.Quarantine(c.QuarantineTable)
+	alerts.Later = func(d time.Duration, f func()) { time.AfterFunc(d, f) }
 	sentinel := &notify.Teller{Prefix: judge.SentinelName + "/", Told: state.Told(c.StateTables), Quarantine: quarantine, Patience: patience, Now: time.Now}
 	if c.Sentinel != (Sentinel{}) {
 		if sentinel.Channels, err = c.sentinel(); err != nil {
@@ -159,6 +160,15 @@ func (c Config) topic(setting, endpoint string) (judge.Topic, error) {
 	return nil, fmt.Errorf("setting %s: %w", setting, err)
 }
 
+// Channels returns all channels that the settings name, Microsoft Sentinel too. It does not connect.
+func (c Config) Channels() ([]notify.Configured, error) {
+	if c.Sentinel == (Sentinel{}) {
+		return c.Notify.Channels, nil
+	}
+	sentinel, err := c.sentinel()
+	return slices.Concat(c.Notify.Channels, sentinel), err
+}
+
 // sentinel returns Microsoft Sentinel as the only channel. It wants every alert, and no
 // digests. sentinel does not connect.
 func (c Config) sentinel() ([]notify.Configured, error) {
@@ -183,19 +193,24 @@ func (c Config) canaries(store coverage.Store, events, told judge.Topic) (*judge
 	own, _ := detector.ParseOwn(c.Own) // checkOwn has said what is wrong
 	source := cmp.Or(own.App(), "/hubwatch")
 	canaries := &judge.Canaries{
-		Store: store, Ways: map[coverage.Path]func(context.Context, coverage.Canary) error{}, Patience: c.CanaryPatience, Source: source, Now: time.Now, Token: rand.Text,
+		Store: store, Ways: map[coverage.Path]func(context.Context, coverage.Canary) error{}, Branches: Branches(c.detectors()),
+		Patience: c.CanaryPatience, Hubs: c.Hubs, Source: source, Now: time.Now, Token: rand.Text,
 	}
-	publish := func(to judge.Topic) func(context.Context, coverage.Canary) error {
+	publish := func(to judge.Topic, as func(coverage.Canary) [][]byte) func(context.Context, coverage.Canary) error {
 		return func(ctx context.Context, canary coverage.Canary) error {
-			refused, err := to.Publish(ctx, [][]byte{canary.Event(source)})
-			return errors.Join(err, refused[0])
+			events := as(canary)
+			refused, err := to.Publish(ctx, events)
+			for i := range events {
+				err = errors.Join(err, refused[i])
+			}
+			return err
 		}
 	}
 	if c.Topic != "" {
-		canaries.Ways[coverage.Topic] = publish(events)
+		canaries.Ways[coverage.Topic] = publish(events, disguises(c.detectors(), source))
 	}
 	if c.AlertEvents != "" {
-		canaries.Ways[coverage.Alerts] = publish(told)
+		canaries.Ways[coverage.Alerts] = publish(told, func(canary coverage.Canary) [][]byte { return [][]byte{canary.Event(source)} })
 	}
 	if c.CanaryEventHub == "" && c.CanaryTag == "" {
 		return canaries, nil
@@ -248,7 +263,7 @@ func (a *App) Judge(rules *judge.Rules) judge.Judge {
 
 // Lanes of the functions. A device that fails to connect can make as many events as
 // it likes, which must not keep a change of a hub waiting. A custom alert may be costly,
-// and wait for its count.
+// and wait for its count. It has only its share of its lane, since others are in it.
 const (
 	laneChanges  = "changes"
 	laneFailures = "failures"
@@ -293,14 +308,14 @@ func Functions(detectors []detector.Detector, j judge.Judge) []host.Function {
 		functions = append(functions, host.Function{Name: judge.WindowsName, Trigger: host.Timer{Schedule: "0 * * * * *"}, Lane: laneWindows, Run: j.Watch(watching)})
 	}
 	for _, d := range detectors {
-		lane := laneChanges
+		lane, fair := laneChanges, false
 		switch {
 		case d.Custom && !d.On.Own: // what silences hubwatch does not wait for custom alerts
-			lane = laneCustom
+			lane, fair = laneCustom, true
 		case d.On.Unprivileged():
 			lane = laneFailures
 		}
-		functions = append(functions, host.Function{Name: d.Name, Trigger: host.EventGrid{}, Lane: lane, Run: j.Detect(d)})
+		functions = append(functions, host.Function{Name: d.Name, Trigger: host.EventGrid{}, Lane: lane, Fair: fair, Run: j.Detect(d)})
 	}
 	return functions
 }

@@ -19,7 +19,7 @@ import (
 	"hubwatch/handlers/verdict"
 )
 
-// kept is a store that counts the facts that are staged, and has no other method.
+// kept is a store that counts the facts that are staged, and has no method but those that this takes.
 type kept struct {
 	judge.Store
 	facts, marks int
@@ -39,6 +39,11 @@ func (k *kept) Stage(_ context.Context, rows []verdict.Staged) error {
 func (k *kept) Mark(_ context.Context, marks []verdict.Mark) error {
 	k.marks += len(marks)
 	return nil
+}
+
+// Begin implements verdict.Store. The log begins before all that comes.
+func (k *kept) Begin(_ context.Context, hub string) (verdict.Begin, verdict.ETag, error) {
+	return verdict.Begin{Hub: hub}, "begun", nil
 }
 
 // held counts what is quarantined.

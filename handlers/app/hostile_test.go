@@ -44,24 +44,29 @@ func (f *found) Record(_ context.Context, o ...alert.Occurrence) ([]alert.Record
 	return make([]alert.Recorded, len(o)), nil
 }
 
-// TestHostileAlertHarmsNobodyElse fills the slots and places of custom alerts with events of
-// one whose condition has no end that anybody would wait for. Each evaluation ends at the
-// limit of cost. Until what it could not judge is quarantined, further events of custom
-// alerts are refused, and the detectors of all other lanes answer.
+// TestHostileAlertHarmsNobodyElse fills the share of slots and places that one custom alert
+// can have with events of one whose condition has no end that anybody would wait for. Each
+// evaluation ends at the limit of cost. Until what it could not judge is quarantined, its
+// further events are refused, and all other detectors answer, another custom alert too.
 func TestHostileAlertHarmsNobodyElse(t *testing.T) {
-	const slots, places, further = 3, 5, 4
-	alerts, err := custom.Load(fstest.MapFS{"functions/Hostile/alert.json": {Data: []byte(`{
-		"alertType": "Contoso_Hostile", "severity": "Low", "title": "T", "description": "D.", "remediation": ["R."],
-		"on": {"source": "resources", "eventTypes": ["Microsoft.Resources.ResourceWriteSuccess"]},
-		"when": "data.l.all(x, data.l.all(y, x == y))",
-		"cases": [{"name": "fires-a", "about": "A.", "event": {}, "want": "alert"}, {"name": "silent-a", "about": "A.", "event": {}, "want": "silent"}]}`)}})
+	// Of six slots it has three, and of twelve places six.
+	const slots, places, further = 3, 3, 4
+	file := func(name, when string) *fstest.MapFile {
+		return &fstest.MapFile{Data: fmt.Appendf(nil, `{
+			"alertType": "Contoso_%s", "severity": "Low", "title": "T", "description": "D.", "remediation": ["R."],
+			"on": {"source": "resources", "eventTypes": ["Microsoft.Resources.ResourceWriteSuccess"]}, "when": %q,
+			"cases": [{"name": "fires-a", "about": "A.", "event": {}, "want": "alert"}, {"name": "silent-a", "about": "A.", "event": {}, "want": "silent"}]}`, name, when)}
+	}
+	alerts, err := custom.Load(fstest.MapFS{
+		"functions/Harmless/alert.json": file("Harmless", "hub == 'contoso-hub'"), "functions/Hostile/alert.json": file("Hostile", "data.l.all(x, data.l.all(y, x == y))"),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	held, recorded := gate{make(chan struct{}), make(chan alert.Quarantined, slots+places)}, &found{}
 	j := judge.Judge{Alerts: recorded, Failures: recorded, Quarantine: held}
-	detectors := []detector.Detector{alerts[0].Detector(), detector.CertificateAdded, detector.DeviceTokenInvalid}
-	handler, err := host.NewHandler(Functions(detectors, j), j.Broken, slog.New(slog.DiscardHandler), host.Limits{Concurrency: slots, Waiting: places})
+	detectors := []detector.Detector{alerts[0].Detector(), alerts[1].Detector(), detector.CertificateAdded, detector.DeviceTokenInvalid}
+	handler, err := host.NewHandler(Functions(detectors, j), j.Broken, slog.New(slog.DiscardHandler), host.Limits{Concurrency: 2 * slots, Waiting: 2 * places})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,9 +100,12 @@ func TestHostileAlertHarmsNobodyElse(t *testing.T) {
 		if code := ask("CertificateAdded", changed(id, hub+"/certificates/root-ca", "Microsoft.Devices/IotHubs/certificates/write", "")); code != http.StatusOK {
 			t.Errorf("CertificateAdded answers %d", code)
 		}
+		if code := ask("Harmless", changed(id, hub, "Microsoft.Devices/IotHubs/write", "")); code != http.StatusOK {
+			t.Errorf("Harmless answers %d", code)
+		}
 	}
-	if recorded.n != 20 {
-		t.Errorf("%d alerts, want 20", recorded.n)
+	if recorded.n != 40 {
+		t.Errorf("%d alerts, want 40", recorded.n)
 	}
 	close(held.open)
 	group.Wait()

@@ -73,6 +73,7 @@ const (
 	settingSurgeDevices   = "SurgeDevices"
 	settingLogClock       = "LogClock"
 	settingOwn            = "OwnResources"
+	settingExpectedHubs   = "ExpectedHubs"
 	settingCanaryEventHub = "CanaryEventHubUri"
 	settingCanaryTag      = "CanaryTagUri"
 	settingCanaryPatience = "CanaryPatience"
@@ -196,7 +197,7 @@ var Settings = []Setting{
 	},
 	{
 		Name:    settingDigestAfter,
-		Meaning: "how many alerts of a hub are told one by one within ten minutes; those beyond are told in one digest; `0`: all are told one by one",
+		Meaning: "how many alerts of a hub, of one severity and the higher ones, are told one by one within ten minutes; those beyond are told in one digest; `0`: all are told one by one",
 		Default: "20",
 		Example: "20",
 		Check:   checkDigestAfter,
@@ -249,7 +250,7 @@ var Settings = []Setting{
 	},
 	{
 		Name:    settingSurgeDevices,
-		Meaning: "from how many devices of a hub on, within ten minutes, connections that renew no session are an alert about the hub; `0`: never",
+		Meaning: "from how many devices of a hub on, within ten minutes, connections that renew no session are an alert about the hub, if they are more than twice as many as before; `0`: never",
 		Default: "1000",
 		Example: "1000",
 		Check:   checkSurgeDevices,
@@ -266,6 +267,12 @@ var Settings = []Setting{
 		Meaning: "what hubwatch itself is made of: the resource id of the function app, and names of other resources in its group, with commas between them. Resources whose names begin with that of the app and a hyphen need not be named. Alerts about hubwatch itself are about these; without the setting, about all resources that are watched",
 		Example: "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-iot/providers/Microsoft.Web/sites/hubwatch-contoso,hubwatchabc",
 		Check:   checkOwn,
+	},
+	{
+		Name:    settingExpectedHubs,
+		Meaning: "names of the hubs whose logs are sent to hubwatch, with commas between them, so that `hubwatch coverage`, the console and the doctor say of which of them [nothing ever came](#coverage-and-canaries)",
+		Example: "contoso-hub,contoso-spare",
+		Check:   checkExpectedHubs,
 	},
 	{
 		Name:    settingCanaryEventHub,
@@ -429,6 +436,36 @@ func checkOwn(value string) error {
 	return err
 }
 
+// hubName is the name of an IoT hub
+// (https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules#microsoftdevices).
+var hubName = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9-]{1,48}[A-Za-z0-9])$`)
+
+// mostExpected is how many hubs may be expected: their names are one column of a row.
+const mostExpected = 500
+
+// expectedHubs returns the names in the setting.
+func expectedHubs(value string) (names []string) {
+	for name := range strings.SplitSeq(value, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func checkExpectedHubs(value string) error {
+	names := expectedHubs(value)
+	if len(names) > mostExpected {
+		return fmt.Errorf("want %d names at most, have %d", mostExpected, len(names))
+	}
+	for _, name := range names {
+		if !hubName.MatchString(name) {
+			return fmt.Errorf("%q is not the name of an IoT hub", name)
+		}
+	}
+	return nil
+}
+
 // sameService reports whether two URLs are of one table service.
 func sameService(a, b string) bool {
 	return strings.EqualFold(strings.TrimRight(a, "/"), strings.TrimRight(b, "/"))
@@ -495,7 +532,8 @@ type Config struct {
 	// AlertEvents is the address of the topic on which people and programs are told of alerts,
 	// with the identity of Storage; "" if nobody is told.
 	AlertEvents string
-	Own         string // what hubwatch itself is made of, as detector.ParseOwn reads it
+	Own         string   // what hubwatch itself is made of, as detector.ParseOwn reads it
+	Hubs        []string // names of the hubs of which hubwatch should hear
 	Sentinel    Sentinel
 }
 
@@ -581,6 +619,7 @@ func Read(getenv func(string) string) (Config, error) {
 	c.CanaryPatience, _ = parseDuration(values[settingCanaryPatience])
 	c.LogClock, _ = strconv.ParseBool(values[settingLogClock])
 	c.Own = values[settingOwn]
+	c.Hubs = expectedHubs(values[settingExpectedHubs])
 	return c, errors.Join(errs...)
 }
 

@@ -171,6 +171,7 @@ func TestVerdictSettings(t *testing.T) {
 	}
 	for _, wrong := range [][2]string{
 		{"RenewalGrace", "10m"}, {"RenewalGrace", "PT30S"}, {"RenewalGrace", "PT61M"}, {"RenewalGrace", "P"}, {"RenewalGrace", "PT"}, {"RenewalGrace", "P1DT"}, {"RenewalGrace", "P1M"},
+		{"ExpectedHubs", "contoso hub"}, {"ExpectedHubs", "contoso-hub,-"}, {"ExpectedHubs", strings.Repeat("contoso-hub,", 501)},
 		{"MissingAfter", "P"}, {"CanaryPatience", "PT51M"}, {"CanaryPatience", "PT0S"}, {"CanaryEventHubUri", "http://contoso.servicebus.windows.net/connections/messages"},
 		{"MissingAfter", "PT"}, {"SurgeDevices", "-1"}, {"LogClock", "maybe"}, {"StateStorage__tenantId", "x"}, {"MissingAfter", "PT26H1S"}, {"MissingAfter", "-PT1M"}, {"RenewalAddress", "same"}, {"StormDevices", "1"}, {"StormDevices", "1001"}, {"StormDevices", "many"},
 		{"DigestAfter", "-1"}, {"DigestAfter", "some"}, {"ConsoleUrl", "http://contoso.example"}, {"ConsoleUrl", "contoso"}, {"ConsoleUrl", "https://contoso.example/?x=1"},

@@ -2,6 +2,8 @@ package app
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"hubwatch/handlers/coverage"
 	"hubwatch/handlers/detector"
@@ -40,7 +42,7 @@ func Subscriptions(detectors []detector.Detector) (all []Subscription, err error
 		}
 		heard := Subscription{f.Name, f.Name, detector.Alerts, false, detector.Filter{IncludedEventTypes: []string{export.TypeRaised, export.TypeReopened}}}
 		switch f.Name {
-		case judge.NotifyName:
+		case judge.NotifyName, judge.SentinelName:
 			heard.Filter.IncludedEventTypes = append(heard.Filter.IncludedEventTypes, coverage.CanaryType)
 		case judge.CanaryTagName:
 			heard.Source, heard.Own, heard.Filter = detector.ControlPlane, judge.CanaryTagOn.Own, judge.CanaryTagOn.Filter()
@@ -48,4 +50,49 @@ func Subscriptions(detectors []detector.Detector) (all []Subscription, err error
 		all = append(all, heard)
 	}
 	return all, nil
+}
+
+// Branches returns at which of the event subscriptions a canary has to arrive, by the path: at
+// each that is on a custom topic, but for that in whose function the path ends.
+func Branches(detectors []detector.Detector) map[coverage.Path][]coverage.Branch {
+	all := map[coverage.Path][]coverage.Branch{coverage.Alerts: {{Function: judge.SentinelName, Type: coverage.CanaryType}}}
+	for _, d := range disguising(detectors) {
+		for _, of := range d.On.EventTypes {
+			all[coverage.Topic] = append(all[coverage.Topic], coverage.Branch{Function: d.Name, Type: of})
+		}
+	}
+	return all
+}
+
+// disguises returns the events as which a canary is published to the topic of verdicts: itself,
+// and one for each type that a detector looks at. Each has a subject that fits into the event
+// subscriptions of all of these detectors.
+func disguises(detectors []detector.Detector, source string) func(coverage.Canary) [][]byte {
+	subjects := map[string]string{}
+	for _, d := range disguising(detectors) {
+		for _, of := range d.On.EventTypes {
+			if _, ok := subjects[of]; !ok {
+				subjects[of] = "paths/" + string(coverage.Topic)
+			}
+			if part := d.On.SubjectContains; part != "" {
+				subjects[of] += " " + part
+			}
+		}
+	}
+	return func(c coverage.Canary) [][]byte {
+		events := [][]byte{c.Event(source)}
+		for _, of := range slices.Sorted(maps.Keys(subjects)) {
+			events = append(events, c.Disguise(source, subjects[of], of))
+		}
+		return events
+	}
+}
+
+// disguising returns the detectors that get canaries in disguise: those of the topic of verdicts,
+// but for PathBroken, which gets them as they are.
+func disguising(detectors []detector.Detector) []detector.Detector {
+	return slices.DeleteFunc(slices.Clone(detectors), func(d detector.Detector) bool {
+		source, err := d.On.Source()
+		return err != nil || source != detector.Connections || d.Name == detector.PathBroken.Name
+	})
 }

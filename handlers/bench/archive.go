@@ -7,12 +7,10 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"hubwatch/handlers/alert"
@@ -81,7 +79,7 @@ func startArchive(ctx context.Context, delay time.Duration, hubs, days int) (a *
 			a.rows[archiveTable+" !days "+inverted+"|"+name] = shelved{index.etag, [][]byte{[]byte(replacer.Replace(string(index.bodies[0])))}}
 		}
 	}
-	a.first, err = a.written(archivePartition)
+	a.first, err = a.written(archiveTable, archivePartition)
 	a.delay = delay
 	return a, connection, server.Close, err
 }
@@ -107,8 +105,6 @@ func find(rows []archived, key string) (int, bool) {
 	return slices.BinarySearchFunc(rows, key, func(r archived, key string) int { return strings.Compare(r.key, key) })
 }
 
-var archiveRange = regexp.MustCompile(`^PartitionKey eq '([^']*)'(?: and RowKey ge '([^']*)' and RowKey lt '([^']*)')?$`)
-
 func (a *archive) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet {
 		a.shelf.ServeHTTP(w, r)
@@ -121,7 +117,7 @@ func (a *archive) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		row.answer(w, ok)
 		return
 	}
-	m := archiveRange.FindStringSubmatch(r.URL.Query().Get("$filter"))
+	m := span.FindStringSubmatch(r.URL.Query().Get("$filter"))
 	if m == nil && len(a.days) == 0 { // whether the table has alerts yet
 		_, _ = io.WriteString(w, `{"value":[]}`)
 		return
@@ -134,7 +130,11 @@ func (a *archive) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if next, err := base64.URLEncoding.DecodeString(r.URL.Query().Get("NextRowKey")); err == nil && len(next) > 0 {
 		from = string(next)
 	}
-	rows, err := a.between(m[1], from, m[3])
+	before := m[4]
+	if m[3] == "le" {
+		before += "\x00"
+	}
+	rows, err := a.between(m[1], from, before)
 	if err != nil {
 		refuse(w, http.StatusInternalServerError, "InternalError", 0)
 		return
@@ -144,19 +144,7 @@ func (a *archive) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("x-ms-continuation-NextRowKey", base64.URLEncoding.EncodeToString([]byte(rows[1000].key)))
 		rows = rows[:1000]
 	}
-	page := struct {
-		Value []jsontext.Value `json:"value"`
-	}{[]jsontext.Value{}}
-	for _, row := range rows {
-		page.Value = append(page.Value, row.text)
-	}
-	text, err := json.Marshal(page)
-	if err != nil {
-		refuse(w, http.StatusInternalServerError, "InternalError", 0)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json;odata=minimalmetadata")
-	_, _ = w.Write(text)
+	answerRows(w, rows, nil)
 }
 
 // between returns the rows of a partition between two keys, in order. No second key is the end.
@@ -164,7 +152,7 @@ func (a *archive) between(partition, from, to string) (rows []archived, err erro
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if replacer := a.days[partition]; replacer == nil {
-		if rows, err = a.written(partition); err != nil {
+		if rows, err = a.written(archiveTable, partition); err != nil {
 			return nil, err
 		}
 	} else if rows = a.copies[partition]; rows == nil {
@@ -179,23 +167,4 @@ func (a *archive) between(partition, from, to string) (rows []archived, err erro
 		end, _ = find(rows, to)
 	}
 	return rows[begin:max(begin, end)], nil
-}
-
-// written returns the rows of a partition that somebody wrote, in order. Whoever asks has a.mu,
-// or a alone.
-func (a *archive) written(partition string) (rows []archived, err error) {
-	of := archiveTable + " " + partition + " "
-	for row, had := range a.rows {
-		key, ok := strings.CutPrefix(row, of)
-		if !ok {
-			continue
-		}
-		text, err := had.entity()
-		if err != nil {
-			return nil, err
-		}
-		rows = append(rows, archived{key, text})
-	}
-	slices.SortFunc(rows, func(a, b archived) int { return strings.Compare(a.key, b.key) })
-	return rows, nil
 }

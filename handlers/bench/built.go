@@ -96,8 +96,7 @@ func (m *memory) add(pid int) {
 
 func (m memory) String() string { return fmt.Sprintf("%.1f (%.1f)", median(m.all), median(m.own)) }
 
-// measure starts the program, and asks it with each load. It does not look at answers: the
-// tables above do.
+// measure starts the program, and asks it with each load. Each answer is looked at.
 func (a *alone) measure(b built, path, connection string, corpora map[string][]request, each time.Duration) error {
 	port := freePort()
 	args := []string{path}
@@ -115,8 +114,11 @@ func (a *alone) measure(b built, path, connection string, corpora map[string][]r
 		_ = c.Process.Kill()
 		_ = c.Wait()
 	}()
-	label := b.source == ""
-	if err := firstAnswer(port, &corpora["silent"][0], label, begin); err != nil {
+	var constant []byte
+	if b.source != "" {
+		constant = nothing
+	}
+	if err := firstAnswer(port, &corpora["silent"][0], constant, begin); err != nil {
 		return err
 	}
 	a.start = append(a.start, float64(time.Since(begin).Microseconds())/1000)
@@ -124,13 +126,13 @@ func (a *alone) measure(b built, path, connection string, corpora map[string][]r
 	if b.alerts > 0 {
 		begin := time.Now()
 		r := request{function: "Rule0000", body: invocation(keysListed, "{}", "2026-02-01T08:00:26Z", 0)}
-		if err := firstAnswer(port, &r, label, begin); err != nil {
+		if err := firstAnswer(port, &r, constant, begin); err != nil {
 			return err
 		}
 		a.first = append(a.first, float64(time.Since(begin).Microseconds())/1000)
 	}
 	for _, l := range loads {
-		f, err := flood(port, corpora[l.kind], l.senders, label)
+		f, err := flood(port, corpora[l.kind], l.senders, constant)
 		if err != nil {
 			return err
 		}
@@ -189,7 +191,7 @@ func measureBuilt(root, connection string, programs []built, rounds int, each ti
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "Programs as they are deployed, each alone, with Azurite. Medians of %d rounds. In parentheses is the\nmemory that is no page of the program's file.\n\n", rounds)
-	b.WriteString("| program | size, MB | first answer, ms | first answer of a custom alert after that, ms | resident then, MiB | after the loads, MiB |\n|---|---|---|---|---|---|\n")
+	b.WriteString(head(builtColumns...))
 	for i, p := range programs {
 		r := results[i]
 		first := ""

@@ -16,6 +16,7 @@ type ledger struct {
 	marks  map[verdict.Mark]verdict.ETag
 	rows   map[verdict.Place]verdict.Row
 	etags  map[verdict.Place]verdict.ETag
+	begins map[string]verdict.Begin
 
 	published int
 	weigh     bool    // whether to look how much memory is in use when rows have been read
@@ -25,7 +26,7 @@ type ledger struct {
 func newLedger() *ledger {
 	return &ledger{
 		staged: map[verdict.Place][]verdict.Staged{}, marks: map[verdict.Mark]verdict.ETag{},
-		rows: map[verdict.Place]verdict.Row{}, etags: map[verdict.Place]verdict.ETag{},
+		rows: map[verdict.Place]verdict.Row{}, etags: map[verdict.Place]verdict.ETag{}, begins: map[string]verdict.Begin{},
 	}
 }
 
@@ -74,6 +75,25 @@ func (l *ledger) Unmark(_ context.Context, mark verdict.Marked) error {
 
 func (l *ledger) Row(_ context.Context, place verdict.Place) (verdict.Row, verdict.ETag, error) {
 	return l.rows[place], l.etags[place], nil
+}
+
+func (l *ledger) Reconnected(_ context.Context, hub string, from, to verdict.Bucket) (map[verdict.Bucket]int, error) {
+	all := map[verdict.Bucket]int{}
+	for b := from; b <= to; b++ {
+		if n := l.rows[verdict.Place{Hub: hub, Bucket: b}].Reconnected.N; n > 0 {
+			all[b] = n
+		}
+	}
+	return all, nil
+}
+
+func (l *ledger) Begin(_ context.Context, hub string) (verdict.Begin, verdict.ETag, error) {
+	return l.begins[hub], l.etags[verdict.Place{Hub: hub}], nil
+}
+
+func (l *ledger) PutBegin(_ context.Context, begin verdict.Begin, _ verdict.ETag) error {
+	l.begins[begin.Hub], l.etags[verdict.Place{Hub: begin.Hub}] = begin, l.etag()
+	return nil
 }
 
 func (l *ledger) Put(_ context.Context, row verdict.Row, etag verdict.ETag) (verdict.ETag, error) {

@@ -38,11 +38,11 @@ func (r *request) wire() []byte {
 		r.function, len(r.body), r.body)
 }
 
-// ask sends r and reads the answer. The error says what is wrong with it: with
-// label, also that it is not what it has to be.
-func (s *sender) ask(r *request, label bool) error { return s.send(r, r.wire(), label) }
+// ask sends r and reads the answer. The error says what is wrong with it. It has to be
+// constant, or what the label of r says if constant is nil.
+func (s *sender) ask(r *request, constant []byte) error { return s.send(r, r.wire(), constant) }
 
-func (s *sender) send(r *request, wire []byte, label bool) error {
+func (s *sender) send(r *request, wire, constant []byte) error {
 	if _, err := s.c.Write(wire); err != nil {
 		return err
 	}
@@ -76,8 +76,10 @@ func (s *sender) send(r *request, wire []byte, label bool) error {
 		return err
 	}
 	switch {
-	case !label:
-		return nil
+	case constant != nil:
+		if !bytes.Equal(body, constant) {
+			return fmt.Errorf("the answer to %s is %s, want %s", r.function, body, constant)
+		}
 	case r.title == "" && !bytes.Contains(body, []byte(`"Logs":[]`)), r.title != "" && !bytes.Contains(body, []byte(r.title)):
 		return fmt.Errorf("the answer to %s is %s, want %q", r.function, body, r.title)
 	}
@@ -85,7 +87,7 @@ func (s *sender) send(r *request, wire []byte, label bool) error {
 }
 
 // firstAnswer asks r until somebody answers at the port.
-func firstAnswer(port string, r *request, label bool, begin time.Time) error {
+func firstAnswer(port string, r *request, constant []byte, begin time.Time) error {
 	for {
 		if time.Since(begin) > 10*time.Second {
 			return errors.New("no answer within 10 s")
@@ -96,7 +98,7 @@ func firstAnswer(port string, r *request, label bool, begin time.Time) error {
 			continue
 		}
 		defer s.close()
-		return s.ask(r, label)
+		return s.ask(r, constant)
 	}
 }
 
@@ -108,8 +110,8 @@ type flooding struct {
 	errs  chan error
 }
 
-// flood has senders ask list over and over.
-func flood(port string, list []request, senders int, label bool) (*flooding, error) {
+// flood has senders ask list over and over. Each answer is looked at, as ask does.
+func flood(port string, list []request, senders int, constant []byte) (*flooding, error) {
 	wires := make([][]byte, len(list))
 	for i := range list {
 		wires[i] = list[i].wire()
@@ -125,7 +127,7 @@ func flood(port string, list []request, senders int, label bool) (*flooding, err
 			defer s.close()
 			for i := n * len(list) / senders; !f.ended.Load(); i++ {
 				k := i % len(list)
-				if err := s.send(&list[k], wires[k], label); err != nil {
+				if err := s.send(&list[k], wires[k], constant); err != nil {
 					f.errs <- err
 					return
 				}
@@ -146,8 +148,8 @@ func (f *flooding) stop() (int64, error) {
 
 // run has senders ask a peer for the time that each is, and returns how many requests a
 // second it answered and how many microseconds of CPU each took.
-func run(port, control string, list []request, senders int, each time.Duration, label bool) (rate, micros float64, err error) {
-	f, err := flood(port, list, senders, label)
+func run(port, control string, list []request, senders int, each time.Duration, constant []byte) (rate, micros float64, err error) {
+	f, err := flood(port, list, senders, constant)
 	if err != nil {
 		return 0, 0, err
 	}

@@ -19,6 +19,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"hubwatch/handlers/local/loopback"
 )
 
 func main() {
@@ -29,7 +31,7 @@ func main() {
 	each := flag.Duration("each", time.Second, "how long one measurement takes")
 	only := flag.Bool("steps", false, "measure single steps alone, and no handlers")
 	pictures := flag.String("growth", "", "measure how everything grows, and nothing else; draw it into this folder")
-	where := flag.String("profile", "", "write where the time goes in the echo and in hubwatch, and nothing else, into files in this folder")
+	where := flag.String("profile", "", "write where the time goes in the echo, in hubwatch and in what stores alerts, and nothing else, into files in this folder")
 	file := flag.String("write", "", "file to write the tables into, between two comments")
 	flag.Parse()
 	if *name != "" {
@@ -39,7 +41,9 @@ func main() {
 	if *only {
 		runtime.GOMAXPROCS(1)
 		pin(1)
-		fmt.Print(decodings(*rounds, corpora()) + relays(*rounds))
+		text, err := singleSteps(*rounds, corpora())
+		fail(err)
+		fmt.Print(text)
 		return
 	}
 	if *where != "" {
@@ -105,7 +109,11 @@ func be(name, port, control string) error {
 		_ = json.NewEncoder(w).Encode(used{spent() / 1000, kib})
 	})
 	mux.HandleFunc("/profile", profile)
-	go func() { fail(http.ListenAndServe("127.0.0.1:"+control, mux)) }() // #nosec G114 -- asked by bench alone
+	l, err := net.Listen("tcp", "127.0.0.1:"+control) // before the first answer, after which it is asked
+	if err != nil {
+		return err
+	}
+	go func() { fail(http.Serve(l, mux)) }() // #nosec G114 -- asked by bench alone
 	return peers[i].serve(port)
 }
 
@@ -141,7 +149,10 @@ func compare(rounds int, each time.Duration) (string, error) {
 		return "", err
 	}
 	requests := corpora()
-	steps := decodings(rounds, requests) + relays(rounds)
+	steps, err := singleSteps(rounds, requests)
+	if err != nil {
+		return "", err
+	}
 	results := make([]measured, len(peers))
 	for i := range results {
 		results[i] = measured{rate: map[string][]float64{}, micros: map[string][]float64{}}
@@ -225,8 +236,7 @@ func (m *measured) measure(p peer, script string, corpora map[string][]request, 
 		_ = c.Process.Kill()
 		_ = c.Wait()
 	}()
-	label := p.name != peers[0].name // the limit looks at nothing
-	if err := firstAnswer(port, &corpora["silent"][0], label, begin); err != nil {
+	if err := firstAnswer(port, &corpora["silent"][0], p.constant, begin); err != nil {
 		return err
 	}
 	m.start = append(m.start, float64(time.Since(begin).Microseconds())/1000)
@@ -235,11 +245,11 @@ func (m *measured) measure(p peer, script string, corpora map[string][]request, 
 		return err
 	}
 	m.idle = append(m.idle, float64(u.KiB)/1024)
-	if _, _, err := run(port, control, corpora["firing"], 8, each/4, label); err != nil { // warm up
+	if _, _, err := run(port, control, corpora["firing"], 8, each/4, p.constant); err != nil { // warm up
 		return err
 	}
 	for _, l := range loads {
-		rate, micros, err := run(port, control, corpora[l.kind], l.senders, each, label)
+		rate, micros, err := run(port, control, corpora[l.kind], l.senders, each, p.constant)
 		if err != nil {
 			return fmt.Errorf("%s: %w", l.name, err)
 		}
@@ -271,13 +281,11 @@ func ask(control string) (u used, err error) {
 	return u, json.NewDecoder(answer.Body).Decode(&u)
 }
 
+// freePort returns a port for a peer.
 func freePort() string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := loopback.FreePort()
 	fail(err)
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	fail(err)
-	return port
+	return strconv.Itoa(port)
 }
 
 // median returns the middle of what was measured.
@@ -286,31 +294,56 @@ func median(list []float64) float64 {
 	return list[len(list)/2]
 }
 
-// ratio returns the median of the ratios of what was measured in the same rounds.
-func ratio(list, base []float64) float64 {
-	ratios := make([]float64, len(list))
+// ratio is the ratios of what was measured in the same rounds.
+type ratio []float64
+
+func newRatio(list, base []float64) ratio {
+	r := make(ratio, len(list))
 	for i := range list {
-		ratios[i] = list[i] / base[i]
+		r[i] = list[i] / base[i]
 	}
-	return median(ratios)
+	return r
 }
+
+// String returns the median in bold, and the least and the most in parentheses.
+func (r ratio) String() string {
+	return fmt.Sprintf("**%.2f** (%.2f to %.2f)", median(r), slices.Min(r), slices.Max(r))
+}
+
+// head returns the first two lines of a table in Markdown.
+func head(columns ...string) string {
+	return "| " + strings.Join(columns, " | ") + " |\n|" + strings.Repeat("---|", len(columns)) + "\n"
+}
+
+// handlerColumns are the columns of the table of handlers.
+func handlerColumns() []string {
+	columns := []string{"handler"}
+	for _, l := range loads {
+		columns = append(columns, l.name+": requests/s", "of echo", "CPU µs", "of echo")
+	}
+	return append(columns, "first answer, ms", "resident then, MiB", "after the loads, MiB")
+}
+
+// Columns of the other tables.
+var (
+	ruleColumns    = []string{"custom alerts", "events/s", "in Go: events/s", "of Go", "compiling all, once, ms of CPU", "memory of each, KiB"}
+	builtColumns   = []string{"program", "size, MB", "first answer, ms", "first answer of a custom alert after that, ms", "resident then, MiB", "after the loads, MiB"}
+	storeColumns   = []string{"service", "hubs", "what", "AddEntity", "transaction", "hubwatch", "of AddEntity", "of transaction"}
+	hostileColumns = []string{"beside", "events/s of the detector", "of those beside a usual condition", "its slowest of a hundred, ms", "the same of the other custom alert, ms", "events/s of the custom alert", "quarantined"}
+)
 
 // render returns the table in Markdown.
 func render(results []measured, steps string, rounds int) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s, %s %s/%s, %s, %d processors. Medians of %d rounds; each ratio is the median of the ratios of a round.\n\n",
+	fmt.Fprintf(&b, "%s, %s %s/%s, %s, %d processors. Medians of %d rounds; each ratio is the median of the ratios of a round, with the least and the most of them in parentheses.\n\n",
 		time.Now().UTC().Format(time.DateOnly), runtime.Version(), runtime.GOOS, runtime.GOARCH, processor(), runtime.NumCPU(), rounds)
-	b.WriteString("| handler |")
-	for _, l := range loads {
-		fmt.Fprintf(&b, " %s: requests/s | of echo | CPU µs | of echo |", l.name)
-	}
-	b.WriteString(" first answer, ms | resident then, MiB | after the loads, MiB |\n|---|" + strings.Repeat("---|", 4*len(loads)+3) + "\n")
+	b.WriteString(head(handlerColumns()...))
 	for i, p := range peers {
 		fmt.Fprintf(&b, "| %s |", p.name)
 		for _, l := range loads {
 			r, base := results[i], results[0]
-			fmt.Fprintf(&b, " %.0f | **%.2f** | %.1f | **%.2f** |", median(r.rate[l.name]), ratio(r.rate[l.name], base.rate[l.name]),
-				median(r.micros[l.name]), ratio(r.micros[l.name], base.micros[l.name]))
+			fmt.Fprintf(&b, " %.0f | %v | %.1f | %v |", median(r.rate[l.name]), newRatio(r.rate[l.name], base.rate[l.name]),
+				median(r.micros[l.name]), newRatio(r.micros[l.name], base.micros[l.name]))
 		}
 		fmt.Fprintf(&b, " %.1f | %.1f | %.1f |\n", median(results[i].start), median(results[i].idle), median(results[i].mib))
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -25,17 +26,20 @@ type peer struct {
 	name  string
 	about string
 	serve func(port string) error // nil for one that is not in Go
+
+	constant []byte // what it answers to everything; nil for one that judges
 }
 
 // peers are what hubwatch is compared with, and hubwatch. The first is the limit: it
 // reads the request and answers what never changes.
 var peers = []peer{
-	{"echo", "net/http, reads the body into a buffer that is used again, and answers a constant: the limit", serve(http.HandlerFunc(echo))},
-	{"hubwatch", "this handler, with a store that takes everything and keeps nothing", serveHubwatch},
-	{"sample", "the official Azure sample for Go: encoding/json into maps", serve(sampleHandler())},
-	{"typed v1", "encoding/json into structs", serve(typedHandler(decodeV1))},
-	{"typed v2", "json/v2 into structs", serve(typedHandler(decodeV2))},
-	{"node", "node:http with JSON.parse", nil},
+	{"echo", "net/http, reads the body into a buffer that is used again, and answers a constant: the limit", serve(http.HandlerFunc(echo)), nothing},
+	{"hubwatch", "this handler, with stores that take everything and keep nothing", func(port string) error { return serveHubwatch(port, true) }, nil},
+	{"hubwatch, untold", "the same without a topic of alerts, so that nobody is told", func(port string) error { return serveHubwatch(port, false) }, nil},
+	{"sample", "the official Azure sample for Go: encoding/json into maps", serve(sampleHandler()), nil},
+	{"typed v1", "encoding/json into structs", serve(typedHandler(decodeV1)), nil},
+	{"typed v2", "json/v2 into structs", serve(typedHandler(decodeV2)), nil},
+	{"node", "node:http with JSON.parse", nil, nil},
 }
 
 func serve(h http.Handler) func(port string) error {
@@ -58,25 +62,59 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(nothing)
 }
 
-// discard is a store that takes everything and keeps nothing.
-type discard struct{}
+// discard is the stores of a deployment, and its topic of alerts. It takes everything and keeps
+// nothing.
+type discard struct{ alert.Suppressions }
 
+// Record implements alert.Recorder. Each occurrence raises an alert, of which people are told.
 func (discard) Record(_ context.Context, occurrences ...alert.Occurrence) ([]alert.Recorded, error) {
-	return make([]alert.Recorded, len(occurrences)), nil
+	recorded := make([]alert.Recorded, len(occurrences))
+	for i, o := range occurrences {
+		recorded[i] = alert.Recorded{Outcome: alert.New, Raising: &alert.Raising{Alert: alert.Alert{
+			ID: o.ID, Detector: o.Detector, Type: o.Type, DisplayName: o.DisplayName, Severity: o.Severity, Remediation: strings.Join(o.Remediation, "\n"), Finding: o.Finding,
+			Status: alert.Active, Start: o.Event.Time, End: o.Event.Time, Occurrences: 1,
+		}}}
+	}
+	return recorded, nil
 }
+
+// Quarantine implements alert.Quarantine.
 func (discard) Quarantine(context.Context, alert.Quarantined) error { return nil }
 
-// serveHubwatch serves what handlers/main.go serves, but for the tables and the relay.
-func serveHubwatch(port string) error {
-	_ = app.Read // so that what is linked is what is deployed
-	j := judge.Judge{Alerts: discard{}, Quarantine: discard{}}
-	var functions []host.Function
-	for _, d := range detectors {
-		functions = append(functions, host.Function{Name: d.Name, Trigger: host.EventGrid{}, Run: j.Detect(d)})
+// Hear implements alert.Listener.
+func (discard) Hear(context.Context, string, alert.Source, time.Time) error { return nil }
+
+// List returns no suppression.
+func (discard) List(context.Context, time.Time) ([]alert.Suppression, []error, error) {
+	return nil, nil, nil
+}
+
+// Publish implements judge.Topic.
+func (discard) Publish(context.Context, [][]byte) (map[int]error, error) { return nil, nil }
+
+// deployed is what judges events in a deployment (app.App.Judge), with stores that keep nothing. What
+// the relay, the timers and the functions that tell people need is left out: nothing here calls
+// them. What custom alerts count is left out too.
+func deployed(quarantine alert.Quarantine) judge.Judge {
+	return judge.Judge{
+		Alerts: discard{}, Failures: discard{}, Quarantine: quarantine, Listener: discard{},
+		Rules:  judge.NewRules(discard{}, func(string, error) {}),
+		Teller: judge.Telling{Topic: discard{}, Source: "/hubwatch"},
+		// Detectors look whether an event is a canary. None is here.
+		Canaries: &judge.Canaries{Branches: app.Branches(app.Detectors())},
 	}
+}
+
+// serveHubwatch serves the functions that handlers/main.go serves, in their lanes. tells says
+// whether an event is made of each alert.
+func serveHubwatch(port string, tells bool) error {
 	getenv := func(string) string { return port }
 	host.Run(context.Background(), nil, getenv, os.Stdout, os.Stderr, "%s", func(ctx context.Context, port string, log *slog.Logger) error {
-		handler, err := host.NewHandler(functions, j.Broken, log, host.Limits{})
+		j := deployed(discard{})
+		if !tells {
+			j.Teller = nil
+		}
+		handler, err := host.NewHandler(app.Functions(app.Detectors(), j), j.Broken, log, host.Limits{})
 		if err != nil {
 			return err
 		}

@@ -23,18 +23,46 @@ func profile(w http.ResponseWriter, _ *http.Request) {
 	pprof.StopCPUProfile()
 }
 
-// profiles writes, for the echo and for hubwatch, where the time goes while 64 senders ask for
-// what is silent: a file for each in folder, which go tool pprof reads.
+// profiles writes where the time goes, a file for each in folder, which go tool pprof reads: for
+// the echo and for hubwatch, while 64 senders ask for what is silent, and for what fires; and for each way to store
+// new alerts of 50 hubs, in a service that answers after 2 ms and is part of the same process.
+// It makes folder if that is not there.
 func profiles(folder string) error {
+	if err := os.MkdirAll(folder, 0o750); err != nil {
+		return err
+	}
 	for _, p := range peers[:2] {
-		if err := p.profileInto(filepath.Join(folder, p.name+".prof")); err != nil {
+		for kind, list := range corpora() {
+			if err := p.profileInto(filepath.Join(folder, p.name+"-"+kind+".prof"), list); err != nil {
+				return err
+			}
+		}
+	}
+	for _, w := range writers {
+		if err := w.profileInto(filepath.Join(folder, "storing-"+w.name+".prof")); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p peer) profileInto(file string) error {
+func (w storing) profileInto(file string) error {
+	_, connection, stop := startShelf(2 * time.Millisecond)
+	defer stop()
+	f, err := os.Create(file) // #nosec G304 -- whoever runs the program names the folder
+	if err != nil {
+		return err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	_, _, err = store(w, connection, "alerts", 50, false, profileFor)
+	pprof.StopCPUProfile()
+	return errors.Join(err, f.Close())
+}
+
+// profileInto writes where the time of a peer goes while 64 senders ask for what is in list.
+func (p peer) profileInto(file string, list []request) error {
 	port, control := freePort(), freePort()
 	c, err := p.process("", port, control)
 	if err != nil {
@@ -49,12 +77,10 @@ func (p peer) profileInto(file string) error {
 		_ = c.Process.Kill()
 		_ = c.Wait()
 	}()
-	label := p.name != peers[0].name // the limit looks at nothing
-	silent := corpora()["silent"]
-	if err := firstAnswer(port, &silent[0], label, begin); err != nil {
+	if err := firstAnswer(port, &list[0], p.constant, begin); err != nil {
 		return err
 	}
-	f, err := flood(port, silent, 64, label)
+	f, err := flood(port, list, 64, p.constant)
 	if err != nil {
 		return err
 	}

@@ -3,13 +3,16 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,7 +25,7 @@ import (
 // shelf is a stand-in for Table Storage that answers each request after the same time, and
 // as many at once as come: a service that is far away and never busy. It knows what the
 // measured writers ask for: insertions, transactions that insert and change rows on
-// condition of their ETags, and single rows. archive is one that lists rows, too.
+// condition of their ETags, single rows, and ranges of rows. archive is one that has more rows.
 type shelf struct {
 	delay    time.Duration
 	requests atomic.Int64
@@ -56,18 +59,6 @@ func startShelf(delay time.Duration) (s *shelf, connection string, stop func()) 
 	return s, "DefaultEndpointsProtocol=http;AccountName=contoso;AccountKey=AAAA;TableEndpoint=" + server.URL + "/contoso;", server.Close
 }
 
-// count returns the number of rows whose keys contain a text.
-func (s *shelf) count(text string) (n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for row := range s.rows {
-		if strings.Contains(row, text) {
-			n++
-		}
-	}
-	return n
-}
-
 func (s *shelf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.requests.Add(1)
 	body, err := io.ReadAll(r.Body)
@@ -82,7 +73,7 @@ func (s *shelf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == "Tables":
 		w.WriteHeader(http.StatusNoContent)
 	case r.Method == http.MethodGet && strings.Contains(path, "()"):
-		_, _ = io.WriteString(w, `{"value":[]}`)
+		s.list(w, strings.TrimSuffix(path, "()"), r.URL.Query())
 	case r.Method == http.MethodGet:
 		m := point.FindStringSubmatch(path)
 		if m == nil {
@@ -105,6 +96,79 @@ func (s *shelf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		w.WriteHeader(http.StatusNoContent)
 	}
+}
+
+// span is the filter of a question about rows of one partition.
+var span = regexp.MustCompile(`^PartitionKey eq '([^']*)'(?: and RowKey ge '([^']*)' and RowKey (lt|le) '([^']*)')?$`)
+
+// partitions is the filter of a question about rows of all partitions from one on, or between two.
+var partitions = regexp.MustCompile(`^PartitionKey (ge|gt) '([^']*)'(?: and PartitionKey le '([^']*)')?$`)
+
+// list answers a question about the rows of a table: all of them, those of some partitions, or a
+// range of one partition. The answer is one page, however many rows there are.
+func (s *shelf) list(w http.ResponseWriter, table string, query url.Values) {
+	filter, partition := query.Get("$filter"), ""
+	one, some := span.FindStringSubmatch(filter), partitions.FindStringSubmatch(filter)
+	switch {
+	case one != nil:
+		partition = one[1]
+	case some == nil && filter != "":
+		refuse(w, http.StatusNotImplemented, "NotImplemented", 0)
+		return
+	}
+	s.mu.Lock()
+	rows, err := s.written(table, partition)
+	s.mu.Unlock()
+	rows = slices.DeleteFunc(rows, func(row archived) bool {
+		switch {
+		case one != nil:
+			return row.key < one[2] || one[3] == "lt" && row.key >= one[4] || one[3] == "le" && row.key > one[4]
+		case some != nil:
+			of, _, _ := strings.Cut(row.key, " ")
+			return of < some[2] || some[1] == "gt" && of == some[2] || some[3] != "" && of > some[3]
+		}
+		return false
+	})
+	answerRows(w, rows, err)
+}
+
+// answerRows answers with rows, or says that they could not be read.
+func answerRows(w http.ResponseWriter, rows []archived, err error) {
+	page := struct {
+		Value []jsontext.Value `json:"value"`
+	}{[]jsontext.Value{}}
+	for _, row := range rows {
+		page.Value = append(page.Value, row.text)
+	}
+	text, errText := json.Marshal(page)
+	if errors.Join(err, errText) != nil {
+		refuse(w, http.StatusInternalServerError, "InternalError", 0)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json;odata=minimalmetadata")
+	_, _ = w.Write(text)
+}
+
+// written returns the rows of a partition that somebody wrote, in order, or those of all partitions
+// if it is "". Whoever asks has s.mu, or s alone.
+func (s *shelf) written(table, partition string) (rows []archived, err error) {
+	of := table + " "
+	if partition != "" {
+		of += partition + " "
+	}
+	for row, had := range s.rows {
+		key, ok := strings.CutPrefix(row, of)
+		if !ok {
+			continue
+		}
+		text, err := had.entity()
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, archived{key, text})
+	}
+	slices.SortFunc(rows, func(a, b archived) int { return strings.Compare(a.key, b.key) })
+	return rows, nil
 }
 
 // point is the path of a request for one row: its table and keys.
@@ -245,8 +309,8 @@ func readBatch(contentType string, body []byte) (changes []rowChange, err error)
 		if err != nil {
 			return nil, err
 		}
-		method, url, _ := strings.Cut(line, " ")
-		_, path, _ := strings.Cut(url, "/contoso/")
+		method, target, _ := strings.Cut(line, " ")
+		_, path, _ := strings.Cut(target, "/contoso/")
 		path, _, _ = strings.Cut(path, "?")
 		path, _, _ = strings.Cut(path, " ")
 		c, err := read(path, header, entity, method)

@@ -16,7 +16,7 @@ import (
 // TestNamesAreText opens the pages that show a device called <script>…</script>.
 func TestNamesAreText(t *testing.T) {
 	s := large(t)
-	p := s.enter(t, look{})
+	p := s.inside(t, look{})
 	for _, address := range []string{
 		s.page(scriptName), s.origin + "/alerts?since=1d", s.origin + "/alerts?since=2d&hub=contoso-hub&entity=" + url.QueryEscape(scriptName),
 		s.origin + "/entity?hub=contoso-hub&entity-type=Device&entity=" + url.QueryEscape(scriptName),
@@ -36,7 +36,7 @@ func TestNamesAreText(t *testing.T) {
 // to the console. None of them changes or reads anything.
 func TestOtherSites(t *testing.T) {
 	s := large(t)
-	name := aboutCertificate(s, 12*24*time.Hour)
+	name := aboutCertificate(t, 12*24*time.Hour)
 	form := url.Values{"status": {"dismissed"}, "verdict": {"FalsePositive"}, "reason": {"nothing to see here"}, "seen": {"0"}}
 	untouched := func(how string) {
 		t.Helper()
@@ -60,7 +60,7 @@ func TestOtherSites(t *testing.T) {
 	_, port, _ := strings.Cut(strings.TrimPrefix(other.URL, "http://"), ":")
 	for _, origin := range []string{"http://127.0.0.1:" + port, "http://localhost:" + port, "http://evil.example:" + port} {
 		t.Run(strings.TrimPrefix(origin, "http://"), func(t *testing.T) {
-			p := s.enter(t, look{})
+			p := s.inside(t, look{})
 			p.opens(origin, http.StatusOK)
 			p.follows("#post", http.StatusForbidden)
 			untouched("a form")
@@ -86,7 +86,7 @@ func TestOtherSites(t *testing.T) {
 	}
 
 	// The same form from a page of the console is taken.
-	p := s.enter(t, look{})
+	p := s.inside(t, look{})
 	p.opens(s.page(name), http.StatusOK)
 	p.check(`[name="status"][value="dismissed"]`)
 	p.choose(`.card [name="verdict"]`, "FalsePositive")
@@ -124,7 +124,7 @@ func TestStrangers(t *testing.T) {
 	// comes from there for that site's, so not even the token helps.
 	t.Run("rebinding", func(t *testing.T) {
 		rebound := strings.Replace(s.url, "127.0.0.1", "evil.example", 1)
-		p := s.enter(t, look{})
+		p := s.inside(t, look{})
 		for _, address := range []string{rebound, strings.Split(rebound, "?")[0], strings.Replace(page, "127.0.0.1", "evil.example", 1)} {
 			p.opens(address, http.StatusMisdirectedRequest)
 		}

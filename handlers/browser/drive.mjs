@@ -108,7 +108,7 @@ const commands = {
   faults: ({ faults }) => faults.splice(0),
   // what axe-core finds that is serious or critical
   async axe({ page, coloursOnly }) {
-    await page.evaluate(axe);
+    if (!await page.evaluate(() => Boolean(globalThis.axe))) await page.evaluate(axe); // it is large
     const { violations } = await page.evaluate((options) => globalThis.axe.run(document, options), {
       resultTypes: ['violations'], ...(coloursOnly ? { runOnly: { type: 'rule', values: ['color-contrast', 'link-in-text-block'] } } : {}),
     });

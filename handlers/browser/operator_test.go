@@ -29,8 +29,8 @@ func TestOperator(t *testing.T) {
 		t.Errorf("the overview says %q", h1)
 	}
 
-	// What? Of ten thousand, those about one certificate, of four days ago.
-	name := aboutCertificate(s, 4*24*time.Hour)
+	// What? Of all, those about one certificate, of four days ago.
+	name := aboutCertificate(t, 4*24*time.Hour)
 	p.follows(`header nav a:text-is("Alerts")`, http.StatusOK)
 	p.choose(`.filter [name="type"]`, "CertificateAdded")
 	p.fill(`.filter [name="hub"]`, s.refs[name].Hub)
@@ -142,8 +142,8 @@ func (s *site) suppressed(t *testing.T, p *tab) string {
 }
 
 // aboutCertificate returns the name of a certificate that was added so long ago.
-func aboutCertificate(s *site, ago time.Duration) string {
-	i := int(manyAlerts * (ago - time.Hour).Hours() / (29 * 24))
+func aboutCertificate(t *testing.T, ago time.Duration) string {
+	i := int(float64(manyAlerts(t)) * (ago - time.Hour).Hours() / (29 * 24))
 	for kinds[i%len(kinds)].Name != detector.CertificateAdded.Name {
 		i++
 	}
@@ -164,7 +164,7 @@ func added(t *testing.T, hub, name string, at time.Time) []byte {
 // TestKeys uses the list without a mouse.
 func TestKeys(t *testing.T) {
 	s := large(t)
-	p := s.enter(t, look{})
+	p := s.inside(t, look{})
 	p.opens(s.origin+"/alerts?type=CertificateDeleted&hub=contoso-hub&since=5d", http.StatusOK)
 	current := func() []int {
 		return runs[[]int](p, `[...document.querySelectorAll('tr[data-row]')].flatMap((row, i) => row.classList.contains('current') ? [i] : [])`)
@@ -218,7 +218,7 @@ func TestKeys(t *testing.T) {
 func TestWithoutScript(t *testing.T) {
 	s := large(t)
 	p := s.enter(t, look{noScript: true})
-	name := aboutCertificate(s, 9*24*time.Hour)
+	name := aboutCertificate(t, 9*24*time.Hour)
 	p.follows(`header nav a:text-is("Alerts")`, http.StatusOK)
 	p.fill(`.filter [name="hub"]`, s.refs[name].Hub)
 	p.fill(`.filter [name="entity"]`, name)

@@ -171,8 +171,8 @@ func TestWholeGoesOn(t *testing.T) {
 // lines at most, and the form of the status is above the commands.
 func TestPhone(t *testing.T) {
 	s := large(t)
-	p := s.enter(t, look{width: 375})
-	p.opens(s.origin+"/alerts?type=CertificateAdded&since=5d", http.StatusOK)
+	p := s.inside(t, look{width: 375})
+	p.opens(s.origin+"/alerts?type=CertificateAdded&since=3d", http.StatusOK)
 	lines := runs[[]float64](p, `[...document.querySelectorAll('tr[data-row]')].map((row) => (row.offsetHeight - 16) / 24)`)
 	for _, n := range lines {
 		if n > 4.5 {
@@ -186,7 +186,7 @@ func TestPhone(t *testing.T) {
 		t.Errorf("the list begins %.0f pixels below the top of the window", top)
 	}
 
-	name := aboutCertificate(s, 14*24*time.Hour)
+	name := aboutCertificate(t, 14*24*time.Hour)
 	p.opens(s.page(name), http.StatusOK)
 	above := runs[bool](p, `document.querySelector('#status').getBoundingClientRect().top < document.querySelector('#do').getBoundingClientRect().top`)
 	if top := runs[float64](p, `document.querySelector('.fold summary').getBoundingClientRect().bottom`); !above || top > 800 {
@@ -206,7 +206,7 @@ func TestPhone(t *testing.T) {
 // on one line.
 func TestNamesDoNotBreak(t *testing.T) {
 	s := large(t)
-	p := s.enter(t, look{})
+	p := s.inside(t, look{})
 	p.opens(s.origin+"/alerts?hub=contoso-hub-west&since=8d", http.StatusOK)
 	broken := runs[[]string](p, `[...document.querySelectorAll('.c-entity .name, .c-entity .dim, .c-actor .name')].filter((e) => e.offsetHeight > 30).map((e) => e.innerText)`)
 	if rows := p.texts("tr[data-row]"); len(rows) != 100 || len(broken) > 0 {

@@ -9,6 +9,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -69,6 +70,8 @@ type Occurrence struct {
 	Confidence     string            `json:"confidence"`
 	Message        string            `json:"message"`
 	Properties     map[string]string `json:"properties,omitempty"`
+	Until          time.Time         `json:"until,omitzero"` // of the last of several
+	UntilIPAddress string            `json:"untilIpAddress,omitzero"`
 	Tally          *Tally            `json:"tally,omitempty"` // nil for what counts once
 	Devices        []string          `json:"devices,omitempty"`
 }
@@ -78,6 +81,7 @@ type Tally struct {
 	Item string `json:"item"`
 	N    int    `json:"n"`
 	Seq  int    `json:"seq"`
+	What string `json:"what,omitzero"`
 }
 
 // outcomesOf says which outcomes a case may want by the first word of its name, so
@@ -212,7 +216,7 @@ func alerts(occurrences []alert.Occurrence) (list []Occurrence) {
 			EntityType: string(o.Entity.Type), Entity: o.Entity.Name,
 			Actor: o.Actor, ActorIPAddress: o.ActorIPAddress, CorrelationID: o.CorrelationID,
 			Confidence: string(o.Confidence), Message: o.Message, Properties: o.Properties,
-			Tally: tally(o.Tally), Devices: o.Devices,
+			Until: o.Until, UntilIPAddress: o.UntilIPAddress, Tally: tally(o.Tally), Devices: o.Devices,
 		})
 	}
 	return list
@@ -223,7 +227,7 @@ func tally(t alert.Tally) *Tally {
 	if t == (alert.Tally{}) {
 		return nil
 	}
-	return &Tally{t.Item, t.N, t.Seq}
+	return &Tally{t.Item, t.N, t.Seq, t.What}
 }
 
 // because says why a failed connection is not what a detector looks for. It is

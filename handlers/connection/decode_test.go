@@ -196,3 +196,54 @@ func firstOf(texts ...string) string {
 	}
 	return ""
 }
+
+// BenchmarkDecodeRecord reads a record of a failed connection, as the relay does.
+func BenchmarkDecodeRecord(b *testing.B) {
+	raw := refused(b)
+	var d Decoder
+	b.SetBytes(int64(len(raw)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := d.Decode(raw); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkClassify finds the cause of a failed connection in its record, and in the text of the
+// record as a detector does that is silent about it.
+func BenchmarkClassify(b *testing.B) {
+	raw := refused(b)
+	r, err := DecodeRecord(raw)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("record", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if Classify(r).Cause != TokenExpired {
+				b.Fatal("another cause")
+			}
+		}
+	})
+	b.Run("text", func(b *testing.B) {
+		var doc scan.Doc
+		if !doc.Scan(raw, "", 4_096) {
+			b.Fatal("it is not scanned")
+		}
+		b.SetBytes(int64(len(raw)))
+		b.ReportAllocs()
+		for b.Loop() {
+			if cause, err := CauseOf(raw, doc.Root()); cause != TokenExpired || err != nil {
+				b.Fatal(cause, err)
+			}
+		}
+	})
+}
+
+// refused returns the record of a session whose token has expired.
+func refused(t testing.TB) jsontext.Value {
+	t.Helper()
+	return rawRecord(t, map[string]any{"operationName": "deviceDisconnect", "level": "Error", "resultType": "401003", "resultDescription": "IotHubUnauthorized"},
+		map[string]any{"deviceId": "dev-1", "protocol": "Mqtt", "authType": `{"scope":"device","type":"sas","issuer":"iothub"}`, "maskedIpAddress": "203.0.113.XXX", "statusCode": "401"})
+}

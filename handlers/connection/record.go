@@ -7,7 +7,9 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -197,8 +199,17 @@ type document = struct {
 // Connections, DecodeRecord reads category and operation only. The error says what is
 // missing or wrong, and means that no later attempt can do better.
 func DecodeRecord(raw jsontext.Value) (Record, error) {
-	return new(Decoder).Decode(raw.Clone())
+	d := givers.Get().(*Decoder)
+	defer givers.Put(d)
+	defer d.forget()
+	r, err := d.Decode(raw.Clone())
+	// The record goes with the memory of which its texts are parts.
+	r.Texts, d.texts, d.auth.raw = slices.Clone(r.Texts), [2][]byte{}, nil
+	return r, err
 }
+
+// givers are decoders that give away the texts of what they read.
+var givers = sync.Pool{New: func() any { return new(Decoder) }}
 
 // Decoder reads many records, one after the other, without copies. The zero value is
 // ready for use.

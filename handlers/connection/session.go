@@ -43,31 +43,77 @@ func (r *Record) Sign(c Classification) Sign {
 // value stands for none.
 type DeviceKey [16]byte
 
-// hashed marks a DeviceKey that is a hash. It is more than any length of an id that is its
-// own key.
-const hashed = 0x80
+// The first bits of a DeviceKey say how it was made. A key that is neither begins with the length
+// of the id, which is less than both.
+const (
+	hashed = 0x80 // the first bit is 1, and the others are of a hash
+	packed = 0x40 // the first bits are 01, and the others are those of a UUID
+)
 
 // DeviceKey returns the key of the device or module that the record names. The letter case of
-// ids counts. A device with an id of at most 15 bytes has a key of the length and the id
-// itself: each connection needs a key, and a hash takes a tenth of the time in which a record
-// is read. All others have 127 bits of a hash of their ids. Records of one hub that name no
-// device have one key in common.
+// ids counts. Each connection needs a key, and a hash takes a tenth of the time in which a record
+// is read. So two kinds of ids of devices are their own keys, of which no two are the same: those
+// of at most 15 bytes, with their length, and those that packUUID takes. All others have 127 bits
+// of a SHA-256 of their ids. Nobody can make two that have one of these keys in common: a failed
+// connection of one device could be taken for renewed by another. Records of one hub that name no
+// device have one key.
 func (r *Record) DeviceKey() (k DeviceKey) {
-	if n := len(r.DeviceID); n > 0 && n < len(k) && r.ModuleID == "" {
-		k[0] = byte(n)
-		copy(k[1:], r.DeviceID)
-		return k
+	if r.ModuleID == "" {
+		if n := len(r.DeviceID); n > 0 && n < len(k) {
+			k[0] = byte(n)
+			copy(k[1:], r.DeviceID)
+			return k
+		}
+		if packUUID(&k, r.DeviceID) {
+			return k
+		}
 	}
 	b := make([]byte, 0, 128) // longer ids take a piece of memory
-	for _, id := range [...]string{r.DeviceID, r.ModuleID} {
-		// The length keeps ("ab", "c") apart from ("a", "bc").
-		b = append(binary.AppendUvarint(b, uint64(len(id))), id...)
-	}
+	// The length keeps ("ab", "c") apart from ("a", "bc").
+	b = append(binary.AppendUvarint(b, uint64(len(r.DeviceID))), r.DeviceID...)
+	b = append(binary.AppendUvarint(b, uint64(len(r.ModuleID))), r.ModuleID...)
 	sum := sha256.Sum256(b)
 	k = DeviceKey(sum[:])
 	k[0] |= hashed
 	return k
 }
+
+// packUUID makes k of a UUID in its usual form, which is in lower case and of the variant of RFC
+// 9562 (https://www.rfc-editor.org/rfc/rfc9562#section-4.1): 10 in the first bits of its ninth
+// byte. Without these two bits, it has room in a key. It returns false for all other ids, and then
+// k says nothing. Devices are often named like that.
+func packUUID(k *DeviceKey, id string) bool {
+	if len(id) != 36 || id[8] != '-' || id[13] != '-' || id[18] != '-' || id[23] != '-' {
+		return false
+	}
+	wrong := byte(0)
+	for i, at := range &digitsOfUUID {
+		high, low := digits[id[at]], digits[id[at+1]]
+		wrong |= high | low
+		k[i] = high<<4 | low
+	}
+	if wrong > 0xf || k[8]>>6 != 0b10 {
+		return false
+	}
+	// The first two bits take the place of these two.
+	k[8] = k[8]&0x3f | k[0]&0xc0
+	k[0] = k[0]&0x3f | packed
+	return true
+}
+
+// digitsOfUUID is where the two digits of each byte of a UUID begin.
+var digitsOfUUID = [16]int{0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34}
+
+// digits has the value of each hexadecimal digit in lower case, and 0xff for all other bytes.
+var digits = func() (values [256]byte) {
+	for c := range values {
+		values[c] = 0xff
+	}
+	for value, c := range []byte("0123456789abcdef") {
+		values[c] = byte(value)
+	}
+	return values
+}()
 
 // AddressKey stands for a masked address. The zero value stands for an address that is
 // not known.

@@ -1,6 +1,11 @@
 package connection
 
-import "testing"
+import (
+	"fmt"
+	"math/rand/v2"
+	"regexp"
+	"testing"
+)
 
 func TestSign(t *testing.T) {
 	const sas, x509 = "sas", "x509"
@@ -42,15 +47,42 @@ func TestSign(t *testing.T) {
 	}
 }
 
+// usualUUID is a UUID that is its own key.
+var usualUUID = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
+
+// unpackUUID returns the UUID of which packUUID made a key.
+func unpackUUID(k DeviceKey) string {
+	k[0], k[8] = k[0]&0x3f|k[8]&0xc0, k[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", k[:4], k[4:6], k[6:8], k[8:10], k[10:])
+}
+
 func TestKeys(t *testing.T) {
 	seen := map[DeviceKey]Record{}
 	for _, r := range []Record{{}, {DeviceID: "a"}, {DeviceID: "A"}, {DeviceID: "a", ModuleID: "b"}, {DeviceID: "ab"}, {ModuleID: "a"}, {DeviceID: "a/modules/b"},
+		{DeviceID: "00000000-0000-4000-8000-00000000000a"}, {DeviceID: "00000000-0000-4000-8000-00000000000A"}, {DeviceID: "00000000-0000-4000-8000-00000000000b"},
+		{DeviceID: "00000000-0000-4000-9000-00000000000a"}, {DeviceID: "40000000-0000-4000-8000-00000000000a"}, {DeviceID: "80000000-0000-4000-8000-00000000000a"},
+		{DeviceID: "c0000000-0000-4000-8000-00000000000a"}, {DeviceID: "00000000-0000-4000-c000-00000000000a"}, {DeviceID: "00000000-0000-4000-0000-00000000000a"},
+		{DeviceID: "00000000-0000-4000-8000-00000000000a", ModuleID: "m"}, {DeviceID: "00000000-0000-4000-8000-00000000000g"}, {DeviceID: "00000000000040008000-00000000000000a"},
 		{DeviceID: "fifteen-letters"}, {DeviceID: "fifteen-letters", ModuleID: "m"}, {DeviceID: "sixteen-letters-"}, {DeviceID: "sixteen-letters-2"}, {DeviceID: "a\x00"}} {
 		k := r.DeviceKey()
 		if other, ok := seen[k]; ok || k == (DeviceKey{}) {
 			t.Errorf("%+v and %+v have one key, %x", r, other, k)
 		}
 		seen[k] = r
+	}
+	// An id can be read back from a key that is not a hash, so no two ids have one.
+	const other = "0123456789abcdefgGA-/:`\x00\xff"
+	r := rand.New(rand.NewPCG(5, 7))
+	for range 10_000 {
+		id := []byte(fmt.Sprintf("%08x-%04x-%04x-%04x-%012x", r.Uint32(), r.IntN(1<<16), r.IntN(1<<16), r.IntN(1<<16), r.Int64N(1<<48)))
+		if r.IntN(2) == 0 {
+			id[r.IntN(len(id))] = other[r.IntN(len(other))]
+		}
+		usual := usualUUID.Match(id)
+		k := (&Record{DeviceID: string(id)}).DeviceKey()
+		if back := unpackUUID(k); (k[0]>>6 == 1) != usual || usual && back != string(id) || !usual && k[0]>>7 == 0 {
+			t.Fatalf("%q has the key %x, which is that of %s", id, k, back)
+		}
 	}
 	if a, b := (&Record{DeviceID: "a", Protocol: "Mqtt"}).DeviceKey(), (&Record{DeviceID: "a"}).DeviceKey(); a != b {
 		t.Errorf("the key of a device depends on more than its ids: %x and %x", a, b)

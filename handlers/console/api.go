@@ -16,6 +16,7 @@ import (
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/coverage"
+	"hubwatch/handlers/detector"
 	"hubwatch/handlers/export"
 	"hubwatch/handlers/fleet"
 )
@@ -201,7 +202,7 @@ func (s *server) apiCoverage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return answer(w, r, "", coverage.NewDocument(heard, trips, s.Now()))
+	return answer(w, r, "", coverage.NewDocument(heard, detector.Sources(s.Detectors), trips, s.Now()))
 }
 
 // apiSuppressions answers with the suppressions, and with what they hide.

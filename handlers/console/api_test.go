@@ -153,7 +153,7 @@ func TestAPINumbers(t *testing.T) {
 func TestAPICoverage(t *testing.T) {
 	s := few()
 	d := document[coverage.Document](t, get(t, open(s), "/api/coverage"))
-	if len(d.Sources) != 3 || len(d.Paths) != 4 || d.Paths[0].Path != coverage.Topic || d.Paths[0].State != coverage.Broken || d.Paths[1].State != coverage.Unproven {
+	if len(d.Sources) != 4 || !d.Sources[2].LastEvent.IsZero() || len(d.Paths) != 4 || d.Paths[0].Path != coverage.Topic || d.Paths[0].State != coverage.Broken || d.Paths[1].State != coverage.Unproven {
 		t.Errorf("%+v", d)
 	}
 }

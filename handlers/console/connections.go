@@ -44,6 +44,7 @@ type figureRow struct {
 	Hub, Href string
 	Day       time.Time
 	Renewed   int
+	Elsewhere int   // sessions that were taken up in time from another network
 	Refused   []int // by cause, in the order of fleet.Causes
 }
 
@@ -56,6 +57,7 @@ func newFigureRow(days ...verdict.Figures) figureRow {
 	}
 	for _, f := range days {
 		row.Renewed += f.Renewed
+		row.Elsewhere += f.Elsewhere
 	}
 	return row
 }

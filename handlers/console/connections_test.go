@@ -16,9 +16,9 @@ import (
 func TestConnections(t *testing.T) {
 	h := open(few())
 	page := visible(pageAt(t, h, "/connections"))
-	holds(t, page, "1,235 renewed", "2 refused with an invalid token", "3 refused with an expired token", "10 refused for another reason",
-		"Day (UTC) Hub Renewed Wrong certificate Expired certificate Invalid token Expired token Other",
-		"2026-02-08 contoso-hub 34 2 9 2026-02-08 plant-hub 1 1 2026-02-02 contoso-hub 1,200 3",
+	holds(t, page, "1,235 renewed", "70 taken up from another network", "2 refused with an invalid token", "3 refused with an expired token", "10 refused for another reason",
+		"Day (UTC) Hub Renewed Elsewhere Wrong certificate Expired certificate Invalid token Expired token Other",
+		"2026-02-08 contoso-hub 34 2 9 2026-02-08 plant-hub 1 1 2026-02-02 contoso-hub 1,200 70 3",
 		"Times Sentence 10 the sun is 7 the moon is in the way",
 		"hubwatch connections --since=2026-02-02")
 	if strings.Contains(page, "5,000") {
@@ -30,7 +30,7 @@ func TestConnections(t *testing.T) {
 		t.Error("the page of a hub has the figures of another one")
 	}
 	holds(t, visible(pageAt(t, h, "/connections?days=30")), "6,235 renewed", "2026-01-31 contoso-hub 5,000")
-	holds(t, visible(pageAt(t, h, "/hub?hub=contoso-hub")), "Open alerts", "Connections", "2026-02-08 34 2 9 2026-02-02 1,200 3", "More about its Connections log")
+	holds(t, visible(pageAt(t, h, "/hub?hub=contoso-hub")), "Open alerts", "Connections", "2026-02-08 34 2 9 2026-02-02 1,200 70 3", "More about its Connections log")
 	holds(t, visible(pageAt(t, open(few(), func(o *Options) { o.StateAccount = "contosostate" }), "/connections")), "hubwatch connections --since=2026-02-02 --state-account=contosostate")
 	holds(t, visible(pageAt(t, open(&store{}), "/connections")), "No Connections log was heard yet.")
 	silent := few()
@@ -77,7 +77,7 @@ func TestAPIConnections(t *testing.T) {
 	if diff := cmp.Diff(want, days); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if days := document[[]fleet.ConnectionsDocument](t, get(t, h, "/api/connections")); len(days) != 3 || days[2].HubName != "plant-hub" {
+	if days := document[[]fleet.ConnectionsDocument](t, get(t, h, "/api/connections")); len(days) != 3 || days[0].Elsewhere != 70 || days[2].HubName != "plant-hub" {
 		t.Errorf("of all hubs: %+v", days)
 	}
 	if text := get(t, h, "/api/connections?since=2026-02-02").Body.String(); !strings.Contains(text, `"unknown": {}`) {

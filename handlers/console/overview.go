@@ -113,7 +113,7 @@ func (s *server) overview(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	sums := found.sums
-	p := overviewPage{recent: found, Total: total(fleet.Counts(sums, alert.Query{}, fleet.ByHub)), Unheard: len(found.heard) == 0 && len(sums) == 0}
+	p := overviewPage{recent: found, Total: total(fleet.Counts(sums, alert.Query{}, fleet.ByHub)), Unheard: found.unheard() && len(sums) == 0}
 	for _, n := range windows {
 		p.DayChoices = append(p.DayChoices, link{span(n), s.to("/", url.Values{"days": {strconv.Itoa(n)}, "by": {by}}), n == days && !found.Older})
 	}

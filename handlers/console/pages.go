@@ -325,6 +325,11 @@ type watched struct {
 	Href   string
 }
 
+// unheard reports whether hubwatch has heard of nothing yet.
+func (p recent) unheard() bool {
+	return !slices.ContainsFunc(p.heard, func(h alert.Heard) bool { return !h.Seen.IsZero() })
+}
+
 // sourceWords says where a detector has its events from.
 func sourceWords(source alert.Source) string {
 	switch source {
@@ -350,7 +355,7 @@ func (s *server) coverage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil && !errors.Is(err, alert.ErrAbsent) {
 		return err
 	}
-	p := coveragePage{recent: found, Paths: coverage.NewReports(trips, found.heard, s.Now()), Unheard: len(found.heard) == 0}
+	p := coveragePage{recent: found, Paths: coverage.NewReports(trips, found.heard, s.Now()), Unheard: found.unheard()}
 	for _, h := range fleet.Hubs(found.sums, found.heard, s.Detectors) {
 		p.Hubs = append(p.Hubs, s.hubRow(h))
 	}

@@ -307,7 +307,7 @@ func few() *store {
 		trips: []coverage.Trip{{Path: coverage.Topic, Sent: now.Add(-20 * time.Minute), Token: "b", Handed: true, ArrivedToken: "a", ArrivedSent: now.Add(-80 * time.Minute), Took: 2 * time.Second}},
 		figures: []verdict.Figures{
 			{Hub: "contoso-hub", Day: alert.Day(now).AddDate(0, 0, -8), Renewed: 5_000},
-			{Hub: "contoso-hub", Day: alert.Day(now).AddDate(0, 0, -6), Renewed: 1_200, Refused: map[connection.Cause]int{connection.TokenExpired: 3}},
+			{Hub: "contoso-hub", Day: alert.Day(now).AddDate(0, 0, -6), Renewed: 1_200, Elsewhere: 70, Refused: map[connection.Cause]int{connection.TokenExpired: 3}},
 			{Hub: "contoso-hub", Day: alert.Day(now), Renewed: 34, Refused: map[connection.Cause]int{connection.TokenInvalid: 2, connection.Unclassified: 9}, Unknown: map[string]int{"the moon is in the way": 7, "the sun is": 2}},
 			{Hub: "plant-hub", Day: alert.Day(now), Renewed: 1, Refused: map[connection.Cause]int{connection.Unclassified: 1}, Unknown: map[string]int{"the sun is": 8}},
 		},

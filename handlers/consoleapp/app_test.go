@@ -47,9 +47,33 @@ func (s *site) log(t *testing.T) string {
 	return string(text)
 }
 
-// start builds program, and runs it with host.json and the functions in folder.
-func start(t *testing.T, program, folder string, more ...string) *site {
+// shared has what the sites of all tests use: one Azurite, in which each site has tables of its
+// own, and the programs, which are built once.
+var shared struct {
+	sites    int
+	tables   *azurite.Service
+	folder   string
+	programs map[string]string // the file of each
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if shared.tables != nil {
+		shared.tables.Kill() // its tables are in memory
+	}
+	if shared.folder != "" {
+		os.RemoveAll(shared.folder)
+	}
+	os.Exit(code)
+}
+
+// emulator returns the Azurite of all tests. Without one the test is skipped, unless
+// HUBWATCH_AZURITE is "required".
+func emulator(t *testing.T) *azurite.Service {
 	t.Helper()
+	if shared.tables != nil {
+		return shared.tables
+	}
 	script, err := azurite.Find("../..")
 	if err != nil {
 		if os.Getenv("HUBWATCH_AZURITE") == "required" {
@@ -57,16 +81,43 @@ func start(t *testing.T, program, folder string, more ...string) *site {
 		}
 		t.Skipf("needs Azurite: %v", err)
 	}
-	tables, err := azurite.Start(t.Context(), azurite.Options{Main: script})
-	if err != nil {
+	if shared.tables, err = azurite.Start(t.Context(), azurite.Options{Main: script}); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(tables.Kill)
-	root := t.TempDir()
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(root, "handler"), program)
+	return shared.tables
+}
+
+// built returns the file of a program, which is built as make app builds it.
+func built(t *testing.T, program string) string {
+	t.Helper()
+	if file := shared.programs[program]; file != "" {
+		return file
+	}
+	if shared.folder == "" {
+		folder, err := os.MkdirTemp("", "hubwatch-consoleapp-*")
+		if err != nil {
+			t.Fatal(err)
+		}
+		shared.folder, shared.programs = folder, map[string]string{}
+	}
+	file := filepath.Join(shared.folder, fmt.Sprint("handler", len(shared.programs)))
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", file, program)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	shared.programs[program] = file
+	return file
+}
+
+// start runs program with host.json and the functions in folder.
+func start(t *testing.T, program, folder string, more ...string) *site {
+	t.Helper()
+	tables, root := emulator(t), t.TempDir()
+	if err := os.Symlink(built(t, program), filepath.Join(root, "handler")); err != nil {
+		t.Fatal(err)
+	}
+	shared.sites++
 	hostFile, err := os.ReadFile(filepath.Join(folder, "host.json"))
 	if err == nil {
 		err = os.WriteFile(filepath.Join(root, "host.json"), hostFile, 0o600)
@@ -87,7 +138,11 @@ func start(t *testing.T, program, folder string, more ...string) *site {
 	if err := os.WriteFile(certificate, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	settings := map[string]string{"AlertsStorage": tables.ConnectionString(), "ConsoleIssuer": s.name(), "ConsoleClientId": clientID, "SSL_CERT_FILE": certificate}
+	name := fmt.Sprint("site", shared.sites)
+	settings := map[string]string{
+		"AlertsStorage": tables.ConnectionString(), "AlertsTable": name + "alerts", "QuarantineTable": name + "quarantine", "SuppressionsTable": name + "suppressions", "StateTables": name,
+		"ConsoleIssuer": s.name(), "ConsoleClientId": clientID, "SSL_CERT_FILE": certificate,
+	}
 	for _, setting := range more {
 		name, value, _ := strings.Cut(setting, "=")
 		settings[name] = value

@@ -14,7 +14,8 @@ import (
 )
 
 // Types of the events about canaries. No detector but PathBroken gets them. Nothing else can
-// be told by such an event, so nobody can hide an event by calling it a canary.
+// be told by such an event, so nobody can hide an event by calling it a canary. Other detectors
+// get canaries in disguise, see Canary.Disguise.
 const (
 	CanaryType = "hubwatch.canary"        // an event that has to arrive
 	MissedType = "hubwatch.canary.missed" // one did not
@@ -100,7 +101,7 @@ type message struct {
 }
 
 // messagePrefix is how each such message begins.
-const messagePrefix = `{"hubwatchCanary":`
+const messagePrefix = `{"` + mark + `":`
 
 // Message returns the canary as a message of the event hub.
 func (c Canary) Message() []byte { return encode(message{canaryJSON(c)}) }
@@ -146,25 +147,29 @@ type Missed struct {
 	Source      string    // which hubwatch sent it: the resource id of the app, or another text
 	Fault       string    // why the path did not take it, without secrets; "" if it did
 	LastArrived time.Time // when the last canary that arrived was sent; zero if none ever did
+	// Types are those of events as which it did not arrive, if its path is one into which
+	// another forks.
+	Types []string
 }
 
 // missedJSON is the data of the event about a Missed. The token is its id.
 type missedJSON struct {
 	Path        Path      `json:"path"`
+	Types       []string  `json:"types,omitempty"`
 	Fault       string    `json:"fault,omitzero"`
 	LastArrived time.Time `json:"lastArrived,omitzero"`
 }
 
 // Miss returns what is to be told of a trip whose last canary did not arrive.
 func (t Trip) Miss(source string) Missed {
-	return Missed{Canary{t.Path, t.Token, t.Sent}, source, t.Fault, t.ArrivedSent}
+	return Missed{Canary{t.Path, t.Token, t.Sent}, source, t.Fault, t.ArrivedSent, t.Missing}
 }
 
 // Event returns the CloudEvent that tells of it. The same canary gives the same id. Its time is
 // when the canary was sent.
 func (m Missed) Event() jsontext.Value {
 	return encode(envelope{"1.0", m.Token, MissedType, m.Source, "paths/" + string(m.Path), m.Sent, "application/json",
-		missedJSON{m.Path, m.Fault, m.LastArrived}})
+		missedJSON{m.Path, m.Types, m.Fault, m.LastArrived}})
 }
 
 // ParseMissed reads an event that Missed.Event made. Its error names the member that is missing
@@ -174,8 +179,8 @@ func ParseMissed(e event.Event) (Missed, error) {
 	if err := json.Unmarshal(e.Data, &j, event.Lenient); err != nil {
 		return Missed{}, fmt.Errorf("data: %w", event.JSONError(err))
 	}
-	if err := j.Path.check(); err != nil {
+	if err := j.Path.checkForked(); err != nil {
 		return Missed{}, fmt.Errorf("data: %w", err)
 	}
-	return Missed{Canary{j.Path, e.ID, e.Time}, e.Source, j.Fault, j.LastArrived}, nil
+	return Missed{Canary{j.Path, e.ID, e.Time}, e.Source, j.Fault, j.LastArrived, j.Types}, nil
 }

@@ -1,5 +1,6 @@
 // Package coverage is how hubwatch knows that it would hear. A canary is an event that
-// hubwatch sends through a path to itself, each hour, or causes, each day. What does not arrive is an alert, of
+// hubwatch sends through a path to itself, each hour, or causes, each day. From the topic of a
+// path on there is a way to each function that has an event subscription there, see Branch. What does not arrive is an alert, of
 // the detector PathBroken. The package is pure: handlers/judge sends, and handlers/table
 // remembers.
 package coverage
@@ -9,7 +10,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"hubwatch/handlers/alert"
@@ -36,7 +39,7 @@ const (
 	Changes Path = "changes"
 )
 
-// Paths are all paths.
+// Paths are all paths, without those into which they fork.
 var Paths = []Path{Topic, EventHub, Alerts, Changes}
 
 // check returns an error unless p is one of Paths. Whoever can publish to the topic can say
@@ -46,7 +49,26 @@ func (p Path) check() error {
 	case p == "":
 		return errors.New("path: missing or empty")
 	case !slices.Contains(Paths, p):
-		return errors.New("path: is none that this build knows")
+		return errUnknownPath
+	}
+	return nil
+}
+
+var errUnknownPath = errors.New("path: is none that this build knows")
+
+// functionForm is what the name of a function looks like
+// (https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules#microsofteventgrid,
+// since the event subscription has the same name).
+var functionForm = regexp.MustCompile(`^[A-Za-z0-9-]{3,64}$`)
+
+// checkForked is check for a path that may be one into which another forks.
+func (p Path) checkForked() error {
+	from, function, ok := p.Forked()
+	switch {
+	case !ok:
+		return p.check()
+	case from != Topic && from != Alerts, !functionForm.MatchString(function):
+		return errUnknownPath
 	}
 	return nil
 }
@@ -62,6 +84,12 @@ func (p Path) Words() string {
 		return "topic of alerts, event subscription, function Notify, table"
 	case Changes:
 		return "Azure Resource Manager, system topic, event subscription, function"
+	}
+	switch from, function, _ := p.Forked(); from {
+	case Topic:
+		return fmt.Sprintf("custom topic, event subscription %s and its filter, function %s, table", function, function)
+	case Alerts:
+		return fmt.Sprintf("topic of alerts, event subscription %s and its filter, function %s, table", function, function)
 	}
 	return "a path that this build does not know"
 }
@@ -117,6 +145,12 @@ type Trip struct {
 	ArrivedToken string
 	ArrivedSent  time.Time
 	Took         time.Duration
+	// Branches are where else the last canary has to arrive, see Forks.
+	Branches []Branch
+	// Missing are the types of events as which the canary did not arrive, and New reports
+	// whether the canary is the first one for each of these. Both are of what Forks returns.
+	Missing []string
+	New     bool
 }
 
 // Arrived reports whether the last canary that was sent has arrived.
@@ -124,10 +158,11 @@ func (t Trip) Arrived() bool { return t.Token != "" && t.Token == t.ArrivedToken
 
 // Missed reports whether the last canary should have arrived and did not. One of which nobody
 // knows whether the path got it is not missed, and is sent again. A tag that Azure Resource
-// Manager did not write is not missed either: it says nothing about the way of the events.
+// Manager did not write is not missed either: it says nothing about the way of the events. Nor is
+// the first canary for an event subscription, which is deployed after its function.
 func (t Trip) Missed(now time.Time) bool {
 	sent := t.Handed || t.Fault != "" && t.Path != Changes
-	return t.Token != "" && sent && !t.Arrived() && now.Sub(t.Sent) >= t.patience()
+	return t.Token != "" && sent && !t.New && !t.Arrived() && now.Sub(t.Sent) >= t.patience()
 }
 
 func (t Trip) patience() time.Duration { return cmp.Or(t.Patience, t.Path.Patience(Patience)) }
@@ -150,9 +185,10 @@ func (t Trip) Due(now time.Time) bool {
 // Store remembers canaries.
 type Store interface {
 	Reader
-	// Send remembers that a canary is being sent, and how long it may take. Whatever was known
-	// of the canary before of this path counts no more, except when one arrived.
-	Send(ctx context.Context, c Canary, patience time.Duration) error
+	// Send remembers that a canary is being sent, how long it may take, and at which branches
+	// it has to arrive. Whatever was known of the canary before of this path counts no more,
+	// except when one arrived, and since when branches are there.
+	Send(ctx context.Context, c Canary, patience time.Duration, branches []Branch) error
 	// Handed remembers that the path took a canary. It changes nothing if another one was sent
 	// since.
 	Handed(ctx context.Context, c Canary) error
@@ -163,6 +199,10 @@ type Store interface {
 	// changed, if it is not the last that was sent: an old one that was delivered again, or
 	// one that somebody else made up.
 	Arrive(ctx context.Context, c Canary, at time.Time) (known bool, err error)
+	// Reach is Arrive for a branch. known is also false if the canary need not arrive there.
+	Reach(ctx context.Context, c Canary, b Branch, at time.Time) (known bool, err error)
+	// Expect remembers of which hubs, by their names, hubwatch should hear.
+	Expect(ctx context.Context, hubs []string) error
 }
 
 // Reader says what is known of the paths.
@@ -199,13 +239,20 @@ type Report struct {
 func (r Report) Wrong() bool { return r.State == Broken || r.State == Stopped }
 
 // NewReports says how each path is at a time. trips is what is known of canaries, and heard
-// when hubs were heard of. A path that only another build knows comes last.
+// when hubs were heard of. The paths into which others fork come after those, and a path that
+// only another build knows comes last.
 func NewReports(trips []Trip, heard []alert.Heard, now time.Time) (reports []Report) {
 	known := map[Path]Trip{}
 	for _, t := range trips {
 		known[t.Path] = t
 	}
 	paths := slices.Clone(Paths)
+	for _, p := range Paths {
+		for _, f := range known[p].Forks() {
+			known[f.Path] = f
+			paths = append(paths, f.Path)
+		}
+	}
 	for _, t := range trips {
 		if !slices.Contains(paths, t.Path) {
 			paths = append(paths, t.Path)
@@ -215,7 +262,7 @@ func NewReports(trips []Trip, heard []alert.Heard, now time.Time) (reports []Rep
 		r := Report{Path: p, Trip: known[p]}
 		if p == Changes {
 			for _, h := range heard {
-				if h.Source == alert.Changes && h.Seen.After(r.Heard) {
+				if (h.Source == alert.Changes || h.Source == alert.Resources) && h.Seen.After(r.Heard) {
 					r.Heard = h.Seen
 				}
 			}
@@ -248,9 +295,17 @@ func (r Report) judge(now time.Time) (State, string) {
 	case r.Arrived():
 		return Works, fmt.Sprintf("a canary went through at %s UTC, in %s", minute(r.Sent), r.Took.Round(time.Millisecond))
 	case r.Missed(now):
-		return Broken, fmt.Sprintf("the canary of %s UTC did not arrive%s; %s", minute(r.Sent), because(r.Fault), last)
+		return Broken, fmt.Sprintf("the canary of %s UTC did not arrive%s%s; %s", minute(r.Sent), as(r.Missing), because(r.Fault), last)
 	}
 	return Waiting, fmt.Sprintf("a canary is under way since %s UTC; %s", minute(r.Sent), last)
+}
+
+// as says as which types of events a canary is missing.
+func as(types []string) string {
+	if len(types) == 0 {
+		return ""
+	}
+	return " as " + strings.Join(types, " and ")
 }
 
 // because says why a canary could not arrive, if that is known.
@@ -288,8 +343,8 @@ type Document struct {
 type SourceDocument struct {
 	HubName   string       `json:"hubName"`
 	Source    alert.Source `json:"source"`
-	LastEvent time.Time    `json:"lastEventUtc"`
-	LastSeen  time.Time    `json:"lastSeenUtc"`
+	LastEvent time.Time    `json:"lastEventUtc,omitzero"` // neither is there if none ever came
+	LastSeen  time.Time    `json:"lastSeenUtc,omitzero"`
 }
 
 // PathDocument is a Report as programs read it.
@@ -303,10 +358,32 @@ type PathDocument struct {
 	LastSeen time.Time `json:"lastSeenUtc,omitzero"` // of the path changes
 }
 
-// NewDocument returns what is known at a time as programs read it.
-func NewDocument(heard []alert.Heard, trips []Trip, now time.Time) Document {
-	d := Document{Sources: []SourceDocument{}}
+// Sources returns when each hub was last heard of, by hub and source: also by the expected
+// sources of which nothing of this hub ever came, with zero times. What is no hub is left out.
+func Sources(heard []alert.Heard, expected []alert.Source) (all []alert.Heard) {
 	for _, h := range heard {
+		if h.Source == alert.Resources {
+			continue
+		}
+		all = append(all, h)
+		for _, source := range expected {
+			of := func(other alert.Heard) bool { return other.Hub == h.Hub && other.Source == source }
+			if !slices.ContainsFunc(heard, of) && !slices.ContainsFunc(all, of) {
+				all = append(all, alert.Heard{Hub: h.Hub, Source: source})
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(a, b alert.Heard) int {
+		return cmp.Or(cmp.Compare(a.Hub, b.Hub), cmp.Compare(a.Source, b.Source))
+	})
+	return all
+}
+
+// NewDocument returns what is known at a time as programs read it. expected are the sources of
+// which each hub should be heard.
+func NewDocument(heard []alert.Heard, expected []alert.Source, trips []Trip, now time.Time) Document {
+	d := Document{Sources: []SourceDocument{}}
+	for _, h := range Sources(heard, expected) {
 		d.Sources = append(d.Sources, SourceDocument{h.Hub, h.Source, h.Event, h.Seen})
 	}
 	for _, r := range NewReports(trips, heard, now) {

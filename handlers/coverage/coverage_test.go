@@ -1,6 +1,7 @@
 package coverage
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/event"
+	"hubwatch/handlers/scan"
 )
 
 var at = time.Date(2026, 2, 1, 10, 7, 0, 0, time.UTC)
@@ -29,6 +31,14 @@ func TestReports(t *testing.T) {
 	came.ArrivedToken, came.ArrivedSent, came.Took = "b", at, 40*time.Second
 	denied := Trip{Path: Changes, Sent: at, Token: "b", Fault: "403: the right is missing", ArrivedToken: "a", ArrivedSent: at}
 	refused := Trip{Path: Topic, Sent: at, Token: "b", Fault: "topic: 401"}
+	// The topic forks to three functions: one that gets both types, one that gets one of them, and one
+	// that is new.
+	branch := func(function, of, token string, since time.Duration) Branch {
+		return Branch{Function: function, Type: of, Since: at.Add(-since), ArrivedToken: token, ArrivedSent: at, Took: time.Second}
+	}
+	fork := arrived
+	fork.Branches = []Branch{branch("Whole", "x", "b", time.Hour), branch("Whole", "y", "b", 0), branch("Half", "x", "b", time.Hour), branch("Half", "y", "a", time.Hour), branch("Half", "z", "", 0), branch("New", "x", "", 0)}
+	fork.Branches[1].Took, fork.Branches[3].ArrivedSent, fork.Branches[4].ArrivedSent, fork.Branches[5].ArrivedSent = 3*time.Second, at.Add(-time.Hour), time.Time{}, time.Time{}
 	heard := []alert.Heard{{Hub: "a", Source: alert.Changes, Seen: at.Add(-3 * 24 * time.Hour)}, {Hub: "b", Source: alert.Changes, Seen: at.Add(-49 * time.Hour)}, {Hub: "a", Source: alert.Connections, Seen: at}}
 	for name, test := range map[string]struct {
 		trips []Trip
@@ -54,6 +64,9 @@ func TestReports(t *testing.T) {
 		"a tag is lost":                  {[]Trip{tagged}, heard, time.Hour, Changes, Broken, "the canary of 2026-02-01 10:07 UTC did not arrive; none ever arrived"},
 		"no tag any more":                {[]Trip{came}, heard, Changes.Overdue(), Changes, Stopped, "no canary was sent for 1 day: the function Canary does not run, or cannot write; the last that arrived was sent at 2026-02-01 10:07 UTC"},
 		"a tag is refused":               {[]Trip{denied}, heard, Changes.Overdue(), Changes, Unproven, "not proven, since no tag was written: 403: the right is missing; a change last came 3 days ago"},
+		"all types came":                 {[]Trip{fork}, nil, Patience, "topic/Whole", Works, "a canary went through at 2026-02-01 10:07 UTC, in 3s"},
+		"one type was lost":              {[]Trip{fork}, nil, Patience, "topic/Half", Broken, "the canary of 2026-02-01 10:07 UTC did not arrive as y and z; none ever arrived"},
+		"the first for a function":       {[]Trip{fork}, nil, Patience, "topic/New", Waiting, "a canary is under way since 2026-02-01 10:07 UTC; none ever arrived"},
 		"changes, none so far":           {nil, heard[2:], 0, Changes, Unproven, "not proven, since only Azure Resource Manager can publish there, and no tag is written for it; no change ever came"},
 	} {
 		found := false
@@ -121,14 +134,27 @@ func TestDue(t *testing.T) {
 
 // TestDocument checks what programs read.
 func TestDocument(t *testing.T) {
-	heard := []alert.Heard{{Hub: "contoso-hub", Source: alert.LogSource("Routes"), Event: at.Add(-time.Minute), Seen: at}}
+	heard := []alert.Heard{
+		{Hub: "contoso-hub", Source: alert.LogSource("Routes"), Event: at.Add(-time.Minute), Seen: at}, {Hub: "contoso-hub", Source: alert.Connections, Event: at, Seen: at},
+		{Hub: "rg-iot", Source: alert.Resources, Event: at.Add(-time.Minute), Seen: at.Add(-time.Minute)},
+	}
 	trips := []Trip{{Path: EventHub, Sent: at, Token: "a", ArrivedToken: "a", ArrivedSent: at, Took: 1500 * time.Millisecond}}
-	b, err := json.Marshal(NewDocument(heard, trips, at), jsontext.WithIndent("  "))
+	b, err := json.Marshal(NewDocument(heard, []alert.Source{alert.Changes, alert.Connections}, trips, at), jsontext.WithIndent("  "))
 	if err != nil {
 		t.Fatal(err)
 	}
 	const want = `{
   "sources": [
+    {
+      "hubName": "contoso-hub",
+      "source": "changes"
+    },
+    {
+      "hubName": "contoso-hub",
+      "source": "connections",
+      "lastEventUtc": "2026-02-01T10:07:00Z",
+      "lastSeenUtc": "2026-02-01T10:07:00Z"
+    },
     {
       "hubName": "contoso-hub",
       "source": "log.Routes",
@@ -158,15 +184,70 @@ func TestDocument(t *testing.T) {
     {
       "path": "changes",
       "state": "unproven",
-      "text": "not proven, since only Azure Resource Manager can publish there, and no tag is written for it; no change ever came"
+      "text": "not proven, since only Azure Resource Manager can publish there, and no tag is written for it; a change last came 1 minute ago",
+      "lastSeenUtc": "2026-02-01T10:06:00Z"
     }
   ]
 }`
 	if diff := cmp.Diff(want, string(b)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if b, err := json.Marshal(NewDocument(nil, nil, at)); err != nil || !strings.HasPrefix(string(b), `{"sources":[],`) {
+	if b, err := json.Marshal(NewDocument(nil, nil, nil, at)); err != nil || !strings.HasPrefix(string(b), `{"sources":[],`) {
 		t.Errorf("%s, %v", b, err)
+	}
+}
+
+// TestWords says what each path consists of.
+func TestWords(t *testing.T) {
+	for _, p := range append(slices.Clone(Paths), "topic/A", "alerts/A") {
+		if words := p.Words(); words == Path("pipe").Words() || strings.Contains(string(p), "/") != strings.Contains(words, "event subscription A") {
+			t.Errorf("%s: %s", p, words)
+		}
+	}
+	if words := Path("pipe/A").Words(); words != Path("pipe").Words() {
+		t.Error(words)
+	}
+}
+
+// TestDisguise reads canaries as events of other types, and what is none.
+func TestDisguise(t *testing.T) {
+	c := Canary{Topic, "token", at}
+	raw := c.Disguise("/hubwatch", "paths/topic", "x")
+	e, err := event.Decode(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, ok := ParseDisguise(e); !ok || got != c || !MarkedRaw(raw) || e.Type != "x" || e.Source != "/hubwatch" || e.Subject != "paths/topic" {
+		t.Errorf("%+v, %v, %+v", got, ok, e)
+	}
+	for name, data := range map[string]string{
+		"no object": `7`, "no canary": `{}`, "another member": strings.TrimSuffix(string(e.Data), "}") + `,"records":[]}`, "a member inside": strings.Replace(string(e.Data), `{"path"`, `{"x":1,"path"`, 1),
+		"no token": `{"hubwatchCanary":{"path":"topic","sent":"2026-02-01T10:07:00Z"}}`, "another token": strings.Replace(string(e.Data), `"token"`+`:"`, `"token":"x`, 1),
+	} {
+		other := e
+		other.Data = jsontext.Value(data)
+		if got, ok := ParseDisguise(other); ok {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	// A device may have any name.
+	plain := jsontext.Value(`{"type":"hubwatch.iothub.connection.failed","data":{"deviceId":"hubwatchCanary"}}`)
+	for _, test := range []struct {
+		raw  jsontext.Value
+		want bool
+	}{{raw, true}, {plain, false}} {
+		var doc scan.Doc
+		if !doc.Scan(test.raw, "", event.MostValues) {
+			t.Fatalf("%s is not scanned", test.raw)
+		}
+		n := testing.AllocsPerRun(10, func() {
+			if Marked(doc.Root()) != test.want {
+				t.Errorf("%s is marked: %v", test.raw, !test.want)
+			}
+		})
+		if n > 0 {
+			t.Errorf("%v allocations, want none", n)
+		}
 	}
 }
 
@@ -181,11 +262,11 @@ func TestCanaryComesBack(t *testing.T) {
 	if got, err := ParseEvent(e); got != c || err != nil || e.Type != CanaryType || e.ID != "token" {
 		t.Errorf("%+v, %v, type %s", got, err, e.Type)
 	}
-	m := Missed{c, "/hubwatch", "topic: 401", at.Add(-time.Hour)}
+	m := Missed{c, "/hubwatch", "topic: 401", at.Add(-time.Hour), nil}
 	if e, err = event.Decode(m.Event()); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := ParseMissed(e); got != m || err != nil || e.Type != MissedType {
+	if got, err := ParseMissed(e); !cmp.Equal(got, m) || err != nil || e.Type != MissedType {
 		t.Errorf("%+v, %v, type %s", got, err, e.Type)
 	}
 	for name, data := range map[string]string{"no object": `7`, "no token": `{"path":"topic","sent":"2026-02-01T10:07:00Z"}`, "no time": `{"path":"topic","token":"a"}`, "no path": `{"token":"a"}`} {

@@ -20,7 +20,7 @@ type entry struct {
 	Alert Alert  `json:"alert"`
 }
 
-// Pack returns the file of the alerts that are enabled: without their cases, and with the
+// Pack returns the file of the alerts that are enabled: without their cases and comments, and with the
 // devices of the files of their groups. The file is packed into every program, so that all
 // know the same alerts.
 func Pack(alerts []Alert) []byte {
@@ -29,10 +29,15 @@ func Pack(alerts []Alert) []byte {
 		if !a.Enabled {
 			continue
 		}
-		a.Cases, a.Schema = nil, ""
+		a.Cases, a.Schema, a.Comment, a.On.Comment = nil, "", nil, nil
+		if a.Count != nil {
+			count := *a.Count
+			count.Comment = nil
+			a.Count = &count
+		}
 		if a.Group != nil {
 			group := *a.Group
-			group.Devices, group.File = slices.Concat(group.Devices, group.listed), ""
+			group.Devices, group.File, group.Comment = slices.Concat(group.Devices, group.listed), "", nil
 			a.Group = &group
 		}
 		entries = append(entries, entry{a.Name, a})

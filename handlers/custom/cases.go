@@ -74,6 +74,7 @@ func (s Says) compare(o alert.Occurrence) error {
 	}
 	differs("entity", s.Entity, o.Entity.Name)
 	differs("message", s.Message, o.Message)
+	differs("severity", string(s.Severity), string(o.Severity))
 	for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
 		differs("properties."+name, s.Properties[name], o.Properties[name])
 	}

@@ -58,18 +58,18 @@ func TestSays(t *testing.T) {
 	for name, s := range map[string]Says{
 		"nothing":    {},
 		"entity":     {Entity: "contoso-hub"},
-		"message":    {Message: "mallory@fabrikam.example read the keys of IoT hub contoso-hub"},
-		"properties": {Properties: map[string]string{"Who": "mallory@fabrikam.example"}},
+		"message":    {Message: "alice@contoso.example read the keys of IoT hub contoso-hub"},
+		"properties": {Properties: map[string]string{"Who": "alice@contoso.example"}},
 	} {
 		if err := says(s); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	for want, s := range map[string]Says{
-		`says.entity: want "other-hub", have "contoso-hub"`:              {Entity: "other-hub"},
-		`says.message: want "mallory", have "mallory@fabrikam.example`:   {Message: "mallory"},
-		`says.properties.Who: want "alice", have "mallory@fabrikam`:      {Properties: map[string]string{"Who": "alice"}},
-		`says.properties.Whom: want "mallory@fabrikam.example", have ""`: {Properties: map[string]string{"Whom": "mallory@fabrikam.example"}},
+		`says.entity: want "other-hub", have "contoso-hub"`:           {Entity: "other-hub"},
+		`says.message: want "mallory", have "alice@contoso.example`:   {Message: "mallory"},
+		`says.properties.Who: want "bob", have "alice@contoso`:        {Properties: map[string]string{"Who": "bob"}},
+		`says.properties.Whom: want "alice@contoso.example", have ""`: {Properties: map[string]string{"Whom": "alice@contoso.example"}},
 	} {
 		if err := says(s); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("have %v, want %s", err, want)

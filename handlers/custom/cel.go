@@ -56,6 +56,9 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 	})
 	// A function of the library that is as long as its arguments are has no bound, and neither has a regular expression.
 	library := env.NewLibrarySubset().AddExcludedFunctions(env.NewFunction("matches"))
+	for operator := range arithmetic {
+		library.AddExcludedFunctions(env.NewFunction(operator))
+	}
 	options := []cel.EnvOption{
 		cel.StdLib(cel.StdLibSubset(library)),
 		cel.OptionalTypes(),
@@ -63,7 +66,6 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 		cel.ParserExpressionSizeLimit(mostText),
 		cel.ParserRecursionLimit(mostDepth),
 		cel.ASTValidators(
-			cel.ValidateRegexLiterals(),
 			cel.ValidateRegexProgramSizeLimit(mostRegexp),
 			cel.ValidateComprehensionNestingLimit(mostLoops),
 			cel.ValidateTimestampLiterals(),
@@ -80,6 +82,7 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 				return types.NewStringList(types.DefaultTypeAdapter, strings.Split(string(s.(types.String)), string(separator.(types.String))))
 			}))),
 	}
+	options = append(options, calculate()...)
 	for _, v := range variables {
 		options = append(options, cel.Variable(v.name, v.kind))
 	}
@@ -119,12 +122,12 @@ func compilePattern(text string) (pattern, error) {
 
 // match reports whether a part of s is what the regular expression says.
 func match(s, text string) ref.Val {
-	if len(s) > mostMatched {
-		return types.NewErr("matches: the text has %d bytes: a regular expression is compared with %d at most", len(s), mostMatched)
-	}
 	p, err := compilePattern(text)
 	if err != nil {
 		return types.NewErr("matches: %v", err)
+	}
+	if most := min(mostMatched, mostCompared/p.size); len(s) > most {
+		return types.NewErr("matches: the text has %d bytes: this regular expression reads %d at most", len(s), most)
 	}
 	return types.Bool(p.MatchString(s))
 }
@@ -149,37 +152,28 @@ func upperASCII(s string) string {
 
 // costs says what calls cost. The library's own costs leave out what lists and maps
 // contain.
-type costs struct{}
+//
+// Each time that calls have cost another yieldCost, it lets others run. Their events would else
+// wait for the end of this one's time slice, which is ten milliseconds.
+type costs struct{ sum atomic.Uint64 }
 
 // CallCost implements [cost.ActualCostEstimator].
-func (costs) CallCost(function, _ string, args []ref.Val, _ ref.Val) *uint64 {
-	sum := uint64(1)
+func (c *costs) CallCost(function, _ string, args []ref.Val, _ ref.Val) *uint64 {
+	cost := uint64(1)
 	if function == "matches" && len(args) == 2 {
 		if text, ok := args[1].(types.String); ok {
 			if p, err := compilePattern(string(text)); err == nil {
-				sum += weight(args[0], mostMatched) * uint64(p.size) / 200 // #nosec G115 -- is a length
+				cost += weight(args[0], mostMatched) * uint64(p.size) / 50 // #nosec G115 -- is a length
 			}
 		}
 	}
 	for _, arg := range args {
-		sum += weight(arg, mostCost) / 10
+		cost += weight(arg, mostCost) / 10
 	}
-	return &sum
-}
-
-// yielding is costs of an evaluation that may take long. After some calls it lets others run.
-// Their events would else wait for the end of its time slice, which is ten milliseconds.
-type yielding struct {
-	costs
-	calls atomic.Uint32
-}
-
-// CallCost implements [cost.ActualCostEstimator].
-func (y *yielding) CallCost(function, overload string, args []ref.Val, result ref.Val) *uint64 {
-	if y.calls.Add(1)%256 == 0 {
+	if after := c.sum.Add(cost); after/yieldCost != (after-cost)/yieldCost {
 		runtime.Gosched()
 	}
-	return y.costs.CallCost(function, overload, args, result)
+	return &cost
 }
 
 // weight returns how many bytes a value has, about; most, if it has more.
@@ -236,34 +230,27 @@ func compile(text string, want kind) (program, []fault) {
 	if have := checked.OutputType(); have.String() != string(want) && !have.IsExactType(cel.DynType) {
 		return nil, []fault{{0, "want an expression whose value is a " + string(want) + ", have one of type " + have.String()}}
 	}
-	quick, err := env.Program(checked, cel.CostLimit(quickCost), cel.CostTracking(costs{}))
+	p, err := env.Program(checked, cel.CostLimit(mostCost), cel.CostTracking(&costs{}))
 	if err != nil {
 		return nil, []fault{{0, err.Error()}}
 	}
-	costly, err := env.Program(checked, cel.CostLimit(mostCost), cel.CostTracking(&yielding{}))
-	if err != nil {
-		return nil, []fault{{0, err.Error()}}
-	}
-	return &celProgram{quick, costly, identifiers(checked)}, nil
+	return &celProgram{p, checked.NativeRep().SourceInfo(), identifiers(checked)}, nil
 }
 
 // celProgram is a program of the Common Expression Language.
 type celProgram struct {
-	quick, costly cel.Program // up to quickCost, and up to mostCost
-	identifiers   map[string]bool
+	cel.Program
+	source      *ast.SourceInfo
+	identifiers map[string]int // the variables that it names, and at which characters
 }
 
-func (p *celProgram) names(name string) bool { return p.identifiers[name] }
-
-// turn lets one evaluation of this process cost more than quickCost at a time. Many at once
-// would leave next to no processor to the other detectors.
-var turn sync.Mutex
+func (p *celProgram) names(name string) (int, bool) {
+	at, ok := p.identifiers[name]
+	return at, ok
+}
 
 func (p *celProgram) eval(f *facts) (any, uint64, error) {
-	value, details, err := p.quick.Eval(activation{f})
-	if exceeded(err) {
-		value, details, err = p.evalCostly(f)
-	}
+	value, details, err := p.Eval(activation{f})
 	cost := uint64(mostCost)
 	if details != nil && details.ActualCost() != nil {
 		cost = *details.ActualCost()
@@ -272,7 +259,7 @@ func (p *celProgram) eval(f *facts) (any, uint64, error) {
 	case exceeded(err):
 		return nil, cost, fmt.Errorf("the evaluation costs more than %d steps", mostCost)
 	case err != nil: // which may quote the event
-		return nil, cost, errors.New(event.Shorten(err.Error()))
+		return nil, cost, errors.New(event.Shorten(err.Error()) + p.place(err))
 	}
 	switch v := value.Value().(type) {
 	case bool, string:
@@ -281,10 +268,18 @@ func (p *celProgram) eval(f *facts) (any, uint64, error) {
 	return nil, cost, fmt.Errorf("have a value of type %s", value.Type().TypeName())
 }
 
-func (p *celProgram) evalCostly(f *facts) (ref.Val, *cel.EvalDetails, error) {
-	turn.Lock()
-	defer turn.Unlock() // also after a panic
-	return p.costly.Eval(activation{f})
+// place says at which character of the expression an evaluation failed; "" if that is not known.
+func (p *celProgram) place(err error) string {
+	var failed *types.Err
+	// The library has one value for all errors of this kind, and with it the place of the first.
+	if !errors.As(err, &failed) || failed == types.NoSuchOverloadErr() {
+		return ""
+	}
+	at, ok := p.source.GetOffsetRange(failed.NodeID())
+	if !ok {
+		return ""
+	}
+	return fmt.Sprintf(" (character %d of the expression)", at.Start+1)
 }
 
 // exceeded reports whether err says that an evaluation costs more than its limit.
@@ -301,14 +296,28 @@ func (a activation) ResolveName(name string) (any, bool) { return a.facts.value(
 // Parent implements [cel.Activation].
 func (a activation) Parent() cel.Activation { return nil }
 
-// identifiers returns the names that an expression has.
-func identifiers(checked *cel.Ast) map[string]bool {
-	found := map[string]bool{}
-	ast.PostOrderVisit(checked.NativeRep().Expr(), ast.NewExprVisitor(func(e ast.Expr) {
-		if e.Kind() == ast.IdentKind {
-			found[e.AsIdent()] = true
+// identifiers returns the variables that an expression names, and at which character it does so
+// first. A name that a loop gives to its elements is no variable.
+func identifiers(checked *cel.Ast) map[string]int {
+	tree := checked.NativeRep()
+	found, own := map[string]int{}, map[string]bool{}
+	ast.PostOrderVisit(tree.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
+		switch e.Kind() {
+		case ast.IdentKind:
+			offset, _ := tree.SourceInfo().GetOffsetRange(e.ID())
+			if at, ok := found[e.AsIdent()]; !ok || int(offset.Start) < at {
+				found[e.AsIdent()] = int(offset.Start)
+			}
+		case ast.ComprehensionKind:
+			own[e.AsComprehension().IterVar()], own[e.AsComprehension().IterVar2()] = true, true
 		}
 	}))
+	for _, name := range []string{"record", "data"} { // which are decoded if they are named at all
+		delete(own, name)
+	}
+	for name := range own {
+		delete(found, name)
+	}
 	return found
 }
 
@@ -329,8 +338,11 @@ func forbidden(checked *cel.Ast) (faults []fault) {
 		}
 		switch name := call.FunctionName(); {
 		case name == "matches":
-			if pattern := args[len(args)-1]; pattern.Kind() != ast.LiteralKind {
+			pattern := args[len(args)-1]
+			if pattern.Kind() != ast.LiteralKind {
 				faults = append(faults, fault{at(pattern), "matches: want the regular expression itself, in quotation marks"})
+			} else if _, err := syntax.Parse(fmt.Sprint(pattern.AsLiteral().Value()), syntax.Perl); err != nil {
+				faults = append(faults, fault{at(pattern), "matches: " + err.Error()})
 			}
 		case strings.HasPrefix(name, "get") && call.IsMemberFunction() && len(args) == 1:
 			if zone := args[0]; zone.Kind() != ast.LiteralKind || !offsetForm.MatchString(fmt.Sprint(zone.AsLiteral().Value())) {

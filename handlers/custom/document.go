@@ -37,6 +37,7 @@ type document struct {
 	text     []byte
 	root     *node
 	mistakes []Mistake
+	doubts   []Mistake // see Alert.Doubts
 }
 
 // parse reads the text of a file into d.root. It returns whether the text is JSON.
@@ -196,6 +197,9 @@ func (d *document) fill(n *node, name string, v reflect.Value) {
 			return
 		}
 		v.SetInt(int64(i))
+	case v.Type() == reflect.TypeFor[Comment]() && n.kind == '"': // a line alone
+		s, _ := jsontext.AppendUnquote(nil, d.text[n.start:n.end])
+		v.Set(reflect.ValueOf(Comment{string(s)}))
 	case v.Kind() == reflect.Slice && n.kind == '[':
 		v.Set(reflect.MakeSlice(v.Type(), len(n.elements), len(n.elements)))
 		for i, element := range n.elements {

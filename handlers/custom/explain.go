@@ -3,6 +3,7 @@ package custom
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Explanation is what an alert watches, in words for people. Each text is one paragraph.
@@ -42,15 +43,11 @@ func (a Alert) watches() string {
 		s += "; only operations on what hubwatch itself is made of"
 	}
 	if a.Group != nil {
-		n := len(a.Group.Devices) + len(a.Group.listed)
-		which := "devices whose id is like one of "
+		which := "like one of "
 		if a.Group.Not {
-			which = "devices whose id is like none of "
+			which = "like none of "
 		}
-		s += fmt.Sprintf("; only %s%d patterns", which, n)
-		if n <= 5 {
-			s = strings.TrimSuffix(s, fmt.Sprintf("%d patterns", n)) + or(append(append([]string(nil), a.Group.Devices...), a.Group.listed...))
-		}
+		s += "; only devices whose id is " + which + a.Group.String()
 	}
 	s += "."
 	if a.When != "" {
@@ -60,6 +57,7 @@ func (a Alert) watches() string {
 }
 
 func (a Alert) from() string {
+	const late = "The relay publishes the records that are wanted. They are some minutes late, and can be lost."
 	switch a.On.Source {
 	case Resources:
 		return "The system topic of the resource group or of the subscription, which the built-in alerts read too. Nothing has to be switched on."
@@ -67,30 +65,47 @@ func (a Alert) from() string {
 		return "The Connections log of each hub, by its diagnostic setting, which the built-in alerts read too. Nothing has to be switched on. It is some minutes late, and records can be lost."
 	case Logs:
 		if a.On.Category == "Connections" {
-			return "The Connections log of each hub, by its diagnostic setting, which the built-in alerts read too. The relay publishes the records that are wanted. They are some minutes late, and can be lost."
+			return "The Connections log of each hub, by its diagnostic setting, which the built-in alerts read too. Nothing has to be switched on: the parameter logCategories of infra/main.bicep has Connections by itself. " + late
 		}
-		return fmt.Sprintf("The log %s of each hub. A diagnostic setting of the hub has to send this category to the event hub of hubwatch: it is a parameter of infra/hub.bicep. The relay publishes the records that are wanted. They are some minutes late, and can be lost.", a.On.Category)
+		return fmt.Sprintf("The log %s of each hub. To switch it on, add '%[1]s' to the parameter logCategories of infra/main.bicep, for example logCategories = ['Connections', '%[1]s'] in infra/my.bicepparam, and deploy infra/main.bicep again: "+
+			"then the diagnostic setting of each hub sends the category to the event hub of hubwatch. All its records are sent, and each costs. %s", a.On.Category, late)
 	}
-	return "The hub's own event system topic, of which a hub has one at most: infra/hub.bicep makes it, or takes the name of the one that is there. The events come within seconds."
+	return "The hub's own event system topic, of which a hub has one at most. To switch it on, run make generate and deploy infra/main.bicep again: for an alert of this source it makes a topic for each hub of its parameter iotHubs. " +
+		"A hub that has a topic already is named in the parameter hubTopicNames, for example hubTopicNames = { 'contoso-hub': 'its-topic' }. The events come within seconds."
 }
 
 func (a Alert) counts() string {
 	if a.Count == nil {
 		return ""
 	}
-	what := "for each value of " + a.Count.Per
+	what := "for each value of " + a.Count.Per + " on a hub"
 	switch a.Count.Per {
-	case "device", "hub", "actor", "address":
-		what = "for each " + a.Count.Per
+	case "hub":
+		what = "for each hub"
+	case "device":
+		what = "for each device of a hub"
+	case "actor", "address":
+		what = fmt.Sprintf("for each %s on a hub", a.Count.Per)
 	}
-	var bounds []string
+	var sentences []string
 	if a.Count.Max != nil {
-		bounds = append(bounds, fmt.Sprintf("more than %d", *a.Count.Max))
+		sentences = append(sentences, fmt.Sprintf("It raises an alert %s if it finds more than %d in any window of %s: the window slides, so it does not matter when it begins.", what, *a.Count.Max, a.Count.Window))
 	}
 	if a.Count.Min > 0 {
-		bounds = append(bounds, fmt.Sprintf("fewer than %d", a.Count.Min))
+		quarter := a.rule.Width / 4
+		sentences = append(sentences, fmt.Sprintf("It raises an alert %s if it finds fewer than %d in a window of %s that begins at a quarter of its length, so each %s: these windows do not slide. "+
+			"A stretch with fewer than %[2]d holds such a window for certain if it lasts %[5]s; a shorter one may lie between two windows, and is not found. Only what was seen at least once, and of late, is expected.",
+			what, a.Count.Min, a.Count.Window, span(quarter), span(a.rule.Width+quarter)))
 	}
-	return fmt.Sprintf("It raises an alert %s of a hub if it finds %s in any window of %s.", what, strings.Join(bounds, ", or "), a.Count.Window)
+	return strings.Join(sentences, " ")
+}
+
+// span returns a duration as ISO 8601 has it, or with a point if it is not of whole seconds.
+func span(d time.Duration) string {
+	if d%time.Second == 0 {
+		return FormatDuration(d)
+	}
+	return d.String()
 }
 
 func (a Alert) about() string {
@@ -119,12 +134,11 @@ const (
 	million           = 1_000_000 // events
 )
 
-// usage is what an event makes the services do.
-type usage struct{ ingress, matches, deliveries, executions, requests int }
+// usage is what an event makes the services do, apart from the table.
+type usage struct{ ingress, matches, deliveries, executions int }
 
-// usage returns what an event does that the filter of the subscription lets through. found
-// says whether the alert finds something in it.
-func (a Alert) usage(found bool) usage {
+// usage returns what an event does that the filter of the subscription lets through.
+func (a Alert) usage() usage {
 	u := usage{deliveries: 1, executions: 1}
 	if filter := a.trigger().Filter(); len(filter.AdvancedFilters) > 0 {
 		u.matches = 1
@@ -132,29 +146,67 @@ func (a Alert) usage(found bool) usage {
 	if a.On.Source == Logs || a.On.Source == Hub {
 		u.ingress = 1 // They are published for the alerts that want them, and for nothing else.
 	}
-	if found {
-		u.requests = 2
-	}
 	return u
 }
 
 // dollars returns what a million such events cost.
 func (u usage) dollars() float64 {
 	return float64(u.ingress+u.matches+u.deliveries)*priceOfGrid + float64(u.executions)*priceOfExecutions +
-		float64(u.requests)*priceOfRequests*million/10_000 + float64(u.executions)*million/busyPerSecond*executionGB*priceOfGBSecond
+		float64(u.executions)*million/busyPerSecond*executionGB*priceOfGBSecond
 }
+
+// requestsOfAlert is how many requests an occurrence of an alert takes that stands alone
+// (docs/cost.md), and requestsOfCount each event of a key, once for max and once for min
+// (TestRequestsOfACount and TestRequestsOfWatching of package table).
+const requestsOfAlert, requestsOfCount = 1, 2
 
 func (a Alert) costs() string {
 	unit := "events that it is given"
 	if a.On.Source == Logs {
 		unit = "events that it is given, each with the records of a batch of messages"
 	}
-	s := fmt.Sprintf("A million %s: $%.2f, for %s of Event Grid and one execution each. If it finds something in each: $%.2f, for two requests to Table Storage more.",
-		unit, a.usage(false).dollars(), plural(a.usage(false).operations(), "operation"), a.usage(true).dollars())
+	s := fmt.Sprintf("A million %s: $%.2f, for %s of Event Grid and one execution each. ", unit, a.usage().dollars(), plural(a.usage().operations(), "operation"))
+	switch {
+	case a.Count == nil && a.On.Source == Logs:
+		s += fmt.Sprintf("Each record in which it finds something takes %s to Table Storage more: $%.2f for a million.", plural(requestsOfAlert, "request"), requestsCost(requestsOfAlert*million))
+	case a.Count == nil:
+		s += fmt.Sprintf("If it finds something in each: $%.2f, for %s to Table Storage more.", a.usage().dollars()+requestsCost(requestsOfAlert*million), plural(requestsOfAlert, "request"))
+	default:
+		n := 0
+		if a.Count.Max != nil {
+			n += requestsOfCount
+		}
+		if a.Count.Min > 0 {
+			n += requestsOfCount
+		}
+		each := "event in which it finds something"
+		if a.On.Source == Logs {
+			each = "value of " + a.Count.Per + " in an event, all of whose records are counted together"
+		}
+		s += fmt.Sprintf("Counting takes up to %s to Table Storage more for each %s: $%.2f for a million.", plural(n, "request"), each, requestsCost(n*million))
+	}
+	if a.Count != nil && a.Count.Min > 0 {
+		s += " " + a.watching()
+	}
 	if a.On.Source == Logs {
 		s += fmt.Sprintf(" A million records in the event hub: $%.3f, or more if they are long.", priceOfRecords)
 	}
 	return s
+}
+
+// requestsCost returns what requests to Table Storage cost.
+func requestsCost(n int) float64 { return float64(n) * priceOfRequests / 10_000 }
+
+// watching says what the timer costs that looks for what is missing. In each quarter of the
+// window it reads the registry and five cells, in sixteen shards, a thousand rows with a request
+// (table.Counts.Watch).
+func (a Alert) watching() string {
+	const shards, rows, marks, idle = 16, 6, 4, 2
+	const month = 30 * 24 * time.Hour
+	quarters := int(month / (a.rule.Width / 4))
+	always := quarters*(shards*rows+marks) + int(month/time.Minute)*idle
+	return fmt.Sprintf("For min a timer reads what is expected each %s: %d requests, and %d more for each thousand keys. In a month that is $%.2f, and $%.2f for each million keys.",
+		span(a.rule.Width/4), shards*rows+marks, rows, requestsCost(always), requestsCost(quarters*rows*1000))
 }
 
 func (u usage) operations() int { return u.ingress + u.matches + u.deliveries }
@@ -171,6 +223,9 @@ const manyEvents = 100
 
 func (a Alert) warnings() (list []string) {
 	add := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
+	for _, m := range a.doubts {
+		add("%s.", m.Text)
+	}
 	if a.Count != nil && a.Count.Max != nil && *a.Count.Max > manyEvents {
 		const bytes = 48 // that an event takes in a row of package window
 		add("count.max is %d: each event of a key rewrites a row of up to %d KB. Up to %d it is less than 5.", *a.Count.Max, (*a.Count.Max*bytes+bytes)/1000, manyEvents)
@@ -182,7 +237,7 @@ func (a Alert) warnings() (list []string) {
 		add("It counts by hub: the events of all devices of a hub wait for each other. Under load, count by device.")
 	}
 	if a.Count != nil && a.Count.Min > 0 {
-		add("It looks for what is missing, so it learns of it when the window is over and ten minutes have passed, reads the keys each minute, and forgets a key that has been silent for a week.")
+		add("It looks for what is missing, so it learns of it when the window is over and ten minutes have passed, and forgets a key that has been silent for a week.")
 	}
 	if a.Count == nil && a.On.Source == Logs && a.When == "" && a.On.Operations == nil {
 		add("Each record of the log is an alert, or an occurrence of one. Say in operations, when or count which matter.")
@@ -190,7 +245,7 @@ func (a Alert) warnings() (list []string) {
 	switch {
 	case a.On.Source == Hub && strings.Contains(strings.Join(a.On.EventTypes, " "), "DeviceTelemetry"):
 		const messages = 43.2 // million a month
-		add("Each message of each device becomes an event. 1,000 devices that send one a minute make %.0f million events a month, which is $%.0f. A routing query of the hub can leave messages out.", messages, messages*a.usage(false).dollars())
+		add("Each message of each device becomes an event. 1,000 devices that send one a minute make %.0f million events a month, which is $%.0f. A routing query of the hub can leave messages out.", messages, messages*a.usage().dollars())
 	case a.On.Source == Logs && a.On.Operations == nil:
 		add("The relay publishes each record of the log %s. Name operations, so that it publishes only those.", a.On.Category)
 	case a.On.Source == Logs && a.On.Category == "DeviceTelemetry":

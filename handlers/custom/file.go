@@ -6,6 +6,7 @@ package custom
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -21,7 +22,8 @@ type Alert struct {
 	// Name is the name of the file's folder, of the function and of the event subscription.
 	Name string `json:"-"`
 
-	Schema string `json:"$schema,omitzero"` // where an editor finds the schema of the file
+	Schema  string  `json:"$schema,omitzero"` // where an editor finds the schema of the file
+	Comment Comment `json:"$comment,omitempty"`
 	// Enabled says whether the alert is deployed. In a file it is true if it is left out.
 	Enabled     bool           `json:"enabled"`
 	AlertType   string         `json:"alertType"`
@@ -43,8 +45,18 @@ type Alert struct {
 	Group      *Group            `json:"group,omitzero"`       // nil for all devices
 	Cases      []Case            `json:"cases"`
 
-	rule *window.Rule // what Count says, if it is right
+	rule   *window.Rule // what Count says, if it is right
+	doubts []Mistake
 }
+
+// Doubts returns what may be wrong with the file, and is no mistake if Azure has what hubwatch
+// does not know: types of resources, and actions on them.
+func (a Alert) Doubts() []Mistake { return a.doubts }
+
+// Comment is what people note in the file, line by line. Nothing reads it. JSON itself has no
+// comments, and "$comment" is how JSON Schema has them
+// (https://json-schema.org/draft/2020-12/json-schema-core#section-8.3).
+type Comment []string
 
 // Source is where the events of a custom alert come from.
 type Source string
@@ -62,6 +74,8 @@ var Sources = []Source{Resources, Connections, Logs, Hub}
 
 // On says which events an alert is run on.
 type On struct {
+	Comment Comment `json:"$comment,omitempty"`
+
 	Source Source `json:"source"`
 	// EventTypes are the types of events, any of them. Resources and Hub need them; for
 	// Connections nil is those of single devices; Logs has none.
@@ -78,6 +92,8 @@ type On struct {
 
 // Count says how many events there may be. The events are those for which When is true.
 type Count struct {
+	Comment Comment `json:"$comment,omitempty"`
+
 	Per    string `json:"per"`          // an expression, string, for what is counted: device, hub, actor, address, or another one
 	Window string `json:"window"`       // the length of the window, as ISO 8601 has it: PT15M
 	Max    *int   `json:"max,omitzero"` // the most events in a window; nil for any number
@@ -86,6 +102,8 @@ type Count struct {
 
 // Group is a group of devices.
 type Group struct {
+	Comment Comment `json:"$comment,omitempty"`
+
 	// Devices are patterns of ids. An asterisk stands for any characters. Letter case
 	// matters, as it does in the ids of devices.
 	Devices []string `json:"devices,omitempty"`
@@ -95,8 +113,21 @@ type Group struct {
 	listed []string // the patterns of File
 }
 
+// String says which devices are in the group, or in the list that Not turns around: up to
+// five patterns, or how many there are.
+func (g Group) String() string {
+	all := slices.Concat(g.Devices, g.listed)
+	const most = 5
+	if len(all) > most {
+		return fmt.Sprintf("%d patterns", len(all))
+	}
+	return or(all)
+}
+
 // Case is an event, or several, and what the alert makes of it.
 type Case struct {
+	Comment Comment `json:"$comment,omitempty"`
+
 	Name  string `json:"name"`  // begins with fires- or silent-
 	About string `json:"about"` // the point of the case, one sentence
 	// One of these three is there. Events is for an alert that counts. Records are of one
@@ -113,6 +144,7 @@ type Says struct {
 	Entity     string            `json:"entity,omitzero"`  // the name of what the alert is about
 	Message    string            `json:"message,omitzero"` // the whole sentence
 	Properties map[string]string `json:"properties,omitempty"`
+	Severity   alert.Severity    `json:"severity,omitzero"`
 }
 
 // Want is what a case wants.

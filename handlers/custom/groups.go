@@ -1,11 +1,15 @@
 package custom
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf16"
 
 	"github.com/go-json-experiment/json"
 
@@ -22,7 +26,9 @@ import (
 //   - the state of Terraform, version 4, and what terraform show -json prints
 //     (https://registry.terraform.io/providers/hashicorp/azurerm/latest/docs/resources/iot_security_device_group).
 //
-// What cannot be read is never left out: it becomes a remark of its group.
+// What cannot be read is never left out: it becomes a remark or a flaw of its group, or a flaw
+// of its rule. No rule of a group with a flaw is mapped: if the file names a hub in a way that
+// hubwatch cannot read, an alert on all hubs would watch more than the rule did.
 
 // securityGroup is one device security group.
 type securityGroup struct {
@@ -30,6 +36,7 @@ type securityGroup struct {
 	name    string // as spelled
 	rules   []securityRule
 	remarks []string // what of the group could not be read, and where it stands
+	flaw    string   // why nobody can know which group of which hub it is, "" if the file says it, or says nothing of the hub
 }
 
 // securityRule is one rule of a group.
@@ -72,12 +79,14 @@ func (e *export) add(other export) {
 
 // readExport reads a file. Its error says what is wrong with all of it: it is not JSON, has
 // none of the known forms, goes on elsewhere, or has no group.
-func readExport(data []byte) (export, error) {
+func readExport(data []byte) (e export, err error) {
+	if data, err = inUTF8(data); err != nil {
+		return e, err
+	}
 	var root any
 	if err := json.Unmarshal(data, &root); err != nil {
-		return export{}, event.JSONError(err)
+		return e, event.JSONError(err)
 	}
-	var e export
 	top := part{root, ""}
 	switch {
 	case top.has("resources") && top.has("terraform_version"):
@@ -115,7 +124,52 @@ func readExport(data []byte) (export, error) {
 	if len(e.groups) == 0 {
 		return e, errors.New(strings.Join(append([]string{"there is no device security group in it"}, e.remarks...), "; "))
 	}
+	for i := range e.groups {
+		e.groups[i].check()
+	}
 	return e, nil
+}
+
+// Byte order marks (https://www.unicode.org/faq/utf_bom.html).
+var markUTF8, markLittle, markBig = []byte{0xEF, 0xBB, 0xBF}, []byte{0xFF, 0xFE}, []byte{0xFE, 0xFF}
+
+// inUTF8 returns a text in UTF-8 and without a byte order mark. With such a mark the text may
+// be in UTF-16, too: the > of Windows PowerShell writes that
+// (https://learn.microsoft.com/powershell/module/microsoft.powershell.core/about/about_character_encoding).
+func inUTF8(text []byte) ([]byte, error) {
+	var order binary.ByteOrder = binary.LittleEndian
+	switch {
+	case bytes.HasPrefix(text, markBig):
+		order = binary.BigEndian
+	case !bytes.HasPrefix(text, markLittle):
+		return bytes.TrimPrefix(text, markUTF8), nil
+	}
+	if len(text)%2 != 0 {
+		return nil, fmt.Errorf("the file is in UTF-16, and has %d bytes: want an even number; the end is missing", len(text))
+	}
+	var units []uint16
+	for unit := range slices.Chunk(text[2:], 2) {
+		units = append(units, order.Uint16(unit))
+	}
+	return []byte(string(utf16.Decode(units))), nil
+}
+
+// hubForm is what the names of hubs look like, and mostGroup the most letters of a name of a
+// group (https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules).
+// Shorter names of hubs than Azure gives are taken.
+var hubForm = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9-]{0,48}[A-Za-z0-9])?$`)
+
+const mostGroup = 260
+
+// check notes a name that no hub or no group can have.
+func (g *securityGroup) check() {
+	switch {
+	case g.flaw != "":
+	case g.hub != "" && !hubForm.MatchString(g.hub):
+		g.flaw = fmt.Sprintf("No IoT hub can be called %q", event.Shorten(g.hub))
+	case len(g.name) > mostGroup:
+		g.flaw = fmt.Sprintf("The name of the group has %d letters: want %d at most", len(g.name), mostGroup)
+	}
 }
 
 // apiGroup reads a group as the REST API has it.
@@ -125,20 +179,28 @@ func apiGroup(n part) securityGroup {
 		g.remark("%s: %q is not a device security group", n.get("type").path, kind)
 		return g
 	}
-	g.locate(n.get("id").text())
+	g.locate(n.get("id"))
 	g.properties(n.get("properties"), scope{})
 	return g
 }
 
-// locate takes hub and name from the resource id of a group, which may be "".
-func (g *securityGroup) locate(id string) {
-	r, err := event.ParseResourceID("/" + strings.TrimPrefix(id, "/"))
-	if err != nil || !r.OnHub() {
+// locate takes hub and name from the first of some resource ids that is there: that of the
+// group, or of its hub.
+func (g *securityGroup) locate(ids ...part) {
+	for _, id := range ids {
+		if id.v == nil || id.v == "" {
+			continue
+		}
+		r, err := event.ParseResourceID("/" + strings.TrimPrefix(id.text(), "/"))
+		if err != nil || !r.OnHub() {
+			g.flaw = fmt.Sprintf("%s: want the id of a device security group of an IoT hub, have %s", id.path, id)
+			return
+		}
+		g.hub = r.Name
+		if strings.EqualFold(r.ChildType, groupType) {
+			g.name = r.ChildName
+		}
 		return
-	}
-	g.hub = r.Name
-	if strings.EqualFold(r.ChildType, groupType) {
-		g.name = r.ChildName
 	}
 }
 
@@ -190,16 +252,17 @@ func apiRule(kind string, n part, s scope) securityRule {
 	default:
 		r.limits(s.value(n.get("minThreshold")), s.value(n.get("maxThreshold")), s.value(n.get("timeWindowSize")))
 	}
-	if r.flaw != "" {
-		return r
-	}
-	known := []string{"ruleType", "isEnabled", "displayName", "description", "minThreshold", "maxThreshold", "timeWindowSize", "valueType", "allowlistValues", "denylistValues"}
+	r.only(n, "ruleType", "isEnabled", "displayName", "description", "minThreshold", "maxThreshold", "timeWindowSize", "valueType", "allowlistValues", "denylistValues")
+	return r
+}
+
+// only notes a member of the rule that is not one of these, unless something is wrong already.
+func (r *securityRule) only(n part, known ...string) {
 	for _, name := range n.names() {
-		if !slices.Contains(known, name) {
+		if r.flaw == "" && !slices.Contains(known, name) {
 			r.flaw = fmt.Sprintf("%s: hubwatch does not know this member", n.get(name).path)
 		}
 	}
-	return r
 }
 
 // limits reads the range and the window of a rule.
@@ -253,9 +316,7 @@ func terraformGroup(n part) securityGroup {
 	if !n.isObject() {
 		g.remark("%s: want an object with the rules of the group, have %s", n.path, n)
 	}
-	if g.locate(n.get("id").text()); g.hub == "" {
-		g.locate(n.get("iothub_id").text())
-	}
+	g.locate(n.get("id"), n.get("iothub_id"))
 	for _, name := range n.names() {
 		switch list := n.get(name); name {
 		case "id", "name", "iothub_id", "timeouts":
@@ -263,6 +324,7 @@ func terraformGroup(n part) securityGroup {
 			for _, rule := range g.list(list) {
 				r := securityRule{kind: windowRules, name: rule.get("type").text(), on: true}
 				r.limits(rule.get("min"), rule.get("max"), rule.get("duration"))
+				r.only(rule, "type", "min", "max", "duration")
 				g.rules = append(g.rules, r)
 			}
 		case "allow_rule":

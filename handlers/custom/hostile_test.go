@@ -75,10 +75,13 @@ func TestCostlyExpressions(t *testing.T) {
 		{"long texts put together", strings.Repeat("data.t + ", 20) + "'' != ''", `"t": "` + strings.Repeat("a", 120_000) + `"`, "costs more than"},
 		{"long texts in a loop", "data.s.all(x, (data.t + data.t).size() > 0)", `"s": [` + strings.Repeat("1,", 500) + `1], "t": "` + strings.Repeat("a", 100_000) + `"`, "costs more than"},
 		{"long texts that are split", "data.s.all(x, data.t.split('').size() > 0)", `"s": [` + strings.Repeat("1,", 500) + `1], "t": "` + strings.Repeat("a", 100_000) + `"`, "costs more than"},
-		{"a pattern on a long text", "data.t.matches('(a?){50}b')", `"t": "` + strings.Repeat("a", mostMatched+1) + `"`, "a regular expression is compared with"},
-		{"a pattern in a loop", "data.s.all(x, !data.t.matches('(a|aa|a?){20}b$'))", `"s": [` + strings.Repeat("1,", 5000) + `1], "t": "` + strings.Repeat("a", mostMatched) + `"`, "costs more than"},
+		{"a pattern on a long text", "data.t.matches('(a?){50}b')", `"t": "` + strings.Repeat("a", mostMatched+1) + `"`, "this regular expression reads 985 at most"},
+		{"a short pattern on a long text", "data.t.matches('a*b')", `"t": "` + strings.Repeat("a", mostMatched+1) + `"`, "this regular expression reads 4096 at most"},
+		{"a pattern in a loop", "data.s.all(x, !data.t.matches('(a|aa|a?){20}b$'))", `"s": [` + strings.Repeat("1,", 5000) + `1], "t": "` + strings.Repeat("a", 1_000) + `"`, "costs more than"},
 		{"more than it reads", "data.t == ''", `"t": "` + strings.Repeat("a", mostData) + `"`, "an expression reads"},
-		{"deep data", "data == data", `"d": ` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000), ""},
+		{"deep data", "data == data", `"d": ` + strings.Repeat("[", mostLevels-1) + strings.Repeat("]", mostLevels-1), ""},
+		{"deeper data", "data == data", `"d": ` + strings.Repeat("[", mostLevels) + strings.Repeat("]", mostLevels), "more than 100 levels"},
+		{"brackets in a text", "data == data", `"d": "\"` + strings.Repeat("[", 5000) + `"`, ""},
 		{"a division by zero", "1 / (size(hub) - 11) == 1", `"t": ""`, "division by zero"},
 		{"a number that is too large", "9223372036854775807 + size(hub) > 0", `"t": ""`, "overflow"},
 		{"another type", "data.t", `"t": "a"`, "want a value of type bool, have one of type string"},
@@ -101,35 +104,33 @@ func TestCostlyExpressions(t *testing.T) {
 	}
 }
 
-// TestCostlyEvaluationsTakeTurns checks that an evaluation of many steps has the turn of the
-// process, so that no two run at the same time, and that one of few steps needs none.
-func TestCostlyEvaluationsTakeTurns(t *testing.T) {
-	long := jsontext.Value(strings.Replace(listed, `"correlationId"`, `"l": [`+strings.Repeat("1,", 20_000)+`1], "correlationId"`, 1))
-	d := alertOf(t, onKeys+`, "when": "data.l.all(x, x == 1)"`).Detector()
-	end, ended := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
-		for {
-			select {
-			case <-end:
-				return
-			default:
-				d.Judge(long)
+// TestEvaluationsYield checks that an evaluation of many steps lets others run again and again, and
+// not only at the ends of its time slices, of which it has a few.
+func TestEvaluationsYield(t *testing.T) {
+	long := jsontext.Value(strings.Replace(listed, `"correlationId"`, `"l": [`+strings.Repeat("1,", 5_000)+`1], "t": "`+strings.Repeat("a", 900)+`", "correlationId"`, 1))
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	for when, least := range map[string]int{"data.l.all(x, data.l.all(y, x == y))": 20, "data.l.all(x, !data.t.matches('(a|aa|a?){20}b$'))": 5} { // after each pattern
+		d := alertOf(t, onKeys+fmt.Sprintf(`, "when": %q`, when)).Detector()
+		d.Judge(long) // which compiles it
+		turns, end, ended := 0, make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(ended)
+			for {
+				select {
+				case <-end:
+					return
+				default:
+					turns++
+					runtime.Gosched()
+				}
 			}
+		}()
+		d.Judge(long)
+		close(end)
+		<-ended
+		if turns < least {
+			t.Errorf("%s: %d turns of others, want at least %d", when, turns, least)
 		}
-	}()
-	for limit := time.Now().Add(10 * time.Second); turn.TryLock(); runtime.Gosched() {
-		turn.Unlock()
-		if time.Now().After(limit) {
-			t.Fatal("the evaluation does not take the turn")
-		}
-	}
-	close(end)
-	<-ended
-	turn.Lock()
-	defer turn.Unlock()
-	if v := d.Judge(jsontext.Value(strings.Replace(listed, `"correlationId"`, `"l": [1], "correlationId"`, 1))); v.Err != nil || len(v.Occurrences) != 1 {
-		t.Errorf("an evaluation of few steps: %d occurrences, error %v", len(v.Occurrences), v.Err)
 	}
 }
 
@@ -150,6 +151,10 @@ func TestCostOfRecords(t *testing.T) {
 	}
 	if v.Err == nil || !strings.Contains(v.Err.Error(), "59 further records cannot be judged") {
 		t.Errorf("%v", v.Err)
+	}
+	deep := record("TwinQueries", "query", `{"l": `+strings.Repeat("[", mostLevels)+strings.Repeat("]", mostLevels)+`}`, 0)
+	if v := a.Detector().Judge(logs(t, "TwinQueries", deep)); v.Err == nil || !strings.Contains(v.Err.Error(), "properties of the record: more than 100 levels") {
+		t.Errorf("deep properties: %v", v.Err)
 	}
 	// Each record alone is stopped as well. Those behind the bound are not even begun.
 	d := alertOf(t, `"on": {"source": "logs", "category": "TwinQueries"}, "when": "record.properties.l.all(x, x == 1)"`).Detector()

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"fmt"
-	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,10 +13,18 @@ import (
 	"hubwatch/handlers/window"
 )
 
-// Imported is what the device security groups of a file became.
+// Imported is what the device security groups of a file become, beside the alerts that
+// were there.
 type Imported struct {
-	Alerts  []Alert   // by name
+	// Alerts are the alerts of the rules of the file, and those of earlier imports that
+	// change because of the file; by name. Alerts that are to stay as they are, and that
+	// somebody edited, are not among them.
+	Alerts []Alert
+	// Removed are the names of alerts of earlier imports that nobody edited, and all of whose
+	// rules are in other alerts now; in order.
+	Removed []string
 	Rules   []Mapping // one for each rule of each group, in the order of the file
+	Empty   []string  // the groups that have no rules, for people: contoso-hub, group lab
 	Remarks []string  // what beside rules could not be read, and where it stands
 }
 
@@ -26,11 +33,15 @@ type Mapping struct {
 	Hub   string // "" if the file does not say
 	Group string // as spelled
 	Rule  string // its type, or the list that it stands in if it has none
-	// Alerts are the names of the alerts that the rule became; nil if it became none.
+	// Alerts are the names of the alerts that the rule became, or is in already; nil if there
+	// are none.
 	Alerts []string
 	// Range is what a rule of a range allows, for people; "" for others, and for a rule that
 	// cannot be read.
 	Range string
+	// Blocked says that the rule can be mapped and was not, or not wholly, because of an alert
+	// that is there and may not be changed. The last of the notes says which.
+	Blocked bool `json:",omitzero"`
 	// Notes say why the rule was not mapped, or how what it became differs from it, each in
 	// full sentences.
 	Notes []string
@@ -98,21 +109,35 @@ var unsupported = map[string]string{
 
 // definition is what has to be the same for rules of several hubs to be one alert.
 type definition struct {
-	rule, group, window string
-	min, max            int
+	kind     string // the name of the ready alert that it is made of
+	group    string
+	window   string
+	min, max int // max is -1 for an alert that is there and has none, or does not count devices
+}
+
+// rangeText says what a definition allows, for people.
+func (d definition) rangeText() string {
+	if d.max < 0 {
+		return "a count of another kind"
+	}
+	return fmt.Sprintf("%d to %d in %s", d.min, d.max, d.window)
 }
 
 // Import makes custom alerts of the device security groups of Microsoft Defender for IoT,
 // in any form in which people have them: what the REST API answers, a template, or the
-// state of Terraform. It is pure: the same file gives the same alerts. Its error means
-// that the file as a whole cannot be read. What of it cannot be mapped stands in the
-// mappings, rule by rule.
+// state of Terraform. It is pure: the same file beside the same alerts gives the same. Its
+// error means that the file as a whole cannot be read. What of it cannot be mapped stands
+// in the mappings, rule by rule.
+//
+// have are the alerts that are there, as Load returns them. Those of earlier imports that
+// nobody edited change with the file, and keep their names; any other alert stays as it is.
+// What the file says nothing of, another hub for example, stays as an earlier import made it.
 //
 // A rule gets an alert when its count is above maxThreshold, or below minThreshold if that
 // is more than 0, in any window of timeWindowSize. Microsoft documents neither how its
 // windows lay nor whether the thresholds are inside the range; the names of the rules say
 // that they are.
-func Import(data []byte) (Imported, error) {
+func Import(data []byte, have []Alert) (Imported, error) {
 	e, err := readExport(data)
 	if err != nil {
 		return Imported{}, err
@@ -121,31 +146,41 @@ func Import(data []byte) (Imported, error) {
 	hubs := map[definition][]string{}
 	for _, g := range e.groups {
 		in.Remarks = append(in.Remarks, g.remarks...)
+		if len(g.rules) == 0 && len(g.remarks) == 0 {
+			in.Empty = append(in.Empty, fmt.Sprintf("%s, group %s", cmp.Or(g.hub, "a hub that the file does not name"), g.name))
+		}
 		for _, r := range g.rules {
-			if d, ok := definitionOf(g, r); ok && !slices.Contains(hubs[d], g.hub) {
-				hubs[d] = append(hubs[d], g.hub)
+			for _, d := range definitionsOf(g, r) {
+				if hub := strings.ToLower(g.hub); !slices.Contains(hubs[d], hub) {
+					hubs[d] = append(hubs[d], hub)
+				}
 			}
 		}
 	}
-	names := nameAll(hubs)
-	made := map[string]Alert{}
+	merged := merge(hubs, have)
 	for _, g := range e.groups {
 		for _, r := range g.rules {
-			in.Rules = append(in.Rules, mapRule(g, r, hubs, names, made))
+			in.Rules = append(in.Rules, mapRule(g, r, merged))
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(made)) {
-		in.Alerts = append(in.Alerts, made[name])
-	}
+	in.Alerts, in.Removed = merged.alerts()
 	return in, nil
 }
 
-// definitionOf returns what a rule says, if it can be mapped.
-func definitionOf(g securityGroup, r securityRule) (definition, bool) {
-	if _, ok := targets[r.name]; !ok || r.kind != windowRules || !r.on || r.flaw != "" || countOf(r).flaw != "" {
-		return definition{}, false
+// definitionsOf returns what the alerts of a rule say; nil if it cannot be mapped.
+func definitionsOf(g securityGroup, r securityRule) (list []definition) {
+	if r.kind != windowRules || !r.on || r.flaw != "" || g.flaw != "" || countOf(r).flaw != "" {
+		return nil
 	}
-	return definition{r.name, g.name, FormatDuration(countOf(r).rule.Width), r.min, r.max}, true
+	to := targets[r.name]
+	for _, kind := range to.alerts {
+		d := definition{kind.alert.Name, g.name, FormatDuration(countOf(r).rule.Width), r.min, r.max}
+		if to.without != "" {
+			d.min = 0
+		}
+		list = append(list, d)
+	}
+	return list
 }
 
 // counted is what a rule counts, or why it cannot be counted.
@@ -167,73 +202,77 @@ func countOf(r securityRule) counted {
 	return c
 }
 
-// mapRule makes the alerts of a rule, puts them into made, and says what became of it.
-func mapRule(g securityGroup, r securityRule, hubs map[definition][]string, names map[definition]string, made map[string]Alert) Mapping {
+// whyNot returns why a rule cannot be mapped; "" if it can.
+func whyNot(g securityGroup, r securityRule) string {
+	_, known := targets[r.name]
+	switch {
+	case r.flaw != "":
+		return fmt.Sprintf("The rule cannot be read. %s.", r.flaw)
+	case !r.on:
+		return "The rule is switched off."
+	case unsupported[r.kind] != "":
+		return unsupported[r.kind]
+	case unmapped[r.name] != "":
+		return unmapped[r.name]
+	case r.kind != windowRules || !known:
+		return "hubwatch does not know this type of rule."
+	case g.flaw != "":
+		return g.flaw + "."
+	}
+	return countOf(r).flaw
+}
+
+// mapRule says what became of a rule.
+func mapRule(g securityGroup, r securityRule, merged *merger) Mapping {
 	m := Mapping{Hub: g.hub, Group: g.name, Rule: cmp.Or(r.name, r.kind)}
 	note := func(format string, args ...any) { m.Notes = append(m.Notes, fmt.Sprintf(format, args...)) }
 	if r.kind == windowRules && r.flaw == "" {
 		m.Range = fmt.Sprintf("%d to %d in %s", r.min, r.max, event.Shorten(r.window))
 	}
-	to, known := targets[r.name]
-	switch why := unmapped[r.name]; {
-	case r.flaw != "":
-		note("The rule cannot be read. %s.", r.flaw)
-		return m
-	case !r.on:
-		note("The rule is switched off.")
-		return m
-	case unsupported[r.kind] != "":
-		note("%s", unsupported[r.kind])
-		return m
-	case why != "":
+	to := targets[r.name]
+	if why := whyNot(g, r); why != "" {
 		note("%s", why)
-		return m
-	case r.kind != windowRules || !known:
-		note("hubwatch does not know this type of rule.")
-		return m
-	}
-	c := countOf(r)
-	if c.flaw != "" {
-		note("%s", c.flaw)
+		for _, kind := range to.alerts {
+			if h := merged.watching(kind.alert.Name, g); h != nil {
+				note("functions/%s/%s is about such a rule of this group and hub, and stays: set enabled to false in it, if it is to end.", h.alert.Name, FileName)
+			}
+		}
 		return m
 	}
-	d, _ := definitionOf(g, r)
-	if names[d] == "-" {
-		note("The file has another rule of this type for the same group and hub, with another range. Only one of the two can have the type of the alert.")
-		return m
+	list := definitionsOf(g, r)
+	places := make([]placement, len(list))
+	for i, d := range list {
+		places[i] = merged.placed(d, g.hub)
 	}
-	count := Count{Per: "device", Window: d.window, Max: &r.max, Min: r.min}
 	if r.min > 0 && to.without != "" {
-		count.Min = 0
 		note("That there are fewer than %d is not mapped: %s.", r.min, to.without)
 	}
 	if to.note != "" {
 		note("%s", to.note)
 	}
-	if count.Min > 0 {
+	if list[0].min > 0 {
 		note("Fewer than %d are looked for in windows that begin every quarter of a window, for devices that were seen at least once.", r.min)
 	}
-	if d.window != r.window {
-		note("The window %s is written as %s.", r.window, d.window)
+	if list[0].window != r.window {
+		note("The window %s is written as %s.", r.window, list[0].window)
 	}
-	note("%s", groupNote(g))
-	watched := slices.DeleteFunc(slices.Clone(hubs[d]), func(hub string) bool { return hub == "" })
-	if len(watched) < len(hubs[d]) {
-		note("The file does not say which hub the group is of, so all hubs are watched.")
-		watched = nil
+	if slices.ContainsFunc(places, func(at placement) bool { return at.note == "" }) {
+		note("%s", groupNote(g))
+		if g.hub == "" {
+			note("The file does not say which hub the group is of, so all hubs are watched.")
+		}
 	}
-	for _, kind := range to.alerts {
-		a := kind.make(count, c.rule.Width, watched)
-		a.Enabled = true
-		a.Name += pascal(names[d])
-		if names[d] != "" {
-			a.AlertType += "." + typeSafe(names[d])
+	if merged.twice(list[0], g.hub) {
+		note("The file has another rule of this type for this group and hub, with another range. Each of them is an alert.")
+	}
+	for _, at := range places {
+		if !at.blocked {
+			m.Alerts = append(m.Alerts, at.name)
 		}
-		if !isDefault(g.name) {
-			a.Enabled, a.Group = false, &Group{Devices: []string{caseDevice}}
+		if at.note != "" {
+			note("%s", at.note)
 		}
-		made[a.Name] = a
-		m.Alerts = append(m.Alerts, a.Name)
+		m.Blocked = m.Blocked || at.blocked
 	}
 	return m
 }
@@ -244,7 +283,7 @@ func isDefault(group string) bool { return group == "default" }
 // plain is a name that can stand in a command as it is.
 var plain = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
 
-// groupNote says what became of the group of a rule, which hubwatch cannot know.
+// groupNote says what became of the group of a rule, whose members hubwatch cannot know.
 func groupNote(g securityGroup) string {
 	if isDefault(g.name) {
 		return "All devices are watched, also those of other groups: a device belongs to a group by the tag SecurityGroup of its twin, which hubwatch does not read."
@@ -257,51 +296,9 @@ func groupNote(g securityGroup) string {
 	return text
 }
 
-// nameAll returns what tells the alert of a definition from others of its type: "" for the
-// group that each hub has, else the name of the group; with the first of its hubs if the
-// group has rules of this type that differ between hubs. It is "-" for a definition that
-// another one of the same hub leaves no name for. The names do not depend on the order of
-// the file.
-func nameAll(hubs map[definition][]string) map[definition]string {
-	variants := map[[2]string][]definition{}
-	for d := range hubs {
-		slices.Sort(hubs[d])
-		key := [2]string{d.rule, d.group}
-		variants[key] = append(variants[key], d)
-	}
-	names, taken := map[definition]string{}, map[string]definition{}
-	keys := slices.SortedFunc(maps.Keys(variants), func(a, b [2]string) int { return cmp.Or(strings.Compare(a[0], b[0]), strings.Compare(a[1], b[1])) })
-	for _, key := range keys {
-		list := variants[key]
-		slices.SortFunc(list, func(a, b definition) int {
-			return cmp.Or(slices.Compare(hubs[a], hubs[b]), cmp.Compare(a.max, b.max), cmp.Compare(a.min, b.min), strings.Compare(a.window, b.window))
-		})
-		for _, d := range list {
-			name := d.group
-			if isDefault(name) {
-				name = ""
-			}
-			if len(list) > 1 {
-				name = strings.Trim(name+"."+hubs[d][0], ".")
-			}
-			id := d.rule + "/" + strings.ToLower(pascal(name))
-			other, ok := taken[id]
-			switch {
-			case ok && other.group == d.group:
-				names[d] = "-"
-				continue
-			case ok: // Two groups whose names differ in signs alone.
-				sum := sha256.Sum256([]byte(name))
-				name += fmt.Sprintf(".%x", sum[:3])
-			}
-			taken[id], names[d] = d, name
-		}
-	}
-	return names
-}
-
 // pascal returns s as the end of a Go identifier: thermo-stats becomes ThermoStats. What is
-// too long for the name of an alert is cut and ends in a hash.
+// too long for the name of an alert is cut and ends in a hash. Different texts may become
+// the same.
 func pascal(s string) string {
 	const most = 32
 	words := strings.FieldsFunc(s, func(r rune) bool { return r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r) })
@@ -317,7 +314,8 @@ func pascal(s string) string {
 	return name
 }
 
-// typeSafe returns s as a part of a type of alerts.
+// typeSafe returns s as a part of a type of alerts, of 64 letters at most. Different texts
+// may become the same.
 func typeSafe(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("._-", r) {

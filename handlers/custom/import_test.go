@@ -2,6 +2,7 @@ package custom
 
 import (
 	"bytes"
+	"encoding/binary"
 	"flag"
 	"fmt"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf16"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -79,7 +81,7 @@ func importFile(t *testing.T, file string) Imported {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in, err := Import(data)
+	in, err := Import(data, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,83 +146,125 @@ func TestImportKnowsAllTypes(t *testing.T) {
 }
 
 // TestImportBack makes a rule of Microsoft's of each alert that was imported. The rules are
-// the same as those of the file that the report says are mapped.
+// the same as those of the file that are switched on and of a type that can be mapped. What
+// the file has is read here, without the importer.
 func TestImportBack(t *testing.T) {
-	for _, file := range []string{"all_types.json", "ranges.json", "single.json", "template.json", "bicep.json", "terraform.tfstate"} {
+	for file, values := range map[string]*strings.Replacer{
+		"all_types.json": strings.NewReplacer(), "single.json": strings.NewReplacer(), "terraform.tfstate": strings.NewReplacer(), "terraform_show.json": strings.NewReplacer(),
+		"ranges.json": strings.NewReplacer(),
+		// What the parameters and variables of the templates are; a parameter without a value makes its rule no rule.
+		"template.json": strings.NewReplacer(`"[variables('window')]"`, `"PT05M"`, `"Microsoft.Security/inner"`, `"contoso-hub/Microsoft.Security/inner"`,
+			`[concat(parameters('IotHubs_contoso_hub_name'), '/Microsoft.Security/default')]`, `contoso-hub/Microsoft.Security/default`),
+		"bicep.json": strings.NewReplacer(`"[parameters('most')]"`, `1`, `[resourceId('Microsoft.Devices/IotHubs', parameters('hubName'))]`, `Microsoft.Devices/IotHubs/contoso-prod`,
+			`[format('Microsoft.Devices/IotHubs/{0}', 'contoso-lab')]`, `Microsoft.Devices/IotHubs/contoso-lab`),
+	} {
 		t.Run(file, func(t *testing.T) {
-			in := importFile(t, filepath.Join("testdata/import", file))
-			made := map[string]Alert{}
-			for _, a := range in.Alerts {
-				made[a.Name] = a
+			data, err := os.ReadFile(filepath.Join("testdata/import", file))
+			if err != nil {
+				t.Fatal(err)
 			}
-			var want, got []string
-			for _, m := range in.Rules {
-				for _, name := range m.Alerts {
-					low, high, window := 0, 0, ""
-					if _, err := fmt.Sscanf(m.Range, "%d to %d in %s", &low, &high, &window); err != nil {
-						t.Fatalf("%s: %v", m.Range, err)
-					}
-					width, err := parseDuration(window)
-					if err != nil {
-						t.Fatal(err)
-					}
-					if made[name].Count.Min != low && !slices.ContainsFunc(m.Notes, func(note string) bool { return strings.Contains(note, "is not mapped") }) {
-						t.Errorf("%s: the rule expects %d, its alert %s %d, and no note says why", m.Rule, low, name, made[name].Count.Min)
-					}
-					want = append(want, fmt.Sprintf("%s %s: %s %d %v", m.Hub, m.Group, m.Rule, high, width))
-				}
+			var root any
+			if err := json.Unmarshal([]byte(values.Replace(string(data))), &root); err != nil {
+				t.Fatal(err)
 			}
-			for _, a := range in.Alerts {
-				got = append(got, rulesOf(t, a, in)...)
+			want := rulesIn(root, "", "")
+			var got []string
+			for _, a := range importFile(t, filepath.Join("testdata/import", file)).Alerts {
+				got = append(got, rulesOf(t, a)...)
 			}
 			slices.Sort(want)
 			slices.Sort(got)
-			if diff := cmp.Diff(want, got); diff != "" {
+			if diff := cmp.Diff(want, got); diff != "" || len(want) == 0 {
 				t.Errorf("the rules differ (-want +got):\n%s", diff)
 			}
 		})
 	}
 }
 
-var (
-	watchedHubs = regexp.MustCompile(`^hub\.lowerAscii\(\) in \[(.*?)\]`)
-	rangeTypes  = map[string]string{
-		"IoT_CA_UnauthorizedOperationsNotInAllowedRange": "UnauthorizedOperationsNotInAllowedRange",
-		"IoT_CA_DirectMethodInvokesNotInAllowedRange":    "DirectMethodInvokesNotInAllowedRange",
-		"IoT_CA_TwinUpdatesNotInAllowedRange":            "TwinUpdatesNotInAllowedRange",
-		"Hubwatch_ServiceTwinUpdatesNotInAllowedRange":   "TwinUpdatesNotInAllowedRange",
+// rangeTypes are the types of rules that can be mapped, by the types of the alerts.
+var rangeTypes = map[string]string{
+	"IoT_CA_UnauthorizedOperationsNotInAllowedRange": "UnauthorizedOperationsNotInAllowedRange",
+	"IoT_CA_DirectMethodInvokesNotInAllowedRange":    "DirectMethodInvokesNotInAllowedRange",
+	"IoT_CA_TwinUpdatesNotInAllowedRange":            "TwinUpdatesNotInAllowedRange",
+	"Hubwatch_ServiceTwinUpdatesNotInAllowedRange":   "TwinUpdatesNotInAllowedRange",
+}
+
+// rulesIn returns the rules of a file that are switched on, of a type that can be mapped, and
+// within the bounds of a count. hub and group are those around v. A rule of twins stands
+// twice and without its least, since it becomes two alerts.
+func rulesIn(v any, hub, group string) (rules []string) {
+	switch v := v.(type) {
+	case []any:
+		for _, element := range v {
+			rules = append(rules, rulesIn(element, hub, group)...)
+		}
+	case map[string]any:
+		if name, ok := v["name"].(string); ok && !strings.Contains(name, "[") {
+			group = name[strings.LastIndex(name, "/")+1:]
+		}
+		for _, member := range []string{"id", "iothub_id", "scope", "name"} {
+			text, _ := v[member].(string)
+			if at := regexp.MustCompile(`(?:(?i)Microsoft\.Devices/IotHubs/|^)([a-z-]+)(?:$|/Microsoft\.Security|/providers)`).FindStringSubmatch(text); at != nil && (member != "name" || strings.Contains(text, "/")) {
+				hub = at[1]
+			}
+		}
+		first := func(names ...string) any {
+			for _, name := range names {
+				if value, ok := v[name]; ok {
+					return value
+				}
+			}
+			return nil
+		}
+		kind, _ := first("ruleType", "type").(string)
+		low, isLow := first("minThreshold", "min").(float64)
+		high, isHigh := first("maxThreshold", "max").(float64)
+		window, _ := first("timeWindowSize", "duration").(string)
+		minutes := map[string]int{"PT5M": 5, "PT05M": 5, "PT15M": 15, "PT1H": 60}[window]
+		on, said := v["isEnabled"].(bool)
+		if isLow && isHigh && minutes > 0 && low <= high && high <= 1000 && (on || !said && v["isEnabled"] == nil) {
+			for _, of := range rangeTypes {
+				if of == kind && kind == "TwinUpdatesNotInAllowedRange" {
+					low = 0
+				}
+				if of == kind {
+					rules = append(rules, fmt.Sprintf("%s %s: %s %v to %v in %d minutes", hub, group, kind, low, high, minutes))
+				}
+			}
+		}
+		for _, member := range v {
+			rules = append(rules, rulesIn(member, hub, group)...)
+		}
 	}
-)
+	return rules
+}
 
 // rulesOf is the inverse of an import: the rules that an alert stands for, one for each of
 // its hubs.
-func rulesOf(t *testing.T, a Alert, in Imported) (rules []string) {
+func rulesOf(t *testing.T, a Alert) (rules []string) {
 	t.Helper()
-	base, group, _ := strings.Cut(a.AlertType, ".")
+	base, _, _ := strings.Cut(a.AlertType, ".")
 	name, ok := rangeTypes[base]
 	if !ok {
 		t.Fatalf("%s has the alert type %s", a.Name, a.AlertType)
 	}
-	// The type of the alert has the name of the group with other signs, and perhaps a hub.
-	spelled := "default"
-	for _, m := range in.Rules {
-		if !isDefault(m.Group) && (group == typeSafe(m.Group) || strings.HasPrefix(group, typeSafe(m.Group)+".")) {
-			spelled = m.Group
-		}
+	group := "default"
+	if at := regexp.MustCompile(`device security group "(.*?)"`).FindStringSubmatch(a.Limits); at != nil {
+		group = at[1]
 	}
-	if (a.Group == nil) != (spelled == "default") || a.Enabled != (spelled == "default") {
-		t.Errorf("%s: the group %q has %+v, enabled %v", a.Name, spelled, a.Group, a.Enabled)
+	if (a.Group == nil) != (group == "default") || a.Enabled != (group == "default") {
+		t.Errorf("%s: the group %q has %+v, enabled %v", a.Name, group, a.Group, a.Enabled)
 	}
 	width, err := parseDuration(a.Count.Window)
 	if err != nil {
 		t.Fatal(err)
 	}
 	hubs := []string{""}
-	if list := watchedHubs.FindStringSubmatch(a.When); list != nil {
+	if list := regexp.MustCompile(`^hub\.lowerAscii\(\) in \[(.*?)\]`).FindStringSubmatch(a.When); list != nil {
 		hubs = strings.Split(strings.ReplaceAll(list[1], `"`, ""), ", ")
 	}
 	for _, hub := range hubs {
-		rules = append(rules, fmt.Sprintf("%s %s: %s %d %v", hub, spelled, name, *a.Count.Max, width))
+		rules = append(rules, fmt.Sprintf("%s %s: %s %d to %d in %v minutes", hub, group, name, a.Count.Min, *a.Count.Max, width.Minutes()))
 	}
 	return rules
 }
@@ -252,7 +296,7 @@ func TestImportedAlertsAreRight(t *testing.T) {
 // TestLargestImport imports the largest range that hubwatch counts. Its cases fit the
 // bounds of a file.
 func TestLargestImport(t *testing.T) {
-	in, err := Import([]byte(`{"properties":{"timeWindowRules":[{"ruleType":"UnauthorizedOperationsNotInAllowedRange","isEnabled":true,"minThreshold":1000,"maxThreshold":1000,"timeWindowSize":"PT5M"}]}}`))
+	in, err := Import([]byte(`{"properties":{"timeWindowRules":[{"ruleType":"UnauthorizedOperationsNotInAllowedRange","isEnabled":true,"minThreshold":1000,"maxThreshold":1000,"timeWindowSize":"PT5M"}]}}`), nil)
 	if err != nil || len(in.Alerts) != 1 {
 		t.Fatalf("%+v, %v", in, err)
 	}
@@ -312,7 +356,7 @@ func TestImportedHubs(t *testing.T) {
 		{group("b", true) + "," + group("", true), ``},
 		{group("b", true) + "," + group("", false), `hub.lowerAscii() in ["b"]`},
 	} {
-		in, err := Import([]byte("[" + c.groups + "]"))
+		in, err := Import([]byte("["+c.groups+"]"), nil)
 		if err != nil || len(in.Alerts) != 1 {
 			t.Fatalf("%s: %+v, %v", c.groups, in, err)
 		}
@@ -338,7 +382,7 @@ func TestImportMistakes(t *testing.T) {
 		`{"version":4,"terraform_version":"1.9.8","resources":[{"type":"azurerm_iothub","instances":[]}]}`:                "there is no device security group",
 		`{"resources":[{"type":"Microsoft.Resources/deployments","name":"x","properties":{"templateLink":{"uri":"x"}}}]}`: "there is no device security group in it; resources[0].properties: hubwatch does not read",
 	} {
-		if _, err := Import([]byte(data)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Import([]byte(data), nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", data, err, want)
 		}
 	}
@@ -395,6 +439,364 @@ func TestTemplateExpressions(t *testing.T) {
 	}
 }
 
+// exported returns a group as the REST API answers, with a rule of DirectMethodInvokes for
+// each range: "0 5". A group of no hub is one whose hub the answer does not name.
+func exported(hub, group string, ranges ...string) string {
+	var rules []string
+	for _, limits := range ranges {
+		low, high, _ := strings.Cut(limits, " ")
+		rules = append(rules, fmt.Sprintf(`{"ruleType": "DirectMethodInvokesNotInAllowedRange", "isEnabled": true, "minThreshold": %s, "maxThreshold": %s, "timeWindowSize": "PT15M"}`, low, high))
+	}
+	id := ""
+	if hub != "" {
+		id = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Devices/IotHubs/" + hub
+		if group != "" {
+			id += "/providers/Microsoft.Security/deviceSecurityGroups/" + group
+		}
+		id = fmt.Sprintf(`"id": %q, `, id)
+	}
+	return fmt.Sprintf(`{%s"name": %q, "properties": {"timeWindowRules": [%s]}}`, id, group, strings.Join(rules, ", "))
+}
+
+// importInto imports groups into a repository that has alerts, and returns those that it has
+// then. All of them can be loaded: nothing that an import writes has a mistake.
+func importInto(t *testing.T, have []Alert, groups ...string) ([]Alert, Imported) {
+	t.Helper()
+	in, err := Import([]byte("["+strings.Join(groups, ",")+"]"), have)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return loadAll(t, in, have), in
+}
+
+func loadAll(t *testing.T, in Imported, have []Alert) []Alert {
+	t.Helper()
+	files := map[string]string{}
+	for _, a := range slices.Concat(have, in.Alerts) {
+		files[a.Name] = string(Format(a))
+	}
+	for _, name := range in.Removed {
+		delete(files, name)
+	}
+	loaded, err := Load(repository(files))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return loaded
+}
+
+// summary returns alerts as "Name: range, hubs", without those that are off and of no group.
+func summary(alerts []Alert) (lines []string) {
+	for _, a := range alerts {
+		if a.Enabled || a.Group != nil {
+			lines = append(lines, fmt.Sprintf("%s: %d %d %s", a.Name, a.Count.Min, *a.Count.Max, strings.Join(hubsOf(a), " ")))
+		}
+	}
+	return lines
+}
+
+// TestImportedNamesAreTheirOwn imports rules whose hubs or groups have names that become the
+// same name, or the same type, of an alert. Each rule gets an alert of its own, by the same
+// name in any order of the file.
+func TestImportedNamesAreTheirOwn(t *testing.T) {
+	long := strings.Repeat("long", 16)
+	for name, groups := range map[string][]string{
+		"hyphen":        {exported("a-b", "default", "0 5"), exported("ab", "default", "0 7")},
+		"letter case":   {exported("hub1", "default", "0 5"), exported("HUB1", "default", "0 7")},
+		"three":         {exported("a-b", "default", "0 5"), exported("ab", "default", "0 7"), exported("a-b", "lab", "0 5"), exported("ab", "lab", "0 7")},
+		"accents":       {exported("hub", "Ä", "0 5"), exported("hub", "Ö", "0 5"), exported("hub", "Ü", "0 6")},
+		"long groups":   {exported("hub", long+"1", "0 5"), exported("hub", long+"2", "0 5")},
+		"signs":         {exported("hub", "a b", "0 5"), exported("hub", "a-b", "0 5"), exported("hub", "a_b", "0 5")},
+		"same rule":     {exported("hub", "default", "0 5", "0 6", "1 6")},
+		"no name":       {exported("hub", "", "0 5"), exported("hub", "default", "0 5")},
+		"group and hub": {exported("b", "a", "0 5"), exported("c", "a", "0 6"), exported("b", "a.b", "0 7"), exported("c", "a.b", "0 8")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			alerts, in := importInto(t, nil, groups...)
+			rules := 0
+			for _, m := range in.Rules {
+				if rules++; len(m.Alerts) != 1 || m.Blocked {
+					t.Errorf("%s, %s: %v: %v", m.Hub, m.Range, m.Alerts, m.Notes)
+				}
+				twice := slices.ContainsFunc(m.Notes, func(note string) bool { return strings.HasPrefix(note, "The file has another rule of this type") })
+				if twice != (name == "letter case" || name == "same rule") {
+					t.Errorf("%s, %s: says that the hub has two rules: %v", m.Hub, m.Range, twice)
+				}
+			}
+			if len(alerts) != rules {
+				t.Errorf("%d rules have %d alerts", rules, len(alerts))
+			}
+			slices.Reverse(groups)
+			if name == "same rule" {
+				groups = []string{exported("hub", "default", "1 6", "0 6", "0 5")}
+			}
+			reversed, _ := importInto(t, nil, groups...)
+			if diff := cmp.Diff(summary(alerts), summary(reversed)); diff != "" {
+				t.Errorf("in another order (-first +other):\n%s", diff)
+			}
+			if again, in := importInto(t, alerts, groups...); len(in.Removed) > 0 || !slices.EqualFunc(again, alerts, same) {
+				t.Errorf("the second import changes something: %v > %v", summary(alerts), summary(again))
+			}
+		})
+	}
+}
+
+// TestImportOfManyHubs imports the same rule of more hubs than the condition of one alert has
+// room for. Each hub is in one alert. A second import with one more changes one of them.
+func TestImportOfManyHubs(t *testing.T) {
+	var groups []string
+	for n := range 300 {
+		groups = append(groups, exported(fmt.Sprintf("contoso-hub-%03d", n), "default", "0 5"))
+	}
+	alerts, in := importInto(t, nil, groups...)
+	watched := map[string]int{}
+	for _, a := range alerts {
+		for _, hub := range hubsOf(a) {
+			watched[hub]++
+		}
+	}
+	if len(alerts) != 2 || len(watched) != 300 {
+		t.Errorf("%d alerts watch %d hubs", len(alerts), len(watched))
+	}
+	for _, m := range in.Rules {
+		if watched[m.Hub] != 1 || len(m.Alerts) != 1 || !slices.ContainsFunc(alerts, func(a Alert) bool { return a.Name == m.Alerts[0] && slices.Contains(hubsOf(a), m.Hub) }) {
+			t.Errorf("%s is in %v", m.Hub, m.Alerts)
+		}
+	}
+	more, _ := importInto(t, alerts, append(groups, exported("contoso-hub-000a", "default", "0 5"))...)
+	changed := 0
+	for i, a := range more {
+		if !same(a, alerts[i]) {
+			changed++
+		}
+	}
+	if len(more) != 2 || changed != 1 {
+		t.Errorf("one more hub changes %d of %d alerts", changed, len(more))
+	}
+}
+
+// TestConditionsOfManyHubs checks that the longest conditions of imported alerts cost so
+// little that they need not wait for their turn.
+func TestConditionsOfManyHubs(t *testing.T) {
+	for _, r := range readyAlerts {
+		for _, name := range []string{"%03d", "contoso-hub-with-a-long-name-%03d"} {
+			h := &holder{definition: definition{kind: r.alert.Name}}
+			var hubs []string
+			for n := range 999 {
+				hubs = append(hubs, fmt.Sprintf(name, n))
+			}
+			left := h.take(hubs)
+			condition, faults := compile(r.condition(h.hubs), boolValue)
+			if len(faults) > 0 || len(left) == 0 || len(left)+len(h.hubs) != len(hubs) {
+				t.Fatalf("%d hubs of %d are left: %v", len(left), len(hubs), faults)
+			}
+			f := &facts{hub: strings.ToUpper(h.hubs[len(h.hubs)-1]), operation: "update", members: map[string]any{"resultType": "401003"}, spent: new(uint64)}
+			if fires, cost, err := condition.eval(f); fires != true || cost > mostCost/20 || err != nil {
+				t.Errorf("%s on %d hubs: %v, costs %d, %v", r.alert.Name, len(h.hubs), fires, cost, err)
+			}
+		}
+	}
+}
+
+// TestImportAgain imports a second file into what a first one made.
+func TestImportAgain(t *testing.T) {
+	shipped, _ := Ready("DirectMethodInvokes")
+	edit := func(name string, change func(*Alert)) func([]Alert) {
+		return func(alerts []Alert) {
+			i := slices.IndexFunc(alerts, func(a Alert) bool { return a.Name == name })
+			change(&alerts[i])
+		}
+	}
+	both := []string{exported("hub1", "default", "0 5"), exported("hub2", "default", "0 9")}
+	for name, c := range map[string]struct {
+		first   []string
+		edit    func([]Alert)
+		second  []string
+		want    []string // the summary
+		blocked int      // how many rules are
+		removed []string
+	}{
+		"the same":          {first: both, second: both, want: []string{"DirectMethodInvokesHub1: 0 5 hub1", "DirectMethodInvokesHub2: 0 9 hub2"}},
+		"another range":     {first: both[:1], second: []string{exported("Hub1", "default", "0 9")}, want: []string{"DirectMethodInvokes: 0 9 hub1"}},
+		"another hub":       {first: both[:1], second: both[1:], want: []string{"DirectMethodInvokes: 0 5 hub1", "DirectMethodInvokesHub2: 0 9 hub2"}},
+		"one more hub":      {first: both[:1], second: both, want: []string{"DirectMethodInvokes: 0 5 hub1", "DirectMethodInvokesHub2: 0 9 hub2"}},
+		"the other hub":     {first: both[:1], second: []string{exported("hub2", "default", "0 5")}, want: []string{"DirectMethodInvokes: 0 5 hub1 hub2"}},
+		"both changed":      {first: both, second: []string{exported("hub1", "default", "0 6"), exported("hub2", "default", "0 7")}, want: []string{"DirectMethodInvokesHub1: 0 6 hub1", "DirectMethodInvokesHub2: 0 7 hub2"}},
+		"turned around":     {first: both, second: []string{exported("hub1", "default", "0 9"), exported("hub2", "default", "0 5")}, want: []string{"DirectMethodInvokesHub1: 0 9 hub1", "DirectMethodInvokesHub2: 0 5 hub2"}},
+		"apart":             {first: []string{exported("hub1", "default", "0 5"), exported("hub2", "default", "0 5")}, second: both, want: []string{"DirectMethodInvokes: 0 5 hub1", "DirectMethodInvokesHub2: 0 9 hub2"}},
+		"apart by one file": {first: []string{exported("hub1", "default", "0 5"), exported("hub2", "default", "0 5")}, second: both[1:], want: []string{"DirectMethodInvokes: 0 5 hub1", "DirectMethodInvokesHub2: 0 9 hub2"}},
+		"together":          {first: both, second: []string{exported("hub1", "default", "0 5"), exported("hub2", "default", "0 5")}, want: []string{"DirectMethodInvokesHub1: 0 5 hub1 hub2"}, removed: []string{"DirectMethodInvokesHub2"}},
+		"all hubs":          {first: both, second: []string{exported("", "default", "0 5")}, want: []string{"DirectMethodInvokes: 0 5 "}, removed: []string{"DirectMethodInvokesHub1", "DirectMethodInvokesHub2"}},
+		"of all hubs one":   {first: []string{exported("", "default", "0 5")}, second: both, want: []string{"DirectMethodInvokes: 0 5 "}, blocked: 1},
+		"a group":           {first: both[:1], second: []string{exported("hub1", "lab", "0 9")}, want: []string{"DirectMethodInvokes: 0 5 hub1", "DirectMethodInvokesLab: 0 9 hub1"}},
+		"switched off by somebody": {
+			first: both[:1], second: both, edit: edit("DirectMethodInvokes", func(a *Alert) { a.Enabled = false }),
+			want: []string{"DirectMethodInvokesHub2: 0 9 hub2"},
+		},
+		"edited, same range": {
+			first: both[:1], second: both, edit: edit("DirectMethodInvokes", func(a *Alert) { a.Title = "Mine" }),
+			want: []string{"DirectMethodInvokes: 0 5 hub1", "DirectMethodInvokesHub2: 0 9 hub2"},
+		},
+		"edited, another range": {
+			first: both[:1], second: []string{exported("hub1", "default", "0 9"), exported("hub2", "default", "0 9")}, edit: edit("DirectMethodInvokes", func(a *Alert) { a.Title = "Mine" }),
+			want: []string{"DirectMethodInvokes: 0 5 hub1", "DirectMethodInvokesHub2: 0 9 hub2"}, blocked: 1,
+		},
+		"the devices of a group": {
+			first: []string{exported("hub1", "lab", "0 5")}, second: []string{exported("hub1", "lab", "0 5")},
+			edit: edit("DirectMethodInvokesLab", func(a *Alert) { a.Enabled, a.Group.Devices = true, []string{"example-*"} }),
+			want: []string{"DirectMethodInvokesLab: 0 5 hub1"},
+		},
+		"the devices of a group, another range": {
+			first: []string{exported("hub1", "lab", "0 5")}, second: []string{exported("hub1", "lab", "0 6")},
+			edit: edit("DirectMethodInvokesLab", func(a *Alert) { a.Group.Devices = []string{"example-*"} }),
+			want: []string{"DirectMethodInvokesLab: 0 5 hub1"}, blocked: 1,
+		},
+		"the shipped one is somebody's own": {
+			first: []string{exported("hub1", "lab", "0 5")}, second: both[:1],
+			edit: func(alerts []Alert) { alerts[0] = shipped; alerts[0].Enabled, alerts[0].Title = true, "Mine" },
+			want: []string{"DirectMethodInvokes: 0 10 ", "DirectMethodInvokesLab: 0 5 hub1"}, blocked: 1,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			alerts, _ := importInto(t, []Alert{shipped}, c.first...)
+			if c.edit != nil {
+				c.edit(alerts)
+			}
+			alerts, in := importInto(t, alerts, c.second...)
+			if diff := cmp.Diff(c.want, summary(alerts)); diff != "" {
+				t.Errorf("the alerts differ (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(c.removed, in.Removed); diff != "" {
+				t.Errorf("removed are others (-want +got):\n%s", diff)
+			}
+			for _, m := range in.Rules {
+				last := m.Notes[len(m.Notes)-1]
+				if m.Blocked {
+					c.blocked--
+				}
+				if m.Blocked != strings.Contains(last, "is not taken over") || m.Blocked == (len(m.Alerts) > 0) {
+					t.Errorf("%s: blocked %v, %v: %s", m.Hub, m.Blocked, m.Alerts, last)
+				}
+			}
+			if c.blocked != 0 {
+				t.Errorf("%d rules more are blocked than wanted", -c.blocked)
+			}
+			if again, in := importInto(t, alerts, c.second...); len(in.Removed) > 0 || !slices.EqualFunc(again, alerts, same) {
+				t.Errorf("the same import again changes something: %v > %v", summary(alerts), summary(again))
+			}
+		})
+	}
+}
+
+// TestImportOfWhatIsOff imports a rule that is switched off since its import. Its alert stays,
+// and the report says so.
+func TestImportOfWhatIsOff(t *testing.T) {
+	alerts, _ := importInto(t, nil, exported("hub1", "default", "0 5"), exported("hub2", "default", "0 5"))
+	after, in := importInto(t, alerts, strings.Replace(exported("hub1", "default", "0 5"), "true", "false", 1))
+	if !slices.EqualFunc(alerts, after, same) || in.Rules[0].Alerts != nil || !strings.Contains(in.Rules[0].Notes[1], "functions/DirectMethodInvokes/alert.json is about such a rule") {
+		t.Errorf("%v, %+v", summary(after), in.Rules)
+	}
+	_, in = importInto(t, alerts, strings.Replace(exported("hub3", "default", "0 5"), "true", "false", 1))
+	if len(in.Rules[0].Notes) != 1 {
+		t.Errorf("an alert of other hubs is named: %v", in.Rules[0].Notes)
+	}
+}
+
+// TestImportKnowsTheHub imports templates and states that name the hub, or the group, in a way
+// that cannot be read. Such a rule becomes no alert: one on all hubs would watch more.
+func TestImportKnowsTheHub(t *testing.T) {
+	const properties = `"properties": {"timeWindowRules": [{"ruleType": "DirectMethodInvokesNotInAllowedRange", "isEnabled": true, "minThreshold": 0, "maxThreshold": 1, "timeWindowSize": "PT5M"}]}`
+	template := func(members string) string {
+		return `{"parameters": {"h": {"type": "string"}, "known": {"defaultValue": "Contoso-Hub"}}, "resources": [{"type": "Microsoft.Security/deviceSecurityGroups", ` + members + `, ` + properties + `}]}`
+	}
+	state := func(members string) string {
+		return `{"version": 4, "terraform_version": "1.9.8", "resources": [{"type": "azurerm_iot_security_device_group", "instances": [{"attributes": {` + members + `, "range_rule": [{"type": "DirectMethodInvokesNotInAllowedRange", "min": 0, "max": 1, "duration": "PT5M"}]}}]}]}`
+	}
+	for data, want := range map[string]string{
+		template(`"name": "default", "scope": "[format('Microsoft.Devices/IotHubs/{0}', parameters('known'))]"`):          "contoso-hub",
+		template(`"name": "default", "scope": "[format('Microsoft.Devices/IotHubs/{0}', toLower(parameters('known')))]"`): "contoso-hub",
+		template(`"name": "default"`): "",
+		template(`"name": "default", "scope": "[format('Microsoft.Devices/IotHubs/{0}', parameters('h'))]"`):          `not: resources[0].scope: hubwatch cannot evaluate "[format('Microsoft.Devices/IotHubs/{0}', parameters('h'))]"`,
+		template(`"name": "default", "scope": "[format('Microsoft.Devices/IotHubs/{0}', toLower(parameters('h')))]"`): `not: resources[0].scope: hubwatch cannot evaluate`,
+		template(`"name": "default", "scope": "[resourceId('Microsoft.Devices/IotHubs', parameters('h'))]"`):          `not: resources[0].scope: hubwatch cannot evaluate`,
+		template(`"name": "default", "scope": "Microsoft.Storage/storageAccounts/contoso"`):                           `not: resources[0].scope: want an IoT hub`,
+		template(`"name": "default", "scope": 7`):                                                                     `not: resources[0].scope: want an IoT hub, have 7`,
+		template(`"name": "default", "scope": "Microsoft.Devices/IotHubs/contoso_hub"`):                               `not: No IoT hub can be called "contoso_hub"`,
+		template(`"name": "[parameters('g')]", "scope": "Microsoft.Devices/IotHubs/contoso-hub"`):                     `not: resources[0].name: hubwatch cannot evaluate "[parameters('g')]"`,
+		template(`"name": "` + strings.Repeat("g", 261) + `"`):                                                        `not: The name of the group has 261 letters`,
+		`{"resources": [{"type": "Microsoft.Devices/IotHubs", "name": "[parameters('h')]", "resources": [{"type": "providers/deviceSecurityGroups", "name": "Microsoft.Security/default", ` + properties + `}]}]}`: `not: resources[0].resources[0].name: hubwatch cannot evaluate`,
+		`{"resources": [{"type": "Microsoft.Devices/IotHubs/providers/deviceSecurityGroups", "name": "[concat(parameters('h'), '/Microsoft.Security/default')]", ` + properties + `}]}`:                            `not: resources[0].name: hubwatch cannot evaluate`,
+		`[{"id": "/subscriptions/s/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/contoso", "name": "default", ` + properties + `}]`:                                                                 `not: [0].id: want the id of a device security group of an IoT hub`,
+		`[{"id": "contoso-hub", "name": "default", ` + properties + `}]`:                                                                                                                           `not: [0].id: want the id`,
+		state(`"name": "default", "iothub_id": "/subscriptions/s/resourceGroups/g/providers/Microsoft.Devices/IotHubs/contoso-hub"`):                                                               "contoso-hub",
+		state(`"name": "default", "iothub_id": "contoso-hub"`):                                                                                                                                     `not: resources[0].instances[0].attributes.iothub_id: want the id`,
+		strings.Replace(state(`"name": "default", "iothub_id": "/subscriptions/s/resourceGroups/g/providers/Microsoft.Devices/IotHubs/contoso-hub"`), `"min": 0`, `"min": 0, "enabled": false`, 1): `not: The rule cannot be read. resources[0].instances[0].attributes.range_rule[0].enabled: hubwatch does not know this member`,
+	} {
+		in, err := Import([]byte(data), nil)
+		if err != nil || len(in.Rules) != 1 {
+			t.Errorf("%s: %+v, %v", data, in, err)
+			continue
+		}
+		if reason, not := strings.CutPrefix(want, "not: "); not {
+			if len(in.Alerts) > 0 || in.Rules[0].Alerts != nil || !strings.HasPrefix(in.Rules[0].Notes[0], reason) {
+				t.Errorf("%s: %d alerts: %v, want none: %s", data, len(in.Alerts), in.Rules[0].Notes, reason)
+			}
+			continue
+		}
+		if len(in.Alerts) != 1 || strings.Join(hubsOf(in.Alerts[0]), " ") != want {
+			t.Errorf("%s: %v, want one alert on %q", data, summary(in.Alerts), want)
+		}
+	}
+}
+
+// TestImportEncodings imports a file as Windows PowerShell writes it.
+func TestImportEncodings(t *testing.T) {
+	text := "[" + exported("contoso-hub", "Büro 🏠", "0 5") + "]"
+	wide := func(order binary.AppendByteOrder) (b []byte) {
+		for _, unit := range utf16.Encode([]rune("\uFEFF" + text)) {
+			b = order.AppendUint16(b, unit)
+		}
+		return b
+	}
+	for name, data := range map[string][]byte{"UTF-8": []byte(text), "UTF-8 with a mark": []byte("\uFEFF" + text), "UTF-16 LE": wide(binary.LittleEndian), "UTF-16 BE": wide(binary.BigEndian)} {
+		in, err := Import(data, nil)
+		if err != nil || len(in.Alerts) != 1 || in.Rules[0].Group != "Büro 🏠" {
+			t.Errorf("%s: %+v, %v", name, in.Rules, err)
+		}
+	}
+	for data, want := range map[string]string{"\xff\xfe[": "the end is missing", "\xff\xfe": "EOF", "\xfe\xff\x00[": "EOF"} {
+		if _, err := Import([]byte(data), nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", data, err, want)
+		}
+	}
+}
+
+// TestImportOfNothing imports groups that have no rules: they are named.
+func TestImportOfNothing(t *testing.T) {
+	_, in := importInto(t, nil, exported("contoso-hub", "lab"), exported("", "default"))
+	if diff := cmp.Diff([]string{"contoso-hub, group lab", "a hub that the file does not name, group default"}, in.Empty); diff != "" || len(in.Rules) > 0 {
+		t.Errorf("%d rules, and without rules are others (-want +got):\n%s", len(in.Rules), diff)
+	}
+}
+
+// TestLargestImportedFiles imports what makes files large: large ranges, and many hubs with
+// long names.
+func TestLargestImportedFiles(t *testing.T) {
+	var groups []string
+	for n := range 80 {
+		groups = append(groups, exported(fmt.Sprintf("%s%02d", strings.Repeat("h", 48), n), strings.Repeat("é", 130), "0 100", "400 400", "1000 1000"))
+	}
+	groups = []string{strings.ReplaceAll(strings.Join(groups, ","), "DirectMethodInvokes", "UnauthorizedOperations")}
+	alerts, _ := importInto(t, nil, groups...)
+	for _, a := range alerts {
+		if err := a.Test(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// FuzzImport imports anything, twice. What is imported is right, and the second time nothing
+// changes.
 func FuzzImport(f *testing.F) {
 	files, err := filepath.Glob("testdata/import/*")
 	if err != nil {
@@ -407,19 +809,27 @@ func FuzzImport(f *testing.F) {
 		}
 		f.Add(data)
 	}
+	f.Add([]byte("[" + exported("a-b", "Ä", "0 5") + "," + exported("ab", "Ö", "1 7", "0 7") + "," + exported("", "Ö", "1 7") + "]"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		in, err := Import(data)
+		in, err := Import(data, nil)
 		if err != nil {
 			return
 		}
-		seen := map[string]bool{}
-		for _, a := range in.Alerts {
-			if !importedName.MatchString(a.Name) || seen[a.Name] {
-				t.Errorf("an alert is called %q", a.Name)
+		have := loadAll(t, in, nil)
+		if len(have) != len(in.Alerts) {
+			t.Errorf("of %d alerts %d can be loaded", len(in.Alerts), len(have))
+		}
+		for _, m := range in.Rules {
+			if len(m.Notes) == 0 || m.Blocked {
+				t.Errorf("%+v", m)
 			}
-			seen[a.Name] = true
+		}
+		again, err := Import(data, have)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if after := loadAll(t, again, have); len(again.Removed) > 0 || !slices.EqualFunc(have, after, same) {
+			t.Errorf("the second import changes something: %v > %v", summary(have), summary(after))
 		}
 	})
 }
-
-var importedName = regexp.MustCompile(`^[A-Z][A-Za-z0-9]{2,63}$`)

@@ -67,6 +67,7 @@ func LoadFrom(root fs.FS, folder string) ([]Alert, error) {
 			}
 		}
 		if len(d.mistakes) == 0 {
+			a.doubts = d.doubts
 			alerts = append(alerts, a)
 		}
 		mistakes = append(mistakes, d.mistakes...)
@@ -81,7 +82,9 @@ var reserved = []string{"Canary", "CanaryTag", "Console", "Housekeeping", "Notif
 // takenNames returns the names that a custom alert cannot have, in lower case, as the
 // Functions host compares them, and who has them.
 func takenNames() map[string]string {
-	taken := map[string]string{}
+	// The host loads no function of this name, in any letter case
+	// (https://github.com/Azure/azure-functions-host/blob/dev/src/WebJobs.Script/Utility.cs, FunctionNameValidationRegex).
+	taken := map[string]string{"host": "the Functions host itself"}
 	for _, d := range detector.All {
 		taken[strings.ToLower(d.Name)] = "a built-in detector"
 	}
@@ -117,29 +120,46 @@ func (d *document) load(root fs.FS) Alert {
 	return a
 }
 
-// patterns reads the file of a group: a pattern a line. Empty lines do not count.
+// patterns reads the file of a group: a pattern a line, in UTF-8, with a byte order mark or
+// without. Empty lines do not count.
 func (d *document) patterns(root fs.FS, name string) []string {
 	at := []any{"group", "file"}
 	if name != path.Base(name) || !fs.ValidPath(name) || name == "." {
 		d.wrongAt(at, "group.file: want the name of a file beside %s, have %q", FileName, name)
 		return nil
 	}
-	text, err := fs.ReadFile(root, path.Join(path.Dir(d.path), name))
+	file := path.Join(path.Dir(d.path), name)
+	text, err := fs.ReadFile(root, file)
 	if err != nil {
 		d.wrongAt(at, "group.file: %v", err)
 		return nil
 	}
 	var list []string
-	for line := range strings.Lines(string(text)) {
-		if line = strings.TrimSpace(line); line != "" {
-			list = append(list, line)
+	number := 0
+	for line := range strings.Lines(strings.TrimPrefix(string(text), "\ufeff")) {
+		number++
+		if line = strings.TrimSpace(line); line == "" {
+			continue
 		}
+		if !isPattern(line) {
+			d.mistakes = append(d.mistakes, Mistake{file, number, 1, fmt.Sprintf("%q is no pattern of a device id: "+patternForm, line)})
+		}
+		list = append(list, line)
 	}
 	if len(list) == 0 {
 		d.wrongAt(at, "group.file: %s has no patterns", name)
 	}
 	return list
 }
+
+// isPattern reports whether an id of a device can be like the pattern: ids have no blanks, and
+// nothing but ASCII
+// (https://learn.microsoft.com/azure/iot-hub/iot-hub-devguide-identity-registry#device-identity-properties).
+func isPattern(s string) bool {
+	return s != "" && strings.IndexFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) < 0
+}
+
+const patternForm = "want letters, digits and signs of ASCII without blanks, and asterisks; a list of devices has no comments"
 
 // form is what a name looks like: an exported Go identifier, and the name of an event
 // subscription, which has 3 to 64 letters, digits and hyphens
@@ -187,6 +207,11 @@ func (d *document) checkTexts(a Alert) {
 	for i, step := range a.Remediation {
 		if strings.TrimSpace(step) == "" {
 			d.wrongAt([]any{"remediation", i}, "remediation[%d]: empty", i)
+		}
+	}
+	if a.Enabled {
+		for _, at := range a.replaced() {
+			d.wrongAt(at, "%s: a text that begins with %s is to be replaced before the alert is enabled", strings.Join(texts(at), "."), replace)
 		}
 	}
 	switch {
@@ -274,9 +299,13 @@ func (d *document) checkEventTypes(on On) {
 // they are.
 var providers = []string{"Microsoft.Devices", "Microsoft.Insights", "Microsoft.Authorization", "Microsoft.EventGrid", "Microsoft.EventHub", "Microsoft.Security", "Microsoft.Resources", "Microsoft.Network", "Microsoft.ManagedIdentity", "Microsoft.Web", "Microsoft.Storage"}
 
+// resourceTypes are the resource types of Microsoft.Devices, which are easily misspelled, too
+// (https://learn.microsoft.com/azure/role-based-access-control/permissions/internet-of-things#microsoftdevices).
+var resourceTypes = []string{"IotHubs", "provisioningServices", "ElasticPools"}
+
 // operationForm is what the operations of Azure Resource Manager look like
 // (https://learn.microsoft.com/azure/role-based-access-control/resource-provider-operations).
-var operationForm = regexp.MustCompile(`(?i)^[a-z]+\.[a-z.]+(/[a-z0-9._-]+)+/(write|delete|action)$`)
+var operationForm = regexp.MustCompile(`(?i)^[a-z]+\.[a-z.]+(/[a-z0-9._$-]+)+/(write|delete|action)$`)
 
 func (d *document) checkOperations(on On) {
 	if values := len(on.Operations); values > mostValues || values == mostValues && on.SubjectContains != "" {
@@ -284,7 +313,12 @@ func (d *document) checkOperations(on On) {
 	}
 	for i, operation := range on.Operations {
 		at := []any{"on", "operations", i}
-		provider, _, _ := strings.Cut(operation, "/")
+		provider, rest, _ := strings.Cut(operation, "/")
+		kind, _, _ := strings.Cut(rest, "/")
+		similarType := ""
+		if strings.EqualFold(provider, providers[0]) {
+			similarType = nearest(kind, resourceTypes)
+		}
 		switch similar := nearest(provider, providers); {
 		case slices.ContainsFunc(on.Operations[:i], func(other string) bool { return strings.EqualFold(other, operation) }):
 			d.wrongAt(at, "on.operations[%d]: %s stands twice", i, operation)
@@ -293,10 +327,19 @@ func (d *document) checkOperations(on On) {
 		case on.Source != Resources:
 		case similar != "" && !strings.EqualFold(similar, provider):
 			d.wrongAt(at, "on.operations[%d]: there is no resource provider %q; did you mean %s?", i, provider, similar)
+		case similarType != "" && !strings.EqualFold(similarType, kind):
+			d.wrongAt(at, "on.operations[%d]: %s has no resource type %q; did you mean %s?", i, provider, kind, similarType)
 		case !operationForm.MatchString(operation):
 			d.wrongAt(at, "on.operations[%d]: want a provider, a type and write, delete or action, for example Microsoft.Devices/IotHubs/listkeys/action, have %q", i, operation)
+		case onData(operation):
+			d.wrongAt(at, "on.operations[%d]: %s is an operation on data, of which Azure Resource Manager has no event: the sources %s and %s tell of devices", i, operation, Logs, Hub)
 		case !slices.ContainsFunc(on.EventTypes, func(of string) bool { return ends(of, operation) }):
 			d.wrongAt(at, "on.operations[%d]: no event of %s is about %s: events of the type Resource%s... are", i, strings.Join(on.EventTypes, " or "), operation, verb(operation))
+		default:
+			if text := doubt(operation); text != "" {
+				line, column := place(d.text, d.at(at...).start)
+				d.doubts = append(d.doubts, Mistake{d.path, line, column, fmt.Sprintf("on.operations[%d]: %s", i, text)})
+			}
 		}
 	}
 }
@@ -377,8 +420,8 @@ func (d *document) checkGroup(a Alert) {
 		d.wrongAt([]any{"group"}, "group: want devices or file")
 	}
 	for i, pattern := range a.Group.Devices {
-		if pattern == "" {
-			d.wrongAt([]any{"group", "devices", i}, "group.devices[%d]: empty", i)
+		if !isPattern(pattern) {
+			d.wrongAt([]any{"group", "devices", i}, "group.devices[%d]: %q is no pattern of a device id: "+patternForm, i, pattern)
 		}
 	}
 	if n := len(a.Group.Devices) + len(a.Group.listed); n > mostPatterns {
@@ -409,6 +452,9 @@ func (d *document) checkCases(a Alert) {
 		}
 		if c.Says != nil && c.Want == Silent {
 			member("says", "a case that wants %s says nothing", Silent)
+		}
+		if c.Says != nil && c.Says.Severity != "" && !c.Says.Severity.Valid() {
+			d.wrongAt([]any{"cases", i, "says", "severity"}, "%s.says.severity: want %s, have %q%s", name, or(severities), c.Says.Severity, meant(string(c.Says.Severity), severities))
 		}
 		forms := 0
 		for _, has := range []bool{c.Event != nil, c.Events != nil, c.Records != nil} {

@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
+
+	"hubwatch/handlers/detector"
 )
 
 // right is a custom alert without mistakes.
@@ -95,6 +99,67 @@ func TestFormat(t *testing.T) {
 	}
 }
 
+// TestDoubts has operations that hubwatch does not know, and those that it does.
+func TestDoubts(t *testing.T) {
+	const known = `"Microsoft.Devices/IotHubs/listkeys/action"`
+	for operation, want := range map[string]string{
+		"microsoft.devices/IOTHUBS/listkeys/Action":                   "",
+		"Microsoft.Devices/IotHubs/certificates/verify/action":        "",
+		"Microsoft.Devices/iotHubs/routing/$testall/Action":           "",
+		"Microsoft.Network/privateEndpoints/action":                   "",
+		"Microsoft.Devices/IotHubs/certificate/verify/action":         "hubwatch does not know Microsoft.Devices/IotHubs/certificate/verify; did you mean Microsoft.Devices/IotHubs/certificates/verify? If Azure has no",
+		"Microsoft.Devices/IotHubs/listkey/action":                    "hubwatch does not know Microsoft.Devices/IotHubs/listkey; did you mean Microsoft.Devices/IotHubs/listkeys? If",
+		"Contoso.Frobnication/gadgets/spin/action":                    "hubwatch does not know Contoso.Frobnication/gadgets/spin. If Azure has no such type or action, no event ever comes: see https",
+		"Microsoft.Compute/virtualMachines/start/action":              "hubwatch does not know Microsoft.Compute/virtualMachines/start. If",
+		"Microsoft.Devices/IotHubs/listkeys/listkeys/listkeys/action": "hubwatch does not know Microsoft.Devices/IotHubs/listkeys/listkeys/listkeys. If",
+	} {
+		alerts, err := Load(repository(map[string]string{"HubKeysListed": strings.Replace(right, known, `"`+operation+`"`, 1)}))
+		if err != nil {
+			t.Errorf("%s: %v", operation, err)
+			continue
+		}
+		doubts := alerts[0].Doubts()
+		if want == "" {
+			if len(doubts) > 0 {
+				t.Errorf("%s: %v", operation, doubts)
+			}
+			continue
+		}
+		line, column := place([]byte(right), strings.Index(right, known))
+		if len(doubts) != 1 || !strings.HasPrefix(doubts[0].Text, "on.operations[0]: "+want) || doubts[0].Line != line || doubts[0].Column != column || doubts[0].File != "functions/HubKeysListed/alert.json" {
+			t.Errorf("%s: have %v, want %q", operation, doubts, want)
+		}
+		if warnings := alerts[0].Explain().Warnings; len(warnings) == 0 || !strings.Contains(warnings[0], want) {
+			t.Errorf("%s: explain warns of %q", operation, warnings)
+		}
+	}
+}
+
+// TestKnownOperations checks that hubwatch knows the operations of its own alerts.
+func TestKnownOperations(t *testing.T) {
+	alerts, err := Load(os.DirFS("../.."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	operations := 0
+	for _, a := range alerts {
+		for _, m := range a.Doubts() {
+			t.Error(m)
+		}
+		operations += len(a.On.Operations)
+	}
+	for _, d := range detector.All {
+		for _, operation := range d.On.Operations {
+			if text := doubt(operation); text != "" {
+				t.Errorf("%s: %s", d.Name, text)
+			}
+		}
+	}
+	if operations < 50 {
+		t.Errorf("%d operations: this proves little", operations)
+	}
+}
+
 // TestMistakes changes one thing of a right file, and reads where the mistake is said to
 // be: at the text that stands between the guillemets.
 func TestMistakes(t *testing.T) {
@@ -115,10 +180,22 @@ func TestMistakes(t *testing.T) {
 		{`"operations": [`, `"category": «"Connections", "operations": [`, "on.category: the source resources does not have this member: it is of logs"},
 		{`actor != \"pipeline\"`, `actor != \"\u00e9\ud83d\ude00\" && «ofice == 1`, "when: undeclared reference to 'ofice'"},
 		{`actor != \"pipeline\"`, `«actor + \"x\"`, "when: want an expression whose value is a bool, have one of type string"},
-		{`actor != \"pipeline\"`, `actor.matches(«\"[\")`, "when: "},
+		{`actor != \"pipeline\"`, `actor.matches(«\"a[\")`, "when: matches: error parsing regexp: missing closing ]: `[`"},
+		{`"when": "actor != \"pipeline\""`, `"when": «""`, "when: empty: want an expression, or leave it out"},
+		{`"Who": "actor"`, `"Who": «""`, "properties.Who: empty: want an expression"},
+		{`"Microsoft.Devices/IotHubs/listkeys/action"`, `«"Microsoft.Devices/IotHub/listkeys/action"`, `on.operations[0]: Microsoft.Devices has no resource type "IotHub"; did you mean IotHubs?`},
+		{`"Microsoft.Devices/IotHubs/listkeys/action"`, `«"microsoft.devices/provisioningService/listkeys/action"`, `on.operations[0]: microsoft.devices has no resource type "provisioningService"; did you mean provisioningServices?`},
+		{`"Microsoft.Devices/IotHubs/listkeys/action"`, `«"Microsoft.Devices/iotHubs/directMethods/invoke/action"`, "on.operations[0]: Microsoft.Devices/iotHubs/directMethods/invoke/action is an operation on data, of which Azure Resource Manager has no event: the sources logs and hub tell of devices"},
+		{`"cases": [`, `"group": {"devices": ["a*", «"# x"]}, "cases": [`, `group.devices[1]: "# x" is no pattern of a device id`},
 		{`"Who": "actor"`, `"Who": "actor«.foo"`, "properties.Who: "},
 		{`"Who"`, `"who"`, "properties.who: want a name in PascalCase, of 64 letters and digits at most"},
 		{`"Who"`, `"ActorObjectId"`, "properties.ActorObjectId: hubwatch itself sets this property: choose another name"},
+		{`"per": "actor"`, `"per": "«device"`, "count.per: the source resources never has device: it is always empty"},
+		{`"per": "actor"`, `"entityType": "Caller", "per": "actor + «module"`, "count.per: the source resources never has module: it is always empty"},
+		{`actor != \"pipeline\"`, `actor != \"é\" && has(«record.a) && record.a`, "when: the source resources never has record: it is always empty"},
+		{`"title": "Keys of a hub were read"`, `"title": «"REPLACE: what happened"`, "title: a text that begins with REPLACE is to be replaced before the alert is enabled"},
+		{`"about": "The pipeline may."`, `"about": «" REPLACE: why"`, "cases.about: a text that begins with REPLACE"},
+		{`"enabled": true,`, `"enabled": true, "$comment": «7,`, "$comment: want a list, have a number"},
 		{`"PT15M"`, `«"15M"`, `count.window: want a duration as ISO 8601 has it, for example PT15M or PT1H30M, have "15M"`},
 		{`"PT15M"`, `«"PT15S"`, "count.window: want at least 1m0s, have 15s"},
 		{`"max": 10`, `"max": «1001`, "count.max: want 0 to 1000, have 1001"},
@@ -178,6 +255,54 @@ functions/keys/alert.json:4 alertType: Contoso_HubKeysListed is take`
 	}
 }
 
+// TestVariablesThatASourceLacks counts by a variable, which each source has or not.
+func TestVariablesThatASourceLacks(t *testing.T) {
+	for source, on := range map[Source]string{
+		Resources:   onKeys,
+		Connections: `"on": {"source": "connections"}`,
+		Logs:        `"on": {"source": "logs", "category": "TwinQueries"}`,
+		Hub:         `"on": {"source": "hub", "eventTypes": ["Microsoft.Devices.DeviceCreated"]}`,
+	} {
+		for _, name := range variableNames {
+			text := `{"alertType": "Contoso_Test", "severity": "Low", "title": "T", "description": "D.", "remediation": ["R."], ` + on + `, "message": "string(` + name + ` == null)",
+			"cases": [{"name": "fires-a", "about": "A.", "event": {}, "want": "alert"}, {"name": "silent-a", "about": "A.", "event": {}, "want": "silent"}]}`
+			if name != "data" {
+				text = strings.Replace(text, "== null", "== "+name, 1)
+			}
+			_, err := Load(repository(map[string]string{"TestAlert": text}))
+			if wrong := slices.Contains(lacking[source], name); (err != nil) != wrong || wrong && len(Mistakes(err)) != 1 {
+				t.Errorf("%s of %s: %v", name, source, err)
+			}
+		}
+	}
+	// A name that a loop gives is no variable.
+	alertOf(t, onKeys+`, "when": "['a'].exists(device, device == actor)"`)
+}
+
+// TestVariables checks that the names are those of the variables that have types.
+func TestVariables(t *testing.T) {
+	var names []string
+	for _, v := range variables {
+		names = append(names, v.name)
+	}
+	if !slices.Equal(names, variableNames) {
+		t.Errorf("have %v, want %v", variableNames, names)
+	}
+}
+
+// TestComments reads comments in each object that may have them.
+func TestComments(t *testing.T) {
+	text := strings.NewReplacer(`"enabled"`, `"$comment": ["one", "two"], "enabled"`, `"source"`, `"$comment": "of on", "source"`,
+		`"per"`, `"$comment": [], "per"`, `"name"`, `"$comment": "of a case", "name"`).Replace(right)
+	alerts, err := Load(repository(map[string]string{"HubKeysListed": text}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := alerts[0]; len(a.Comment) != 2 || a.On.Comment[0] != "of on" || a.Cases[1].Comment[0] != "of a case" {
+		t.Errorf("%+v", a)
+	}
+}
+
 func TestCasesOfBothKinds(t *testing.T) {
 	for _, want := range []string{`"want": "alert"`, `"want": "silent"`} {
 		_, err := Load(repository(map[string]string{"HubKeysListed": strings.Replace(right, want, `"want": "none"`, 1)}))
@@ -189,14 +314,24 @@ func TestCasesOfBothKinds(t *testing.T) {
 
 func TestGroupFile(t *testing.T) {
 	text := strings.NewReplacer(`"resources"`, `"hub"`, "Microsoft.Resources.ResourceActionSuccess", "Microsoft.Devices.DeviceCreated",
-		`"cases"`, `"group": {"file": "devices.txt"}, "cases"`).Replace(right)
+		"actor", "device", `"cases"`, `"group": {"file": "devices.txt"}, "cases"`).Replace(right)
 	text = strings.Replace(text, `,
     "operations": [
       "Microsoft.Devices/IotHubs/listkeys/action"
     ]`, "", 1)
-	alerts, err := Load(repository(map[string]string{"HubKeysListed": text, "HubKeysListed/devices.txt": "thermo-*\r\n\nlamp\n"}))
+	alerts, err := Load(repository(map[string]string{"HubKeysListed": text, "HubKeysListed/devices.txt": "\ufeffthermo-*\r\n\nlamp\n"}))
 	if err != nil || strings.Join(alerts[0].Group.listed, "|") != "thermo-*|lamp" {
 		t.Errorf("%+v, %v", alerts, err)
+	}
+	_, err = Load(repository(map[string]string{"HubKeysListed": text, "HubKeysListed/devices.txt": "thermo-*\n# lamps\n\nl\xffmp\nlämp\n"}))
+	var lines []string
+	for _, m := range Mistakes(err) {
+		lines = append(lines, fmt.Sprintf("%s:%d %.25s", m.File, m.Line, m.Text))
+	}
+	if got := strings.Join(lines, "\n"); got != `functions/HubKeysListed/devices.txt:2 "# lamps" is no pattern o
+functions/HubKeysListed/devices.txt:4 "l\xffmp" is no pattern o
+functions/HubKeysListed/devices.txt:5 "lämp" is no pattern of a` {
+		t.Errorf("have\n%s", got)
 	}
 	for _, name := range []string{"devices.txt", "../x", "a/b", "."} {
 		_, err := Load(repository(map[string]string{"HubKeysListed": strings.Replace(text, "devices.txt", name, 1)}))

@@ -2,6 +2,7 @@ package custom
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/window"
 )
 
 // ready is a custom alert of Microsoft Defender for IoT that can be judged from what a hub
@@ -33,9 +35,10 @@ type logRecord struct {
 // their own devices there. otherDevice is one that is counted apart.
 const caseDevice, otherDevice = "example-device", "other-device"
 
-// mostAllowed is the most records of a silent case that count, so that a file with a large
-// range does not become too large to load.
-const mostAllowed = 100
+// mostAllowed is the most records of a silent case beside a longer one that holds the same.
+// mostRecords is the most in all cases, so that a file with a large range or with many hubs
+// does not become too large to load.
+const mostAllowed, mostRecords = 100, 1_400
 
 // readyCount is the count of the alerts in functions. Each owner of a fleet has to find
 // their own.
@@ -175,56 +178,152 @@ var serviceTwinUpdates = ready{
 	about: "a read of the twin does not count",
 }
 
-// make returns the alert with a count. hubs are the hubs that it watches, nil for all. The
-// width of the count is its window.
-func (r ready) make(c Count, width time.Duration, hubs []string) Alert {
+// condition returns the condition of the alert on some hubs, whose names are in lower case;
+// nil is all hubs.
+func (r ready) condition(hubs []string) string {
+	if len(hubs) == 0 {
+		return r.alert.When
+	}
+	names := make([]string, len(hubs))
+	for i, hub := range hubs {
+		names[i] = fmt.Sprintf("%q", hub)
+	}
+	watched := fmt.Sprintf("hub.lowerAscii() in [%s]", strings.Join(names, ", "))
+	if r.alert.When != "" {
+		watched += " && " + r.alert.When
+	}
+	return watched
+}
+
+// make returns the alert with a count, whose max is not nil. The width of the count is its
+// window. hubs are the hubs that it watches, as condition takes them. grouped says that it
+// watches the devices of a list, which is caseDevice alone.
+func (r ready) make(c Count, width time.Duration, hubs []string, grouped bool) Alert {
 	a := r.alert
-	a.Schema, a.Count = Schema, &c
+	a.Schema, a.Count, a.When = Schema, &c, r.condition(hubs)
+	if grouped {
+		a.Group = &Group{Devices: []string{caseDevice}}
+	}
+	a.Cases = r.cases(a, width, hubs)
+	return a
+}
+
+// caseBegin is when the first record of a case is.
+var caseBegin = time.Date(2026, 2, 1, 8, 0, 0, 0, time.UTC)
+
+// cases returns cases that tell the alert from one in which something is changed, as far as
+// mostRecords allows.
+func (r ready) cases(a Alert, width time.Duration, hubs []string) (cases []Case) {
 	hub := "contoso-hub"
 	if len(hubs) > 0 {
 		hub = hubs[0]
-		names := make([]string, len(hubs))
-		for i, h := range hubs {
-			names[i] = fmt.Sprintf("%q", strings.ToLower(h))
-		}
-		watched := fmt.Sprintf("hub.lowerAscii() in [%s]", strings.Join(names, ", "))
-		if a.When != "" {
-			watched += " && " + a.When
-		}
-		a.When = watched
 	}
-	begin := time.Date(2026, 2, 1, 8, 0, 0, 0, time.UTC)
-	// records returns records with the same time from one to the next, n of the case device.
-	records := func(n int, pace time.Duration) (list []jsontext.Value) {
+	most, room := *a.Count.Max, mostRecords
+	add := func(c Case) bool {
+		if room < len(c.Records) {
+			return false
+		}
+		room -= len(c.Records)
+		cases = append(cases, c)
+		return true
+	}
+	// records returns n records of a device from a time on, one in each pace.
+	records := func(n int, hub, device string, from time.Time, pace time.Duration) (list []jsontext.Value) {
 		for i := range n {
-			list = append(list, r.counted.record(a.On.Category, hub, caseDevice, begin.Add(time.Duration(i)*pace)))
+			list = append(list, r.counted.record(a.On.Category, hub, device, from.Add(time.Duration(i)*pace)))
 		}
 		return list
 	}
-	gaps := time.Duration(max(*c.Max, 1))
+	gaps := time.Duration(max(most, 1))
 	inWindow := ((width - time.Second) / gaps).Truncate(time.Millisecond) // the last is just inside the window of the first
-	allowed := min(*c.Max, mostAllowed)
-	silent := records(allowed, inWindow)
+	over := func(hub, device string) []jsontext.Value { return records(most+1, hub, device, caseBegin, inWindow) }
+	says := &Says{Entity: caseDevice, Severity: a.Severity}
+	add(Case{Name: "fires-above-max", About: fmt.Sprintf("%d of a device in one window are one more than allowed.", most+1), Records: over(hub, caseDevice), Want: Fires, Says: says})
+
+	others, about := []jsontext.Value{}, "and "+r.about
 	for _, other := range r.passedOver {
-		silent = append(silent, other.record(a.On.Category, hub, caseDevice, begin))
+		others = append(others, other.record(a.On.Category, hub, caseDevice, caseBegin))
 	}
-	about := fmt.Sprintf("%d are allowed, and %s.", allowed, r.about)
-	if allowed > 0 {
-		silent = append(silent, r.counted.record(a.On.Category, hub, otherDevice, begin))
-		about = fmt.Sprintf("%d are allowed, another device is counted apart, and %s.", allowed, r.about)
+	if most > 0 && a.Group == nil {
+		others = append(others, r.counted.record(a.On.Category, hub, otherDevice, caseBegin))
+		about = "another device is counted apart, " + about
 	}
-	a.Cases = []Case{
-		{Name: "fires-above-max", About: fmt.Sprintf("%d of a device in one window are one more than allowed.", *c.Max+1), Records: records(*c.Max+1, inWindow), Want: Fires},
-		{Name: "silent-at-max", About: about, Records: silent, Want: Silent},
+	pace := (width + gaps*time.Millisecond - 1) / gaps
+	slowly := Case{
+		Name: "silent-slowly", About: fmt.Sprintf("%d are in no window together: the last comes when the window of the first is over.", most+1),
+		Records: records(most+1, hub, caseDevice, caseBegin, pace.Truncate(time.Millisecond)), Want: Silent,
 	}
-	if allowed > 0 && allowed == *c.Max {
-		pace := (width + gaps*time.Millisecond - 1) / gaps
-		a.Cases = append(a.Cases, Case{
-			Name: "silent-slowly", About: fmt.Sprintf("%d are in no window together: the last comes when the window of the first is over.", *c.Max+1),
-			Records: records(*c.Max+1, pace.Truncate(time.Millisecond)), Want: Silent,
+	long := most > mostAllowed && len(slowly.Records)+len(others) <= room
+	if long {
+		about = strings.TrimPrefix(about, "and ")
+		slowly.About += " " + strings.ToUpper(about[:1]) + about[1:] + "."
+		slowly.Records = append(slowly.Records, others...)
+	} else {
+		allowed := min(most, mostAllowed)
+		add(Case{
+			Name: "silent-at-max", About: fmt.Sprintf("%d are allowed, %s.", allowed, about),
+			Records: append(records(allowed, hub, caseDevice, caseBegin, inWindow), others...), Want: Silent,
 		})
 	}
-	return a
+	if most > 0 && (long || most <= mostAllowed) {
+		add(slowly)
+	}
+
+	if a.Group != nil {
+		add(Case{Name: "silent-other-device", About: "A device that is not in the group may do it as often as it likes.", Records: over(hub, otherDevice), Want: Silent})
+	}
+	if len(hubs) > 0 {
+		other := "other-hub"
+		for slices.Contains(hubs, other) {
+			other += "-2"
+		}
+		add(Case{Name: "silent-other-hub", About: "This hub is not watched.", Records: over(other, caseDevice), Want: Silent})
+	}
+	if a.Count.Min > 0 {
+		for _, c := range r.minCases(a, width, hub, room/2) {
+			add(c)
+		}
+	}
+	for i, hub := range hubs {
+		if i > 0 {
+			add(Case{Name: "fires-on-" + hub, About: "This hub is watched, too.", Records: over(hub, caseDevice), Want: Fires, Says: says})
+		}
+	}
+	return cases
+}
+
+// minCases returns a case with fewer than the least records in a window, and one with as
+// many; with as few as none and without the other one if they would have more than room
+// records each. A window with too few is one of four quarters behind that of a first record,
+// and is over (package window).
+func (r ready) minCases(a Alert, width time.Duration, hub string, room int) []Case {
+	rule := window.Rule{Width: width}
+	first := rule.CellOf(caseBegin)
+	last, end := rule.CellBegin(first+4), rule.CellBegin(first+5)
+	records := func(n int) []jsontext.Value {
+		list := []jsontext.Value{r.counted.record(a.On.Category, hub, caseDevice, rule.CellBegin(first))}
+		pace := (end.Sub(last) / time.Duration(n+1)).Truncate(time.Millisecond)
+		for i := range n {
+			list = append(list, r.counted.record(a.On.Category, hub, caseDevice, last.Add(time.Duration(i)*pace)))
+		}
+		return list
+	}
+	least := a.Count.Min
+	below := min(least-1, max(room-2, 0))
+	if below < least-1 {
+		below = 0
+	}
+	cases := []Case{{
+		Name: "fires-below-min", About: fmt.Sprintf("A device that was seen before has %d in a window, and at least %d are expected.", below, least),
+		Records: append(records(below), r.counted.record(a.On.Category, hub, caseDevice, end)), Want: Fires, Says: &Says{Entity: caseDevice, Severity: a.Severity},
+	}}
+	if below == least-1 {
+		cases = append(cases, Case{
+			Name: "silent-at-min", About: fmt.Sprintf("A device that was seen before has %d in a window, as many as are expected.", least),
+			Records: append(records(least), r.passedOver[0].record(a.On.Category, hub, caseDevice, end)), Want: Silent,
+		})
+	}
+	return cases
 }
 
 // record returns a record of a device, as a hub writes it
@@ -265,7 +364,7 @@ func (r logRecord) record(category, hub, device string, at time.Time) jsontext.V
 func Ready(name string) (Alert, bool) {
 	for _, r := range readyAlerts {
 		if r.alert.Name == name {
-			return r.make(readyCount(), 15*time.Minute, nil), true
+			return r.make(readyCount(), 15*time.Minute, nil, false), true
 		}
 	}
 	return Alert{}, false

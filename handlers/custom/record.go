@@ -1,10 +1,10 @@
 package custom
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"hubwatch/handlers/event"
@@ -23,19 +23,27 @@ type client struct {
 // object, as Azure Monitor writes it, it is that object. So is a text inside the
 // properties, as authType is.
 func readRecord(raw jsontext.Value) (map[string]any, error) {
-	if len(raw) > mostData {
-		return nil, fmt.Errorf("record: %d bytes: an expression reads %d at most", len(raw), mostData)
+	if err := readable(raw); err != nil {
+		return nil, fmt.Errorf("record: %w", err)
 	}
-	var members map[string]any
-	if err := json.Unmarshal(raw, &members, event.Lenient); err != nil {
+	value, err := decode(raw)
+	if err != nil {
 		return nil, fmt.Errorf("record: %w", event.JSONError(err))
 	}
-	properties, ok := inner(members["properties"])
+	members, ok := value.(map[string]any)
 	if !ok {
-		return members, nil
+		return nil, errors.New("record: want an object")
+	}
+	properties, err := inner(members["properties"])
+	if properties == nil || err != nil {
+		return members, err
 	}
 	for name, value := range properties {
-		if decoded, ok := inner(value); ok {
+		decoded, err := inner(value)
+		if err != nil {
+			return nil, err
+		}
+		if decoded != nil {
 			properties[name] = decoded
 		}
 	}
@@ -43,18 +51,23 @@ func readRecord(raw jsontext.Value) (map[string]any, error) {
 	return members, nil
 }
 
-// inner returns a value that is an object, or a text that holds one.
-func inner(value any) (map[string]any, bool) {
+// inner returns the members of a value that is an object, or a text that holds one; nil for any
+// other value.
+func inner(value any) (members map[string]any, err error) {
 	switch value := value.(type) {
 	case map[string]any:
-		return value, true
+		return value, nil
 	case string:
-		var members map[string]any
-		if strings.HasPrefix(strings.TrimSpace(value), "{") && json.Unmarshal([]byte(value), &members, event.Lenient) == nil {
-			return members, true
+		if !strings.HasPrefix(strings.TrimSpace(value), "{") {
+			return nil, nil
 		}
+		if err := readable([]byte(value)); err != nil {
+			return nil, fmt.Errorf("properties of the record: %w", err)
+		}
+		decoded, _ := decode([]byte(value))
+		members, _ = decoded.(map[string]any)
 	}
-	return nil, false
+	return members, nil
 }
 
 // readClient reads a record of any category. The members of a client stand in properties,
@@ -74,7 +87,7 @@ func readClient(raw jsontext.Value) (client, error) {
 					if value != "" {
 						return value
 					}
-				case float64:
+				case int64, float64:
 					return fmt.Sprint(value)
 				}
 			}

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"hubwatch/handlers/alert"
@@ -75,8 +74,12 @@ func (a Alert) compile() (*rule, error) {
 		if len(faults) > 0 {
 			return nil, fmt.Errorf("%s: %s", name, faults[0].text)
 		}
-		r.usesRecord = r.usesRecord || compiled.names("record")
-		r.usesData = r.usesData || compiled.names("data")
+		if _, ok := compiled.names("record"); ok {
+			r.usesRecord = true
+		}
+		if _, ok := compiled.names("data"); ok {
+			r.usesData = true
+		}
 		switch name {
 		case "when":
 			r.when = compiled
@@ -377,10 +380,11 @@ func (f *facts) decode(record, data bool) error {
 	if !data {
 		return nil
 	}
-	if n := len(f.event.Data); n > mostData {
-		return fmt.Errorf("data: %d bytes: an expression reads %d at most", n, mostData)
+	if err := readable(f.event.Data); err != nil {
+		return fmt.Errorf("data: %w", err)
 	}
-	if err := json.Unmarshal(f.event.Data, &f.data, event.Lenient); err != nil {
+	var err error
+	if f.data, err = decode(f.event.Data); err != nil {
 		return fmt.Errorf("data: %w", event.JSONError(err))
 	}
 	return nil

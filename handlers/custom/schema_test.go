@@ -145,6 +145,8 @@ func TestSchemaAcceptsWhatLoadDoes(t *testing.T) {
 		{`"Microsoft.Resources.ResourceActionSuccess"`, `"Microsoft.Resources.ResourceActionSucces"`},
 		{`"operations": [`, `"category": "Connections", "operations": [`},
 		{`"Who"`, `"who"`},
+		{`"when": "actor != \"pipeline\""`, `"when": ""`},
+		{`"Who": "actor"`, `"Who": ""`},
 		{`"PT15M"`, `"15 minutes"`},
 		{`"max": 10`, `"max": 1001`},
 		{`"max": 10`, `"maximum": 10`},

@@ -2,8 +2,11 @@ package custom
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
+
+	"hubwatch/handlers/event"
 )
 
 // TestShippedAlerts checks the alerts in functions that hubwatch ships, by their types. Who
@@ -19,6 +22,33 @@ func TestShippedAlerts(t *testing.T) {
 		}
 		if strings.HasPrefix(a.AlertType, "Hubwatch_") && a.Limits == "" {
 			t.Errorf("%s does not say what it cannot see", a.Name)
+		}
+	}
+}
+
+// TestPageHasAllSources checks that docs/custom-alerts.md says of each log category that a hub
+// has what can be judged from it: those of the ready alerts, and no others.
+func TestPageHasAllSources(t *testing.T) {
+	page, err := os.ReadFile("../../docs/custom-alerts.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := map[string]bool{}
+	for line := range strings.Lines(string(page)) {
+		cells := strings.Split(strings.TrimSpace(line), " | ")
+		name, _, ok := strings.Cut(strings.TrimPrefix(cells[0], "| ["), "](https://learn.microsoft.com/azure/iot-hub/monitor-iot-hub-reference#")
+		if !ok || len(cells) != 4 || !slices.Contains(event.LogCategories, name) {
+			continue
+		}
+		said[name] = true
+		ready := slices.ContainsFunc(readyAlerts, func(r ready) bool { return r.alert.On.Category == name })
+		if ready == strings.HasPrefix(cells[3], "none") {
+			t.Errorf("a ready alert reads %s: %v, and the page says: %s", name, ready, cells[3])
+		}
+	}
+	for _, name := range event.LogCategories {
+		if !said[name] {
+			t.Errorf("the page does not say what can be judged from %s", name)
 		}
 	}
 }

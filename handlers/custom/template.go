@@ -49,14 +49,18 @@ func templateResource(n part, parent, above string, s scope) (e export) {
 	}
 	switch {
 	case strings.EqualFold(kind, groupType):
-		e.groups = append(e.groups, templateGroup(n, name.text(), hubBelow(s.value(n.get("scope")).text()), s))
+		g := templateGroup(n, name.text(), s)
+		g.below(s.value(n.get("scope")))
+		e.groups = append(e.groups, g)
 	case strings.EqualFold(kind, classicGroupType):
 		hub, group, _ := strings.Cut(name.text(), "/")
 		_, group, _ = strings.Cut(group, "/") // behind the name of the provider
-		if isExpression(name.text()) {
+		if hasExpression(name.text()) {
 			hub, group = "", name.text()
 		}
-		e.groups = append(e.groups, templateGroup(n, group, hub, s))
+		g := templateGroup(n, group, s)
+		g.hub = hub
+		e.groups = append(e.groups, g)
 	case strings.EqualFold(kind, deploymentType):
 		properties := n.get("properties")
 		switch template := properties.get("template"); {
@@ -77,11 +81,11 @@ func templateResource(n part, parent, above string, s scope) (e export) {
 	return e
 }
 
-// templateGroup reads a group of a template.
-func templateGroup(n part, name, hub string, s scope) securityGroup {
-	g := securityGroup{name: name, hub: hub}
-	if isExpression(name) {
-		g.remark("%s: hubwatch cannot evaluate %s", n.get("name").path, part{v: name})
+// templateGroup reads a group of a template, without its hub.
+func templateGroup(n part, name string, s scope) securityGroup {
+	g := securityGroup{name: name}
+	if hasExpression(name) {
+		g.flaw = fmt.Sprintf("%s: hubwatch cannot evaluate %s, so it does not know which group of which hub this is", n.get("name").path, part{v: name})
 	}
 	condition := s.value(n.get("condition"))
 	switch {
@@ -101,22 +105,33 @@ func templateGroup(n part, name, hub string, s scope) securityGroup {
 	return g
 }
 
-// hubBelow returns the name of the hub in the scope of a resource, which is a resource id
-// or its end: Microsoft.Devices/IotHubs/contoso-hub. It is "" if there is none.
-func hubBelow(scope string) string {
+// below takes the hub from the scope of the group, which is a resource id or its end:
+// Microsoft.Devices/IotHubs/contoso-hub. There may be none.
+func (g *securityGroup) below(scope part) {
 	const hubs = "microsoft.devices/iothubs/"
-	i := strings.LastIndex(strings.ToLower(scope), hubs)
-	if i < 0 || isExpression(scope) {
-		return ""
+	text := scope.text()
+	i := strings.LastIndex(strings.ToLower(text), hubs)
+	switch {
+	case scope.v == nil || g.flaw != "":
+	case hasExpression(text):
+		g.flaw = fmt.Sprintf("%s: hubwatch cannot evaluate %s, so it does not know the hub; give its parameters values, or import what was deployed", scope.path, scope)
+	case i < 0:
+		g.flaw = fmt.Sprintf("%s: want an IoT hub, have %s", scope.path, scope)
+	default:
+		g.hub, _, _ = strings.Cut(text[i+len(hubs):], "/")
 	}
-	hub, _, _ := strings.Cut(scope[i+len(hubs):], "/")
-	return hub
 }
 
 // isExpression reports whether the text of a template is an expression, which nobody has
 // evaluated (https://learn.microsoft.com/azure/azure-resource-manager/templates/template-expressions).
 func isExpression(s string) bool {
 	return strings.HasPrefix(s, "[") && !strings.HasPrefix(s, "[[") && strings.HasSuffix(s, "]")
+}
+
+// hasExpression reports whether one of the segments of a name is an expression that was not
+// evaluated, or the name as a whole is one.
+func hasExpression(name string) bool {
+	return isExpression(name) || strings.HasPrefix(name, "[") && strings.Contains(name, "]/") || strings.Contains(name, "/[")
 }
 
 // mostSteps is how many values the expressions of a file may have, parameters and variables
@@ -230,6 +245,10 @@ func (e *formula) call(function string, arguments []any) (any, bool) {
 		return n.v, !isExpression(n.text())
 	case function == "concat":
 		return strings.Join(texts, ""), true
+	case function == "tolower":
+		return strings.ToLower(texts[0]), true
+	case function == "toupper":
+		return strings.ToUpper(texts[0]), true
 	case function == "format":
 		pairs := make([]string, 0, 2*len(texts))
 		for i, text := range texts[1:] {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
+	"time"
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/connection"
@@ -106,7 +107,10 @@ func Connection(e event.Event) (f alert.Finding, raw []byte, cause verdict.Cause
 		return f, nil, "", false, fmt.Errorf("type %s: is not about one device", event.Shorten(e.Type))
 	}
 	f = connectionFinding(records[0], connection.Classify(records[0]), hub, string(n.Cause))
-	f.Tally = tally(n)
+	f.Tally = tally(n, "")
+	f.Tally.From = time.Time{} // an alert may be about several devices, so alert.Course does not have it
+	last := until(records)
+	f.Until, f.UntilIPAddress = last.Time, last.MaskedIPAddress
 	if n.N > 1 {
 		f.Message += fmt.Sprintf(" That happened %d times in ten minutes.", n.N)
 	}

@@ -3,8 +3,8 @@ package detector
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"hubwatch/handlers/alert"
@@ -47,14 +47,9 @@ func detectConnection(whats map[verdict.Cause]string) func(event.Event) ([]alert
 		}
 		c := connection.Classify(records[0])
 		f := connectionFinding(records[0], c, hub, what)
-		f.Tally = tally(n)
-		if n.N > 1 {
-			f.Message += fmt.Sprintf(" That happened %d times in ten minutes.", n.N)
-		}
-		if n.Cause == verdict.Cause(connection.TokenExpired) && n.N >= continual {
-			f.Message += " A device whose clock is wrong tries on and on like this. So does somebody who has a token that is no longer valid."
-			f.Properties["RefusedContinually"] = "true"
-		}
+		f.Tally = tally(n, string(n.Cause))
+		last := until(records)
+		f.Until, f.UntilIPAddress = last.Time, last.MaskedIPAddress
 		return []alert.Finding{f}, nil
 	}
 }
@@ -72,15 +67,27 @@ func detectRecord(e event.Event, what string) ([]alert.Finding, error) {
 	return []alert.Finding{connectionFinding(r, connection.Classify(r), hub, what)}, nil
 }
 
-// continual is from how many refusals in ten minutes on a client is taken to go on by
-// itself. Microsoft's SDKs try again for as long as the device runs, after waits that
-// grow up to some minutes
-// (https://learn.microsoft.com/azure/iot/concepts-manage-device-reconnections).
-const continual = 3
+// until returns the last of records.
+func until(records []connection.Record) connection.Record {
+	return slices.MaxFunc(records, func(a, b connection.Record) int { return a.Time.Compare(b.Time) })
+}
 
-// tally returns how an alert counts a notice: the newest version of each item.
-func tally(n verdict.Notice) alert.Tally {
-	return alert.Tally{Item: fmt.Sprintf("%d|%s|%x", n.Bucket, n.Cause, n.Device), N: n.N, Seq: n.Seq}
+// takenUp says in a finding about the end of a session that its address is that of the
+// device, and not of whoever took up the session. The address of the new session is in the
+// record of a connection. Of these hubwatch keeps no more than a hash of the address.
+func takenUp(f *alert.Finding) {
+	if f.ActorIPAddress != "" {
+		f.Properties["EndedSessionIpAddress"] = f.ActorIPAddress
+		f.Message += " That is the address of the session that ended."
+	}
+	f.ActorIPAddress, f.UntilIPAddress = "", ""
+	f.Message += " The address of the session that took it up is in the log: look there for the deviceConnect of the device in the minutes that follow."
+}
+
+// tally returns how an alert counts a notice: the newest version of each item. what is what
+// alert.Course calls it.
+func tally(n verdict.Notice, what string) alert.Tally {
+	return alert.Tally{Item: fmt.Sprintf("%d|%s|%x", n.Bucket, n.Cause, n.Device), N: n.N, Seq: n.Seq, What: what, From: n.Bucket.Start()}
 }
 
 // connectionFinding returns what there is to say of a record of a hub.
@@ -121,46 +128,45 @@ func confidence(c connection.Classification) alert.Confidence {
 // connectionMessage says who could not connect to which hub, or was disconnected
 // from it, how and from where, and what is wrong with its credential.
 func connectionMessage(r connection.Record, c connection.Classification, hub, what string) string {
-	who := fmt.Sprintf("Device %q", r.DeviceID)
+	who := "Device " + strconv.Quote(r.DeviceID)
 	switch {
 	case r.DeviceID == "" && r.ModuleID == "":
 		who = "A device that the log does not name"
 	case r.DeviceID == "":
-		who = fmt.Sprintf("Module %q of a device that the log does not name", r.ModuleID)
+		who = "Module " + strconv.Quote(r.ModuleID) + " of a device that the log does not name"
 	case r.ModuleID != "":
-		who = fmt.Sprintf("Module %q of device %q", r.ModuleID, r.DeviceID)
+		who = "Module " + strconv.Quote(r.ModuleID) + " of device " + strconv.Quote(r.DeviceID)
 	}
 	did := "was refused by"
 	if strings.EqualFold(r.OperationName, "deviceDisconnect") {
 		did = "was disconnected by"
 	}
-	where := fmt.Sprintf("over %s from %s", cmp.Or(event.Shorten(r.Protocol), "an unknown protocol"), cmp.Or(event.Shorten(r.MaskedIPAddress), "an unknown address"))
+	protocol := cmp.Or(event.Shorten(r.Protocol), "an unknown protocol")
+	address := cmp.Or(event.Shorten(r.MaskedIPAddress), "an unknown address")
 	ground := "stated by IoT Hub"
 	if !c.Stated {
-		ground = fmt.Sprintf("inferred from the result %s", event.Shorten(cmp.Or(r.ResultType, r.ResultDescription, r.StatusCode)))
+		ground = "inferred from the result " + event.Shorten(cmp.Or(r.ResultType, r.ResultDescription, r.StatusCode))
 	}
-	return fmt.Sprintf("%s %s IoT hub %q, %s: %s (%s).", who, did, hub, where, what, ground)
+	return who + " " + did + " IoT hub " + strconv.Quote(hub) + ", over " + protocol + " from " + address + ": " + what + " (" + ground + ")."
 }
 
 // connectionProperties returns what the record says. With that, a reader can check
 // the rule that decided.
 func connectionProperties(r connection.Record, c connection.Classification) map[string]string {
-	p := map[string]string{
-		"Rule":              c.Rule,
-		"StatedText":        c.Text,
-		"OperationName":     r.OperationName,
-		"ResultType":        r.ResultType,
-		"ResultDescription": r.ResultDescription,
-		"StatusCode":        r.StatusCode,
-		"Protocol":          r.Protocol,
-		"SdkVersion":        r.SDKVersion,
-		"AuthType":          r.AuthType.Type,
-		"AuthScope":         r.AuthType.Scope,
-		"AuthIssuer":        r.AuthType.Issuer,
-		"UnreadableMembers": strings.Join(slices.Compact(r.Unreadable), ", "),
-	}
-	maps.DeleteFunc(p, func(_, value string) bool { return value == "" })
-	return p
+	return known([]property{
+		{"Rule", c.Rule},
+		{"StatedText", c.Text},
+		{"OperationName", r.OperationName},
+		{"ResultType", r.ResultType},
+		{"ResultDescription", r.ResultDescription},
+		{"StatusCode", r.StatusCode},
+		{"Protocol", r.Protocol},
+		{"SdkVersion", r.SDKVersion},
+		{"AuthType", r.AuthType.Type},
+		{"AuthScope", r.AuthType.Scope},
+		{"AuthIssuer", r.AuthType.Issuer},
+		{"UnreadableMembers", strings.Join(slices.Compact(r.Unreadable), ", ")},
+	})
 }
 
 // StatedOnly returns d without its inferred findings, for users who want to hear

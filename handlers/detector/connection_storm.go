@@ -43,7 +43,7 @@ var ConnectionStorm = Detector{
 
 // storms say what happened to the devices of a storm, by its cause.
 var storms = map[verdict.Cause]string{
-	verdict.Cause(connection.Unclassified):       "were refused for a cause that the log does not tell",
+	verdict.Cause(connection.Unclassified):       "were refused for a cause that hubwatch does not know",
 	verdict.Cause(connection.TokenExpired):       "were refused with an expired SAS token",
 	verdict.Cause(connection.TokenInvalid):       "were refused with an invalid SAS token",
 	verdict.Cause(connection.CertificateExpired): "failed with an expired X.509 certificate",
@@ -62,20 +62,26 @@ func detectStorm(e event.Event) ([]alert.Finding, error) {
 		return nil, fmt.Errorf("data: cause: %q is not known", event.Shorten(string(n.Cause)))
 	}
 	c := connection.Classify(records[0])
+	properties := map[string]string{
+		"Cause":          string(n.Cause),
+		"Rule":           c.Rule,
+		"FirstDevices":   strings.Join(n.Devices[:min(len(n.Devices), firstDevices)], ", "),
+		"ListedDevices":  fmt.Sprint(len(n.Devices)),
+		"CountedDevices": fmt.Sprint(n.N),
+	}
+	if sentence := verdict.Sentence(records[0]); sentence != "" {
+		did = fmt.Sprintf("were refused with a sentence that hubwatch does not know, for example %q", sentence)
+		properties["UnknownSentence"] = sentence
+	}
 	return []alert.Finding{{
 		Hub:        alert.Hub{Name: hub.Name, ResourceID: hub.Resource(), SubscriptionID: hub.SubscriptionID},
 		Entity:     alert.Entity{Type: alert.IoTHub, Name: hub.Name},
 		Message:    fmt.Sprintf("%d devices of IoT hub %q %s, in the ten minutes from %s.", n.N, hub.Name, did, n.Bucket.Start().Format("2006-01-02 15:04 UTC")),
 		Confidence: confidence(c),
-		Properties: map[string]string{
-			"Cause":          string(n.Cause),
-			"Rule":           c.Rule,
-			"FirstDevices":   strings.Join(n.Devices[:min(len(n.Devices), firstDevices)], ", "),
-			"ListedDevices":  fmt.Sprint(len(n.Devices)),
-			"CountedDevices": fmt.Sprint(n.N),
-		},
-		Tally:   tally(n),
-		Devices: n.Devices,
+		Properties: properties,
+		Tally:      tally(n, string(n.Cause)+alert.OfDevices),
+		Until:      until(records).Time,
+		Devices:    n.Devices,
 	}}, nil
 }
 

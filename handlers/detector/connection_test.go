@@ -28,3 +28,11 @@ func TestConnectionEntity(t *testing.T) {
 		}
 	}
 }
+
+// TestExpiredTokens checks that alert.Course calls refusals with an expired token as their
+// tallies do.
+func TestExpiredTokens(t *testing.T) {
+	if string(connection.TokenExpired) != alert.ExpiredTokens {
+		t.Errorf("%q is called %q", connection.TokenExpired, alert.ExpiredTokens)
+	}
+}

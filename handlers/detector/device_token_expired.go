@@ -5,6 +5,7 @@ import (
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/connection"
+	"hubwatch/handlers/event"
 	"hubwatch/handlers/remedy"
 	"hubwatch/handlers/verdict"
 )
@@ -21,7 +22,8 @@ var DeviceTokenExpired = Detector{
 		"it was valid.",
 	Remediation: []string{
 		"See whether the device is connected with a valid token at the same time. If so, the attempt was probably made by somebody else.",
-		"Compare the address and the SDK version with the usual ones of the device.",
+		"Compare the address and the SDK version with the usual ones of the device. If the session was taken up from another network, the alert has the address of the " +
+			"session that ended (EndedSessionIpAddress), and the log has the other one: docs/connections-log.md has a query for it, under \"Find who took up a session\".",
 		"If the attempts go on and the device is healthy, correct the clock of the device, or the renewal of its token. " +
 			"A hub compares the expiry of a token with the hub's own clock. A device with a wrong clock makes new tokens that are expired at once, " +
 			"also after it was started again; whoever replays a token has one that was valid, and the device itself connects meanwhile.",
@@ -44,9 +46,19 @@ var DeviceTokenExpired = Detector{
 		"public: capture one with a token of two minutes' life, during the session and at a new connection. " +
 		"Microsoft says that records can be lost, late or out of order. Set InferredAlerts to false for stated alerts only.",
 	On: onConnections(verdict.TokenExpiredType, verdict.ForeignType, verdict.MissingType),
-	Detect: detectConnection(map[verdict.Cause]string{
-		verdict.Cause(connection.TokenExpired): "its SAS token is expired",
-		verdict.Foreign:                        "its SAS token expired, and its session was taken up from another network",
-		verdict.Missing:                        "its SAS token expired, and it did not connect again in time",
-	}),
+	Detect: func(e event.Event) ([]alert.Finding, error) {
+		findings, err := detectExpiry(e)
+		for i := range findings {
+			if findings[i].Tally.What == string(verdict.Foreign) {
+				takenUp(&findings[i])
+			}
+		}
+		return findings, err
+	},
 }
+
+var detectExpiry = detectConnection(map[verdict.Cause]string{
+	verdict.Cause(connection.TokenExpired): "its SAS token is expired",
+	verdict.Foreign:                        "its SAS token expired, and its session was taken up from another network",
+	verdict.Missing:                        "its SAS token expired, and it did not connect again in time",
+})

@@ -3,6 +3,8 @@ package detector
 import (
 	"cmp"
 	"fmt"
+	"maps"
+	"strconv"
 	"strings"
 
 	"hubwatch/handlers/alert"
@@ -86,7 +88,7 @@ func (t target) decode(e event.Event) (operation, error) {
 	}
 	op.entity = alert.Entity{Type: t.entity, Name: cmp.Or(id.ChildName, id.Name)}
 	_, noun, _ := strings.Cut(t.noun, " ")
-	op.thing = fmt.Sprintf("%s %q", noun, op.entity.Name)
+	op.thing = noun + " " + strconv.Quote(op.entity.Name)
 	return op, nil
 }
 
@@ -165,28 +167,22 @@ func (o operation) finding(what string, properties map[string]string) []alert.Fi
 	if o.RoleAssignmentID == "" && (o.RolePrincipalID == "" || o.RolePrincipalID == o.Actor.ObjectID) {
 		o.RolePrincipalID, o.RolePrincipalType = "", "" // They say nothing that is new.
 	}
-	p := map[string]string{"OperationName": o.Name}
-	for name, value := range properties {
-		p[name] = value
-	}
-	for name, value := range map[string]string{
-		"ActorType":           string(o.Actor.Type),
-		"ActorObjectId":       o.Actor.ObjectID,
-		"ActorApplicationId":  o.Actor.ApplicationID,
-		"ActorResourceId":     o.Actor.ResourceID,
-		"ActorRole":           o.Role,
-		"RolePrincipalId":     o.RolePrincipalID,
-		"RolePrincipalType":   o.RolePrincipalType,
-		"RoleAssignmentId":    o.RoleAssignmentID,
-		"RoleAssignmentScope": o.RoleAssignmentScope,
-		"RoleDefinitionId":    o.RoleDefinitionID,
-		"UnreadableSubject":   o.subject,
-		"UnreadableMembers":   strings.Join(o.Unreadable, ", "),
-	} {
-		if value != "" {
-			p[name] = value
-		}
-	}
+	p := known([]property{
+		{"OperationName", o.Name},
+		{"ActorType", string(o.Actor.Type)},
+		{"ActorObjectId", o.Actor.ObjectID},
+		{"ActorApplicationId", o.Actor.ApplicationID},
+		{"ActorResourceId", o.Actor.ResourceID},
+		{"ActorRole", o.Role},
+		{"RolePrincipalId", o.RolePrincipalID},
+		{"RolePrincipalType", o.RolePrincipalType},
+		{"RoleAssignmentId", o.RoleAssignmentID},
+		{"RoleAssignmentScope", o.RoleAssignmentScope},
+		{"RoleDefinitionId", o.RoleDefinitionID},
+		{"UnreadableSubject", o.subject},
+		{"UnreadableMembers", strings.Join(o.Unreadable, ", ")},
+	})
+	maps.Copy(p, properties)
 	return []alert.Finding{{
 		Hub:            o.hub,
 		Entity:         o.entity,
@@ -197,6 +193,26 @@ func (o operation) finding(what string, properties map[string]string) []alert.Fi
 		Confidence:     alert.Stated,
 		Properties:     p,
 	}}
+}
+
+// property is a particular of a finding.
+type property struct{ name, value string }
+
+// known returns the properties that have a value.
+func known(list []property) map[string]string {
+	n := 0
+	for _, p := range list {
+		if p.value != "" {
+			n++
+		}
+	}
+	of := make(map[string]string, n)
+	for _, p := range list {
+		if p.value != "" {
+			of[p.name] = p.value
+		}
+	}
+	return of
 }
 
 // who names the caller in a sentence, with its kind if it is not a person.

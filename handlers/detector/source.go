@@ -2,6 +2,7 @@ package detector
 
 import (
 	"fmt"
+	"slices"
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/connection"
@@ -67,6 +68,19 @@ func (t Trigger) Heard() alert.Source {
 		return alert.LogSource(category)
 	}
 	return alert.Connections
+}
+
+// Sources returns the sources of which each hub should be heard, in their order: changes, the
+// Connections log, and what else the detectors look at.
+func Sources(detectors []Detector) []alert.Source {
+	sources := []alert.Source{alert.Changes, alert.Connections}
+	for _, d := range detectors {
+		if source := d.On.Heard(); source != "" {
+			sources = append(sources, source)
+		}
+	}
+	slices.Sort(sources)
+	return slices.Compact(sources)
 }
 
 // sourceOf returns the topic that has events of a type, or "" if none has.

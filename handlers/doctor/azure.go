@@ -147,6 +147,21 @@ func (a azure) functions(ctx context.Context, d Deployment) ([]function, error) 
 	return list, err
 }
 
+// references returns what became of the settings of the app that are references to Key Vaults, by
+// the name of the setting. It returns none of their values
+// (https://learn.microsoft.com/rest/api/appservice/web-apps/get-app-settings-key-vault-references).
+func (a azure) references(ctx context.Context, d Deployment) (map[string]armappservice.ResolveStatus, error) {
+	list, err := all(ctx, a.apps.NewGetAppSettingsKeyVaultReferencesPager(d.ResourceGroup, d.App, nil),
+		func(page armappservice.WebAppsClientGetAppSettingsKeyVaultReferencesResponse) []*armappservice.APIKVReference {
+			return page.Value
+		})
+	statuses := map[string]armappservice.ResolveStatus{}
+	for _, each := range list {
+		statuses[lastOf(value(each.Name))] = value(value(each.Properties).Status)
+	}
+	return statuses, err
+}
+
 func (a azure) subscriptionsOfChanges(ctx context.Context, d Deployment) ([]armeventgrid.EventSubscription, error) {
 	return a.subscriptionsOf(ctx, d.ResourceGroup, d.ControlPlaneTopic)
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/appservice/armappservice/v5"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/eventgrid/armeventgrid/v2"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/monitor/armmonitor"
 	"github.com/go-json-experiment/json"
@@ -39,6 +40,7 @@ func checks(ctx context.Context, d Deployment, a azure) []check {
 	list := []check{
 		{"app " + d.App, func(ctx context.Context) Result { return checkApp(ctx, deployed) }},
 		{"functions", func(ctx context.Context) Result { return checkFunctions(ctx, d, a) }},
+		{"references to Key Vaults", func(ctx context.Context) Result { return checkReferences(ctx, d, a) }},
 		{"table " + alertsTable, func(ctx context.Context) Result { return checkTable(ctx, a, deployed, alertsTable) }},
 		{"table " + quarantineTable, func(ctx context.Context) Result { return checkTable(ctx, a, deployed, quarantineTable) }},
 		{"table " + suppressionsTable, func(ctx context.Context) Result { return checkTable(ctx, a, deployed, suppressionsTable) }},
@@ -46,7 +48,7 @@ func checks(ctx context.Context, d Deployment, a azure) []check {
 		{"verdicts", func(ctx context.Context) Result { return checkVerdicts(ctx, d, a, deployed) }},
 		{"system topic " + d.ControlPlaneTopic, func(ctx context.Context) Result { return checkChangesTopic(ctx, d, a, hubs) }},
 	}
-	list = append(list, checkCoverage(a, deployed)...)
+	list = append(list, checkCoverage(a, deployed, hubs)...)
 	list = append(list, checkSubscriptions(d, a, deployed)...)
 	list = append(list, checkExpectedHubs(d, a))
 	list = append(list, checkHubs(ctx, d, a, deployed, hubs)...)
@@ -106,6 +108,35 @@ func checkFunctions(ctx context.Context, d Deployment, a azure) Result {
 	return inFull(problems, "all %d are there and enabled, and none besides", want)
 }
 
+// checkReferences says which settings of the app have no value, since their secret could not be
+// read from a Key Vault. Without NotifyUrls nobody is told of alerts.
+func checkReferences(ctx context.Context, d Deployment, a azure) Result {
+	references, err := a.references(ctx, d)
+	if err != nil {
+		return failed(err, deployMain)
+	}
+	var problems, waiting, fine []string
+	for _, name := range slices.Sorted(maps.Keys(references)) {
+		switch status := references[name]; status {
+		case armappservice.ResolveStatusResolved:
+			fine = append(fine, name)
+		case armappservice.ResolveStatusInitialized:
+			waiting = append(waiting, name)
+		default:
+			problems = append(problems, fmt.Sprintf("%s is not resolved (%s)", name, status))
+		}
+	}
+	switch {
+	case len(problems) > 0:
+		return wrong("%s; look whether the secret is there and enabled, whether the identity of the app has the role Key Vault Secrets User on it, and whether its vault lets the app in; then restart the app (docs/notify.md)", strings.Join(problems, "; "))
+	case len(waiting) > 0:
+		return unknown("%s is being resolved: ask again in some minutes", strings.Join(waiting, ", "))
+	case len(fine) == 0:
+		return ok("no setting is one")
+	}
+	return ok("%s is resolved", strings.Join(fine, ", "))
+}
+
 // checkTable reads from a table with the identity of the person who runs the
 // doctor.
 func checkTable(ctx context.Context, a azure, deployed func(context.Context) (site, error), name string) Result {
@@ -119,8 +150,8 @@ func checkTable(ctx context.Context, a azure, deployed func(context.Context) (si
 	return tableResult(a.table(ctx, s.tables, name))
 }
 
-// checkQuarantine says which functions could not judge events that still wait. Many of late
-// are wrong: for example a custom alert whose condition fits none of its events.
+// checkQuarantine says which functions could not judge events that still wait. What hints at a
+// function that fits none of its events is wrong, as a custom alert can be.
 func checkQuarantine(ctx context.Context, a azure, deployed func(context.Context) (site, error)) Result {
 	s, err := deployed(ctx)
 	if err != nil {
@@ -136,8 +167,8 @@ func checkQuarantine(ctx context.Context, a azure, deployed func(context.Context
 	var waiting, problems []string
 	for _, b := range backlogs {
 		waiting = append(waiting, fmt.Sprintf("%s %d", b.Function, b.Waiting))
-		if b.Many() {
-			problems = append(problems, fmt.Sprintf("%s could not judge %d events in the last 24 hours: its condition probably does not fit its events, and hubwatch quarantine list --function %[1]s has the reasons", b.Function, b.Recent))
+		if text := b.Misfit(detectorOf(b.Function).Custom); text != "" {
+			problems = append(problems, fmt.Sprintf("%s hubwatch quarantine list --function %s has the reasons", text, b.Function))
 		}
 	}
 	if more {
@@ -147,6 +178,15 @@ func checkQuarantine(ctx context.Context, a azure, deployed func(context.Context
 		return ok("no event waits")
 	}
 	return inFull(problems, "events that wait to be judged again or taken out: %s", strings.Join(waiting, ", "))
+}
+
+// detectorOf returns the detector of a function; the zero value if it has none.
+func detectorOf(function string) detector.Detector {
+	all := app.Detectors()
+	if i := slices.IndexFunc(all, func(d detector.Detector) bool { return d.Name == function }); i >= 0 {
+		return all[i]
+	}
+	return detector.Detector{}
 }
 
 // lateVerdict is from when on a verdict is late. The function Verdicts runs each minute.
@@ -338,12 +378,12 @@ func checkHubs(ctx context.Context, d Deployment, a azure, deployed func(context
 	for _, id := range ids {
 		checks = append(checks, check{"diagnostic settings of hub " + lastOf(id), func(ctx context.Context) Result {
 			return checkDiagnostics(ctx, d, a, id)
-		}}, check{"alert of Azure Monitor on hub " + lastOf(id), func(ctx context.Context) Result {
-			alertID := groupOf(id) + fmt.Sprintf("/providers/Microsoft.Insights/activityLogAlerts/%s-%s-%s", d.App, lastOf(id), OfHub.Name)
-			members := OfHub.Members()
-			members["properties.scopes"] = []string{id}
-			return checkSilencer(ctx, d, a, alertID, Resource{Version: silencerVersion, Members: members})
 		}})
+		for _, s := range OfHub {
+			checks = append(checks, check{fmt.Sprintf("alert of Azure Monitor %s of hub %s", s.Name, lastOf(id)), func(ctx context.Context) Result {
+				return checkHubSilencer(ctx, d, a, s, id, ids)
+			}})
+		}
 	}
 	return append(checks, checkHubEvents(d, a, deployed, ids)...)
 }

@@ -44,10 +44,7 @@ func checkResources(d Deployment, a azure, deployed func(context.Context) (site,
 		checks = append(checks, check{"alert of Azure Monitor " + f.Name, func(ctx context.Context) Result {
 			s, _ := deployed(ctx) // The scope is not compared if the app does not tell its account.
 			r := f.resource(d, s)
-			if main, err := a.stack(ctx, d, mainStack); err == nil {
-				r.Members["properties.actions"] = main.actionGroups
-			}
-			return checkResource(ctx, a, r.id(d, s), r)
+			return checkFailure(ctx, d, a, r.id(d, s), r)
 		}})
 	}
 	for _, s := range Silencers {
@@ -78,12 +75,49 @@ func inNetwork(members map[string]any, closed, known bool) map[string]any {
 	return members
 }
 
-// checkSilencer compares an alert on the activity log with the template, and who hears of it.
-func checkSilencer(ctx context.Context, d Deployment, a azure, id string, r Resource) Result {
+// checkFailure compares an alert on a metric with the template, and who hears of it.
+func checkFailure(ctx context.Context, d Deployment, a azure, id string, r Resource) Result {
 	if main, err := a.stack(ctx, d, mainStack); err == nil {
-		r.Members["properties.actions.actionGroups"] = main.actionGroups
+		r.Members["properties.actions"] = main.actionGroups
 	}
 	return checkResource(ctx, a, id, r)
+}
+
+// checkSilencer compares an alert on the activity log with the template, and who hears of it.
+func checkSilencer(ctx context.Context, d Deployment, a azure, id string, r Resource) Result {
+	heardBy(ctx, d, a, r.Members)
+	return checkResource(ctx, a, id, r)
+}
+
+// heardBy puts into the members of an alert who is to hear of it, if that is known.
+func heardBy(ctx context.Context, d Deployment, a azure, members map[string]any) {
+	if main, err := a.stack(ctx, d, mainStack); err == nil {
+		members["properties.actions.actionGroups"] = main.actionGroups
+	}
+}
+
+// checkHubSilencer compares an alert on the activity log about several hubs with the template, who
+// hears of it, and whether it is about a hub.
+func checkHubSilencer(ctx context.Context, d Deployment, a azure, s Silencer, hub string, hubs []string) Result {
+	ids, scope, members := s.ofHub(d, hub, hubs)
+	heardBy(ctx, d, a, members)
+	var have map[string]any
+	var err error
+	for _, id := range ids {
+		if have, err = a.get(ctx, id, silencerVersion); !notFound(err) {
+			break
+		}
+	}
+	if err != nil {
+		return failed(err, "it is missing: "+deployMain)
+	}
+	var problems []string
+	properties, _ := have["properties"].(map[string]any)
+	scopes, _ := properties["scopes"].([]any)
+	if !slices.ContainsFunc(scopes, func(of any) bool { id, ok := of.(string); return ok && sameID(id, scope) }) {
+		problems = append(problems, fmt.Sprintf("properties.scopes lacks %s", scope))
+	}
+	return compared(have, Resource{Members: members}, problems)
 }
 
 // checkResource compares a resource with the template.
@@ -92,9 +126,14 @@ func checkResource(ctx context.Context, a azure, id string, r Resource) Result {
 	if err != nil {
 		return failed(err, "it is missing: "+deployMain)
 	}
+	return compared(have, r, nil)
+}
+
+// compared compares a resource with the template. problems are what is known already.
+func compared(have map[string]any, r Resource, problems []string) Result {
 	withoutImpliedRules(have)
 	namedActions(have)
-	problems := differences(have, r.Members, r.Defaults)
+	problems = append(problems, differences(have, r.Members, r.Defaults)...)
 	if len(problems) > 0 {
 		problems = append(problems, deployMain)
 	}

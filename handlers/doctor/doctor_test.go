@@ -15,6 +15,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/monitor/armmonitor"
 	"github.com/google/go-cmp/cmp"
 
+	"hubwatch/handlers/alert"
 	"hubwatch/handlers/app"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/table"
@@ -36,12 +37,12 @@ func examine(t *testing.T, s *sky, d Deployment) (ill []string, all int) {
 	return ill, all
 }
 
-// inAll is how many results there are: sign-in, app, functions, three tables, the quarantine,
-// late verdicts, four paths of canaries and when hubs were heard of, the system topic, each event subscription and others on three topics, the
-// expected hubs, two hubs with an alert each, the resources and the alerts of Azure Monitor, the roles with
+// inAll is how many results there are: sign-in, app, functions, references to Key Vaults, three tables, the quarantine,
+// late verdicts, four paths of canaries, their forks and when hubs were heard of, the system topic, each event subscription and others on three topics, the
+// expected hubs, two hubs with their alerts, the resources and the alerts of Azure Monitor, the roles with
 // others of the app, those of two topics and what Microsoft Sentinel needs, who may write three tables and the state, two stacks, the console,
 // the deliveries of three topics, and three arrivals.
-var inAll = 14 + subscribed + 3 + 1 + 4 + len(Resources) + len(Failures) + len(Silencers) + len(appRoles) + 4 + 4 + 2 + 1 + 3 + 3
+var inAll = 16 + subscribed + 3 + 1 + 4 + len(Resources) + len(Failures) + len(Silencers) + 2*(len(OfHub)-1) + len(appRoles) + 4 + 4 + 2 + 1 + 3 + 3
 
 var subscribed = func() int {
 	all, err := app.Subscriptions(app.Detectors())
@@ -113,6 +114,7 @@ func TestFaults(t *testing.T) {
 			"unknown  canary of the path event-hub: the app does not tell its storage account",
 			"unknown  canary of the path alerts: the app does not tell its storage account",
 			"unknown  canary of the path changes: the app does not tell its storage account",
+			"unknown  canaries of the event subscriptions: the app does not tell its storage account",
 			"unknown  hubs that are heard of: the app does not tell its storage account",
 			"unknown  table suppressions: the app does not tell its storage account",
 			"unknown  verdicts: the app does not tell the storage account of its state",
@@ -179,6 +181,13 @@ func TestFaults(t *testing.T) {
 			s.covered.trips[0].ArrivedToken, s.covered.trips[0].Sent = "another", time.Now().Add(-time.Hour)
 		},
 			[]string{"wrong    canary of the path topic: the canary of "}},
+		{"a canary did not come to one function", func(s *sky) {
+			s.covered.trips[0].Sent = time.Now().Add(-time.Hour)
+			s.covered.trips[0].Branches[1].ArrivedToken = "another"
+		}, []string{"wrong    canaries of the event subscriptions: topic/DeviceTokenExpired: the canary of "}},
+		{"a canary did not come to a function that is new", func(s *sky) {
+			s.covered.trips[0].Branches[1].Since, s.covered.trips[0].Branches[1].ArrivedToken = s.covered.trips[0].Sent, ""
+		}, []string{"unknown  canaries of the event subscriptions: topic/DeviceTokenExpired: a canary is under way since "}},
 		{"a canary is under way", func(s *sky) { s.covered.trips[1].ArrivedToken, s.covered.trips[1].Sent = "", time.Now() },
 			[]string{"unknown  canary of the path event-hub: a canary is under way since "}},
 		{"no tag could be written", func(s *sky) {
@@ -186,16 +195,26 @@ func TestFaults(t *testing.T) {
 		}, []string{"unknown  canary of the path changes: not proven, since no tag was written: tag: 403 Forbidden; no change ever came"}},
 		{"no canary is sent any more", func(s *sky) { s.covered.trips[1].Sent = time.Now().Add(-2 * time.Hour) },
 			[]string{"wrong    canary of the path event-hub: no canary was sent for 2 hours: the function Canary does not run, or cannot write; "}},
+		{"a hub was never heard of", func(s *sky) { s.covered.heard = s.covered.heard[1:] },
+			[]string{"unknown  hubs that are heard of: the Connections log of contoso-hub-east was never heard of: the first message may come 90 minutes after the diagnostic setting was made, and a hub to which no device connects logs nothing; contoso-hub-west, connections: 0 seconds ago"}},
+		{"only changes of a hub came", func(s *sky) { s.covered.heard[0].Source = alert.Changes },
+			[]string{"unknown  hubs that are heard of: the Connections log of contoso-hub-east was never heard of: "}},
+		{"the app expects a hub that was never heard of", func(s *sky) {
+			s.covered.heard = append(s.covered.heard, alert.Heard{Hub: "contoso-spare", Source: alert.Connections})
+		}, []string{"unknown  hubs that are heard of: the Connections log of contoso-spare was never heard of: "}},
 		{"no canary was ever sent, and no hub was heard of", func(s *sky) { s.covered = sights{} },
-			[]string{"unknown  canary of the path topic: no canary was ever sent", "unknown  canary of the path event-hub: no canary was ever sent", "unknown  canary of the path alerts: no canary was ever sent", "unknown  hubs that are heard of: none was ever heard of: "}},
+			[]string{"unknown  canary of the path topic: no canary was ever sent", "unknown  canary of the path event-hub: no canary was ever sent", "unknown  canary of the path alerts: no canary was ever sent", "unknown  canaries of the event subscriptions: no canary was ever sent there", "unknown  hubs that are heard of: the Connections log of contoso-hub-east, contoso-hub-west was never heard of: "}},
 		{"the coverage cannot be read", func(s *sky) { s.tables["coverage"] = errors.New("no such host") },
-			[]string{"unknown  canary of the path topic: no such host", "unknown  canary of the path event-hub: no such host", "unknown  canary of the path alerts: no such host", "unknown  canary of the path changes: no such host", "unknown  hubs that are heard of: no such host"}},
+			[]string{"unknown  canary of the path topic: no such host", "unknown  canary of the path event-hub: no such host", "unknown  canary of the path alerts: no such host", "unknown  canary of the path changes: no such host", "unknown  canaries of the event subscriptions: no such host", "unknown  hubs that are heard of: no such host"}},
 		{"single events could not be judged", func(s *sky) {
-			s.backlogs = []table.Backlog{{Function: "HubKeysListed", Waiting: 300, Recent: 9}, {Function: "CertificateAdded", Waiting: 1, Recent: 1}}
+			s.backlogs = []table.Backlog{{Function: "HubKeysListed", Waiting: 300, Recent: 9, Raised: true}, {Function: "CertificateAdded", Waiting: 1, Recent: 1}}
 		}, nil},
 		{"an alert can judge nothing", func(s *sky) {
-			s.backlogs = []table.Backlog{{Function: "HubKeysListed", Waiting: 300, Recent: 10}, {Function: "CertificateAdded", Waiting: 1, Recent: 1}}
-		}, []string{"wrong    quarantine: HubKeysListed could not judge 10 events in the last 24 hours: "}},
+			s.backlogs = []table.Backlog{{Function: "HubDeleted", Waiting: 1, Oldest: time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)}, {Function: "CertificateAdded", Waiting: 1, Recent: 1}}
+		}, []string{"wrong    quarantine: HubDeleted could not judge 1 event since 2026-02-01, and no alert of it is known since then. "}},
+		{"an alert cannot judge many events", func(s *sky) {
+			s.backlogs = []table.Backlog{{Function: "HubKeysListed", Waiting: 300, Recent: 10, Raised: true}, {Function: "CertificateAdded", Waiting: 1, Recent: 1}}
+		}, []string{"wrong    quarantine: HubKeysListed could not judge 10 events in the last 24 hours, and others it could"}},
 		{"the quarantine cannot be read", func(s *sky) { s.tables["backlogs"] = errors.New("no such host") },
 			[]string{"unknown  quarantine: no such host"}},
 		{"a verdict is due just now", func(s *sky) { s.oldest = time.Now().Add(-2 * time.Minute) }, nil},
@@ -365,6 +384,7 @@ func TestFaults(t *testing.T) {
 			"unknown  canary of the path event-hub: the app does not tell its storage account: 403",
 			"unknown  canary of the path alerts: the app does not tell its storage account: 403",
 			"unknown  canary of the path changes: the app does not tell its storage account: 403",
+			"unknown  canaries of the event subscriptions: the app does not tell its storage account: 403",
 			"unknown  hubs that are heard of: the app does not tell its storage account: 403",
 			"unknown  table suppressions: the app does not tell its storage account: 403 AuthorizationFailed to GET",
 			"unknown  resource storage: the app does not tell which storage account it is: 403",
@@ -387,6 +407,7 @@ func TestFaults(t *testing.T) {
 			"unknown  canary of the path event-hub: the app does not tell its storage account: 404",
 			"unknown  canary of the path alerts: the app does not tell its storage account: 404",
 			"unknown  canary of the path changes: the app does not tell its storage account: 404",
+			"unknown  canaries of the event subscriptions: the app does not tell its storage account: 404",
 			"unknown  hubs that are heard of: the app does not tell its storage account: 404",
 			"unknown  table suppressions: the app does not tell its storage account: 404",
 			"unknown  resource storage: the app does not tell which storage account it is: 404",
@@ -440,14 +461,43 @@ func TestFaults(t *testing.T) {
 		{"the first deliveries after a pause were refused just now", func(s *sky) {
 			s.delivered(contoso.connectionsID(), "DeviceTokenExpired", "Unauthorized", 1, 2)
 		}, []string{"unknown  deliveries of hubwatch-contoso-connections: DeviceTokenExpired: 1 failed and none succeeded since"}},
+		{"deliveries to other people are refused", func(s *sky) {
+			s.delivered(contoso.alertsTopicID(), "to-my-queue", "Unauthorized", 1, 90, 85, 80, 70, 40)
+			s.delivered(contoso.changesID(), "theirs", "NotFound", 9, 10)
+		}, nil},
+		{"deliveries to other people are refused, and those to hubwatch", func(s *sky) {
+			s.delivered(contoso.changesID(), "theirs", "NotFound", 9, 10)
+			s.delivered(contoso.changesID(), "CertificateAdded", "Unauthorized", 1, 90, 85, 80, 70, 40)
+		}, []string{"wrong    deliveries of hubwatch-contoso-control-plane: CertificateAdded: 5 failed and none succeeded since"}},
+		{"a setting cannot be read from the Key Vault", func(s *sky) {
+			s.references["NotifyUrls"] = armappservice.ResolveStatusAccessToKeyVaultDenied
+			s.references["Notify__ops"] = armappservice.ResolveStatusSecretNotFound
+		}, []string{"wrong    references to Key Vaults: NotifyUrls is not resolved (AccessToKeyVaultDenied); Notify__ops is not resolved (SecretNotFound); look whether"}},
+		{"a setting is just being read from the Key Vault", func(s *sky) {
+			s.references["NotifyUrls"] = armappservice.ResolveStatusInitialized
+		}, []string{"unknown  references to Key Vaults: NotifyUrls is being resolved: ask again in some minutes"}},
+		{"no setting is in a Key Vault", func(s *sky) { clear(s.references) }, nil},
+		{"the references to Key Vaults may not be read", func(s *sky) {
+			s.statuses["WebAppsClient.NewGetAppSettingsKeyVaultReferencesPager"] = http.StatusForbidden
+		}, []string{"unknown  references to Key Vaults: 403"}},
 		{"the metric of deliveries fails", func(s *sky) {
 			s.delivered(contoso.connectionsID(), "DeviceTokenExpired", "Unauthorized", 1, 2)
 			m := s.metrics[contoso.connectionsID()+" DeliveryAttemptFailCount"]
 			m.ErrorCode, m.ErrorMessage = to.Ptr("InternalError"), to.Ptr("try again")
 		}, []string{"unknown  deliveries of hubwatch-contoso-connections: metric DeliveryAttemptFailCount: InternalError: try again"}},
 		{"the alert about a hub is missing", func(s *sky) {
-			delete(s.raw, strings.ToLower(hubAlert(westHub)))
-		}, []string{"wrong    alert of Azure Monitor on hub contoso-hub-west: it is missing: deploy infra/main.bicep"}},
+			delete(s.raw, strings.ToLower(hubAlert()))
+		}, []string{
+			"wrong    alert of Azure Monitor silenced of hub contoso-hub-west: it is missing: deploy infra/main.bicep",
+			"wrong    alert of Azure Monitor silenced of hub contoso-hub-east: it is missing: deploy infra/main.bicep",
+		}},
+		{"the alert is not about each hub", func(s *sky) {
+			properties := s.raw[strings.ToLower(hubAlert())]["properties"].(map[string]any)
+			properties["scopes"], properties["enabled"] = []any{westHub, 7}, false
+		}, []string{
+			"wrong    alert of Azure Monitor silenced of hub contoso-hub-west: properties.enabled is false, want true; deploy infra/main.bicep",
+			"wrong    alert of Azure Monitor silenced of hub contoso-hub-east: properties.scopes lacks " + eastHub + "; properties.enabled is false, want true; deploy infra/main.bicep",
+		}},
 		{"nobody hears of what silences hubwatch", func(s *sky) {
 			r := Silencers[0].resource()
 			properties := s.raw[strings.ToLower(r.id(contoso, site{}))]["properties"].(map[string]any)
@@ -557,7 +607,7 @@ func TestNetworkDown(t *testing.T) {
 	s := newSky(t)
 	s.down = true
 	ill, _ := examine(t, s, contoso)
-	if want := inAll - 4; len(ill) != want { // signed in, and one result for the hubs
+	if want := inAll - 2 - 2*len(OfHub); len(ill) != want { // signed in, and one result for the hubs
 		t.Errorf("%d results, want %d", len(ill), want)
 	}
 	for _, line := range ill {
@@ -638,5 +688,51 @@ func TestSite(t *testing.T) {
 	got, err := a.site(t.Context(), contoso)
 	if diff := cmp.Diff(site{}, got, cmp.AllowUnexported(site{})); diff != "" || err != nil {
 		t.Errorf("%v, want none\n%s", err, diff)
+	}
+}
+
+// TestEachSubscriptionIsMissed takes away the event subscriptions of all detectors, through most of
+// which no canary goes. Each is named.
+func TestEachSubscriptionIsMissed(t *testing.T) {
+	s := newSky(t)
+	gone := slices.Concat(s.changes, s.connections)
+	s.changes, s.connections = nil, nil
+	ill, _ := examine(t, s, contoso)
+	for _, e := range gone {
+		want := "wrong    event subscription " + *e.Name + ": it is missing on the topic "
+		if !slices.ContainsFunc(ill, func(line string) bool { return strings.HasPrefix(line, want) }) {
+			t.Errorf("nothing begins with %q", want)
+		}
+	}
+	if len(gone) < len(app.Detectors()) {
+		t.Errorf("%d event subscriptions, and there are %d detectors", len(gone), len(app.Detectors()))
+	}
+}
+
+// TestAlertsOfHubs checks where the alert about a hub can be: in the resource group of hubwatch, or of any hub
+// of the same subscription if that is another one, in which the alert about what is moved is on.
+func TestAlertsOfHubs(t *testing.T) {
+	const (
+		provider = "/providers/Microsoft.Insights/activityLogAlerts/hubwatch-contoso-hubs-"
+		other    = "/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/"
+		foreign  = other + "rg-b/providers/Microsoft.Devices/IotHubs/contoso-hub-south"
+	)
+	hubs := []string{westHub, other + "rg-a/providers/Microsoft.Devices/IotHubs/contoso-hub-north", foreign, strings.ToUpper(foreign)}
+	for _, s := range OfHub {
+		ids, scope, members := s.ofHub(contoso, strings.ToUpper(westHub), hubs)
+		moved := s.Name == Moved
+		if want := []string{contoso.groupID() + provider + s.Name}; !slices.Equal(ids, want) || members["properties.enabled"] == false != moved {
+			t.Errorf("%s: %q, enabled %v; want %q", s.Name, ids, members["properties.enabled"], want)
+		}
+		if want := map[bool]string{false: strings.ToUpper(westHub), true: strings.ToUpper(groupOf(westHub))}[moved]; scope != want {
+			t.Errorf("%s: is about %s, want %s", s.Name, scope, want)
+		}
+		ids, scope, members = s.ofHub(contoso, foreign, hubs)
+		if want := []string{other + "rg-b" + provider + s.Name, other + "rg-a" + provider + s.Name}; !slices.Equal(ids, want) || members["properties.enabled"] == false {
+			t.Errorf("%s: %q, enabled %v; want %q", s.Name, ids, members["properties.enabled"], want)
+		}
+		if want := map[bool]string{false: foreign, true: other + "rg-b"}[moved]; scope != want {
+			t.Errorf("%s: is about %s, want %s", s.Name, scope, want)
+		}
 	}
 }

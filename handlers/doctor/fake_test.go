@@ -67,7 +67,8 @@ type sky struct {
 	t           *testing.T
 	site        armappservice.Site
 	functions   []*armappservice.FunctionEnvelope
-	source      string // of the system topic
+	references  map[string]armappservice.ResolveStatus // of settings to Key Vaults, by the name of the setting
+	source      string                                 // of the system topic
 	topic       armeventgrid.Topic
 	changes     []*armeventgrid.EventSubscription
 	connections []*armeventgrid.EventSubscription
@@ -93,11 +94,16 @@ type sky struct {
 
 // throughAll is what is known if all works.
 func throughAll(now time.Time) (c sights) {
+	sent := now.Add(-10 * time.Minute)
 	for _, path := range coverage.Paths {
-		sent := now.Add(-10 * time.Minute)
 		c.trips = append(c.trips, coverage.Trip{Path: path, Sent: sent, Token: "a", Handed: true, ArrivedToken: "a", ArrivedSent: sent, Took: time.Second})
 	}
-	c.heard = []alert.Heard{{Hub: "contoso-hub", Source: alert.Connections, Event: now, Seen: now}}
+	for _, of := range []string{"hubwatch.iothub.connection.failed", "hubwatch.iothub.connection.missing"} {
+		c.trips[0].Branches = append(c.trips[0].Branches, coverage.Branch{Function: "DeviceTokenExpired", Type: of, Since: sent.Add(-2 * time.Hour), ArrivedToken: "a", ArrivedSent: sent, Took: time.Second})
+	}
+	for _, hub := range []string{"contoso-hub-east", "contoso-hub-west"} {
+		c.heard = append(c.heard, alert.Heard{Hub: hub, Source: alert.Connections, Event: now, Seen: now})
+	}
 	return c
 }
 
@@ -112,6 +118,8 @@ func newSky(t *testing.T) *sky {
 		tables:   map[string]error{},
 		covered:  throughAll(time.Now()),
 		statuses: map[string]int{},
+
+		references: map[string]armappservice.ResolveStatus{"NotifyUrls": armappservice.ResolveStatusResolved},
 	}
 	s.site.Identity = &armappservice.ManagedServiceIdentity{UserAssignedIdentities: map[string]*armappservice.UserAssignedIdentity{
 		contoso.id("Microsoft.ManagedIdentity/userAssignedIdentities/%s", contoso.App): {PrincipalID: to.Ptr(appPrincipal)},
@@ -373,17 +381,22 @@ func deployedAsTheTemplatesSay() map[string]map[string]any {
 		r := each.resource()
 		silencer(r.id(contoso, s), r.Members)
 	}
-	for _, hub := range []string{westHub, eastHub} {
-		members := OfHub.Members()
-		members["properties.scopes"] = []string{strings.ToLower(hub)}
-		silencer(hubAlert(hub), members)
+	for _, each := range OfHub {
+		ids, _, members := each.ofHub(contoso, westHub, nil)
+		members["properties.scopes"] = []string{strings.ToLower(westHub), eastHub}
+		if each.Name == Moved {
+			members["properties.scopes"] = []string{groupOf(westHub)}
+		}
+		silencer(ids[0], members)
 	}
 	return raw
 }
 
-// hubAlert is the id of the alert on the activity log about a hub.
-func hubAlert(hub string) string {
-	return contoso.id("Microsoft.Insights/activityLogAlerts/%s-%s-silenced", contoso.App, lastOf(hub))
+// hubAlert is the id of the alert on the activity log about the deletion of a hub of the subscription of
+// hubwatch.
+func hubAlert() string {
+	ids, _, _ := OfHub[0].ofHub(contoso, westHub, nil)
+	return ids[0]
 }
 
 // close deploys main.bicep into a network.
@@ -664,6 +677,17 @@ func (s *sky) servers() map[string]policy.Transporter {
 		NewListFunctionsPager: func(string, string, *armappservice.WebAppsClientListFunctionsOptions) azfake.PagerResponder[armappservice.WebAppsClientListFunctionsResponse] {
 			return pages(s.functions, func(items []*armappservice.FunctionEnvelope) armappservice.WebAppsClientListFunctionsResponse {
 				return armappservice.WebAppsClientListFunctionsResponse{FunctionEnvelopeCollection: armappservice.FunctionEnvelopeCollection{Value: items}}
+			})
+		},
+		NewGetAppSettingsKeyVaultReferencesPager: func(string, string, *armappservice.WebAppsClientGetAppSettingsKeyVaultReferencesOptions) azfake.PagerResponder[armappservice.WebAppsClientGetAppSettingsKeyVaultReferencesResponse] {
+			var list []*armappservice.APIKVReference
+			for name, status := range s.references {
+				list = append(list, &armappservice.APIKVReference{
+					Name: to.Ptr(contoso.App + "/appsettings/" + name), Properties: &armappservice.APIKVReferenceProperties{Status: to.Ptr(status), Details: to.Ptr("hidden")},
+				})
+			}
+			return pages(list, func(items []*armappservice.APIKVReference) armappservice.WebAppsClientGetAppSettingsKeyVaultReferencesResponse {
+				return armappservice.WebAppsClientGetAppSettingsKeyVaultReferencesResponse{APIKVReferenceCollection: armappservice.APIKVReferenceCollection{Value: items}}
 			})
 		},
 	})

@@ -13,27 +13,50 @@ import (
 	"hubwatch/handlers/detector"
 )
 
-// checkHubEvents returns a check for each IoT hub: whether it has a system topic, with the
-// event subscriptions of the detectors of events that hubs publish themselves. There are no
-// such checks if there are no such detectors.
+// checkHubEvents returns three checks for each IoT hub: whether it has a system topic, with the
+// event subscriptions of the detectors of events that hubs publish themselves, whether the
+// app takes what this topic delivers, and whether Azure Monitor has an alert of what is dropped.
+// There are no such checks if there are no such detectors.
 func checkHubEvents(d Deployment, a azure, deployed func(context.Context) (site, error), hubs []string) (checks []check) {
-	subscriptions, _ := app.Subscriptions(d.detectors) // or generate fails
-	needed := slices.DeleteFunc(subscriptions, func(s app.Subscription) bool { return s.Source != detector.Hub })
+	needed := d.subscriptionsTo(detector.Hub)
 	if len(needed) == 0 {
 		return nil
 	}
 	topics := once(a.allSystemTopics)
 	for _, hub := range hubs {
-		checks = append(checks, check{"events of hub " + lastOf(hub), func(ctx context.Context) Result {
+		topicOf := func(ctx context.Context) (*armeventgrid.SystemTopic, error) { // nil if there is none
 			all, err := topics(ctx)
-			if err != nil {
-				return failed(err, "the subscription is missing")
-			}
 			i := slices.IndexFunc(all, func(t armeventgrid.SystemTopic) bool { return sameID(value(value(t.Properties).Source), hub) })
-			if i < 0 {
+			if i < 0 || err != nil {
+				return nil, err
+			}
+			return &all[i], nil
+		}
+		checks = append(checks, check{"events of hub " + lastOf(hub), func(ctx context.Context) Result {
+			topic, err := topicOf(ctx)
+			switch {
+			case err != nil:
+				return failed(err, "the subscription is missing")
+			case topic == nil:
 				return wrong("the hub has no system topic, without which there is no alert of %s: %s with this hub in iotHubs, and then %s", names(needed), deployMain, deploySubscriptions)
 			}
-			return checkHubTopic(ctx, d, a, deployed, all[i], needed)
+			return checkHubTopic(ctx, d, a, deployed, *topic, needed)
+		}}, check{"deliveries of events of hub " + lastOf(hub), func(ctx context.Context) Result {
+			topic, err := topicOf(ctx)
+			switch {
+			case err != nil:
+				return failed(err, "the subscription is missing")
+			case topic == nil:
+				return ok("there are none: the hub has no system topic")
+			}
+			return checkDeliveriesOf(ctx, a, value(topic.ID), needed)
+		}}, check{"alert of Azure Monitor dropped of hub " + lastOf(hub), func(ctx context.Context) Result {
+			id := ""
+			if topic, err := topicOf(ctx); err == nil && topic != nil {
+				id = value(topic.ID)
+			}
+			r := HubDropped(id).ofHub(d, hub) // The scope is not compared if the topic is not known.
+			return checkFailure(ctx, d, a, r.id(d, site{}), r)
 		}})
 	}
 	return checks

@@ -44,6 +44,9 @@ func newWiderSky(t *testing.T) (*sky, Deployment) {
 	s.hubEvents = map[string][]*armeventgrid.EventSubscription{
 		"rg-iot/hubwatch-contoso-contoso-hub-west": {subscriptionOf(of(registered))}, "rg-theirs/theirs": {theirs, subscriptionOf(of(registered))},
 	}
+	for i, hub := range []string{westHub, eastHub} {
+		s.raw[strings.ToLower(droppedAlert(hub))] = asDeployed(HubDropped(strings.ToUpper(value(s.hubTopics[i+1].ID))).ofHub(d, hub).Members)
+	}
 	for hub := range s.settings {
 		p := s.settings[hub][1].Properties
 		p.Logs = append(p.Logs, &armmonitor.LogSettings{Category: to.Ptr("routes"), Enabled: to.Ptr(true)})
@@ -51,11 +54,23 @@ func newWiderSky(t *testing.T) (*sky, Deployment) {
 	return s, d
 }
 
+// droppedAlert is the id of the alert about events of a hub that are dropped.
+func droppedAlert(hub string) string {
+	return groupOf(hub) + "/providers/Microsoft.Insights/metricAlerts/hubwatch-contoso-" + lastOf(hub) + "-dropped"
+}
+
+// asDeployed returns an alert on a metric as Azure tells of it, with who hears of it.
+func asDeployed(members map[string]any) map[string]any {
+	resource := nested(members)
+	resource["properties"].(map[string]any)["actions"] = []any{map[string]any{"actionGroupId": strings.ToUpper(pager)}}
+	return resource
+}
+
 func TestFurtherSources(t *testing.T) {
 	s, d := newWiderSky(t)
-	// One event subscription more on a topic, and one more check of each hub.
-	if ill, all := examine(t, s, d); len(ill) > 0 || all != inAll+3 {
-		t.Errorf("%d results, want %d; not ok are\n%s", all, inAll+3, strings.Join(ill, "\n"))
+	// One event subscription more on a topic, and three more checks of each hub.
+	if ill, all := examine(t, s, d); len(ill) > 0 || all != inAll+7 {
+		t.Errorf("%d results, want %d; not ok are\n%s", all, inAll+7, strings.Join(ill, "\n"))
 	}
 }
 
@@ -77,13 +92,26 @@ func TestFaultsOfFurtherSources(t *testing.T) {
 		"to another function": {func(s *sky) {
 			s.hubEvents[west][0].Properties.Destination = toFunction(contoso.appID() + "/functions/CertificateAdded")
 		}, []string{"wrong    events of hub contoso-hub-west: event subscription DeviceRegistered: it delivers to"}},
+		"deliveries are refused": {func(s *sky) {
+			topic := value(s.hubTopics[1].ID)
+			s.delivered(topic, "DeviceRegistered", "Unauthorized", 1, 90, 85, 80, 70, 40)
+			s.delivered(topic, "theirs", "NotFound", 9, 10)
+		}, []string{"wrong    deliveries of events of hub contoso-hub-west: DeviceRegistered: 5 failed and none succeeded since"}},
+		"nobody hears of dropped events": {func(s *sky) { delete(s.raw, strings.ToLower(droppedAlert(westHub))) },
+			[]string{"wrong    alert of Azure Monitor dropped of hub contoso-hub-west: it is missing: deploy infra/main.bicep"}},
+		"the alert about dropped events is off": {func(s *sky) {
+			s.raw[strings.ToLower(droppedAlert(eastHub))]["properties"].(map[string]any)["enabled"] = false
+		}, []string{"wrong    alert of Azure Monitor dropped of hub contoso-hub-east: properties.enabled is false, want true; deploy infra/main.bicep"}},
+		"the alert about dropped events is of another topic": {func(s *sky) {
+			s.raw[strings.ToLower(droppedAlert(eastHub))]["properties"].(map[string]any)["scopes"] = []any{contoso.changesID()}
+		}, []string{"wrong    alert of Azure Monitor dropped of hub contoso-hub-east: properties.scopes is"}},
 		"one is left over": {func(s *sky) {
 			old := subscriptionOf(of(registered))
 			old.Name = to.Ptr("DeviceEnrolled")
 			s.hubEvents[west] = append(s.hubEvents[west], old)
 		}, []string{"wrong    events of hub contoso-hub-west: DeviceEnrolled delivers to DeviceRegistered, but is none of this build: delete it"}},
 		"topics may not be listed": {func(s *sky) { s.statuses["SystemTopicsClient.NewListBySubscriptionPager"] = http.StatusForbidden },
-			[]string{"unknown  events of hub contoso-hub-east: 403", "unknown  events of hub contoso-hub-west: 403"}},
+			[]string{"unknown  deliveries of events of hub contoso-hub-east: 403", "unknown  deliveries of events of hub contoso-hub-west: 403", "unknown  events of hub contoso-hub-east: 403", "unknown  events of hub contoso-hub-west: 403"}},
 		"a category that is not sent": {func(s *sky) { s.settings[westHub][1].Properties.Logs[2].Enabled = to.Ptr(false) },
 			[]string{"wrong    diagnostic settings of hub contoso-hub-west: hubwatch-contoso does not send Routes, without which there is no alert of RouteUnhealthy: deploy infra/main.bicep with this hub in iotHubs, and this category in logCategories"}},
 		"neither category": {func(s *sky) { s.settings[westHub][1].Properties.Logs = nil },

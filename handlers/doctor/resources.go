@@ -3,6 +3,7 @@ package doctor
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"hubwatch/handlers/judge"
 )
@@ -180,8 +181,8 @@ var Failures = []Failure{
 	{"alerts-dropped", "Microsoft.EventGrid/topics", "DroppedEventCount", "Total", nil, 0, "PT15M", 1, func(d Deployment, _ site) string { return d.alertsTopicID() }},
 	{"alerts-dead-lettered", "Microsoft.EventGrid/topics", "DeadLetteredCount", "Total", nil, 0, "PT15M", 1, func(d Deployment, _ site) string { return d.alertsTopicID() }},
 	{"changes-refused", "Microsoft.EventGrid/systemTopics", "DeliveryAttemptFailCount", "Total", nil, mostFirst, "PT1H", 2, func(d Deployment, _ site) string { return d.changesID() }},
-	{"connections-refused", "Microsoft.EventGrid/topics", "DeliveryAttemptFailCount", "Total", nil, 10, "PT1H", 2, func(d Deployment, _ site) string { return d.connectionsID() }},
-	{"alerts-refused", "Microsoft.EventGrid/topics", "DeliveryAttemptFailCount", "Total", nil, 10, "PT1H", 2, func(d Deployment, _ site) string { return d.alertsTopicID() }},
+	{"connections-refused", "Microsoft.EventGrid/topics", "DeliveryAttemptFailCount", "Total", nil, 5, "PT1H", 2, func(d Deployment, _ site) string { return d.connectionsID() }},
+	{"alerts-refused", "Microsoft.EventGrid/topics", "DeliveryAttemptFailCount", "Total", nil, 5, "PT1H", 2, func(d Deployment, _ site) string { return d.alertsTopicID() }},
 	{"handler-failures", "microsoft.insights/components", "requests/failed", "Count", nil, 0, "PT15M", 1, func(d Deployment, _ site) string { return d.insightsID() }},
 	{"quarantined", "Microsoft.Storage/storageAccounts", "Transactions", "Total", []string{"ApiName", "InsertEntity", "ResponseType", "Success"}, 0, "PT15M", 1,
 		func(d Deployment, s site) string { return withAccount(s, d.storageID(s.account)) }},
@@ -218,6 +219,22 @@ func (f Failure) resource(d Deployment, s site) Resource {
 		id: func(d Deployment, _ site) string { return d.id("Microsoft.Insights/metricAlerts/%s-%s", d.App, f.Name) }}
 }
 
+// HubDropped returns the alert of Azure Monitor that hub.bicep makes for the system topic of a hub, if
+// there are alerts of events that hubs publish themselves.
+func HubDropped(topic string) Failure {
+	return Failure{"dropped", "Microsoft.EventGrid/systemTopics", "DroppedEventCount", "Total", nil, 0, "PT15M", 1, func(Deployment, site) string { return topic }}
+}
+
+// ofHub returns the alert as a resource of hub.bicep about a hub.
+func (f Failure) ofHub(d Deployment, hub string) Resource {
+	r := f.resource(d, site{})
+	delete(r.Members, "properties.criteria.allOf."+f.Name+".dimensions") // hub.bicep leaves them out
+	r.id = func(d Deployment, _ site) string {
+		return groupOf(hub) + fmt.Sprintf("/providers/Microsoft.Insights/metricAlerts/%s-%s-%s", d.App, lastOf(hub), f.Name)
+	}
+	return r
+}
+
 // Silencer is an alert of Azure Monitor on the activity log, about what silences hubwatch: an
 // element of silencers in main.bicep.
 type Silencer struct {
@@ -231,10 +248,11 @@ var Silencers = []Silencer{
 	{Name: "deleted", Operations: []string{
 		"Microsoft.EventGrid/eventSubscriptions/delete", "Microsoft.EventGrid/topics/eventSubscriptions/delete", "Microsoft.EventGrid/systemTopics/eventSubscriptions/delete",
 		"Microsoft.EventGrid/topics/delete", "Microsoft.EventGrid/systemTopics/delete", "Microsoft.Web/sites/delete", "Microsoft.Web/sites/functions/delete",
+		"Microsoft.Web/sites/config/delete", "Microsoft.Web/sites/networkConfig/delete", "Microsoft.Web/sites/virtualNetworkConnections/delete",
 		"Microsoft.Web/serverfarms/delete", "Microsoft.Storage/storageAccounts/delete", "Microsoft.Storage/storageAccounts/tableServices/tables/delete",
 		"Microsoft.Storage/storageAccounts/blobServices/containers/delete", "Microsoft.EventHub/namespaces/delete", "Microsoft.EventHub/namespaces/eventhubs/delete",
 		"Microsoft.EventHub/namespaces/authorizationRules/delete", "Microsoft.Network/privateEndpoints/delete", "Microsoft.Network/privateEndpoints/privateDnsZoneGroups/delete",
-		"Microsoft.ManagedIdentity/userAssignedIdentities/delete", "Microsoft.Insights/components/delete",
+		"Microsoft.ManagedIdentity/userAssignedIdentities/delete", "Microsoft.Insights/components/delete", "Microsoft.OperationalInsights/workspaces/delete",
 	}},
 	{Name: "stopped", Operations: []string{"Microsoft.Web/sites/stop/Action"}},
 	{Name: "keys-changed", Operations: []string{
@@ -243,19 +261,73 @@ var Silencers = []Silencer{
 		"Microsoft.Web/sites/host/systemkeys/write", "Microsoft.Web/sites/host/systemkeys/delete", "Microsoft.Web/sites/host/functionkeys/write",
 		"Microsoft.Web/sites/host/functionkeys/delete", "Microsoft.Web/sites/functions/keys/write", "Microsoft.Web/sites/functions/keys/delete",
 	}},
+	{Name: "keys-listed", Optional: true, Operations: []string{
+		"Microsoft.EventGrid/topics/listKeys/action", "Microsoft.EventHub/namespaces/authorizationRules/listKeys/action",
+		"Microsoft.EventHub/namespaces/eventhubs/authorizationRules/listKeys/action", "Microsoft.Storage/storageAccounts/listKeys/action",
+		"Microsoft.Storage/storageAccounts/listAccountSas/action", "Microsoft.Storage/storageAccounts/listServiceSas/action",
+		"Microsoft.Web/sites/host/listkeys/action", "Microsoft.Web/sites/functions/listkeys/action", "Microsoft.Web/sites/functions/listsecrets/action",
+	}},
 	{Name: "changed", Optional: true, Operations: []string{
 		"Microsoft.EventGrid/eventSubscriptions/write", "Microsoft.EventGrid/topics/eventSubscriptions/write", "Microsoft.EventGrid/systemTopics/eventSubscriptions/write",
 		"Microsoft.EventGrid/topics/write", "Microsoft.EventGrid/systemTopics/write", "Microsoft.Web/sites/write", "Microsoft.Web/sites/config/write",
+		"Microsoft.Web/sites/networkConfig/write", "Microsoft.Web/sites/virtualNetworkConnections/write",
 		"Microsoft.Web/sites/functions/write", "Microsoft.Web/serverfarms/write", "Microsoft.Storage/storageAccounts/write",
 		"Microsoft.Storage/storageAccounts/blobServices/write", "Microsoft.EventHub/namespaces/write", "Microsoft.EventHub/namespaces/eventhubs/write",
 		"Microsoft.EventHub/namespaces/authorizationRules/write", "Microsoft.EventHub/namespaces/networkrulesets/write",
 		"Microsoft.Authorization/roleAssignments/write", "Microsoft.Authorization/roleAssignments/delete",
 	}},
-	{Name: "moved", Operations: []string{"Microsoft.Resources/subscriptions/resourceGroups/moveResources/action"}},
+	{Name: Moved, Operations: []string{"Microsoft.Resources/subscriptions/resourceGroups/moveResources/action"}},
 }
 
-// OfHub is the alert on the activity log that hub.bicep makes for each hub.
-var OfHub = Silencer{Name: "silenced", Operations: []string{"Microsoft.Devices/IotHubs/delete", "Microsoft.Insights/diagnosticSettings/delete"}}
+// OfHub are the alerts on the activity log that hub-alerts.bicep makes for all hubs of a
+// subscription. That about what is moved is on for those of another subscription than hubwatch's:
+// Silencers has it for the others.
+var OfHub = []Silencer{
+	{Name: "silenced", Operations: []string{"Microsoft.Devices/IotHubs/delete", "Microsoft.Insights/diagnosticSettings/delete"}},
+	{Name: "changed", Optional: true, Operations: []string{
+		"Microsoft.Devices/IotHubs/write", "Microsoft.Devices/IotHubs/listkeys/action", "Microsoft.Devices/IotHubs/IotHubKeys/listkeys/action",
+		"Microsoft.Insights/diagnosticSettings/write",
+	}},
+	{Name: Moved, Optional: true, Operations: []string{"Microsoft.Resources/subscriptions/resourceGroups/moveResources/action"}},
+}
+
+// Moved is the name of the alerts about what is moved out of a resource group.
+const Moved = "moved"
+
+// ofHub returns where the alert of hub-alerts.bicep about a hub can be: in the resource group of
+// hubwatch, or of one of the hubs of the same subscription if that is another one. scope is what
+// has to be among its scopes, and members are its other members.
+func (s Silencer) ofHub(d Deployment, hub string, hubs []string) (ids []string, scope string, members map[string]any) {
+	members, scope = s.Members(), hub
+	foreign := !sameSubscription(hub, d.groupID())
+	if s.Name == Moved {
+		scope, members["properties.enabled"] = groupOf(hub), foreign
+	}
+	groups := []string{d.groupID()}
+	if foreign {
+		groups = nil
+		for _, other := range append([]string{hub}, hubs...) {
+			if sameSubscription(other, hub) {
+				groups = append(groups, groupOf(other))
+			}
+		}
+	}
+	for _, group := range groups {
+		if id := group + fmt.Sprintf("/providers/Microsoft.Insights/activityLogAlerts/%s-hubs-%s", d.App, s.Name); !slices.ContainsFunc(ids, func(other string) bool { return sameID(other, id) }) {
+			ids = append(ids, id)
+		}
+	}
+	return ids, scope, members
+}
+
+// sameSubscription reports whether two resources are in the same subscription.
+func sameSubscription(id, other string) bool {
+	const subscription = 3 // segments: the id begins with a slash
+	of := func(id string) string {
+		return strings.Join(strings.Split(id, "/")[:min(subscription, strings.Count(id, "/")+1)], "/")
+	}
+	return sameID(of(id), of(other))
+}
 
 // Members returns the members that the template sets.
 func (s Silencer) Members() map[string]any {

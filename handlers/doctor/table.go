@@ -46,13 +46,19 @@ func oldestVerdict(ctx context.Context, endpoint string) (time.Time, error) {
 // mostHeld is how many rows of the quarantine are read at most.
 const mostHeld = 10_000
 
-// readBacklogs reads what waits in the quarantine, as whoever is signed in.
+// readBacklogs reads what waits in the quarantine, and whether alerts of the same functions
+// are known, as whoever is signed in.
 func readBacklogs(ctx context.Context, endpoint string) ([]table.Backlog, bool, error) {
 	account, err := table.Open(table.Settings{ServiceURI: endpoint})
 	if err != nil {
 		return nil, false, err
 	}
-	return account.Quarantine(quarantineTable).Backlogs(ctx, time.Now(), mostHeld)
+	now := time.Now()
+	list, more, err := account.Quarantine(quarantineTable).Backlogs(ctx, now, mostHeld)
+	if err != nil {
+		return nil, false, err
+	}
+	return list, more, account.Alerts(alertsTable).Know(ctx, list, now, func(function string) string { return detectorOf(function).AlertType })
 }
 
 // tableResult is the result for what reading a table came to. A service error, or

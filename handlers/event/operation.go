@@ -246,10 +246,28 @@ func resourceName(id string) string {
 // without hyphens, braces and capitals. A string that is not a GUID stays as it
 // is.
 func canonicalID(s string) string {
+	if isCanonicalID(s) { // nearly always
+		return s
+	}
 	digits := strings.ReplaceAll(strings.Trim(s, "{}()"), "-", "")
 	if len(digits) != 32 || strings.Trim(digits, "0123456789abcdefABCDEF") != "" {
 		return s
 	}
 	d := strings.ToLower(digits)
 	return d[:8] + "-" + d[8:12] + "-" + d[12:16] + "-" + d[16:20] + "-" + d[20:]
+}
+
+// isCanonicalID reports whether s is a GUID in the spelling that canonicalID returns.
+func isCanonicalID(s string) bool {
+	const form = "00000000-0000-0000-0000-000000000000"
+	if len(s) != len(form) {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if hyphen := form[i] == '-'; hyphen != (c == '-') || !hyphen && (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
 }

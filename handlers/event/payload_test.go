@@ -98,3 +98,55 @@ func textOf(err error) string {
 	}
 	return err.Error()
 }
+
+// FuzzBothWays looks for events, and operations in them, that are not the same whether they were
+// scanned or read by the JSON package, or of which only one of the two complains.
+func FuzzBothWays(f *testing.F) {
+	for _, c := range readCases(f) {
+		f.Add([]byte(c))
+	}
+	f.Add([]byte(`{"specversion":"1.0","id":"1","type":"t","subject":"s","time":"2026-02-01T08:00:00Z","data":{"operationName":"P/T/write","claims":{"name":null,"upn":"a"},"httpRequest":"{}"},"data_base64":1}`))
+	f.Add([]byte(`{"eventType":"t","id":"\ud800","subject":"` + "\xff" + `","eventTime":"2026-02-01T08:00:00Z","data":{"operationName":"\u0050","authorization":null,"httpRequest":{"clientIpAddress":1}}}`))
+	for _, member := range []string{"id", "subject", "data", "eventType", "eventTime", "topic", "specversion", "type", "time", "source", "data_base64"} {
+		for _, value := range []string{"true", "1", "{}", "[]", "null", `"\u0061"`, `""`} {
+			f.Add([]byte(`{"id":"1","eventType":"t","subject":"s","eventTime":"2026-02-01T08:00:00Z","data":{"` + member + `":` + value + `},"` + member + `":` + value + `}`))
+			f.Add([]byte(`{"` + member + `":` + value + `}`))
+		}
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		want, wantErr := decode(raw)
+		got, err := Decode(raw)
+		same(t, "the event", got, want, err, wantErr)
+		if err != nil || wantErr != nil {
+			return
+		}
+		operation, err := got.Operation()
+		plain, plainErr := DecodeOperation(want.Data)
+		if diff := cmp.Diff(plain, operation, cmpopts.IgnoreUnexported(Event{})); diff != "" || textOf(err) != textOf(plainErr) {
+			t.Errorf("the operation: error %v, want %v (-want +got):\n%s", err, plainErr, diff)
+		}
+		name, err := got.OperationName()
+		plainName, plainErr := OperationName(want.Data)
+		if name != plainName || textOf(err) != textOf(plainErr) {
+			t.Errorf("the operation is %q, %v, want %q, %v", name, err, plainName, plainErr)
+		}
+	})
+}
+
+// BenchmarkDecode reads the event of each case, and the operation in it where there is one.
+func BenchmarkDecode(b *testing.B) {
+	list, size := readCases(b), 0
+	for _, raw := range list {
+		size += len(raw)
+	}
+	b.SetBytes(int64(size))
+	b.ReportAllocs()
+	for b.Loop() {
+		for _, raw := range list {
+			if e, err := Decode(raw); err == nil {
+				_, _ = e.Operation()
+			}
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(list)), "ns/event")
+}

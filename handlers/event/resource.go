@@ -47,19 +47,19 @@ func parseResourceID(id string) (r ResourceID, err error) {
 	if !rooted {
 		return r, errors.New("does not begin with /")
 	}
-	segments := strings.Split(rest, "/")
-	for i, s := range segments {
+	segments := make([]string, 0, 16)
+	for s := range strings.SplitSeq(rest, "/") {
 		if plain, err := url.PathUnescape(s); err == nil {
 			s = plain
 		}
 		s = strings.ToValidUTF8(s, "\uFFFD") // as Lenient does
 		switch {
 		case s == "":
-			return r, fmt.Errorf("segment %d is empty", i+1)
+			return r, fmt.Errorf("segment %d is empty", len(segments)+1)
 		case s == "." || s == ".." || strings.Contains(s, "/"):
-			return r, fmt.Errorf("segment %d is %q", i+1, Shorten(s))
+			return r, fmt.Errorf("segment %d is %q", len(segments)+1, Shorten(s))
 		}
-		segments[i] = s
+		segments = append(segments, s)
 	}
 
 	next := func(word string) (string, error) {
@@ -88,7 +88,7 @@ func parseResourceID(id string) (r ResourceID, err error) {
 	}
 	r.Type, r.Name = provider+"/"+segments[0], segments[1]
 
-	var types, names []string
+	types, names := make([]string, 0, 4), make([]string, 0, 4)
 	for segments = segments[2:]; len(segments) > 0; {
 		prefix := ""
 		if strings.EqualFold(segments[0], "providers") {

@@ -6,7 +6,6 @@ package export
 
 import (
 	"cmp"
-	"regexp"
 	"strings"
 	"time"
 
@@ -127,15 +126,16 @@ func NewAlert(a alert.Alert) Alert {
 	return d
 }
 
-// stepNumber matches the number before each step of a remediation.
-var stepNumber = regexp.MustCompile(`^\d+\. `)
-
 // Steps returns the steps of an alert's remediation, without numbers. It returns an
 // empty list, and not nil, if there are none.
 func Steps(a alert.Alert) []string {
-	list := []string{}
+	list := make([]string, 0, 1+strings.Count(a.Remediation, "\n"))
 	for line := range strings.Lines(a.Remediation) {
-		list = append(list, stepNumber.ReplaceAllString(strings.TrimRight(line, "\n"), ""))
+		line = strings.TrimRight(line, "\n")
+		if text := strings.TrimLeft(line, "0123456789"); len(text) < len(line) && strings.HasPrefix(text, ". ") {
+			line = text[len(". "):]
+		}
+		list = append(list, line)
 	}
 	return list
 }

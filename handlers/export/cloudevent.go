@@ -45,15 +45,16 @@ func CloudEventSource(account, table string) string {
 // NewCloudEvent returns the newest thing that happened to a. See CloudEventSource for
 // the source.
 func NewCloudEvent(a alert.Alert, source string) CloudEvent {
+	data := NewAlert(a)
 	e := CloudEvent{
 		SpecVersion:     "1.0",
 		ID:              eventID(a),
 		Source:          source,
 		Type:            TypeRaised,
-		Subject:         a.Ref().String(),
+		Subject:         data.Reference,
 		Time:            a.Generated.UTC(),
 		DataContentType: "application/json",
-		Data:            NewAlert(a),
+		Data:            data,
 	}
 	if a.Changes == 0 {
 		return e
@@ -97,14 +98,17 @@ func NewRaising(r alert.Raising, source string) CloudEvent {
 	return e
 }
 
-// JSON returns the event on one line, with hidden characters escaped. The error is one of
-// JSON, which no alert is known to make.
-func (e CloudEvent) JSON() ([]byte, error) {
+// AppendJSON appends the event to b on one line, with hidden characters escaped. The error is
+// one of JSON, which no alert is known to make.
+func (e CloudEvent) AppendJSON(b []byte) ([]byte, error) {
+	if b, ok := e.append(b); ok {
+		return b, nil
+	}
 	text, err := json.Marshal(e, jsonOptions)
 	if err != nil {
 		return nil, fmt.Errorf("json: %w", err)
 	}
-	return []byte(secret.VisibleJSON(string(text))), nil
+	return append(b, secret.VisibleJSON(string(text))...), nil
 }
 
 // eventID names the newest thing that happened to a. It is different after each

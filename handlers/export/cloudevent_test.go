@@ -1,13 +1,17 @@
 package export
 
 import (
+	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/google/go-cmp/cmp"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/secret"
 )
 
 const testSource = "/hubwatch/contosostorage/alerts"
@@ -94,7 +98,7 @@ func TestRaising(t *testing.T) {
 		if diff := cmp.Diff(c.want, event{e.Type, e.ID, e.Time}); diff != "" {
 			t.Errorf("%s (-want +have):\n%s", c.name, diff)
 		}
-		text, err := e.JSON()
+		text, err := e.AppendJSON(nil)
 		if err != nil || len(text) > mostProperties {
 			t.Errorf("%s: %v, %d bytes, want %d at most", c.name, err, len(text), mostProperties)
 		}
@@ -106,4 +110,49 @@ func TestRaising(t *testing.T) {
 
 func TestCloudEventGolden(t *testing.T) {
 	golden(t, "cloudevent.json", written(t, NewCloudEvent(whole(), testSource)))
+}
+
+// TestEventsAreWrittenAsJSON checks that an event is written as the JSON package writes it,
+// also if one of its members alone has a value.
+func TestEventsAreWrittenAsJSON(t *testing.T) {
+	events := map[string]CloudEvent{"empty": {}}
+	for name, s := range corpus(t) {
+		events[name] = NewCloudEvent(s.alert, testSource)
+	}
+	full := Entity{"t", "r", "d", "m", &Entity{Type: "h"}, "n", "u", "a", "x"}
+	for _, value := range []reflect.Value{
+		reflect.ValueOf("a \"text\"\\ \u202e\x7f\xff é<&"), reflect.ValueOf([]string{"a", "b"}), reflect.ValueOf(map[string]string{"b": "1", "a": "\t", "": "3"}),
+		reflect.ValueOf(map[string]string{"\U0001F600": "1", "\uffee": "2", "\xff": "3"}), reflect.ValueOf(true), reflect.ValueOf(-7),
+		reflect.ValueOf(time.Date(2026, 2, 1, 8, 0, 1, 1_000, time.UTC)), reflect.ValueOf(time.Date(2026, 2, 1, 8, 0, 1, 0, time.FixedZone("", 3600))),
+		reflect.ValueOf(time.Date(12026, 2, 1, 8, 0, 1, 0, time.UTC)),
+		reflect.ValueOf([]Entity{full, {}}), reflect.ValueOf([]ResourceIdentifier{{"t", "r"}, {}}),
+	} {
+		var e CloudEvent
+		for of, v := range map[string]reflect.Value{"event": reflect.ValueOf(&e).Elem(), "alert": reflect.ValueOf(&e.Data).Elem()} {
+			for i := range v.NumField() {
+				if value.Type().ConvertibleTo(v.Field(i).Type()) && value.Kind() == v.Field(i).Kind() {
+					e = CloudEvent{}
+					v.Field(i).Set(value.Convert(v.Field(i).Type()))
+					events[fmt.Sprintf("%s.%s of %v", of, v.Type().Field(i).Name, value)] = e
+				}
+			}
+		}
+	}
+	if len(events) < 100 {
+		t.Fatalf("%d events", len(events))
+	}
+	quick := 0
+	for name, e := range events {
+		text, want := json.Marshal(e, jsonOptions)
+		have, err := e.AppendJSON(nil)
+		if (err != nil) != (want != nil) || err == nil && string(have) != secret.VisibleJSON(string(text)) {
+			t.Errorf("%s: error %v, want %v\nhave %s\nwant %s", name, err, want, have, text)
+		}
+		if _, ok := e.append(nil); ok {
+			quick++
+		}
+	}
+	if quick < len(events)/2 {
+		t.Errorf("%d of %d events are written without the JSON package", quick, len(events))
+	}
 }

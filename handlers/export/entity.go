@@ -2,6 +2,7 @@ package export
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"hubwatch/handlers/alert"
@@ -41,7 +42,7 @@ type Entity struct {
 // entities returns what a is about: the hub, the entity, the actor, and the
 // addresses. It leaves out what is unknown.
 func entities(a alert.Alert) []Entity {
-	list := []Entity{}
+	list := make([]Entity, 0, 4) // the hub, the entity, the actor and an address
 	var hub *Entity
 	if a.Hub.ResourceID != "" {
 		hub = &Entity{Type: entityResource, ResourceID: a.Hub.ResourceID}
@@ -115,13 +116,16 @@ func childResource(a alert.Alert) string {
 
 // addresses returns the distinct addresses of a that are not masked, as a has them.
 func addresses(a alert.Alert) []string {
-	var list []string
-	known := map[string]bool{}
-	for _, address := range append([]string{a.ActorIPAddress, a.LastActorIPAddress}, a.ActorIPAddresses...) {
-		if isAddress(address) && !known[address] {
-			known[address] = true
+	list := make([]string, 0, 1)
+	add := func(address string) {
+		if isAddress(address) && !slices.Contains(list, address) {
 			list = append(list, address)
 		}
+	}
+	add(a.ActorIPAddress)
+	add(a.LastActorIPAddress)
+	for _, address := range a.ActorIPAddresses { // 20 at most
+		add(address)
 	}
 	return list
 }

@@ -51,7 +51,7 @@ func Connections(ctx context.Context, of Figures, hubs []string, from, to time.T
 // LoggedHubs returns the hubs whose Connections log was heard of, in lower case and in order.
 func LoggedHubs(heard []alert.Heard) (hubs []string) {
 	for _, h := range heard {
-		if h.Source == alert.Connections {
+		if h.Source == alert.Connections && !h.Seen.IsZero() {
 			hubs = append(hubs, alert.Hub{Name: h.Hub}.Key())
 		}
 	}
@@ -106,11 +106,12 @@ var Causes = []struct {
 
 // ConnectionsDocument is the figures of a hub and day as programs read them.
 type ConnectionsDocument struct {
-	HubName  string         `json:"hubName"`
-	Day      string         `json:"day"`
-	Renewals int            `json:"renewals"`
-	Refused  map[string]int `json:"refused"`
-	Unknown  map[string]int `json:"unknown"`
+	HubName   string         `json:"hubName"`
+	Day       string         `json:"day"`
+	Renewals  int            `json:"renewals"`
+	Elsewhere int            `json:"elsewhere"` // see verdict.Figures
+	Refused   map[string]int `json:"refused"`
+	Unknown   map[string]int `json:"unknown"`
 }
 
 // NewConnectionsDocument returns f as programs read it. Causes are in camel case.
@@ -119,7 +120,7 @@ func NewConnectionsDocument(f verdict.Figures) ConnectionsDocument {
 	for cause, n := range f.Refused {
 		refused[camel(string(cause))] = n
 	}
-	return ConnectionsDocument{f.Hub, f.Day.Format(time.DateOnly), f.Renewed, refused, f.Unknown}
+	return ConnectionsDocument{f.Hub, f.Day.Format(time.DateOnly), f.Renewed, f.Elsewhere, refused, f.Unknown}
 }
 
 // camel returns words as the name of a member: "tokenExpired" of "token expired".

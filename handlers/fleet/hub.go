@@ -42,6 +42,9 @@ func Hubs(sums []alert.Summary, heard []alert.Heard, detectors []detector.Detect
 		return hubs[name]
 	}
 	for _, h := range heard {
+		if h.Source == alert.Resources {
+			continue
+		}
 		of(h.Hub).Heard[h.Source] = h.Seen
 	}
 	for _, sum := range sums {

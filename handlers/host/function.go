@@ -21,6 +21,9 @@ type Function struct {
 	// places and room for bodies. Invocations of one lane never wait for those of
 	// another.
 	Lane string
+	// Fair functions have at most as much of what their lane shares as they leave free. So one
+	// that gets more than it can do does not keep the others of its lane waiting.
+	Fair bool
 	// Body is the most bytes that a request may have, if that is more than Limits.Body.
 	Body int64
 	// Run does the work of an invocation. An error means that the host has to try

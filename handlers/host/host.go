@@ -130,16 +130,16 @@ func NewHandler(functions []Function, broken Broken, log *slog.Logger, limits Li
 	for _, f := range functions {
 		most[f.Lane] = max(most[f.Lane], limits.Body, f.Body)
 	}
-	lanes := map[string]*lane{}
+	lanes := map[string]rooms{}
 	h := &Handler{map[string]served{}, broken, log, limits, fmt.Errorf("not done within %v", limits.Timeout)}
 	for _, f := range functions {
-		if lanes[f.Lane] == nil {
+		if _, ok := lanes[f.Lane]; !ok {
 			limits := limits
 			limits.Room = max(limits.Room, most[f.Lane])
-			lanes[f.Lane] = newLane(limits)
+			lanes[f.Lane] = newRooms(limits)
 		}
 		f.Body = max(f.Body, limits.Body)
-		h.functions[f.Name] = served{f, lanes[f.Lane], slog.Any("function", cleaned(clean(f.Name)))}
+		h.functions[f.Name] = served{f, lanes[f.Lane].lane(f.Fair), slog.Any("function", cleaned(clean(f.Name)))}
 	}
 	return h, nil
 }
@@ -320,7 +320,7 @@ func encode(out Outcome, notes []string) ([]byte, error) {
 		return silent, nil
 	}
 	if out.response == nil { // what result says, without reflection
-		body := []byte(`{"Outputs":{},"Logs":[`)
+		body := append(make([]byte, 0, usualAnswer), `{"Outputs":{},"Logs":[`...)
 		for i, note := range notes {
 			if i > 0 {
 				body = append(body, ',')
@@ -336,6 +336,9 @@ func encode(out Outcome, notes []string) ([]byte, error) {
 	}
 	return body, nil
 }
+
+// usualAnswer is how many bytes nearly every answer has at most that has something to say.
+const usualAnswer = 256
 
 // silent is the answer of an invocation that has nothing to say. Most have nothing.
 var silent = []byte(`{"Outputs":{},"Logs":[],"ReturnValue":null}`)

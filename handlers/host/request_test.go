@@ -34,11 +34,12 @@ func TestMembersAreBounded(t *testing.T) {
 // its bytes or leaves them.
 func TestRoomIsNotLost(t *testing.T) {
 	r := &room{}
+	p := part{of: r}
 	had, gave := 0, 0
 	for i := range 200 {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
-		go func() { done <- r.take(ctx, 10) }()
+		go func() { done <- p.take(ctx, 10) }()
 		for waits := false; !waits; runtime.Gosched() {
 			r.mu.Lock()
 			waits = len(r.waiting) == 1
@@ -47,10 +48,10 @@ func TestRoomIsNotLost(t *testing.T) {
 		if i%2 == 0 {
 			cancel()
 		}
-		r.give(10)
+		p.give(10)
 		cancel()
 		if <-done == nil {
-			r.give(10)
+			p.give(10)
 			had++
 		} else {
 			gave++
@@ -62,6 +63,48 @@ func TestRoomIsNotLost(t *testing.T) {
 	}
 	if had == 0 || gave == 0 {
 		t.Errorf("%d claims had their bytes and %d were given up: the test proves nothing", had, gave)
+	}
+}
+
+// TestFairParts lets fair functions take as much as they can get: one has a half, two have a
+// third each, three a quarter. One that has none yet gets some, also while they wait for more.
+func TestFairParts(t *testing.T) {
+	for greedy := int64(1); greedy <= 3; greedy++ {
+		r := newRoom(64)
+		parts := make([]part, greedy)
+		for i := range parts {
+			parts[i] = part{of: r, fair: true}
+		}
+		for more := true; more; {
+			more = false
+			for i := range parts {
+				more = parts[i].try(1) || more
+			}
+		}
+		share := 64 / (greedy + 1)
+		for i := range parts {
+			if n := parts[i].taken; n < share-1 || n > share+1 {
+				t.Errorf("%d parts: one has %d, want %d", greedy, n, share)
+			}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- parts[0].take(ctx, 1) }()
+		for waits := false; !waits; runtime.Gosched() {
+			r.mu.Lock()
+			waits = len(r.waiting) == 1
+			r.mu.Unlock()
+		}
+		modest := part{of: r, fair: true}
+		if err := modest.take(t.Context(), 1); err != nil {
+			t.Error(err)
+		}
+		modest.give(1)
+		parts[0].give(1) // Now it may have one again.
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		cancel()
 	}
 }
 

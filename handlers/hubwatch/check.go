@@ -134,9 +134,10 @@ func openly(connectionString string) string {
 	return strings.Join(parts, ";")
 }
 
-// fault is the form of the errors of settings. The example at the end, if there
-// is one, is the example of the setting.
-var fault = regexp.MustCompile(`(?s)^settings? ([\w:-]*\w)(?: and (\w+))?(?:, URL \d+)?: (.*?)(?:; for example .*)?$`)
+// fault is the form of the errors of settings: the setting, another one that it is about too, and
+// which of several URLs, if there are these, and what is wrong. The example at the end, if there is
+// one, is the example of the setting.
+var fault = regexp.MustCompile(`(?s)^settings? ([\w:-]*\w)(?: and (\w+))?(?:: |, (URL \d+: ))(.*?)(?:; for example .*)?$`)
 
 // faultsOf returns what is wrong, by the name of the setting.
 func faultsOf(err error) map[string][]string {
@@ -151,11 +152,11 @@ func faultsOf(err error) map[string][]string {
 		}
 		m := fault.FindStringSubmatch(err.Error())
 		if m == nil {
-			m = []string{"", "settings", "", err.Error()}
+			m = []string{"", "settings", "", "", err.Error()}
 		}
 		for _, name := range m[1:3] {
 			if name != "" {
-				faults[name] = append(faults[name], m[3])
+				faults[name] = append(faults[name], m[3]+m[4])
 			}
 		}
 	}

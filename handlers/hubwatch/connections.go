@@ -27,7 +27,9 @@ func newConnections(o *operator) *cobra.Command {
 by UTC day.
 
 RENEWALS are sessions that ended because a token had expired, and that the
-device took up again in time. They are no alert.
+device took up again in time. They are no alert. ELSEWHERE are the sessions that
+were taken up in time from another network. They are among the renewals, unless
+the setting RenewalAddress is network, which makes each of them an alert.
 
 REFUSED are connections that the hub refused, by cause. What is an alert is
 "hubwatch alerts list"; here all are counted, also those that are one storm.
@@ -39,8 +41,9 @@ add one.
 Both are in the account of the state, which is not that of the alerts. Name it
 with --state-account if --account is used.
 
-In JSON it is an array of objects with hubName, day, renewals, refused, which
-has the number of each cause, and unknown, which has that of each sentence.`,
+In JSON it is an array of objects with hubName, day, renewals, elsewhere,
+refused, which has the number of each cause, and unknown, which has that of each
+sentence.`,
 		Example: `  hubwatch connections --hub contoso-hub --since 7d`,
 		Args:    none,
 		RunE: func(command *cobra.Command, _ []string) error {
@@ -128,7 +131,7 @@ func (o *operator) stateIn(c *app.Config, account string) error {
 func connectionGrid(days []verdict.Figures) grid {
 	g := grid{columns: []column{
 		{title: "HUB"}, {title: "DAY (UTC)", whole: true},
-		{title: "RENEWALS", right: true, whole: true}, {title: "REFUSED", right: true, whole: true}, {title: "UNKNOWN", right: true, whole: true},
+		{title: "RENEWALS", right: true, whole: true}, {title: "ELSEWHERE", right: true, whole: true}, {title: "REFUSED", right: true, whole: true}, {title: "UNKNOWN", right: true, whole: true},
 	}}
 	for _, f := range days {
 		refused, unknown := 0, 0
@@ -138,7 +141,7 @@ func connectionGrid(days []verdict.Figures) grid {
 		for _, n := range f.Unknown {
 			unknown += n
 		}
-		g.rows = append(g.rows, []string{printable(f.Hub), f.Day.Format(time.DateOnly), strconv.Itoa(f.Renewed), strconv.Itoa(refused), strconv.Itoa(unknown)})
+		g.rows = append(g.rows, []string{printable(f.Hub), f.Day.Format(time.DateOnly), strconv.Itoa(f.Renewed), strconv.Itoa(f.Elsewhere), strconv.Itoa(refused), strconv.Itoa(unknown)})
 	}
 	return g
 }

@@ -9,6 +9,7 @@ import (
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/coverage"
+	"hubwatch/handlers/detector"
 	"hubwatch/handlers/export"
 )
 
@@ -21,8 +22,11 @@ func newCoverage(o *operator) *cobra.Command {
 		Long: `coverage says when an event of each hub last came, by source: changes (events
 of Azure Resource Manager that came to a detector), connections (records of the
 Connections log), log.<category> (records of another log that a detector wants)
-and events (of the hub itself, that came to a detector). A row is written once a
-minute at most.
+and events (of the hub itself, that came to a detector). A source that a
+detector looks at and of which nothing of the hub ever came is "never": is there
+a diagnostic setting? A hub that is deployed (setting ExpectedHubs) is listed an
+hour after the deployment, also if nothing of it ever came. A row is written
+once a minute at most, so LAST EVENT is right a minute later.
 
 Then it says how the paths are by which events come. Each hour hubwatch sends
 itself a canary through each path that it can reach. For changes it writes a
@@ -37,9 +41,15 @@ tag, once a day, if it was given the right to do so:
 
 It ends with 1 if a path is broken or stopped.
 
-In JSON it is an object with sources (hubName, source, lastEventUtc,
-lastSeenUtc) and paths (path, state, text, sentUtc, arrivedUtc, tookSeconds,
-and of the path changes lastSeenUtc).`,
+The topics of hubwatch itself fork: topic/<name> and alerts/<name> are the paths
+to one function, by its event subscription. A canary goes there as each type of
+events that the subscription should take. Only Azure Resource Manager and IoT
+hubs can publish to the other topics: whether their event subscriptions are as
+they should be says "hubwatch doctor".
+
+In JSON it is an object with sources (hubName, source, and lastEventUtc and
+lastSeenUtc unless nothing ever came) and paths (path, state, text, sentUtc,
+arrivedUtc, tookSeconds, and of the path changes lastSeenUtc).`,
 		Example: `  hubwatch coverage
   hubwatch coverage -o json`,
 		Args: none,
@@ -60,11 +70,12 @@ and of the path changes lastSeenUtc).`,
 			reports := coverage.NewReports(trips, heard, now)
 			w := command.OutOrStdout()
 			if output.word == "json" {
-				err = export.WriteJSON(w, coverage.NewDocument(heard, trips, now))
+				err = export.WriteJSON(w, coverage.NewDocument(heard, detector.Sources(a.Detectors), trips, now))
 			} else {
-				if len(heard) == 0 {
+				sources := coverage.Sources(heard, detector.Sources(a.Detectors))
+				if len(sources) == 0 {
 					fmt.Fprintln(command.ErrOrStderr(), "hubwatch has not heard of any hub.")
-				} else if err = heardGrid(heard, now).write(w, width(w)); err == nil {
+				} else if err = heardGrid(sources, now).write(w, width(w)); err == nil {
 					fmt.Fprintln(w)
 				}
 				for _, r := range reports {
@@ -85,7 +96,11 @@ and of the path changes lastSeenUtc).`,
 func heardGrid(heard []alert.Heard, now time.Time) grid {
 	g := grid{columns: []column{{title: "HUB"}, {title: "SOURCE", whole: true}, {title: "LAST EVENT (UTC)", whole: true}, {title: "CAME", whole: true}}, below: 3}
 	for _, h := range heard {
-		g.rows = append(g.rows, []string{printable(h.Hub), printable(string(h.Source)), dated(h.Event, minutes), coverage.Ago(now.Sub(h.Seen)) + " ago"})
+		event, came := "-", "never"
+		if !h.Seen.IsZero() {
+			event, came = dated(h.Event, minutes), coverage.Ago(now.Sub(h.Seen))+" ago"
+		}
+		g.rows = append(g.rows, []string{printable(h.Hub), printable(string(h.Source)), event, came})
 	}
 	return g
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,10 +19,21 @@ func TestCoverage(t *testing.T) {
 	if err := b.Alerts.Hear(t.Context(), "Contoso-Hub", alert.LogSource("Routes"), now.Add(-time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	b.expect(t, 0, "coverage", "contoso-hub  log.Routes  "+now.Add(-time.Hour).UTC().Format(minutes)+"  ", " seconds ago\n\nunproven  topic: no canary was ever sent\n", "unproven  changes: not proven")
+	if err := b.Alerts.Hear(t.Context(), "rg-iot", alert.Resources, now); err != nil {
+		t.Fatal(err)
+	}
+	b.expect(t, 0, "coverage", "HUB", "contoso-hub  changes      -                 never\ncontoso-hub  connections  -                 never\n", "contoso-hub  log.Routes   "+now.Add(-time.Hour).UTC().Format(minutes)+"  ", " seconds ago\n\nunproven  topic: no canary was ever sent\n", "unproven  changes: not proven")
+	if err := b.Alerts.Expect(t.Context(), []string{"contoso-hub", "Contoso-Spare"}); err != nil {
+		t.Fatal(err)
+	}
+	b.expect(t, 0, "coverage", "contoso-hub    connections  -                 never\n", "contoso-spare  changes      -                 never\ncontoso-spare  connections  -                 never\n")
+	b.expect(t, 0, "coverage -o json", `{
+      "hubName": "contoso-spare",
+      "source": "connections"
+    }`)
 	send := func(path coverage.Path, ago time.Duration) coverage.Canary {
 		c := coverage.Canary{Path: path, Token: string(path), Sent: now.Add(-ago)}
-		if err := errors.Join(b.Alerts.Send(t.Context(), c, 15*time.Minute), b.Alerts.Handed(t.Context(), c)); err != nil {
+		if err := errors.Join(b.Alerts.Send(t.Context(), c, 15*time.Minute, nil), b.Alerts.Handed(t.Context(), c)); err != nil {
 			t.Fatal(err)
 		}
 		return c
@@ -34,6 +46,9 @@ func TestCoverage(t *testing.T) {
 	b.expect(t, 0, "coverage", "waiting   event-hub: a canary is under way since ")
 	send(coverage.EventHub, 20*time.Minute)
 	b.expect(t, 1, "coverage", "works     topic: ", "broken    event-hub: the canary of ", " did not arrive; none ever arrived\n")
+	if out := b.expect(t, 1, "coverage -o json", `"hubName": "contoso-hub"`); strings.Contains(out, "rg-iot") {
+		t.Errorf("a resource group is a hub: %s", out)
+	}
 	b.expect(t, 1, "coverage -o json", `"source": "log.Routes"`, `"state": "broken"`, `"tookSeconds": 1`)
 	send(coverage.EventHub, 2*time.Hour)
 	b.expect(t, 1, "coverage", "stopped   event-hub: no canary was sent for 2 hours")

@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -32,7 +34,12 @@ and ends with 1 if one did not, or if the setting of one is wrong. It needs no
 storage account, and remembers nothing.
 
 The settings are environment variables, as the app has them. A reference to a
-Key Vault is read by Azure alone: here put the URL itself into the variable.`,
+Key Vault is read by Azure alone: here put the URL itself into the variable.
+
+With Sentinel__endpoint and Sentinel__ruleId it sends a row to Microsoft
+Sentinel, with the identity of whoever is signed in, who needs the role
+Monitoring Metrics Publisher on the data collection rule. No incident is made
+of it.`,
 		Example: `  hubwatch notify test
   NotifyUrls="$(az keyvault secret show --id "$ID" --query value -o tsv)" \
     hubwatch notify test`,
@@ -46,12 +53,16 @@ Key Vault is read by Azure alone: here put the URL itself into the variable.`,
 			if err != nil {
 				return err
 			}
-			if len(c.Notify.Channels) == 0 && c.Notify.Faults == nil {
-				return errors.New("no channel is set: say NotifyUrls or Notify__<name>")
+			channels, err := c.Channels()
+			if err != nil {
+				return err
+			}
+			if len(channels) == 0 && c.Notify.Faults == nil {
+				return errors.New("no channel is set: say NotifyUrls, Notify__<name> or Sentinel__endpoint")
 			}
 			out := command.OutOrStdout()
 			failed := 0
-			teller := &notify.Teller{Channels: c.Notify.Channels, Now: o.now}
+			teller := &notify.Teller{Channels: channels, Now: o.now}
 			for _, tried := range teller.Try(command.Context()) {
 				verdict, text := "ok", "the service took the message"
 				if tried.Err != nil {
@@ -60,8 +71,9 @@ Key Vault is read by Azure alone: here put the URL itself into the variable.`,
 				}
 				fmt.Fprintf(out, "%-8s %s: %s\n", verdict, printable(tried.Channel.Name()), printable(text))
 			}
-			for name, lines := range faultsOf(c.Notify.Faults) {
-				for _, line := range lines {
+			faults := faultsOf(c.Notify.Faults)
+			for _, name := range slices.Sorted(maps.Keys(faults)) {
+				for _, line := range faults[name] {
 					fmt.Fprintf(out, "%-8s %s: %s\n", "wrong", printable(name), printable(line))
 					failed++
 				}

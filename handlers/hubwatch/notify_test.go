@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -39,13 +40,28 @@ func TestNotifyTest(t *testing.T) {
 		t.Errorf("all is well, and the exit code is %d: %s", code, text)
 	}
 	for value, want := range map[string]string{
-		"":                                      "hubwatch: no channel is set: say NotifyUrls or Notify__<name>\n",
-		"https://hidden.example.com/":           "wrong    NotifyUrls: after the #, secret=: want a secret that begins with whsec_\n",
+		"":                            "hubwatch: no channel is set: say NotifyUrls, Notify__<name> or Sentinel__endpoint\n",
+		"https://hidden.example.com/": "wrong    NotifyUrls: after the #, secret=: want a secret that begins with whsec_\n",
+		"https://hidden.example.com/ slack+" + receiver.URL + "/hidden-good  slack+http://hidden.example.com/": "ok       slack: the service took the message\n" +
+			"wrong    NotifyUrls: URL 1: after the #, secret=: want a secret that begins with whsec_\n" +
+			"wrong    NotifyUrls: URL 3: want https: http is for this machine alone\n",
 		"@Microsoft.KeyVault(SecretUri=hidden)": "wrong    NotifyUrls: its reference to the Key Vault was not resolved: the identity of the app needs the role Key Vault Secrets User, and the secret has to exist\n",
 	} {
 		settings["NotifyUrls"] = value
 		if code, text := try(); code != 1 || text != want {
 			t.Errorf("%q: exit code %d, %s", value, code, text)
 		}
+	}
+}
+
+// TestNotifyTestAsksSentinel has the settings of Microsoft Sentinel, and a person who interrupts, so
+// that nothing is asked.
+func TestNotifyTestAsksSentinel(t *testing.T) {
+	settings := map[string]string{"Sentinel__endpoint": "https://contoso.westeurope-1.ingest.monitor.azure.com", "Sentinel__ruleId": "dcr-00000000000000000000000000000001"}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var stdout, stderr strings.Builder
+	if code := run(ctx, []string{"notify", "test"}, func(name string) string { return settings[name] }, nil, &stdout, &stderr); code == 0 || !strings.HasPrefix(stdout.String(), "failed   sentinel: ") {
+		t.Errorf("exit code %d: %s%s", code, stdout.String(), stderr.String())
 	}
 }

@@ -74,12 +74,17 @@ func (f ruleFiles) writeMistakes(w io.Writer, err error, names []string) (int, e
 			continue
 		}
 		n++
-		m.File = filepath.ToSlash(filepath.Join(filepath.Dir(filepath.Clean(f.folder)), m.File))
-		if _, err := fmt.Fprintln(w, printable(m.Error())); err != nil {
+		if _, err := fmt.Fprintln(w, printable(f.placed(m).Error())); err != nil {
 			return n, err
 		}
 	}
 	return n, nil
+}
+
+// placed returns m with the path of its file from the working folder on.
+func (f ruleFiles) placed(m custom.Mistake) custom.Mistake {
+	m.File = filepath.ToSlash(filepath.Join(filepath.Dir(filepath.Clean(f.folder)), m.File))
+	return m
 }
 
 // complete completes the names of custom alerts.

@@ -46,11 +46,11 @@ warns of what is costly, or finds more than is meant.`,
 
 // explain writes what an alert watches.
 func explain(w io.Writer, width int, a custom.Alert) {
-	state := "It is deployed with the next make generate and make publish."
+	state := "It is deployed with the next make generate, make publish and deployment of infra/subscriptions.bicep."
 	if !a.Enabled {
 		state = "It is not deployed: set enabled to true, and run make generate."
 	}
-	fmt.Fprintf(w, "%s: %s\n%s, %s. %s\n", a.Name, printable(a.Title), a.Severity, printable(a.AlertType), state)
+	fmt.Fprintf(w, "%s: %s\n%s\n", a.Name, printable(a.Title), wrap(fmt.Sprintf("%s, %s. %s", a.Severity, printable(a.AlertType), state), width, ""))
 	e := a.Explain()
 	say := func(title, text string) {
 		if text != "" {
@@ -66,4 +66,5 @@ func explain(w io.Writer, width int, a custom.Alert) {
 		say("Warning", warning)
 	}
 	say("What it cannot see", a.Limits)
+	say("Who answers questions about it", a.Owner)
 }

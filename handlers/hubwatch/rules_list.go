@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,16 +34,20 @@ func newRulesList(o *operator, files *ruleFiles) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "list",
 		Short: "List the custom alerts, and which are enabled",
-		Long: `list lists the custom alerts of the repository. With --quarantine it also reads
-the quarantine of the deployment: how many events each of them could not judge,
-that have not been judged since. It names those that could not judge ten or more
-in the last 24 hours: their condition probably does not fit their events.
-"hubwatch quarantine list --function <name>" has the reasons.
+		Long: `list lists the custom alerts of the repository. If --account, --local or the
+settings name a storage account, it also reads the quarantine there: how many
+events each of them could not judge, that have not been judged since. It names
+those that have raised no alert since then, and those that could not judge ten
+or more in the last 24 hours: their condition may not fit their events. Events
+in which an alert finds nothing are stored nowhere, so that is all that can be
+told. "hubwatch quarantine list --function <name>" has the reasons.
+
+With --quarantine it is an error if the quarantine cannot be read.
 
 In JSON it is an array of objects with name, enabled, alertType, severity,
 source, title, owner and quarantined. It ends with 2 if a file has a mistake.`,
 		Example: `  hubwatch rules list
-  hubwatch rules list --quarantine --account contosostorage`,
+  hubwatch rules list --account contosostorage`,
 		Args: none,
 		RunE: func(command *cobra.Command, _ []string) error {
 			alerts, err := files.load()
@@ -51,14 +56,19 @@ source, title, owner and quarantined. It ends with 2 if a file has a mistake.`,
 				return err
 			}
 			var held map[string]table.Backlog
-			if quarantined {
-				a, err := o.open()
-				if err != nil {
+			switch {
+			case quarantined:
+				if held, err = o.backlogs(command.Context(), alerts); err != nil {
 					return err
 				}
-				if held, err = backlogs(command.Context(), a.Quarantine, o.now()); err != nil {
-					return err
+			case o.configured():
+				ctx, cancel := context.WithTimeout(command.Context(), patience)
+				defer cancel()
+				if held, err = o.backlogs(ctx, alerts); err != nil {
+					complain(command.ErrOrStderr(), fmt.Errorf("rules list: the quarantine was not read: %w", o.advised(err)))
 				}
+			case slices.ContainsFunc(alerts, func(a custom.Alert) bool { return a.Enabled }):
+				fmt.Fprintln(command.ErrOrStderr(), "Add --account <name> to see which of them cannot judge their events.")
 			}
 			list := listRules(alerts, held)
 			w := command.OutOrStdout()
@@ -70,14 +80,14 @@ source, title, owner and quarantined. It ends with 2 if a file has a mistake.`,
 			default:
 				err = ruleGrid(list).write(w, width(w))
 			}
-			writeMisfits(command.ErrOrStderr(), alerts, held)
+			writeMisfits(command.ErrOrStderr(), width(command.ErrOrStderr()), alerts, held)
 			if err == nil && wrong > 0 {
 				err = said(exitUsage)
 			}
 			return err
 		},
 	}
-	command.Flags().BoolVar(&quarantined, "quarantine", false, "also how many events each could not judge")
+	command.Flags().BoolVar(&quarantined, "quarantine", false, "say how many events each could not judge, or fail")
 	addChoice(command, output, "o", "table or json")
 	return command
 }
@@ -85,10 +95,31 @@ source, title, owner and quarantined. It ends with 2 if a file has a mistake.`,
 // mostHeld is how many rows of the quarantine the list reads at most.
 const mostHeld = 100_000
 
-// backlogs returns what waits in the quarantine, by the name of the function in lower case.
-func backlogs(ctx context.Context, quarantine *table.Quarantine, now time.Time) (map[string]table.Backlog, error) {
-	list, _, err := quarantine.Backlogs(ctx, now, mostHeld)
+// patience is how long the list waits for a quarantine that nobody asked for.
+const patience = 10 * time.Second
+
+// configured reports whether a flag or a setting names a storage account.
+func (o *operator) configured() bool {
+	return o.local || o.account != "" || slices.ContainsFunc([]string{storageSetting, storageSetting + "__tableServiceUri", storageSetting + "__serviceUri"}, func(name string) bool { return o.getenv(name) != "" })
+}
+
+// backlogs returns what waits in the quarantine, by the name of the function in lower case, and
+// whether the custom alerts have raised any since.
+func (o *operator) backlogs(ctx context.Context, alerts []custom.Alert) (map[string]table.Backlog, error) {
+	a, err := o.open()
 	if err != nil {
+		return nil, err
+	}
+	list, _, err := a.Quarantine.Backlogs(ctx, o.now(), mostHeld)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.Alerts.Know(ctx, list, o.now(), func(function string) string {
+		if i := slices.IndexFunc(alerts, func(a custom.Alert) bool { return strings.EqualFold(a.Name, function) }); i >= 0 {
+			return alerts[i].AlertType
+		}
+		return ""
+	}); err != nil {
 		return nil, err
 	}
 	byName := map[string]table.Backlog{}
@@ -98,11 +129,11 @@ func backlogs(ctx context.Context, quarantine *table.Quarantine, now time.Time) 
 	return byName, nil
 }
 
-// writeMisfits says which alerts could not judge many events of late.
-func writeMisfits(w io.Writer, alerts []custom.Alert, held map[string]table.Backlog) {
+// writeMisfits says which alerts may not fit their events.
+func writeMisfits(w io.Writer, width int, alerts []custom.Alert, held map[string]table.Backlog) {
 	for _, a := range alerts {
-		if b := held[strings.ToLower(a.Name)]; b.Many() {
-			fmt.Fprintf(w, "%s could not judge %s in the last 24 hours.\nIts condition probably does not fit its events. The reasons:\n  hubwatch quarantine list --function %[1]s\n", a.Name, plural(b.Recent, "event"))
+		if text := held[strings.ToLower(a.Name)].Misfit(true); text != "" {
+			fmt.Fprintf(w, "%s\nThe reasons:\n  hubwatch quarantine list --function %s\n", wrap(printable(text), width, ""), a.Name)
 		}
 	}
 }

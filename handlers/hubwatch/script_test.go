@@ -163,7 +163,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": code, "timeless": timeless, "narrow": narrow, "unnamed": unnamed,
+			"code": code, "timeless": timeless, "narrow": narrow, "unnamed": unnamed, "edit": edit,
 		},
 		UpdateScripts: *update,
 	})
@@ -211,6 +211,17 @@ func unnamed(ts *testscript.TestScript, _ bool, args []string) {
 
 // localUser finds the user of this computer.
 var localUser = regexp.MustCompile(`local:[^\s"]+`)
+
+// edit replaces a text in a file by another one, as somebody with an editor would:
+// edit <file> <text> <other>.
+func edit(ts *testscript.TestScript, _ bool, args []string) {
+	before := ts.ReadFile(args[0])
+	after := strings.ReplaceAll(before, args[1], args[2])
+	if after == before {
+		ts.Fatalf("%s has no %q", args[0], args[1])
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(after), 0o600))
+}
 
 // narrow checks that no line of a file is longer than helpWidth: narrow stdout.
 func narrow(ts *testscript.TestScript, _ bool, args []string) {

@@ -202,6 +202,29 @@ func TestDoctorKnowsTheAlerts(t *testing.T) {
 	if diff := cmp.Diff(want, have); diff != "" {
 		t.Errorf("main.bicep (-) and the doctor (+):\n%s", diff)
 	}
+	var f faults
+	properties := templates["hub.bicep"].named("dropped").value.get("properties")
+	dropped := doctor.HubDropped("x")
+	criterion := properties.get("criteria", "allOf").parts[0]
+	for member, of := range map[string]struct {
+		have *expression
+		want any
+	}{
+		"severity": {properties.get("severity"), dropped.Severity}, "windowSize": {properties.get("windowSize"), dropped.Window},
+		"name": {criterion.get("name"), dropped.Name}, "metricNamespace": {criterion.get("metricNamespace"), dropped.Namespace},
+		"metricName": {criterion.get("metricName"), dropped.Metric}, "timeAggregation": {criterion.get("timeAggregation"), dropped.Aggregation},
+		"threshold": {criterion.get("threshold"), dropped.Threshold}, "enabled": {properties.get("enabled"), true},
+		"autoMitigate": {properties.get("autoMitigate"), true}, "evaluationFrequency": {properties.get("evaluationFrequency"), "PT5M"},
+	} {
+		want := fmt.Sprint(of.want)
+		if text, ok := of.want.(string); ok {
+			want = "'" + text + "'"
+		}
+		f.same("hub.bicep: "+member+" of the alert dropped", of.have, want)
+	}
+	for _, fault := range f {
+		t.Error(fault)
+	}
 }
 
 // TestDoctorKnowsTheSilencers compares the alerts on the activity log that the doctor looks
@@ -212,7 +235,7 @@ func TestDoctorKnowsTheSilencers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	main, hub := templates["main.bicep"], templates["hub.bicep"]
+	main, hub := templates["main.bicep"], templates["hub-alerts.bicep"]
 	members := func(in template, e *expression) map[string]any {
 		flat := map[string]any{}
 		for i, name := range e.keys {
@@ -223,29 +246,33 @@ func TestDoctorKnowsTheSilencers(t *testing.T) {
 		delete(flat, "properties.description")
 		return flat
 	}
-	generic := members(main, main.named("silencerAlerts").value.parts[1])
 	var have []doctor.Silencer
-	for _, each := range main.named("silencers").value.parts {
-		name, _ := main.constant(each.get("name"))
-		s := doctor.Silencer{Name: name, Optional: each.get("enabled").String() == "tellChanges"}
-		for _, part := range each.get("operations").parts {
-			operation, _ := main.constant(part)
-			s.Operations = append(s.Operations, operation)
+	for _, of := range []struct {
+		in   template
+		want []doctor.Silencer
+	}{{hub, doctor.OfHub}, {main, doctor.Silencers}} {
+		file := filepath.Base(of.in.path)
+		generic := members(of.in, of.in.named("silencerAlerts").value.parts[1])
+		have = nil
+		for _, each := range of.in.named("silencers").value.parts {
+			name, _ := of.in.constant(each.get("name"))
+			s := doctor.Silencer{Name: name, Optional: each.get("enabled").String() != "true"}
+			for _, part := range each.get("operations").parts {
+				operation, _ := of.in.constant(part)
+				s.Operations = append(s.Operations, operation)
+			}
+			have = append(have, s)
+			want := plain(s.Members())
+			for _, path := range []string{"properties.enabled", "properties.condition.allOf.2.containsAny"} {
+				want[path] = doctor.Varies("") // of each silencer
+			}
+			if diff := cmp.Diff(generic, want); diff != "" {
+				t.Errorf("silencerAlerts of %s (-) and the doctor (+):\n%s", file, diff)
+			}
 		}
-		have = append(have, s)
-		want := plain(s.Members())
-		for _, path := range []string{"properties.enabled", "properties.condition.allOf.2.containsAny"} {
-			want[path] = doctor.Varies("") // of each silencer
+		if diff := cmp.Diff(have, of.want); diff != "" {
+			t.Errorf("%s (-) and the doctor (+):\n%s", file, diff)
 		}
-		if diff := cmp.Diff(generic, want); diff != "" {
-			t.Errorf("silencerAlerts of main.bicep (-) and the doctor (+):\n%s", diff)
-		}
-	}
-	if diff := cmp.Diff(have, doctor.Silencers); diff != "" {
-		t.Errorf("main.bicep (-) and the doctor (+):\n%s", diff)
-	}
-	if diff := cmp.Diff(members(hub, hub.named("silenced").value), plain(doctor.OfHub.Members())); diff != "" {
-		t.Errorf("hub.bicep (-) and the doctor (+):\n%s", diff)
 	}
 
 	alerts, err := custom.Load(os.DirFS(root))
@@ -257,7 +284,7 @@ func TestDoctorKnowsTheSilencers(t *testing.T) {
 		operations[a.Name] = a.On.Operations
 	}
 	for silencer, alert := range map[string]string{
-		"deleted": "WatcherDeleted", "stopped": "WatcherStopped", "keys-changed": "WatcherKeysChanged", "changed": "WatcherChanged", "moved": "ResourcesMoved",
+		"deleted": "WatcherDeleted", "stopped": "WatcherStopped", "keys-changed": "WatcherKeysChanged", "keys-listed": "WatcherKeysListed", "changed": "WatcherChanged", "moved": "ResourcesMoved",
 	} {
 		i := slices.IndexFunc(have, func(s doctor.Silencer) bool { return s.Name == silencer })
 		if i < 0 || operations[alert] == nil {
@@ -266,7 +293,7 @@ func TestDoctorKnowsTheSilencers(t *testing.T) {
 		}
 		// hubwatch watches these alerts and other alerts of Azure Monitor, which do not watch themselves.
 		ofOthers := func(operation string) bool {
-			return strings.Contains(operation, "Alerts/") || strings.Contains(operation, "scheduledQueryRules/") || strings.Contains(operation, "workspaces/")
+			return strings.Contains(operation, "Alerts/") || strings.Contains(operation, "scheduledQueryRules/")
 		}
 		if want := slices.DeleteFunc(slices.Clone(operations[alert]), ofOthers); !slices.Equal(have[i].Operations, want) {
 			t.Errorf("%s of main.bicep and %s of hubwatch are about other operations:\n%s", silencer, alert, cmp.Diff(have[i].Operations, want))
@@ -281,7 +308,10 @@ func TestOperatorsKnowTheAlerts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"ResourcesMoved", "verdicts-late", "<hub>-" + doctor.OfHub.Name, "<hub>-dropped"}
+	want := []string{"ResourcesMoved", "verdicts-late", "<hub>-dropped"}
+	for _, s := range doctor.OfHub {
+		want = append(want, "hubs-"+s.Name)
+	}
 	for _, f := range doctor.Failures {
 		want = append(want, f.Name)
 	}

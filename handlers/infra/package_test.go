@@ -620,6 +620,7 @@ func deployedSettings(t *testing.T, tableEndpoint, alertEvents string) []string 
 		"?(empty(sentinelWorkspace), sentinelRuleId, sentinel.outputs.ruleId)":          "",
 		canaryTags:     "", // none is written
 		namespaceHost:  "logs.example",
+		expectedHubs:   "contoso-hub",
 		canaryMessages: "https://logs.example/connections/messages",
 		ownResources:   "alertsaccount,stateaccount,hostaccount,hubwatch-contoso-control-plane,/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-iot/providers/Microsoft.Web/sites/hubwatch-contoso",
 	}

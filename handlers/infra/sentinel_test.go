@@ -11,6 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-json-experiment/json"
+
+	"hubwatch/handlers/alert"
+	"hubwatch/handlers/export"
 	"hubwatch/handlers/notify"
 )
 
@@ -174,8 +178,72 @@ func (s sentinel) check() []string {
 // projected matches what a query returns.
 var projected = regexp.MustCompile(`(?m)^\| project (.+)$`)
 
-// checkQueries checks that the queries read the table, and that the rule of the incidents
-// names nothing that its query does not return.
+// kqlWords are the words of KQL that the queries use.
+var kqlWords = []string{"ago", "and", "arg_max", "arg_min", "by", "extend", "iff", "in", "ingestion_time", "isempty", "isnull", "parse_ipv4", "parse_ipv6", "parse_json", "project", "summarize", "tostring", "where"}
+
+var (
+	// notNames are comments and texts in KQL.
+	notNames = regexp.MustCompile(`//.*|'[^']*'`)
+	// kqlName matches a name in KQL, also of a member of a column of JSON.
+	kqlName = regexp.MustCompile(`\b[A-Za-z_]\w*(\.\w+)?\b`)
+	// kqlDefined matches the name that extend gives to a column.
+	kqlDefined = regexp.MustCompile(`\b([A-Za-z_]\w*) = `)
+)
+
+// checkNames checks that a query names nothing but columns of the table, those that it defines
+// before, and in Properties what hubwatch writes into ExtendedProperties.
+func checkNames(f *faults, query, text, tableName string, columns map[string]string, properties map[string]bool) {
+	text = notNames.ReplaceAllString(text, "")
+	known := map[string]bool{tableName: true}
+	for _, word := range kqlWords {
+		known[word] = true
+	}
+	for name := range columns {
+		known[name] = true
+	}
+	for line := range strings.Lines(text) {
+		var defined []string
+		for _, m := range kqlDefined.FindAllStringSubmatch(line, -1) {
+			defined = append(defined, m[1])
+		}
+		for _, name := range kqlName.FindAllString(line, -1) {
+			column, member, _ := strings.Cut(name, ".")
+			switch {
+			case !known[column] && !slices.Contains(defined, column):
+				f.add("%s names %s, which the table does not have", query, column)
+			case member != "" && (column != "Properties" || !properties[member]):
+				f.add("%s names %s, which hubwatch does not send", query, name)
+			}
+		}
+		for _, name := range defined {
+			known[name] = true
+		}
+	}
+}
+
+// sentinelProperties returns the names of the properties that hubwatch sends of an alert of which
+// all is known.
+func sentinelProperties(f *faults) map[string]bool {
+	row, err := export.NewSecurityAlert(export.Alert{
+		Reference: "x", HubName: "x", SubscriptionID: "x", EntityType: alert.Module, CompromisedEntity: "x/y", Actor: "x", ActorIPAddress: "x",
+		CorrelationID: "x", LastActorIPAddress: "x", Detector: "x",
+	})
+	var all map[string]string
+	if err == nil {
+		err = json.Unmarshal([]byte(row.ExtendedProperties), &all)
+	}
+	if err != nil {
+		f.add("the properties of an alert: %v", err)
+	}
+	names := map[string]bool{}
+	for name := range all {
+		names[name] = true
+	}
+	return names
+}
+
+// checkQueries checks that the queries read the table and what it has, and that the rule of the
+// incidents names nothing that its query does not return.
 func (s sentinel) checkQueries(f *faults, columns map[string]string) {
 	t := s.template
 	tableName, _ := t.constant(t.named("tableName").value)
@@ -183,6 +251,7 @@ func (s sentinel) checkQueries(f *faults, columns map[string]string) {
 		if !strings.Contains(text, "\n"+tableName+"\n| where Raising in ('raised', 'reopened')\n") {
 			f.add("%s does not read the raisings of %s, without the tests", name, tableName)
 		}
+		checkNames(f, name, text, tableName, columns, sentinelProperties(f))
 	}
 	f.same("query of the function", t.named("alerts").value.get("properties", "query"), "loadTextContent('../docs/sentinel/alerts.kql')")
 	rule := t.named("makeIncidents").value.get("properties")
@@ -267,6 +336,11 @@ func TestPlantedErrorsOfSentinel(t *testing.T) {
 		{"raisings twice", "docs/sentinel/incidents.kql", "| summarize arg_min(Arrived, *) by RaisingId\n", "", "does not take the first rows"},
 		{"half of the raisings", "infra/sentinel.bicep", "queryFrequency: 'PT5M'", "queryFrequency: 'PT10M'", "runs every PT10M"},
 		{"a column that is not there", "docs/sentinel/incidents.kql", "project TimeGenerated", "project Tactics", "returns Tactics"},
+		{"a property that is not sent", "docs/sentinel/incidents.kql", "Properties.ActorIpAddress", "Properties.CallerIpAddress", "names Properties.CallerIpAddress, which hubwatch does not send"},
+		{"members of a column of text", "docs/sentinel/incidents.kql", "Properties.Actor)", "ExtendedProperties.Actor)", "names ExtendedProperties.Actor, which hubwatch does not send"},
+		{"a condition on a column that is not there", "docs/sentinel/incidents.kql", "where Arrived > ago(5m)", "where Arrived > ago(5m) and Tactics == ''", "names Tactics, which the table does not have"},
+		{"the newest by a column that is not there", "docs/sentinel/alerts.kql", "arg_max(Changes, *)", "arg_max(Version, *)", "names Version, which the table does not have"},
+		{"a name before it is defined", "docs/sentinel/incidents.kql", "| extend Arrived = ingestion_time()\n", "", "names Arrived, which the table does not have"},
 		{"the wrong table", "docs/sentinel/alerts.kql", "HubwatchAlerts_CL", "SecurityAlert", "does not read the raisings"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/coverage"
 	"hubwatch/handlers/detector"
@@ -32,8 +34,12 @@ type Canaries struct {
 	Store coverage.Store
 	// Ways send a canary into each path that the app can reach. An error has no secret of
 	// the path.
-	Ways     map[coverage.Path]func(context.Context, coverage.Canary) error
+	Ways map[coverage.Path]func(context.Context, coverage.Canary) error
+	// Branches are where a canary of a path has to arrive beside the function in which the
+	// path ends.
+	Branches map[coverage.Path][]coverage.Branch
 	Patience time.Duration // how long a canary may take
+	Hubs     []string      // the names of the hubs of which hubwatch should hear
 	Source   string        // which hubwatch this is: the resource id of the app, or another text
 	Now      func() time.Time
 	Token    func() string // a text that nobody can guess
@@ -42,7 +48,8 @@ type Canaries struct {
 // handing bounds how long it takes to send a canary.
 const handing = 5 * time.Second
 
-// Canary is the work of the function that sends canaries. A canary that did not arrive is an
+// Canary is the work of the function that sends canaries. It also remembers of which hubs hubwatch
+// should hear, so that one of which nothing ever comes is seen. A canary that did not arrive is an
 // alert, which is given to the detector here, since the way to its function may be what is
 // broken. The error means that what is known cannot be read or written, which the next run
 // tries again. What fails on one path does not keep the others from being tried.
@@ -64,12 +71,35 @@ func (j Judge) Canary(ctx context.Context, _ host.Invocation) (host.Outcome, err
 			out.Counts["missed"]++
 			errs = append(errs, j.missed(ctx, &out, t))
 		}
+		for _, f := range j.forks(t) {
+			if t.Alive() && f.Missed(now) {
+				out.Counts["missed"]++
+				errs = append(errs, j.missed(ctx, &out, f))
+			}
+		}
 		if t.Due(now) {
 			out.Counts["sent"]++
 			errs = append(errs, j.send(ctx, &out, coverage.Canary{Path: path, Token: j.Canaries.Token(), Sent: now}))
 		}
 	}
-	return out, errors.Join(append(errs, j.untagged(ctx, known[coverage.Changes]))...)
+	errs = append(errs, j.untagged(ctx, known[coverage.Changes]))
+	if err := j.Canaries.Store.Expect(ctx, j.Canaries.Hubs); err != nil {
+		errs = append(errs, fmt.Errorf("hubs that should be heard of: %w", err))
+	}
+	return out, errors.Join(errs...)
+}
+
+// forks returns the trips to the functions at whose branches the last canary of a path had to
+// arrive, and one of this build has to, too. A function that was taken out meanwhile is not missed.
+func (j Judge) forks(t coverage.Trip) []coverage.Trip {
+	var still []coverage.Branch
+	for _, b := range t.Branches {
+		if slices.ContainsFunc(j.Canaries.Branches[t.Path], b.Is) {
+			still = append(still, b)
+		}
+	}
+	t.Branches = still
+	return t.Forks()
 }
 
 // untagged remembers that no tag is written any more, if one was written before the settings
@@ -101,7 +131,7 @@ func (j Judge) missed(ctx context.Context, out *host.Outcome, t coverage.Trip) e
 // takes the canary for one that got lost. Why the path does not take it is remembered too, and
 // told when the canary is missed.
 func (j Judge) send(ctx context.Context, out *host.Outcome, c coverage.Canary) error {
-	if err := j.Canaries.Store.Send(ctx, c, c.Path.Patience(j.Canaries.Patience)); err != nil {
+	if err := j.Canaries.Store.Send(ctx, c, c.Path.Patience(j.Canaries.Patience), j.Canaries.Branches[c.Path]); err != nil {
 		return fmt.Errorf("canary of the path %s: %w", c.Path, err)
 	}
 	sending, cancel := context.WithTimeout(ctx, handing)
@@ -121,13 +151,48 @@ func (j Judge) send(ctx context.Context, out *host.Outcome, c coverage.Canary) e
 // arrive remembers that a canary arrived.
 func (j Judge) arrive(ctx context.Context, out *host.Outcome, c coverage.Canary) error {
 	known, err := j.Canaries.Store.Arrive(ctx, c, j.Canaries.Now())
+	return arrived(out, string(c.Path), known, err)
+}
+
+// reach remembers that a canary arrived at a branch.
+func (j Judge) reach(ctx context.Context, out *host.Outcome, c coverage.Canary, b coverage.Branch) error {
+	known, err := j.Canaries.Store.Reach(ctx, c, b, j.Canaries.Now())
+	return arrived(out, fmt.Sprintf("%s, as an event of the type %s,", c.Path, event.Shorten(b.Type)), known, err)
+}
+
+// arrived says what became of a canary that arrived.
+func arrived(out *host.Outcome, path string, known bool, err error) error {
+	path = event.Shorten(path)
 	if err != nil {
-		return fmt.Errorf("canary of the path %s: %w", event.Shorten(string(c.Path)), err)
+		return fmt.Errorf("canary of the path %s: %w", path, err)
 	}
 	if !known {
-		out.Notes = append(out.Notes, fmt.Sprintf("a canary of the path %s arrived that is not the last one that was sent", event.Shorten(string(c.Path))))
+		out.Notes = append(out.Notes, fmt.Sprintf("a canary of the path %s arrived that is not the last one that was sent", path))
 	}
 	return nil
+}
+
+// disguised returns what looks for canaries among the marked events that come to a detector: whether an
+// event is one, which then is remembered and not judged. An event of which that cannot be
+// remembered has to be delivered again. Nothing can hide in such an event, see
+// coverage.ParseDisguise. One that hubwatch has not sent, or sent before the last one, proves
+// nothing. It is noted. disguised returns nil if no canary is for the detector.
+func (j Judge) disguised(function string) func(ctx context.Context, out *host.Outcome, raw jsontext.Value) (bool, error) {
+	if j.Canaries == nil || !slices.ContainsFunc(j.Canaries.Branches[coverage.Topic], func(b coverage.Branch) bool { return b.Function == function }) {
+		return nil
+	}
+	return func(ctx context.Context, out *host.Outcome, raw jsontext.Value) (bool, error) {
+		e, err := event.Decode(raw)
+		if err != nil {
+			return false, nil // The detector says what is wrong.
+		}
+		c, ok := coverage.ParseDisguise(e)
+		if !ok {
+			return false, nil
+		}
+		out.EventID = cmp.Or(out.EventID, e.ID)
+		return true, j.reach(ctx, out, c, coverage.Branch{Function: function, Type: e.Type})
+	}
 }
 
 // arriveEvent remembers that a canary arrived, if that is what a detector got. An event of which
@@ -158,10 +223,10 @@ func (j Judge) arriveMessages(ctx context.Context, out *host.Outcome, messages [
 	return others
 }
 
-// arriveAlerts remembers canaries among the events about alerts. mine reports that all of the
-// events are canaries, so that nobody is told of them. An event of which that cannot be
-// remembered has to be delivered again.
-func (j Judge) arriveAlerts(ctx context.Context, in host.Invocation) (out host.Outcome, mine bool, err error) {
+// arriveAlerts remembers canaries among the events about alerts, in the way of arrive. mine
+// reports that all of the events are canaries, so that nobody is told of them. An event of which
+// that cannot be remembered has to be delivered again.
+func (j Judge) arriveAlerts(ctx context.Context, in host.Invocation, arrive func(context.Context, *host.Outcome, coverage.Canary) error) (out host.Outcome, mine bool, err error) {
 	if j.Canaries == nil || !bytes.Contains(in.Data, []byte(coverage.CanaryType)) {
 		return out, false, nil
 	}
@@ -185,7 +250,7 @@ func (j Judge) arriveAlerts(ctx context.Context, in host.Invocation) (out host.O
 		canaries = append(canaries, c)
 	}
 	for _, c := range canaries {
-		if err := j.arrive(ctx, &out, c); err != nil {
+		if err := arrive(ctx, &out, c); err != nil {
 			return out, true, err
 		}
 	}

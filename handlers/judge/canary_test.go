@@ -22,6 +22,7 @@ import (
 // trips is a store of canaries in memory. The requests whose names are in down fail.
 type trips struct {
 	known map[coverage.Path]coverage.Trip
+	hubs  []string // that should be heard of
 	down  string
 }
 
@@ -39,6 +40,11 @@ func (s *trips) Trips(context.Context) ([]coverage.Trip, error) {
 	return slices.Collect(maps.Values(s.known)), s.fails("trips")
 }
 
+func (s *trips) Expect(_ context.Context, hubs []string) error {
+	s.hubs = hubs
+	return s.fails("expect")
+}
+
 func (s *trips) Handed(_ context.Context, c coverage.Canary) error {
 	t := s.known[c.Path]
 	if err := s.fails("handed"); err != nil {
@@ -49,8 +55,9 @@ func (s *trips) Handed(_ context.Context, c coverage.Canary) error {
 	return nil
 }
 
-func (s *trips) Send(_ context.Context, c coverage.Canary, patience time.Duration) error {
+func (s *trips) Send(_ context.Context, c coverage.Canary, patience time.Duration, branches []coverage.Branch) error {
 	t := s.known[c.Path]
+	t.Branches = coverage.Renew(t.Branches, branches, c.Sent)
 	t.Path, t.Sent, t.Token, t.Patience, t.Handed, t.Fault = c.Path, c.Sent, c.Token, patience, false, ""
 	if err := s.fails("send"); err != nil {
 		return err
@@ -75,6 +82,18 @@ func (s *trips) Arrive(_ context.Context, c coverage.Canary, at time.Time) (bool
 		return false, s.fails("arrive")
 	}
 	t.ArrivedToken, t.ArrivedSent, t.Took = t.Token, t.Sent, at.Sub(t.Sent)
+	s.known[c.Path] = t
+	return true, nil
+}
+
+func (s *trips) Reach(_ context.Context, c coverage.Canary, b coverage.Branch, at time.Time) (bool, error) {
+	t := s.known[c.Path]
+	i := slices.IndexFunc(t.Branches, b.Is)
+	if t.Token != c.Token || i < 0 || s.fails("reach") != nil {
+		return false, s.fails("reach")
+	}
+	t.Branches = slices.Clone(t.Branches)
+	t.Branches[i].ArrivedToken, t.Branches[i].ArrivedSent, t.Branches[i].Took = t.Token, t.Sent, at.Sub(t.Sent)
 	s.known[c.Path] = t
 	return true, nil
 }
@@ -133,6 +152,21 @@ func (s *sky) arrive(t *testing.T, path coverage.Path, after time.Duration) (hos
 		t.Fatal(err)
 	}
 	return s.Relay(t.Context(), host.Invocation{Function: RelayName, Data: text})
+}
+
+// TestExpectedHubs checks that the function remembers of which hubs hubwatch should hear, and fails
+// if that cannot be remembered. The canaries are sent all the same.
+func TestExpectedHubs(t *testing.T) {
+	s := newSky()
+	s.Canaries.Hubs = []string{"contoso-hub"}
+	if _, err := s.run(t, 0); err != nil || !slices.Equal(s.store.hubs, s.Canaries.Hubs) {
+		t.Errorf("error %v, remembered %q", err, s.store.hubs)
+	}
+	s.store.down = "expect"
+	out, err := s.run(t, coverage.Interval)
+	if err == nil || !strings.Contains(err.Error(), "hubs that should be heard of: the table is away") || out.Counts["sent"] != 2 {
+		t.Errorf("error %v, counts %v", err, out.Counts)
+	}
 }
 
 // TestCanary lets canaries arrive and get lost, by the schedule of the function.

@@ -41,6 +41,8 @@ type Logs struct {
 	Stager   *verdict.Stager // of the same settings and store
 	Noter    *verdict.Noter  // of the same store; nil if the clock of the log is that of the wall
 	Now      func() time.Time
+	// Wait waits, and returns an error if ctx ends before.
+	Wait func(ctx context.Context, wait time.Duration) error
 
 	noted  atomic.Int64 // when the relay last looked how far it is, in Unix nanoseconds
 	judged pauses       // of the places that the relay judges at once
@@ -54,8 +56,11 @@ const pause = 5 * time.Second
 // rest is how long a place is left alone, as a multiple of the time that its verdict took, if
 // that is longer. A partition gives 2,000 rows a second
 // (https://learn.microsoft.com/azure/storage/tables/scalability-targets), also to those that
-// stage, and each instance reads the rows of a storm anew.
-const rest = 10
+// stage, and each instance reads the rows of a storm anew. There are 32 instances at most, one for each
+// partition of the event hub. With a rest of 40 they read four fifths of that, however large the storm is.
+// It is longer than pause if a verdict takes more than an eighth of a second, and the function Verdicts
+// comes once a minute all the same.
+const rest = 40
 
 // pauses is the places that were judged a short time ago. The zero value has none.
 type pauses struct {
@@ -107,7 +112,7 @@ type Store interface {
 }
 
 // Topic publishes events. refused says why no later attempt could publish an event, by the
-// index of the event.
+// index of the event. Publish keeps no part of the events when it has returned.
 type Topic interface {
 	Publish(ctx context.Context, events [][]byte) (refused map[int]error, err error)
 }
@@ -115,8 +120,20 @@ type Topic interface {
 // NewLogs returns what happens to the Connections log, with the clock of this machine.
 func NewLogs(settings verdict.Settings, store Store, topic Topic) *Logs {
 	return &Logs{
-		Settings: settings, Store: store, Topic: topic, Now: time.Now,
+		Settings: settings, Store: store, Topic: topic, Now: time.Now, Wait: wait,
 		Stager: &verdict.Stager{Settings: settings, Store: store, Now: time.Now}, Noter: &verdict.Noter{Store: store, Now: time.Now},
+	}
+}
+
+// wait implements Logs.Wait.
+func wait(ctx context.Context, wait time.Duration) error {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
@@ -241,28 +258,60 @@ func (j Judge) Verdicts(ctx context.Context, in host.Invocation) (host.Outcome, 
 	return out, errors.Join(err, untold)
 }
 
-// verdicts derives verdicts, and publishes what is worth an alert.
+// Bounds of the passes of one invocation of the function Verdicts.
+const (
+	// lastPass is how long after the beginning the last pass begins at the latest. An
+	// invocation has 20 seconds (host.Limits), and a pass in a storm takes some.
+	lastPass = 12 * time.Second
+	// busyPause is how long a pass waits before it derives verdicts again that others wrote
+	// meanwhile.
+	busyPause = time.Second
+)
+
+// verdicts derives verdicts, and publishes what is worth an alert. If some is held back, or is
+// being written by others, it waits and goes on, for as long as lastPass says. What is then
+// left keeps its mark. It is no error, since the next minute mends it. If it lasts, the count
+// OldestMark says so.
 func (j Judge) verdicts(ctx context.Context, in host.Invocation) (host.Outcome, error) {
 	var out host.Outcome
-	now := j.Logs.Now()
+	begin := j.Logs.Now()
 	judge := j.judge(in, &out)
 	if j.Logs.Noter != nil {
 		var err error
-		if judge.Clock, err = (verdict.Clock{Store: j.Logs.Store}).Tick(ctx, now); err != nil {
+		if judge.Clock, err = (verdict.Clock{Store: j.Logs.Store}).Tick(ctx, begin); err != nil {
 			out.Notes = append(out.Notes, err.Error())
 		}
 	}
-	pass, err := judge.Run(ctx, now)
-	count(&out, pass)
-	if pass.Oldest.IsZero() && err != nil {
-		return out, err // It is not known how late the oldest is.
+	for now := begin; ; now = j.Logs.Now() {
+		pass, err := judge.Run(ctx, now)
+		count(&out, pass)
+		if j.await(ctx, pass, begin.Add(lastPass)) {
+			continue
+		}
+		if pass.Busy > 0 {
+			out.Notes = append(out.Notes, fmt.Sprintf("%d verdicts are left to the next minute: others write them at the same time", pass.Busy))
+		}
+		if pass.Oldest.IsZero() && err != nil {
+			return out, err // It is not known how late the oldest is.
+		}
+		age := time.Duration(0)
+		if !pass.Oldest.IsZero() {
+			age = max(0, now.Sub(pass.Oldest))
+		}
+		out.Counts[OldestMark] = int(age / time.Second)
+		return out, err
 	}
-	age := time.Duration(0)
-	if !pass.Oldest.IsZero() {
-		age = max(0, now.Sub(pass.Oldest))
+}
+
+// await waits until another pass can do more than a pass did, and reports whether there is
+// time for it until last.
+func (j Judge) await(ctx context.Context, pass verdict.Pass, last time.Time) bool {
+	now := j.Logs.Now()
+	next := pass.Again
+	if pass.Busy > 0 && (next.IsZero() || next.After(now.Add(busyPause))) {
+		next = now.Add(busyPause)
 	}
-	out.Counts[OldestMark] = int(age / time.Second)
-	return out, err
+	return !next.IsZero() && !next.After(last) && j.Logs.Wait(ctx, max(0, next.Sub(now))) == nil
 }
 
 // Housekeeping is the work of the function that drops old records, old counts, and what

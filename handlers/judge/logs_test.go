@@ -74,7 +74,7 @@ func (p *topic) Publish(_ context.Context, events [][]byte) (refused map[int]err
 				continue
 			}
 		}
-		p.events = append(p.events, e)
+		p.events = append(p.events, slices.Clone(e))
 	}
 	return refused, nil
 }
@@ -108,6 +108,7 @@ func newRig() *rig {
 	logs := NewLogs(verdict.Defaults(), r.store, r.topic)
 	logs.Now = func() time.Time { return r.now }
 	logs.Stager.Now, logs.Noter.Now = logs.Now, logs.Now
+	logs.Wait = func(_ context.Context, wait time.Duration) error { r.now = r.now.Add(wait); return nil }
 	r.Judge = Judge{Quarantine: r.quarantine, Logs: logs}
 	return r
 }
@@ -249,10 +250,10 @@ func TestPause(t *testing.T) {
 	if refuse("A"); len(r.Logs.judged.paused) != 1 {
 		t.Errorf("%d places are remembered, want the one that is paused", len(r.Logs.judged.paused))
 	}
-	// A verdict that took two seconds is not read again for twenty.
+	// A verdict that took two seconds is not read again for forty times as long.
 	r.now = r.now.Add(pause)
 	r.topic.refused = func([]byte) error { r.now = r.now.Add(2 * time.Second); return nil }
-	refuse("A")
+	refuse("C")
 	r.topic.refused = nil
 	for _, step := range []struct {
 		later time.Duration
@@ -260,8 +261,158 @@ func TestPause(t *testing.T) {
 	}{{2*rest*time.Second - 1, 0}, {1, 2}} {
 		r.now = r.now.Add(step.later)
 		before := len(r.topic.events)
-		if got := refuse("A") - before; got != step.want {
+		if got := refuse("C") - before; got != step.want {
 			t.Errorf("%v after a verdict that took two seconds, %d events are published, want %d", step.later, got, step.want)
+		}
+	}
+}
+
+// TestStormOfSmallMessages lets very many devices be refused at once, in messages of twenty,
+// for seven seconds, while the function Verdicts comes at any of these: there is one notice,
+// that of the storm, or that and its growth, and none of a device.
+func TestStormOfSmallMessages(t *testing.T) {
+	const devices, each, messages = 5000, 20, 250
+	message := func(n int) string {
+		var records []string
+		for d := n * each; d < (n+1)*each; d++ {
+			records = append(records, failedConnection(fmt.Sprint("pump-", d)))
+		}
+		return `{"records":[` + strings.Join(records, ",") + `]}`
+	}
+	for _, timer := range []int{0, 1, 4, 8} { // the second in which the function Verdicts comes
+		r := newRig()
+		begin := r.now
+		var next int
+		relayed := func(until time.Duration) { // what arrives until then
+			for ; next < messages && time.Duration(next)*28*time.Millisecond <= until; next++ {
+				if _, err := r.relay(t, message(next)); err != nil {
+					t.Fatal(err)
+				}
+				r.now = begin.Add(time.Duration(next) * 28 * time.Millisecond)
+			}
+		}
+		r.Logs.Wait = func(_ context.Context, wait time.Duration) error {
+			relayed(r.now.Sub(begin) + wait)
+			r.now = begin.Add(time.Minute)
+			return nil
+		}
+		relayed(time.Duration(timer) * time.Second)
+		if _, err := r.Verdicts(t.Context(), host.Invocation{Function: VerdictsName}); err != nil {
+			t.Fatal(err)
+		}
+		relayed(time.Minute)
+		r.now = begin.Add(time.Duration(timer)*time.Second + time.Minute)
+		if _, err := r.Verdicts(t.Context(), host.Invocation{Function: VerdictsName}); err != nil {
+			t.Fatal(err)
+		}
+		types := r.topic.types(t)
+		if len(types) == 0 || len(types) > 4 || slices.ContainsFunc(types, func(s string) bool { return s != "storm" }) || len(r.store.marks) > 0 {
+			t.Errorf("a timer after %d s: %d notices %.200q, %d marks; want those of a storm alone", timer, len(types), types, len(r.store.marks))
+		}
+		if last := string(r.topic.events[len(types)-1]); !strings.Contains(last, fmt.Sprintf(`"n":%d,`, devices)) {
+			t.Errorf("a timer after %d s: the last notice is not of %d devices: %.300s", timer, devices, last)
+		}
+	}
+}
+
+// TestHeldBack checks that devices that are too many to be told at once and no storm are told
+// by the function Verdicts, a minute after they came at the latest: also in the first seconds,
+// after a crash of the relay before it had judged, and beside another cause.
+func TestHeldBack(t *testing.T) {
+	message := func(from, to int) string {
+		var records []string
+		for d := from; d < to; d++ {
+			records = append(records, failedConnection(fmt.Sprint("pump-", d)))
+		}
+		return `{"records":[` + strings.Join(records, ",") + `]}`
+	}
+	expired := strings.Replace(message(0, 1), "IotHubUnauthorized", "The specified SAS token is expired", 1)
+	for name, test := range map[string]struct {
+		fail  string // of the store, while the relay works
+		later time.Duration
+		wait  time.Duration // of the function Verdicts
+	}{
+		"the timer comes at once":   {"", 0, 10 * time.Second},
+		"the timer comes soon":      {"", 4 * time.Second, 6 * time.Second},
+		"the timer comes late":      {"", time.Minute, 0},
+		"the relay could not judge": {"Put", 20 * time.Second, 10 * time.Second},
+	} {
+		r := newRig()
+		if test.fail != "" {
+			r.store.fail = only(test.fail, errors.New("away"))
+		}
+		if _, err := r.relay(t, message(0, 10)); err != nil {
+			t.Fatal(err)
+		}
+		r.now = r.now.Add(pause)
+		if _, err := r.relay(t, message(10, 40), expired); err != nil {
+			t.Fatal(err)
+		}
+		if got := len(r.topic.events); test.fail == "" && got != 11 {
+			t.Errorf("%s: %d are told at once, want the ten of the first message and one of another cause", name, got)
+		}
+		r.store.fail = nil
+		if len(r.store.marks) != 1 {
+			t.Errorf("%s: %d marks, want one for the function Verdicts", name, len(r.store.marks))
+		}
+		r.now = r.now.Add(test.later)
+		before := r.now
+		out, err := r.Verdicts(t.Context(), host.Invocation{Function: VerdictsName})
+		if waited := r.now.Sub(before); err != nil || waited != test.wait || out.Counts[OldestMark] != 0 || len(out.Notes) > 0 {
+			t.Errorf("%s: waited for %v, want %v; error %v, %+v", name, waited, test.wait, err, out)
+		}
+		devices := map[string]int{}
+		for _, raw := range r.topic.events {
+			e, err := event.Decode(raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			devices[e.Type+" "+e.Subject]++
+		}
+		if len(devices) != 41 || len(r.topic.events) != 41 || len(r.store.marks) != 0 {
+			t.Errorf("%s: %d events of %d devices and causes, %d marks; want 41 of as many, and none", name, len(r.topic.events), len(devices), len(r.store.marks))
+		}
+	}
+}
+
+// TestBusy checks that verdicts that others write meanwhile are no error of the function, are
+// tried again within its time, keep their marks, and are counted as late while it lasts.
+func TestBusy(t *testing.T) {
+	for name, test := range map[string]struct {
+		conflicts int // writes that meet one
+		waits     int
+		late      int // seconds
+	}{
+		"a short while":     {4, 1, 0},
+		"some seconds":      {20, 5, 0},
+		"longer than it is": {1 << 30, 12, 60 + 5 + 12},
+	} {
+		r := newRig()
+		r.store.fail = only("Put", errors.New("away"))
+		if _, err := r.relay(t, `{"records":[`+failedConnection("pump-01")+`]}`); err != nil {
+			t.Fatal(err)
+		}
+		r.now = r.now.Add(pause)
+		left, waits := test.conflicts, 0
+		r.store.fail = func(method string) error {
+			if method != "Put" || left == 0 {
+				return nil
+			}
+			left--
+			return fmt.Errorf("412: %w", verdict.ErrConflict)
+		}
+		r.Logs.Wait = func(_ context.Context, wait time.Duration) error {
+			waits++
+			r.now = r.now.Add(wait)
+			return nil
+		}
+		out, err := r.Verdicts(t.Context(), host.Invocation{Function: VerdictsName})
+		if err != nil || waits != test.waits || out.Counts[OldestMark] != test.late {
+			t.Errorf("%s: error %v, %d pauses, late by %d s; want %d pauses and %d s", name, err, waits, out.Counts[OldestMark], test.waits, test.late)
+		}
+		kept := test.late > 0
+		if told := len(r.topic.events) == 1; told == kept || (len(r.store.marks) == 1) != kept || (len(out.Notes) == 1) != kept {
+			t.Errorf("%s: %d events, %d marks, notes %q", name, len(r.topic.events), len(r.store.marks), out.Notes)
 		}
 	}
 }

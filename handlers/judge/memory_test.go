@@ -20,6 +20,7 @@ type memory struct {
 	marks    map[verdict.Mark]verdict.ETag
 	rows     map[verdict.Place]verdict.Row
 	etags    map[verdict.Place]verdict.ETag
+	begins   map[string]verdict.Begin
 	writes   int
 	progress map[string]verdict.Progress
 	dropped  int
@@ -29,7 +30,7 @@ type memory struct {
 func newMemory() *memory {
 	return &memory{
 		staged: map[verdict.Place]map[string]verdict.Staged{}, marks: map[verdict.Mark]verdict.ETag{},
-		rows: map[verdict.Place]verdict.Row{}, etags: map[verdict.Place]verdict.ETag{}, progress: map[string]verdict.Progress{},
+		rows: map[verdict.Place]verdict.Row{}, etags: map[verdict.Place]verdict.ETag{}, begins: map[string]verdict.Begin{}, progress: map[string]verdict.Progress{},
 	}
 }
 
@@ -99,6 +100,26 @@ func (m *memory) Row(_ context.Context, place verdict.Place) (verdict.Row, verdi
 	return m.rows[place], m.etags[place], nil
 }
 
+func (m *memory) Begin(_ context.Context, hub string) (verdict.Begin, verdict.ETag, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	begin, is := m.begins[hub]
+	if !is {
+		return verdict.Begin{}, "", nil
+	}
+	return begin, "1", nil
+}
+
+func (m *memory) PutBegin(_ context.Context, begin verdict.Begin, _ verdict.ETag) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, err := m.write("PutBegin")
+	if err == nil {
+		m.begins[begin.Hub] = begin
+	}
+	return err
+}
+
 func (m *memory) Staged(_ context.Context, place verdict.Place, _ bool) iter.Seq2[verdict.Staged, error] {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -110,6 +131,18 @@ func (m *memory) Staged(_ context.Context, place verdict.Place, _ bool) iter.Seq
 			}
 		}
 	}
+}
+
+func (m *memory) Reconnected(_ context.Context, hub string, from, to verdict.Bucket) (map[verdict.Bucket]int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := map[verdict.Bucket]int{}
+	for b := from; b <= to; b++ {
+		if n := m.rows[verdict.Place{Hub: hub, Bucket: b}].Reconnected.N; n > 0 {
+			all[b] = n
+		}
+	}
+	return all, nil
 }
 
 func (m *memory) Put(_ context.Context, row verdict.Row, etag verdict.ETag) (verdict.ETag, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"hubwatch/handlers/coverage"
 	"hubwatch/handlers/host"
 )
 
@@ -27,7 +28,7 @@ type Notifier interface {
 // Notify is the work of the function that tells the channels of a raising. A canary comes here
 // too, and nobody is told of it.
 func (j Judge) Notify(ctx context.Context, in host.Invocation) (host.Outcome, error) {
-	if out, mine, err := j.arriveAlerts(ctx, in); mine {
+	if out, mine, err := j.arriveAlerts(ctx, in, j.arrive); mine {
 		return out, err
 	}
 	return j.Notifier.Notify(ctx, in)
@@ -39,7 +40,14 @@ type Hearer interface {
 	Notify(ctx context.Context, in host.Invocation) (host.Outcome, error)
 }
 
-// Sentinel is the work of the function that sends a raising to Microsoft Sentinel.
+// Sentinel is the work of the function that sends a raising to Microsoft Sentinel. A canary comes
+// here too, and is not sent there.
 func (j Judge) Sentinel(ctx context.Context, in host.Invocation) (host.Outcome, error) {
+	reach := func(ctx context.Context, out *host.Outcome, c coverage.Canary) error {
+		return j.reach(ctx, out, c, coverage.Branch{Function: SentinelName, Type: coverage.CanaryType})
+	}
+	if out, mine, err := j.arriveAlerts(ctx, in, reach); mine {
+		return out, err
+	}
 	return j.SIEM.Notify(ctx, in)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/export"
@@ -16,15 +17,28 @@ type Telling struct {
 	Source string // of the events, see export.CloudEventSource
 }
 
+// eventMemory is the memory of events, to use again, if that is not more than mostKept.
+var eventMemory = sync.Pool{New: func() any { return new([]byte) }}
+
+const mostKept = 64 << 10
+
 // Tell implements alert.Teller. The id of an event is that of its raising, so a subscriber
 // knows an event that it has already had.
-func (t Telling) Tell(ctx context.Context, raisings ...alert.Raising) error {
+func (t Telling) Tell(ctx context.Context, raisings ...*alert.Raising) error {
+	memory := eventMemory.Get().(*[]byte)
+	defer eventMemory.Put(memory)
+	b := (*memory)[:0]
 	events := make([][]byte, len(raisings))
 	for i, r := range raisings {
+		start := len(b)
 		var err error
-		if events[i], err = export.NewRaising(r, t.Source).JSON(); err != nil {
+		if b, err = export.NewRaising(*r, t.Source).AppendJSON(b); err != nil {
 			return fmt.Errorf("alert %s: %w", r.Alert.ID, err)
 		}
+		events[i] = b[start:len(b):len(b)]
+	}
+	if cap(b) <= mostKept {
+		*memory = b
 	}
 	refused, err := t.Topic.Publish(ctx, events)
 	for i := range events {

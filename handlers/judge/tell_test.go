@@ -3,6 +3,7 @@ package judge
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,7 +22,9 @@ type posted struct {
 }
 
 func (p *posted) Publish(_ context.Context, events [][]byte) (map[int]error, error) {
-	p.events = append(p.events, events...)
+	for _, e := range events {
+		p.events = append(p.events, slices.Clone(e))
+	}
 	return p.refused, p.err
 }
 

@@ -56,6 +56,40 @@ func (s *site) states(ctx context.Context, after time.Duration) (map[coverage.Pa
 	return states, err
 }
 
+// branches returns where canaries have to arrive beside the functions in which their paths end: at
+// each event subscription of a custom topic, by the path.
+func branches(t *testing.T) map[coverage.Path][]coverage.Branch {
+	t.Helper()
+	subscriptions, err := eventgrid.LoadSubscriptions(subscriptionsFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[coverage.Path][]coverage.Branch{}
+	for _, s := range subscriptions {
+		switch {
+		case s.Function == detector.PathBroken.Name, s.Function == judge.NotifyName:
+		case s.Source == string(detector.Connections):
+			for _, of := range s.Filter.IncludedEventTypes {
+				all[coverage.Topic] = append(all[coverage.Topic], coverage.Branch{Function: s.Function, Type: of})
+			}
+		case s.Source == string(detector.Alerts):
+			all[coverage.Alerts] = append(all[coverage.Alerts], coverage.Branch{Function: s.Function, Type: coverage.CanaryType})
+		}
+	}
+	return all
+}
+
+// forks returns the paths to the functions of these event subscriptions.
+func forks(t *testing.T) (paths []coverage.Path) {
+	for path, of := range branches(t) {
+		for _, f := range (coverage.Trip{Path: path, Branches: of}).Forks() {
+			paths = append(paths, f.Path)
+		}
+	}
+	slices.Sort(paths)
+	return paths
+}
+
 // broken returns the paths that alerts are about, each with the alert's occurrences.
 func (s *site) broken(ctx context.Context) (paths []string, err error) {
 	alerts, err := s.alerts(ctx)
@@ -92,7 +126,13 @@ func TestCanaryGoesThrough(t *testing.T) {
 	}
 	until(t, "a canary does not arrive", func() bool {
 		states, err := s.states(t.Context(), 0)
-		return err == nil && !slices.ContainsFunc(coverage.Paths, func(p coverage.Path) bool { return states[p] != coverage.Works })
+		works := 0
+		for _, state := range states {
+			if state == coverage.Works {
+				works++
+			}
+		}
+		return err == nil && works == len(states) && works == len(coverage.Paths)+len(forks(t))
 	})
 	if err := errors.Join(s.topic.Wait(t.Context()), s.hub.Wait(t.Context()), s.functions.Fire(t.Context(), judge.VerdictsName), s.functions.Fire(t.Context(), judge.CanaryName)); err != nil {
 		t.Fatal(err)
@@ -142,6 +182,62 @@ func TestMissingLink(t *testing.T) {
 				t.Errorf("error %v, alerts about %q, want %q; states %v, want %s broken and %s working", err, paths, want, states, test.broken, test.works)
 			}
 		})
+	}
+}
+
+// TestMissingSubscriptions takes each event subscription of the custom topics out of a site but for
+// those that prove the topics, and takes one type out of the filter of one of them. The path to each of
+// these functions is told to be broken, by an alert with one occurrence. The topics work.
+func TestMissingSubscriptions(t *testing.T) {
+	atRoot(t)
+	const lost = "hubwatch.iothub.connection.missing"
+	filtered := detector.DeviceTokenExpired.Name
+	s := watched(t, siteOptions{subscribed: func(s eventgrid.Subscription) bool {
+		if s.Function == filtered {
+			s.Filter.IncludedEventTypes[slices.Index(s.Filter.IncludedEventTypes, lost)] = "hubwatch.nothing"
+			return true
+		}
+		return !slices.ContainsFunc(forks(t), func(p coverage.Path) bool { return strings.HasSuffix(string(p), "/"+s.Function) })
+	}})
+	// They were there two hours ago.
+	for path, of := range branches(t) {
+		if err := s.stores.Alerts.Send(t.Context(), coverage.Canary{Path: path, Token: "a", Sent: time.Now().Add(-2 * time.Hour)}, coverage.Patience, of); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var want []string
+	for _, path := range forks(t) {
+		want = append(want, fmt.Sprint(path, " 1"))
+	}
+	var paths []string
+	until(t, "not all alerts are raised", func() bool {
+		if err := s.functions.Fire(t.Context(), judge.CanaryName); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if paths, err = s.broken(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return len(paths) >= len(want)
+	})
+	if len(want) < 7 || !slices.Equal(paths, want) {
+		t.Errorf("alerts about %q, want %q", paths, want)
+	}
+	states, err := s.states(t.Context(), 0)
+	for _, path := range []coverage.Path{coverage.Topic, coverage.EventHub, coverage.Alerts} {
+		if err != nil || states[path] != coverage.Works {
+			t.Errorf("error %v, %s %s", err, path, states[path])
+		}
+	}
+	alerts, err := s.alerts(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range alerts {
+		types := a.Properties["EventTypes"]
+		if a.Entity.Name == string(coverage.Topic)+"/"+filtered && types != lost {
+			t.Errorf("the canary did not come as %q, want %s", types, lost)
+		}
 	}
 }
 

@@ -67,6 +67,7 @@ type site struct {
 	url           string
 	stores        *app.App
 	output        *os.File // gets what the handler and Azurite print
+	untold        *untold  // nil unless the options have it
 }
 
 // siteOptions say how a site differs from the usual.
@@ -77,6 +78,9 @@ type siteOptions struct {
 	relayed func(topic http.Handler) http.Handler
 	// told puts a handler between the handler and the topic of alerts. It may be nil.
 	told func(topic http.Handler) http.Handler
+	// untold says why somebody is not told of alerts, for whom nobody waits then. If it is nil,
+	// that is in the log.
+	untold *untold
 	// inbox gets a webhook about each alert. It may be nil.
 	inbox *inbox
 	// messages puts a handler before the event hub, and canaries one for the messages that the
@@ -145,9 +149,13 @@ func (s *site) start(ctx context.Context, o siteOptions) error {
 	for name, value := range settings {
 		environment = append(environment, name+"="+value)
 	}
+	output, hostLog, toldLog := io.Writer(s.output), o.log, o.log
+	if s.untold = o.untold; s.untold != nil {
+		output, hostLog, toldLog = s.untold.from(s.output), s.untold.quiet(o.log), nil
+	}
 	if s.functions, err = functions.Start(context.WithoutCancel(ctx), functions.Options{
 		ScriptRoot: appFolder, Strict: true, Env: environment,
-		TimerScale: float64(o.minute) / float64(time.Minute), Output: s.output, Logger: o.log,
+		TimerScale: float64(o.minute) / float64(time.Minute), Output: output, Logger: hostLog,
 	}); errors.Is(err, exec.ErrNotFound) {
 		return fmt.Errorf("there is no handler in %s, which make app builds: %w", appFolder, err)
 	} else if err != nil {
@@ -170,7 +178,7 @@ func (s *site) start(ctx context.Context, o siteOptions) error {
 	}
 	if s.told, err = eventgrid.NewTopic(eventgrid.TopicOptions{
 		Source: string(detector.Alerts), Subscriptions: subscriptions, Functions: s.url, Schema: eventgrid.CloudEventSchemaV1_0,
-		DeadLetters: deadLetterFolder, TimeScale: localRetryTimeScale, Logger: o.log,
+		DeadLetters: deadLetterFolder, TimeScale: localRetryTimeScale, Logger: toldLog,
 	}); err != nil {
 		return err
 	}
@@ -251,7 +259,11 @@ func (s *site) publish(ctx context.Context, events, messages [][]byte) error {
 	if err := s.topic.Wait(ctx); err != nil {
 		return fmt.Errorf("events are not delivered: %w", err)
 	}
-	if err := s.told.Wait(ctx); err != nil {
+	wait := s.told.Wait
+	if s.untold != nil {
+		wait = func(ctx context.Context) error { return s.untold.wait(ctx, s.told.Wait) }
+	}
+	if err := wait(ctx); err != nil {
 		return fmt.Errorf("events about alerts are not delivered: %w", err)
 	}
 	return nil

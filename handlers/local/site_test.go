@@ -2,10 +2,12 @@ package main
 
 import (
 	"bytes"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -15,8 +17,10 @@ import (
 	"hubwatch/handlers/local/azurite"
 )
 
-// atRoot runs the rest of a test in the root of the repository. make puts the app
-// and Azurite there.
+// atRoot runs the rest of a test in a folder like the root of the repository, with links to
+// what make run reads there: make puts the app and Azurite into build. What make run
+// writes stays out of the repository, because go test tries a test again if a file there has
+// changed. For the same reason atRoot looks at what the links lead to.
 func atRoot(t *testing.T) {
 	t.Helper()
 	t.Chdir("../..")
@@ -30,6 +34,25 @@ func atRoot(t *testing.T) {
 		}
 		t.Fatal(err)
 	}
+	for _, folder := range []string{appFolder, "handlers/local/samples", "functions", "infra"} {
+		if err := fs.WalkDir(os.DirFS(folder), ".", func(_ string, _ fs.DirEntry, err error) error { return err }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	repository, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := t.TempDir()
+	if err := os.Mkdir(filepath.Join(root, "build"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, link := range []string{"host.json", "functions", "handlers", "infra", "build/azurite", appFolder} {
+		if err := os.Symlink(filepath.Join(repository, link), filepath.Join(root, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Chdir(root)
 }
 
 // TestDemo is the whole way: sample events, Event Grid's filters, the

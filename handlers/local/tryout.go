@@ -28,7 +28,9 @@ func tryOut(ctx context.Context, getenv func(string) string, stdout io.Writer, l
 	}
 	fmt.Fprint(stdout, "Starting Azurite, the handler, and stand-ins for the Functions host, Event Grid\nand an event hub.\n")
 	w := newWatcher(ctx, stdout)
-	s, err := startSite(ctx, siteOptions{port: number, minute: length, relayed: w.relayed, messages: w.messages, settled: w.settled, log: log})
+	s, err := startSite(ctx, siteOptions{
+		port: number, minute: length, relayed: w.relayed, messages: w.messages, settled: w.settled, untold: newUntold(stdout), log: log,
+	})
 	if err != nil {
 		return err
 	}

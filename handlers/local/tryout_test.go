@@ -5,8 +5,10 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +17,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"hubwatch/handlers/coverage"
 )
 
 // terminal collects what a person would see.
@@ -181,6 +185,69 @@ func TestTryOut(t *testing.T) {
 	}
 	if _, err := os.Stat(settingsFile); err == nil {
 		t.Errorf("%s is left", settingsFile)
+	}
+}
+
+// TestTryOutUntold uses make run with a channel that does not work, and one whose setting is wrong.
+// Each reason is said in one line, and all else goes on.
+func TestTryOutUntold(t *testing.T) {
+	atRoot(t)
+	broken := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }))
+	t.Cleanup(broken.Close)
+	t.Setenv("NotifyUrls", "slack+"+broken.URL+"/hidden http://hidden.example.com/")
+	screen := &terminal{more: make(chan struct{}, 1)}
+	var stderr bytes.Buffer
+	ctx, stop := context.WithCancel(t.Context())
+	code, ended := make(chan int, 1), make(chan struct{})
+	t.Cleanup(func() {
+		stop()
+		<-ended
+	})
+	go func() {
+		defer close(ended)
+		code <- run(ctx, nil, func(name string) string { return map[string]string{portSetting: "0"}[name] }, screen, &stderr)
+	}()
+	const (
+		failed = "Notify cannot tell of alerts, and goes on trying: channel slack: answered HTTP 500\n"
+		wrong  = "Notify cannot tell of alerts, and goes on trying: setting NotifyUrls, URL 2: want https: http is for this machine alone\n"
+	)
+	_, end := screen.await(t, 0, failed+wrong)
+	screen.await(t, end, `(?s)The table alerts now has:.*IoT_Expired_SAS_Token.*Ctrl-C ends it all\.\n`)
+	stop()
+	if got := <-code; got != 0 || stderr.Len() > 0 || strings.Count(screen.String(), "cannot tell") != 2 || strings.Contains(screen.String(), "hidden") {
+		t.Errorf("exit code %d, %s\n%s", got, stderr.String(), screen)
+	}
+}
+
+// TestRelayed counts what is published: a verdict, and no canary, which may come while a message is
+// judged. The topic gets both as they are.
+func TestRelayed(t *testing.T) {
+	w := newWatcher(t.Context(), io.Discard)
+	var got []string
+	door := w.relayed(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		got = append(got, string(body))
+	}))
+	sent := coverage.Canary{Path: coverage.Topic, Token: "1", Sent: time.Now()}
+	canary, disguised := string(sent.Event("/hubwatch")), string(sent.Disguise("/hubwatch", "paths/topic", "hubwatch.iothub.connection.failed"))
+	const verdict = `{"id": "1", "type": "hubwatch.iothub.connection.failed", "data": "hubwatch.canary"}`
+	want := []string{"[" + canary + "," + disguised + "]", "[" + verdict + "]", "[" + canary + "," + verdict + "]", "x"}
+	for i, body := range want {
+		door.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/api/events", strings.NewReader(body)))
+		if n := w.publish.Load(); n != int64(i) {
+			t.Errorf("%s: counted %d, want %d", body, n, i)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the topic got %q, want %q", got, want)
+	}
+	for id, want := range map[string]bool{"1": true, "1/hubwatch.iothub.connection.failed": true, "2": false} {
+		if _, got := w.canaries.Load(id); got != want {
+			t.Errorf("event %s is known as a canary: %v, want %v", id, got, want)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,8 +13,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/coverage"
+	"hubwatch/handlers/event"
 	"hubwatch/handlers/judge"
 	"hubwatch/handlers/local/eventgrid"
 	"hubwatch/handlers/table"
@@ -28,6 +33,8 @@ type watcher struct {
 	ctx     context.Context
 	out     io.Writer
 	publish atomic.Int64 // requests with which verdicts were published
+	// canaries has the ids of the events that are canaries, until they are settled.
+	canaries sync.Map
 
 	mu    sync.Mutex
 	site  *site // nil before begin
@@ -133,7 +140,7 @@ func (w *watcher) remember(parts ...string) bool {
 func (w *watcher) settled(r eventgrid.Report) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.site == nil || r.Type == coverage.CanaryType {
+	if _, canary := w.canaries.LoadAndDelete(r.ID); canary || w.site == nil {
 		return
 	}
 	fmt.Fprintf(w.out, "\nEvent %s\n  %s\n", printable(r.ID), printable(r.Type))
@@ -194,12 +201,44 @@ func (w *watcher) held(h table.Held) {
 	fmt.Fprintf(w.out, "    hubwatch quarantine show %.12s\n", h.ID)
 }
 
-// relayed counts the requests with which verdicts are published.
+// relayed counts the requests with which verdicts are published. Canaries come to the same topic
+// at any time, and say nothing of a message.
 func (w *watcher) relayed(topic http.Handler) http.Handler {
 	return http.HandlerFunc(func(response http.ResponseWriter, r *http.Request) {
-		w.publish.Add(1)
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			http.Error(response, err.Error(), http.StatusBadRequest)
+			return
+		}
+		ids, only := canaries(body)
+		if !only {
+			w.publish.Add(1)
+		}
+		for _, id := range ids {
+			w.canaries.Store(id, true)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
 		topic.ServeHTTP(response, r)
 	})
+}
+
+// canaries returns the ids of the events that are canaries in a body that the app published, and
+// whether there are no others.
+func canaries(body []byte) (ids []string, only bool) {
+	var events []jsontext.Value
+	if json.Unmarshal(body, &events) != nil {
+		return nil, false
+	}
+	for _, raw := range events {
+		e, err := event.Decode(raw)
+		if err != nil {
+			continue
+		}
+		if _, disguised := coverage.ParseDisguise(e); disguised || e.Type == coverage.CanaryType {
+			ids = append(ids, e.ID)
+		}
+	}
+	return ids, len(ids) > 0 && len(ids) == len(events)
 }
 
 // messages shows the result of log messages that gave no event of their own.

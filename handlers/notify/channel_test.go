@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -94,6 +95,20 @@ func TestStatus(t *testing.T) {
 			if n := len(elsewhere.requests()); n > 0 {
 				t.Errorf("%s: %d: a redirect was followed", kind, code)
 			}
+		}
+	}
+}
+
+// TestRedirectToNowhere has a service redirect to what is not an address.
+func TestRedirectToNowhere(t *testing.T) {
+	for _, location := range []string{"", "%zz", "http://[::1", "http://hidden.example.com:port/"} {
+		r := newReceiver(t, func(_ int, w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", location)
+			w.WriteHeader(302)
+		})
+		err := channel(t, r.URL+"/hook#secret="+testSecret).Send(t.Context(), raised(1))
+		if outcome(err) != "never" || !strings.Contains(err.Error(), "302") || strings.Contains(err.Error(), "hidden") {
+			t.Errorf("%q: %v", location, err)
 		}
 	}
 }
@@ -248,15 +263,85 @@ func TestMailServers(t *testing.T) {
 			t.Errorf("%s answers %q: %v, and %d messages", verb, text, err, len(s.got()))
 		}
 	}
-	// One recipient of two is refused: nobody gets the message, so that nobody gets it twice.
+}
+
+// TestMailRecipients has a mail server refuse some recipients. The others get the message, once,
+// however often it comes again, and those who were refused are named by their place.
+func TestMailRecipients(t *testing.T) {
+	var mu sync.Mutex
+	answers := map[string]string{}
 	s := newSink(t, func(v, line string) string {
-		if v == "RCPT" && strings.Contains(line, "b@") {
-			return "550 no such user"
+		mu.Lock()
+		defer mu.Unlock()
+		for address, text := range answers {
+			if v == "RCPT" && strings.Contains(line, address) {
+				return text
+			}
 		}
 		return ""
 	})
-	if err := channel(t, "smtp://"+s.address+"?from=hubwatch@contoso.com&to=a@contoso.com,b@contoso.com").Send(t.Context(), raised(1)); outcome(err) != "never" || len(s.got()) != 0 {
-		t.Errorf("one recipient of two is refused: %v, and %d messages", err, len(s.got()))
+	mail := channel(t, "smtp://"+s.address+"?from=hubwatch@contoso.com&to=c@contoso.com,gone@contoso.com,a@contoso.com,a@contoso.com")
+	times := func() map[string]int { // by recipient
+		times := map[string]int{}
+		for _, m := range s.got() {
+			for _, to := range m.to {
+				times[to]++
+			}
+		}
+		return times
+	}
+	stage := newStage()
+	good := &listener{name: "good"}
+	teller := stage.teller(mail, good)
+	deliver := func(n int) (string, int) {
+		out, err := run(t, teller, raised(n))
+		stage.turn(10 * time.Second)
+		return fmt.Sprint(err), out.Quarantined
+	}
+
+	answers["gone@"], answers["a@"] = "550 no such user", "452 later"
+	want := "channel ops: the mail server answered 550 for the recipient 2 of 4, 452 for the recipient 3 of 4"
+	for range 2 {
+		if got, n := deliver(1); got != want || n != 0 {
+			t.Errorf("have %s and %d quarantined, want %s", got, n, want)
+		}
+	}
+	if diff := cmp.Diff(map[string]int{"TO:<c@contoso.com>": 1}, times()); diff != "" {
+		t.Error(diff)
+	}
+	mu.Lock()
+	delete(answers, "a@")
+	mu.Unlock()
+	for i := range 3 {
+		if got, n := deliver(1); got != "<nil>" || n != max(1-i, 0) {
+			t.Errorf("have %s and %d quarantined", got, n)
+		}
+	}
+	// Each got the alert, and that a recipient is gone.
+	if diff := cmp.Diff(map[string]int{"TO:<a@contoso.com>": 2, "TO:<c@contoso.com>": 2}, times()); diff != "" {
+		t.Error(diff)
+	}
+	if len(good.got) != 2 || good.got[1].Kind != Failed {
+		t.Errorf("the other channel was told %+v", good.got)
+	}
+	want = "channel ops: can never be sent: the mail server answered 550 for the recipient 2 of 4"
+	if len(stage.kept.list) != 1 || stage.kept.list[0].Reason != want {
+		t.Errorf("quarantined: %+v, want %s", stage.kept.list, want)
+	}
+	for i := range 2 { // a further raising, whose quarantine fails at first
+		stage.kept.err = map[int]error{0: errFault}[i]
+		if got, n := deliver(2); got == "<nil>" != (i == 1) || n != i {
+			t.Errorf("have %s and %d quarantined", got, n)
+		}
+	}
+	if diff := cmp.Diff(map[string]int{"TO:<a@contoso.com>": 3, "TO:<c@contoso.com>": 3}, times()); diff != "" {
+		t.Error(diff)
+	}
+	mu.Lock()
+	answers[""] = "550 nobody is here"
+	mu.Unlock()
+	if err := mail.Send(t.Context(), raised(3)); outcome(err) != "never" || len(s.got()) != 4 {
+		t.Errorf("all are refused: %v, and %d messages", err, len(s.got()))
 	}
 }
 

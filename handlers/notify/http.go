@@ -30,20 +30,18 @@ type poster struct {
 	notUntil time.Time // the service has asked to be left alone until then
 }
 
-// client is that of all posters.
-var client = &http.Client{
-	CheckRedirect: reach.Stay,
-	Transport: &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		ForceAttemptHTTP2:      true,
-		MaxIdleConns:           16,
-		IdleConnTimeout:        time.Minute,
-		TLSHandshakeTimeout:    5 * time.Second,
-		ExpectContinueTimeout:  time.Second,
-		MaxResponseHeaderBytes: 64 << 10,
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
-	},
+// transport is that of all posters. It is used without an http.Client, which follows redirects,
+// and which gives no answer that redirects to what is not an address.
+var transport = &http.Transport{
+	Proxy:                  http.ProxyFromEnvironment,
+	DialContext:            (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+	ForceAttemptHTTP2:      true,
+	MaxIdleConns:           16,
+	IdleConnTimeout:        time.Minute,
+	TLSHandshakeTimeout:    5 * time.Second,
+	ExpectContinueTimeout:  time.Second,
+	MaxResponseHeaderBytes: 64 << 10,
+	TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 }
 
 const (
@@ -88,7 +86,7 @@ func (p *poster) post(ctx context.Context, contentType string, headers map[strin
 	for name, value := range headers {
 		request.Header.Set(name, value)
 	}
-	response, err := client.Do(request) // #nosec G704 -- to the address that the setting names
+	response, err := transport.RoundTrip(request)
 	if err != nil {
 		return reason(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	netmail "net/mail"
+	"net/textproto"
 	"net/url"
 	"slices"
 	"strconv"
@@ -20,7 +21,7 @@ import (
 )
 
 // mailer sends mail through a server that takes submissions. All recipients are of one
-// transaction: either the server takes the message for all of them, or for none.
+// transaction, in which the server may refuse some and take the message for the others.
 type mailer struct {
 	name    string
 	console string
@@ -29,7 +30,7 @@ type mailer struct {
 	tls     bool // from the first byte on (RFC 8314), and not after STARTTLS
 	user    *url.Userinfo
 	from    string
-	to      []string
+	to      []string // in the order of the setting
 }
 
 // Name implements Channel.
@@ -75,13 +76,12 @@ func parseMail(u *url.URL) (*mailer, error) {
 	if c.from == "" || len(c.to) == 0 || len(query["from"]) != 1 || strings.Contains(query.Get("from"), ",") {
 		return nil, errors.New("want ?from=address&to=address")
 	}
-	slices.Sort(c.to)
-	c.to = slices.Compact(c.to)
 	return c, nil
 }
 
 // Send implements Channel. The Message-ID is the same each time, so that a message that came
-// twice can be recognized.
+// twice can be recognized. A recipient is named by its place in the setting, since an address
+// is a part of it.
 func (c *mailer) Send(ctx context.Context, m Message) error {
 	t := compose(m, c.console)
 	message := mail.NewMsg()
@@ -99,23 +99,89 @@ func (c *mailer) Send(ctx context.Context, m Message) error {
 	if err != nil {
 		return fmt.Errorf("%w: the setting of the mail server", ErrNever)
 	}
-	err = client.DialAndSendWithContext(ctx, message)
-	if err == nil || message.IsDelivered() { // What fails afterwards is the farewell.
+	var taken []string
+	var refused rejections
+	session, err := client.DialToSMTPClientWithContext(ctx)
+	if err == nil {
+		taken, refused, err = c.submit(session, message, m.Past)
+	}
+	switch {
+	case err == nil && len(refused) == 0:
 		return nil
-	}
-	var refused *mail.SendError
-	if errors.As(err, &refused) && refused.ErrorCode() >= 500 {
-		return fmt.Errorf("%w: the mail server answered %d", ErrNever, refused.ErrorCode())
-	} else if ok := errors.As(err, &refused); ok && refused.ErrorCode() >= 400 {
-		return fmt.Errorf("the mail server answered %d", refused.ErrorCode())
-	}
-	if ctx.Err() != nil {
+	case err == nil:
+		return &Partial{Told: taken, Err: refused.error(len(c.to))}
+	case ctx.Err() != nil:
 		err = ctx.Err()
-	}
-	if errors.Is(err, errNoLogin) {
+	case errors.Is(err, errNoLogin):
 		return errNoLogin
 	}
 	return reason(err)
+}
+
+// submit sends a message to the recipients who are not among past, in one transaction. It
+// returns the names of those for whom the server took the message, and who was refused.
+func (c *mailer) submit(session *smtp.Client, message *mail.Msg, past map[string]bool) (taken []string, refused rejections, err error) {
+	if err := session.Mail("<" + c.from + ">"); err != nil {
+		return nil, nil, err
+	}
+	for i, address := range c.to {
+		if past[recipient(address)] || slices.Contains(c.to[:i], address) {
+			continue
+		}
+		err := session.Rcpt("<" + address + ">")
+		var answer *textproto.Error
+		switch {
+		case err == nil:
+			taken = append(taken, recipient(address))
+		case errors.As(err, &answer):
+			refused = append(refused, rejection{i + 1, answer.Code})
+		default:
+			return nil, nil, err
+		}
+	}
+	if len(taken) > 0 {
+		body, err := session.Data()
+		if err == nil {
+			_, err = message.WriteTo(body)
+		}
+		if err == nil { // Otherwise the end would send a half.
+			err = body.Close()
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	_ = session.Quit() // What was said is said.
+	return taken, refused, nil
+}
+
+// recipient names a recipient in rows, without the address.
+func recipient(address string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(address)))[:16] }
+
+// rejection says that a recipient was refused: the place in the setting, from 1 on, and the code
+// of the answer.
+type rejection struct{ place, code int }
+
+type rejections []rejection
+
+// error returns what is wrong with recipients of a number of them. It wraps ErrNever unless one
+// may be tried again.
+func (r rejections) error(of int) error {
+	var said []string
+	later := false
+	for _, one := range r {
+		s := fmt.Sprint(one.code)
+		if of > 1 {
+			s += fmt.Sprintf(" for the recipient %d of %d", one.place, of)
+		}
+		said = append(said, s)
+		later = later || one.code < 500
+	}
+	answers := "the mail server answered " + strings.Join(said, ", ")
+	if later {
+		return errors.New(answers)
+	}
+	return fmt.Errorf("%w: %s", ErrNever, answers)
 }
 
 // client returns a client for one message. Its connection ends with ctx: go-mail v0.7.2 waits

@@ -29,6 +29,8 @@ type Message struct {
 	Alerts  []export.Alert // of a digest: the gravest few
 	Channel string         // of Failed: the channel that does not work
 	Reason  string         // of Failed: why
+	// Past are the parts of the channel, for example recipients, that need this message no more.
+	Past map[string]bool
 }
 
 // Kind is what a message is about.
@@ -45,6 +47,19 @@ const (
 
 // ErrNever says that a message can never be sent, however often it is tried.
 var ErrNever = errors.New("can never be sent")
+
+// Partial is the error of a channel that has several parts, for example recipients, of which
+// some were told and the others were not.
+type Partial struct {
+	Told []string // the parts that were told, in names without a secret
+	Err  error    // about the others; it wraps ErrNever if none of them can ever be told
+}
+
+// Error implements error.
+func (p *Partial) Error() string { return p.Err.Error() }
+
+// Unwrap returns what is wrong with the parts that were not told.
+func (p *Partial) Unwrap() error { return p.Err }
 
 // Configured is a channel as the settings want it.
 type Configured struct {

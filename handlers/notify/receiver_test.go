@@ -158,6 +158,7 @@ func newSink(t testing.TB, answer func(verb, line string) string) *sink {
 // serve speaks SMTP (RFC 5321) as far as a submission needs it.
 func (s *sink) serve(c *textproto.Conn) {
 	var m mailed
+	said := ""
 	say := func(verb, line, usual string) bool {
 		text := ""
 		if s.answer != nil {
@@ -172,6 +173,7 @@ func (s *sink) serve(c *textproto.Conn) {
 		case "":
 			text = usual
 		}
+		said = text
 		return c.PrintfLine("%s", text) == nil
 	}
 	if !say("", "", "220 contoso.com") {
@@ -192,8 +194,6 @@ func (s *sink) serve(c *textproto.Conn) {
 			m.user, usual = strings.ReplaceAll(string(code), "\x00", " "), "235 ok"
 		case "MAIL":
 			m.from = rest
-		case "RCPT":
-			m.to = append(m.to, rest)
 		case "DATA":
 			if !say(verb, line, "354 go on") {
 				return
@@ -216,6 +216,9 @@ func (s *sink) serve(c *textproto.Conn) {
 		}
 		if !say(verb, line, usual) {
 			return
+		}
+		if verb == "RCPT" && said[0] == '2' {
+			m.to = append(m.to, rest)
 		}
 	}
 }

@@ -50,9 +50,14 @@ func NewSentinelRow(m Message) (SentinelRow, error) {
 	if err != nil {
 		return SentinelRow{}, err
 	}
-	s.TimeGenerated = m.Time.UTC()
+	s.TimeGenerated = m.Time.UTC().Truncate(tick)
 	return SentinelRow{SecurityAlert: s, RaisingID: m.ID, Raising: m.Kind, Changes: m.Alert.Changes}, nil
 }
+
+// tick is the precision of times in Log Analytics
+// (https://learn.microsoft.com/kusto/query/scalar-data-types/datetime). Those of an alert have it;
+// that of a test is more precise.
+const tick = 100 * time.Nanosecond
 
 // Sentinel is the channel to Microsoft Sentinel: it sends a row of each raising to a Log
 // Analytics table through the Logs Ingestion API

@@ -133,6 +133,16 @@ func TestSentinelRow(t *testing.T) {
 	}
 }
 
+// TestSentinelTimes checks that no time of a row is more precise than Log Analytics takes it.
+func TestSentinelTimes(t *testing.T) {
+	m := raising()
+	m.Time = time.Date(2026, 2, 1, 9, 0, 1, 123456789, time.UTC)
+	row, err := NewSentinelRow(m)
+	if err != nil || row.TimeGenerated.Format(time.RFC3339Nano) != "2026-02-01T09:00:01.1234567Z" {
+		t.Errorf("have %s, %v", row.TimeGenerated.Format(time.RFC3339Nano), err)
+	}
+}
+
 // TestSentinelAnswers checks which answers may be tried again, and that no error repeats
 // what the service said.
 func TestSentinelAnswers(t *testing.T) {

@@ -55,8 +55,10 @@ type Teller struct {
 	Quarantine alert.Quarantine
 	// Patience is how long an invocation waits for another one that tells the same. Without it a
 	// delivery that comes twice at once is a failure, and comes again.
-	Patience    time.Duration
-	DigestAfter int // how many raisings of a hub in ten minutes are told one by one; 0 for all
+	Patience time.Duration
+	// DigestAfter is how many raisings of a hub, of one severity and those above it, are told one
+	// by one in ten minutes; 0 for all.
+	DigestAfter int
 	Now         func() time.Time
 
 	places     sync.Map               // chan struct{} by the name of the channel
@@ -165,16 +167,16 @@ func (t *Teller) raising(ctx context.Context, out *host.Outcome, function string
 		out.Counts["no channel"]++
 		return nil
 	}
-	begin := time.Time{} // not decided
+	begin := alert.Telling{Begun: t.slot()} // not decided
 	if t.DigestAfter == 0 {
-		begin = alert.Alone
+		begin = alert.Telling{Slot: alert.Alone}
 	}
-	e, err := t.take(ctx, key, begin, func(Configured) bool { return true })
+	e, again, err := t.take(ctx, key, begin, func(e alert.Telling) bool { return t.left(e, func(Configured) bool { return true }) })
 	if err != nil || e == nil {
 		return err
 	}
 	if e.Slot.IsZero() {
-		if err := t.decide(ctx, key, e, m); err != nil {
+		if err := t.decide(ctx, key, e, again, m); err != nil {
 			return err
 		}
 	}
@@ -185,67 +187,104 @@ func (t *Teller) raising(ctx context.Context, out *host.Outcome, function string
 	return t.tell(ctx, out, function, key, *e, raw, func(c Configured) (Message, bool) { return m, c.wants(m.Alert.Severity) })
 }
 
+// left reports whether a channel that is wanted may have to be told, or the others of one that
+// can never be.
+func (t *Teller) left(e alert.Telling, wanted func(Configured) bool) bool {
+	for name := range e.Lost {
+		if !e.Done[name+saidMark] {
+			return true
+		}
+	}
+	return slices.ContainsFunc(t.Channels, func(c Configured) bool { return !e.Done[c.Name()] && wanted(c) })
+}
+
 // take takes what key names for this invocation, and waits a while if another one has it. It
-// returns nil if nobody has to be told any more. begin is the slot of what was never taken.
-func (t *Teller) take(ctx context.Context, key alert.ToldKey, begin time.Time, wanted func(Configured) bool) (*alert.Telling, error) {
-	until := t.Now().Add(lease)
-	e, err := t.Told.Take(ctx, key, alert.Telling{Slot: begin, Until: until}) // Most things are told once.
+// returns nil if by what is known there is nothing left to do. begin is how what was never taken
+// begins. again says that it was taken before.
+func (t *Teller) take(ctx context.Context, key alert.ToldKey, begin alert.Telling, left func(alert.Telling) bool) (e *alert.Telling, again bool, err error) {
+	begin.Until = t.Now().Add(lease)
+	now, err := t.Told.Take(ctx, key, begin) // Most things are told once.
 	if err == nil || !errors.Is(err, alert.ErrBeingTold) {
-		return &e, err
+		return &now, false, err
 	}
 	for waited := time.Duration(0); ; waited += glance {
-		if e, err = t.Told.Read(ctx, key); err != nil {
-			return nil, err
+		if now, err = t.Told.Read(ctx, key); err != nil {
+			return nil, true, err
 		}
-		left := slices.ContainsFunc(t.Channels, func(c Configured) bool { return !e.Done[c.Name()] && wanted(c) })
-		if !left || !e.Slot.IsZero() && !e.Slot.Equal(alert.Alone) {
-			return nil, nil
+		if !left(now) || !now.Slot.IsZero() && !now.Slot.Equal(alert.Alone) {
+			return nil, true, nil
 		}
-		if !e.Until.After(t.Now()) {
+		if !now.Until.After(t.Now()) {
 			break
 		}
 		if waited >= t.Patience {
-			return nil, fmt.Errorf("%s: %w", key.ID, alert.ErrBeingTold)
+			return nil, true, fmt.Errorf("%s: %w", key.ID, alert.ErrBeingTold)
 		}
 		select {
 		case <-time.After(glance):
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return nil, true, context.Cause(ctx)
 		}
 	}
-	e.Until = until
-	e, err = t.Told.Take(ctx, key, e)
-	return &e, err
+	now.Until = begin.Until
+	now, err = t.Told.Take(ctx, key, now)
+	return &now, true, err
 }
 
-// decide decides, once, whether a raising is told by itself, or in which digest.
-func (t *Teller) decide(ctx context.Context, key alert.ToldKey, e *alert.Telling, m Message) error {
-	d := alert.Due{Slot: t.Now().UTC().Truncate(slot), Hub: m.Alert.HubName}
-	alone, err := t.Told.Seat(ctx, d, t.DigestAfter)
-	slot := alert.Alone
-	if err == nil && !alone {
-		slot = d.Slot
-		var document []byte
-		if document, err = json.Marshal(short(m.Alert)); err == nil {
-			err = t.Told.Defer(ctx, d, m.ID, document)
-		}
-	}
+// slot is when the present slot began.
+func (t *Teller) slot() time.Time { return t.Now().UTC().Truncate(slot) }
+
+// decide decides, once, whether a raising is told by itself, or in which digest. again says that
+// somebody may have begun to decide that, and ended before he said so.
+func (t *Teller) decide(ctx context.Context, key alert.ToldKey, e *alert.Telling, again bool, m Message) error {
+	decided, err := t.choose(ctx, key, e, again, m)
 	if err != nil {
 		e.Until = time.Time{}
 		_, released := t.Told.Take(ctx, key, *e)
 		return errors.Join(err, released)
 	}
-	e.Slot = slot
+	e.Slot = decided
 	*e, err = t.Told.Take(ctx, key, *e)
 	return err
 }
 
-// short is what a digest says of an alert.
+// choose returns the slot in whose digest a raising is, or Alone. Whoever began to decide before
+// may have put it into the digest of that time. Then it is there, however many seats there are
+// now.
+func (t *Teller) choose(ctx context.Context, key alert.ToldKey, e *alert.Telling, again bool, m Message) (time.Time, error) {
+	d := alert.Due{Slot: e.Begun, Hub: m.Alert.HubName}
+	if again && !e.Begun.IsZero() {
+		is, err := t.Told.IsDeferred(ctx, d, m.ID)
+		if is || err != nil {
+			return d.Slot, err
+		}
+	}
+	if now := t.slot(); !e.Begun.Equal(now) { // The digest of a slot that is over may be told already.
+		e.Begun, d.Slot = now, now
+		taken, err := t.Told.Take(ctx, key, *e)
+		if err != nil {
+			return time.Time{}, err
+		}
+		*e = taken
+	}
+	alone, err := t.Told.Seat(ctx, d, rank(m.Alert.Severity), t.DigestAfter)
+	if err != nil || alone {
+		return alert.Alone, err
+	}
+	document, err := json.Marshal(short(m.Alert))
+	if err != nil {
+		return time.Time{}, err
+	}
+	return d.Slot, t.Told.Defer(ctx, d, m.ID, document)
+}
+
+// short is what a digest says of an alert. It has no status: that may be another one when the
+// digest is told.
 func short(a export.Alert) export.Alert {
 	return export.Alert{
 		SystemAlertID: a.SystemAlertID, AlertType: clean(a.AlertType, mostTitle), AlertDisplayName: clean(a.AlertDisplayName, mostTitle), Severity: a.Severity,
 		CompromisedEntity: clean(a.CompromisedEntity, mostValue), EntityType: a.EntityType, HubName: a.HubName, ResourceID: clean(a.ResourceID, mostValue),
-		StartTime: a.StartTime, EndTime: a.EndTime, Status: a.Status, Reference: a.Reference, Version: a.Version,
+		StartTime: a.StartTime, EndTime: a.EndTime, Reference: a.Reference, Version: a.Version,
 	}
 }
 
@@ -261,19 +300,13 @@ func (t *Teller) tell(ctx context.Context, out *host.Outcome, function string, k
 			continue
 		}
 		group.Go(func() {
-			err := t.send(ctx, c, m)
-			sent := err == nil
-			if sent {
-				err = t.Told.Mark(ctx, key, c.Name(), true)
-			}
+			sent, err := t.deliver(ctx, key, e, c, m)
 			mu.Lock()
 			defer mu.Unlock()
 			if sent {
 				out.Counts["sent"]++
 			}
 			switch {
-			case sent && err != nil:
-				failed[c.Name()] = fmt.Errorf("sent, but not remembered, so it may be sent again: %w", err)
 			case errors.Is(err, ErrNever):
 				never[c.Name()] = err
 			case err != nil:
@@ -286,9 +319,7 @@ func (t *Teller) tell(ctx context.Context, out *host.Outcome, function string, k
 	for _, name := range slices.Sorted(maps.Keys(failed)) {
 		errs = append(errs, fmt.Errorf("channel %s: %w", name, failed[name]))
 	}
-	if len(never) > 0 {
-		errs = append(errs, t.giveUp(ctx, out, function, key, raw, never))
-	}
+	errs = append(errs, t.giveUp(ctx, out, function, key, e, raw, never))
 	err := errors.Join(errs...)
 	if err != nil {
 		t.release(ctx, out, key, e)
@@ -296,26 +327,88 @@ func (t *Teller) tell(ctx context.Context, out *host.Outcome, function string, k
 	return err
 }
 
-// giveUp quarantines what can never be sent to some channels, and tells the others so, once a
-// day for each channel that does not work.
-func (t *Teller) giveUp(ctx context.Context, out *host.Outcome, function string, key alert.ToldKey, raw jsontext.Value, never map[string]error) error {
+// deliver sends a message to a channel, and remembers who got it. sent says that all of the
+// channel did, or parts of it.
+func (t *Teller) deliver(ctx context.Context, key alert.ToldKey, e alert.Telling, c Configured, m Message) (sent bool, err error) {
+	m.Past = map[string]bool{}
+	for name := range e.Done {
+		if part, ok := strings.CutPrefix(name, c.Name()+partMark); ok {
+			m.Past[part] = true
+		}
+	}
+	err = t.send(ctx, c, m)
+	var parts *Partial
+	var unmarked error
+	switch {
+	case err == nil:
+		unmarked = t.Told.Mark(ctx, key, c.Name(), "")
+	case errors.As(err, &parts):
+		for _, part := range parts.Told {
+			unmarked = errors.Join(unmarked, t.Told.Mark(ctx, key, c.Name()+partMark+part, ""))
+		}
+	}
+	sent = err == nil || parts != nil && len(parts.Told) > 0
+	if unmarked != nil {
+		unmarked = fmt.Errorf("sent, but not remembered, so it may be sent again: %w", unmarked)
+	}
+	return sent, errors.Join(err, unmarked)
+}
+
+// What stands behind the name of a channel in rows. The name itself can have neither.
+const (
+	partMark = "/" // and a part of the channel, which was told
+	saidMark = "!" // the other channels were told that it can never be
+)
+
+// giveUp quarantines what can never be sent to some channels, remembers that, and tells the
+// others so, once a day for each channel that does not work. If one of these cannot be told for
+// now, the next delivery tries that alone again.
+func (t *Teller) giveUp(ctx context.Context, out *host.Outcome, function string, key alert.ToldKey, e alert.Telling, raw jsontext.Value, never map[string]error) error {
+	reasons := map[string]string{}
+	maps.Copy(reasons, e.Lost)
 	names := slices.Sorted(maps.Keys(never))
-	var reasons []error
-	for _, name := range names {
-		reasons = append(reasons, fmt.Errorf("channel %s: %w", name, never[name]))
-	}
-	if err := t.quarantine(ctx, out, function, key.ID, raw, errors.Join(reasons...)); err != nil {
-		return err
-	}
 	var errs []error
 	for _, name := range names {
-		err := t.complain(ctx, out, name, never[name].Error(), func(c Configured) bool { return never[c.Name()] == nil })
+		reasons[name] = never[name].Error()
+		errs = append(errs, fmt.Errorf("channel %s: %w", name, never[name]))
+	}
+	if len(names) > 0 {
+		if err := t.quarantine(ctx, out, function, key.ID, raw, errors.Join(errs...)); err != nil {
+			return err
+		}
+	}
+	errs = nil
+	for _, name := range names {
+		errs = append(errs, t.Told.Mark(ctx, key, name, reasons[name]))
+	}
+	for _, name := range slices.Sorted(maps.Keys(reasons)) {
+		if e.Done[name+saidMark] {
+			continue
+		}
+		err := t.complain(ctx, out, name, reasons[name], func(c Configured) bool { // a channel of which parts work is told of the others
+			return reasons[c.Name()] == "" || inParts(c, never[c.Name()], e)
+		})
 		if err == nil {
-			err = t.Told.Mark(ctx, key, name, false)
+			err = t.Told.Mark(ctx, key, name+saidMark, "")
 		}
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// inParts reports whether parts of a channel were told: by the error of this attempt, or by an
+// earlier one.
+func inParts(c Configured, err error, e alert.Telling) bool {
+	var parts *Partial
+	if errors.As(err, &parts) && len(parts.Told) > 0 {
+		return true
+	}
+	for name := range e.Done {
+		if strings.HasPrefix(name, c.Name()+partMark) {
+			return true
+		}
+	}
+	return false
 }
 
 // complain tells the channels that work, once a day, what does not: a channel, or with ""
@@ -327,7 +420,10 @@ func (t *Teller) complain(ctx context.Context, out *host.Outcome, broken, why st
 	now := t.Now().UTC()
 	m := Message{ID: "failed/" + broken + "/" + now.Format(time.DateOnly), Kind: Failed, Time: now, Channel: broken, Reason: why}
 	key := alert.ToldKey{Day: now, ID: m.ID}
-	e, err := t.take(ctx, key, alert.Alone, works)
+	untold := func(c Configured, e alert.Telling) bool { return works(c) && !e.Done[c.Name()] }
+	e, _, err := t.take(ctx, key, alert.Telling{Slot: alert.Alone}, func(e alert.Telling) bool {
+		return slices.ContainsFunc(t.Channels, func(c Configured) bool { return untold(c, e) })
+	})
 	if errors.Is(err, alert.ErrBeingTold) {
 		return nil // Whoever tells it will see to it.
 	}
@@ -338,14 +434,15 @@ func (t *Teller) complain(ctx context.Context, out *host.Outcome, broken, why st
 	var errs []error
 	var group sync.WaitGroup
 	for _, c := range t.Channels {
-		if !works(c) || e.Done[c.Name()] {
+		if !untold(c, *e) {
 			continue
 		}
 		group.Go(func() {
-			err := t.send(ctx, c, m)
-			if err == nil || errors.Is(err, ErrNever) {
-				err = t.Told.Mark(ctx, key, c.Name(), err == nil)
-			} else {
+			_, err := t.deliver(ctx, key, *e, c, m)
+			if errors.Is(err, ErrNever) {
+				err = t.Told.Mark(ctx, key, c.Name(), err.Error())
+			}
+			if err != nil {
 				err = fmt.Errorf("channel %s: %w", c.Name(), err)
 			}
 			mu.Lock()
@@ -451,7 +548,8 @@ func (t *Teller) digest(ctx context.Context, out *host.Outcome, function string,
 		return Message{ID: id, Kind: Digest, Time: d.Slot.UTC(), Alert: g.top[0], Count: g.count, Alerts: g.top}, true
 	}
 	key := alert.ToldKey{Day: d.Slot, ID: id}
-	e, err := t.take(ctx, key, alert.Alone, func(c Configured) bool { _, wanted := message(c); return wanted })
+	wanted := func(c Configured) bool { _, wanted := message(c); return wanted }
+	e, _, err := t.take(ctx, key, alert.Telling{Slot: alert.Alone}, func(e alert.Telling) bool { return t.left(e, wanted) })
 	if err != nil {
 		return err
 	}
@@ -469,6 +567,9 @@ func (t *Teller) digest(ctx context.Context, out *host.Outcome, function string,
 			return err
 		}
 		out.Counts["digests"]++
+	}
+	if t.Faults != nil && t.Now().Sub(d.Slot) <= mostTries {
+		return nil // A channel whose setting is wrong is told when it is right.
 	}
 	return t.Told.Close(ctx, d)
 }

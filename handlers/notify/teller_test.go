@@ -28,7 +28,7 @@ import (
 type told struct {
 	mu       sync.Mutex
 	entries  map[string]alert.Telling
-	seats    map[alert.Due]int
+	seats    map[seat]int
 	deferred map[alert.Due]map[string][]byte
 	due      map[alert.Due]bool
 	calls    int
@@ -37,7 +37,13 @@ type told struct {
 }
 
 func newTold() *told {
-	return &told{entries: map[string]alert.Telling{}, seats: map[alert.Due]int{}, deferred: map[alert.Due]map[string][]byte{}, due: map[alert.Due]bool{}}
+	return &told{entries: map[string]alert.Telling{}, seats: map[seat]int{}, deferred: map[alert.Due]map[string][]byte{}, due: map[alert.Due]bool{}}
+}
+
+// seat are the seats of a hub and slot at a level.
+type seat struct {
+	alert.Due
+	level int
 }
 
 var errFault = errors.New("503 Service Unavailable")
@@ -69,7 +75,7 @@ func (m *told) do(ctx context.Context, call string, f func() error) error {
 func (m *told) Read(ctx context.Context, k alert.ToldKey) (e alert.Telling, err error) {
 	err = m.do(ctx, "read", func() error {
 		e = m.entries[k.ID]
-		e.Done = maps.Clone(e.Done)
+		e.Done, e.Lost = maps.Clone(e.Done), maps.Clone(e.Lost)
 		return nil
 	})
 	return e, err
@@ -82,7 +88,7 @@ func (m *told) Take(ctx context.Context, k alert.ToldKey, e alert.Telling) (aler
 			return alert.ErrBeingTold
 		}
 		m.version++
-		now.Slot, now.Until, now.Tag = e.Slot, e.Until, strconv.Itoa(m.version)
+		now.Slot, now.Begun, now.Until, now.Tag = e.Slot, e.Begun, e.Until, strconv.Itoa(m.version)
 		m.entries[k.ID] = now
 		e.Tag = now.Tag
 		return nil
@@ -90,7 +96,7 @@ func (m *told) Take(ctx context.Context, k alert.ToldKey, e alert.Telling) (aler
 	return e, err
 }
 
-func (m *told) Mark(ctx context.Context, k alert.ToldKey, channel string, _ bool) error {
+func (m *told) Mark(ctx context.Context, k alert.ToldKey, channel, lost string) error {
 	return m.do(ctx, "mark", func() error {
 		e := m.entries[k.ID]
 		e.Done = maps.Clone(e.Done)
@@ -98,15 +104,23 @@ func (m *told) Mark(ctx context.Context, k alert.ToldKey, channel string, _ bool
 			e.Done = map[string]bool{}
 		}
 		e.Done[channel] = true
+		if lost != "" {
+			e.Lost = maps.Clone(e.Lost)
+			if e.Lost == nil {
+				e.Lost = map[string]string{}
+			}
+			e.Lost[channel] = lost
+		}
 		m.entries[k.ID] = e
 		return nil
 	})
 }
 
-func (m *told) Seat(ctx context.Context, d alert.Due, seats int) (ok bool, err error) {
+func (m *told) Seat(ctx context.Context, d alert.Due, level, seats int) (ok bool, err error) {
 	err = m.do(ctx, "seat", func() error {
-		if ok = m.seats[d] < seats; ok {
-			m.seats[d]++
+		ok = m.seats[seat{d, level}] < seats
+		for at := level; ok && at >= 0; at-- {
+			m.seats[seat{d, at}]++
 		}
 		return nil
 	})
@@ -121,6 +135,11 @@ func (m *told) Defer(ctx context.Context, d alert.Due, id string, document []byt
 		m.due[d], m.deferred[d][id] = true, document
 		return nil
 	})
+}
+
+func (m *told) IsDeferred(ctx context.Context, d alert.Due, id string) (is bool, err error) {
+	err = m.do(ctx, "is deferred", func() error { _, is = m.deferred[d][id]; return nil })
+	return is, err
 }
 
 func (m *told) Dues(ctx context.Context, before time.Time) (dues []alert.Due, err error) {
@@ -472,6 +491,77 @@ func TestNever(t *testing.T) {
 	}
 }
 
+// TestNeverBesidesFailing has one channel be gone for good while another one fails for a time.
+// The first is posted to once and quarantined once for each raising, and the second hears of it
+// when it works again.
+func TestNeverBesidesFailing(t *testing.T) {
+	gone := newReceiver(t, status(410))
+	s := newStage()
+	broken := true
+	other := &listener{name: "other", send: func(context.Context, Message) error {
+		if broken {
+			return errors.New("answered HTTP 429")
+		}
+		return nil
+	}}
+	teller := s.teller(channel(t, gone.URL+"#secret="+testSecret), other)
+	quarantined := 0
+	deliver := func(want string) {
+		t.Helper()
+		for n := range 5 {
+			out, err := run(t, teller, raised(n))
+			if fmt.Sprint(err) != want {
+				t.Errorf("have %v, want %s", err, want)
+			}
+			quarantined += out.Quarantined
+		}
+		s.turn(time.Minute)
+	}
+	for range 3 {
+		deliver("channel other: answered HTTP 429\nchannel other: answered HTTP 429") // of the raising, and of what is said of the first
+	}
+	if n := len(gone.requests()); n != 5 || quarantined != 5 {
+		t.Errorf("%d requests, %d quarantined, want one of each for each raising", n, quarantined)
+	}
+	broken = false
+	deliver("<nil>")
+	deliver("<nil>")
+	complaints := 0
+	for _, m := range other.got {
+		if m.Kind == Failed && m.Channel == "ops" && strings.Contains(m.Reason, "HTTP 410") {
+			complaints++
+		}
+	}
+	if complaints != 1 || len(other.got) != 6 || len(gone.requests()) != 5 || quarantined != 5 {
+		t.Errorf("%d complaints among %d messages, %d requests, %d quarantined", complaints, len(other.got), len(gone.requests()), quarantined)
+	}
+}
+
+// TestComplaintAlone has a channel take a raising, and then not the message about another one.
+// The next delivery brings that message alone.
+func TestComplaintAlone(t *testing.T) {
+	gone := newReceiver(t, status(410))
+	s := newStage()
+	broken := true
+	other := &listener{name: "other", send: func(_ context.Context, m Message) error {
+		if broken && m.Kind == Failed {
+			return errors.New("answered HTTP 500")
+		}
+		return nil
+	}}
+	teller := s.teller(channel(t, gone.URL+"#secret="+testSecret), other)
+	for i := range 4 {
+		broken = i < 2
+		if _, err := run(t, teller, raised(1)); err != nil != broken {
+			t.Errorf("delivery %d: %v", i, err)
+		}
+		s.turn(time.Minute)
+	}
+	if n := len(gone.requests()); n != 1 || len(other.got) != 2 || other.got[1].Kind != Failed || len(s.kept.list) != 1 {
+		t.Errorf("%d requests, %d quarantined, and %+v", n, len(s.kept.list), other.got)
+	}
+}
+
 // TestMistakes has a setting be wrong. The other channels are told the alert, and once a day
 // that a setting is wrong; the raising comes again.
 func TestMistakes(t *testing.T) {
@@ -621,6 +711,153 @@ func TestDigest(t *testing.T) {
 	}
 }
 
+// TestGraverAlertsAreNotDelayed has a hub raise very many alerts of a low severity. Those that
+// matter more are told by themselves all the same, as many as DigestAfter says.
+func TestGraverAlertsAreNotDelayed(t *testing.T) {
+	s := newStage()
+	l := &listener{name: "ops"}
+	teller := s.teller(l)
+	teller.DigestAfter = 5
+	n := 0
+	raise := func(severity alert.Severity, count int) (alone int) {
+		before := len(l.got)
+		for range count {
+			m := raised(n)
+			m.Alert.Severity = severity
+			n++
+			if _, err := run(t, teller, m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return len(l.got) - before
+	}
+	for _, step := range []struct {
+		severity    alert.Severity
+		count, want int
+	}{{alert.Low, 20, 5}, {alert.Medium, 3, 3}, {alert.High, 1, 1}, {alert.Low, 1, 0}, {alert.Medium, 4, 1}, {"Critical", 9, 4}, {alert.High, 1, 0}, {alert.Informational, 1, 0}} {
+		if got := raise(step.severity, step.count); got != step.want {
+			t.Errorf("of %d alerts %s %d are told by themselves, want %d", step.count, step.severity, got, step.want)
+		}
+	}
+	s.turn(20 * time.Minute)
+	if _, err := teller.Digests(t.Context(), host.Invocation{}); err != nil {
+		t.Fatal(err)
+	}
+	// The channel wants none that is informational, so 14 and that one are not in its digest.
+	if last := l.got[len(l.got)-1]; last.Kind != Digest || last.Count != n-15 || last.Alerts[0].Status != "" {
+		t.Errorf("the digest has %d alerts, want %d, and the first has the status %q", last.Count, n-15, last.Alerts[0].Status)
+	}
+}
+
+// TestDigestWhoseInvocationEnds ends the process of an invocation at each of its calls, and delivers
+// the event again in the next ten minutes, when there are seats. What is in the digest of the
+// first ten minutes is not told by itself as well.
+func TestDigestWhoseInvocationEnds(t *testing.T) {
+	twice := func(ends int) (calls int) {
+		s := newStage()
+		a := &listener{name: "a"}
+		teller := s.teller(a)
+		teller.DigestAfter = 1
+		for n := range 2 {
+			ctx, end := context.WithCancel(t.Context())
+			if calls = 0; n == 1 {
+				s.told.fault = func(string) (bool, bool) {
+					if calls++; calls == ends {
+						end() // this call is done, and none after it
+					}
+					return false, calls == ends
+				}
+			}
+			_, err := teller.Notify(ctx, invocation(t, raised(n)))
+			end()
+			if n == 0 && err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.told.fault = nil
+		s.turn(slot)
+		if _, err := run(t, teller, raised(1)); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			s.turn(slot + grace)
+			if _, err := teller.Digests(t.Context(), host.Invocation{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		told := 0
+		for _, m := range a.got {
+			told += max(m.Count, 1)
+		}
+		if told != 2 {
+			t.Errorf("the invocation ends at call %d: told of %d alerts, want 2: %v", ends, told, a.ids())
+		}
+		return calls
+	}
+	calls := twice(0)
+	if calls < 4 {
+		t.Fatalf("%d calls: want those that take, look for a seat, put into the digest and say so", calls)
+	}
+	for ends := 1; ends <= calls; ends++ {
+		twice(ends)
+	}
+}
+
+// TestDigestWaitsForSettings tells a digest while the setting of a channel is wrong. When it is right,
+// that channel is told, too, and the other is not told again. After a day nobody waits any more.
+func TestDigestWaitsForSettings(t *testing.T) {
+	for name, wait := range map[string]time.Duration{"within a day": 23 * time.Hour, "after a day": 25 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage()
+			a, b := &listener{name: "a"}, &listener{name: "b"}
+			digests := func(teller *Teller) {
+				t.Helper()
+				if _, err := teller.Digests(t.Context(), host.Invocation{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			ids := func(l *listener) map[string]int { // of digests
+				ids := l.ids()
+				maps.DeleteFunc(ids, func(id string, _ int) bool { return !strings.HasPrefix(id, "digest/") })
+				return ids
+			}
+			broken := s.teller(a)
+			broken.DigestAfter, broken.Faults = 1, errors.New("setting Notify__b: want a URL")
+			for n := range 3 {
+				if _, err := run(t, broken, raised(n)); err == nil {
+					t.Fatal("the setting of a channel is wrong, and nothing has to come again")
+				}
+			}
+			s.turn(slot + grace)
+			for range 2 {
+				digests(broken)
+				s.turn(time.Minute)
+			}
+			want := map[string]int{"digest/contoso-hub/2026-02-01T12:00Z": 1}
+			if got := ids(a); !maps.Equal(got, want) {
+				t.Errorf("a was told %v, want %v", got, want)
+			}
+			s.turn(wait)
+			digests(broken)
+			mended := s.teller(a, b)
+			mended.DigestAfter = 1
+			digests(mended)
+			if got := ids(a); !maps.Equal(got, want) {
+				t.Errorf("a was told %v, want %v", got, want)
+			}
+			if wait > mostTries {
+				want = map[string]int{}
+			}
+			if got := ids(b); !maps.Equal(got, want) {
+				t.Errorf("b was told %v, want %v", got, want)
+			}
+			if len(s.told.due) > 0 {
+				t.Errorf("still due: %v", s.told.due)
+			}
+		})
+	}
+}
+
 // TestDigestFails has a channel fail to take a digest. It is tried again, and quarantined
 // after a day.
 func TestDigestFails(t *testing.T) {
@@ -629,7 +866,7 @@ func TestDigestFails(t *testing.T) {
 	bad := &listener{name: "bad", send: func(context.Context, Message) error { return errors.New("answered HTTP 500") }}
 	teller := s.teller(good, bad)
 	teller.DigestAfter = 1
-	s.told.seats[alert.Due{Slot: s.Now().Truncate(slot), Hub: "contoso-hub"}] = 1
+	s.told.seats[seat{alert.Due{Slot: s.Now().Truncate(slot), Hub: "contoso-hub"}, rank(alert.Medium)}] = 1
 	if _, err := run(t, teller, raised(1)); err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"hubwatch/handlers/alert"
 	"hubwatch/handlers/export"
 	"hubwatch/handlers/secret"
 )
@@ -56,16 +57,22 @@ func signature(key []byte, id string, at time.Time, body []byte) string {
 
 // payload is the body of a webhook.
 type payload struct {
-	Type      string         `json:"type"`
-	Timestamp time.Time      `json:"timestamp"`
-	Sentence  string         `json:"sentence"` // what a person is told, in one line
-	Command   string         `json:"command,omitzero"`
-	Link      string         `json:"link,omitzero"`
-	Data      *export.Alert  `json:"data,omitzero"`   // as hubwatch alerts show -o json prints it, without its evidence and history
-	Count     int            `json:"count,omitzero"`  // of a digest: how many raisings
-	Alerts    []export.Alert `json:"alerts,omitzero"` // of a digest: the gravest few
-	Channel   string         `json:"channel,omitzero"`
-	Reason    string         `json:"reason,omitzero"`
+	Type      string    `json:"type"`
+	Timestamp time.Time `json:"timestamp"`
+	Sentence  string    `json:"sentence"` // what a person is told, in one line
+	Command   string    `json:"command,omitzero"`
+	Link      string    `json:"link,omitzero"`
+	Data      *listed   `json:"data,omitzero"`   // as hubwatch alerts show -o json prints it, without its evidence and history
+	Count     int       `json:"count,omitzero"`  // of a digest: how many raisings
+	Alerts    []listed  `json:"alerts,omitzero"` // of a digest: the gravest few
+	Channel   string    `json:"channel,omitzero"`
+	Reason    string    `json:"reason,omitzero"`
+}
+
+// listed is an alert that leaves out its status if that is not known, as in a digest.
+type listed struct {
+	export.Alert
+	Status alert.Status `json:"status,omitzero"`
 }
 
 // payloadTypes are the types of the bodies. Those of a raising are the types of its event.
@@ -80,15 +87,18 @@ func (w *webhook) Send(ctx context.Context, m Message) error {
 	t := compose(m, w.console)
 	p := payload{
 		Type: payloadTypes[m.Kind], Timestamp: m.Time.UTC(), Sentence: t.title, Command: t.command, Link: t.link,
-		Count: m.Count, Alerts: m.Alerts, Channel: m.Channel, Reason: clean(m.Reason, mostValue),
+		Count: m.Count, Channel: m.Channel, Reason: clean(m.Reason, mostValue),
 	}
 	for _, l := range t.lines {
 		if l.label == "What happened" {
 			p.Sentence += ": " + l.value
 		}
 	}
+	for _, a := range m.Alerts {
+		p.Alerts = append(p.Alerts, listed{a, a.Status})
+	}
 	if m.Alert.SystemAlertID != "" {
-		p.Data = &m.Alert
+		p.Data = &listed{m.Alert, m.Alert.Status}
 	}
 	body, err := json.Marshal(p, jsontext.AllowInvalidUTF8(true))
 	if err != nil {

@@ -36,6 +36,7 @@ func TestStorageIsDown(t *testing.T) {
 		underWay = 1024                  // deliveries at once, at most
 		scale    = 0.03                  // of Event Grid's waits
 	)
+	t.Parallel()               // it waits
 	outage := 26 * time.Second // longer than deadline
 	if long() {
 		outage = time.Minute

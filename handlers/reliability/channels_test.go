@@ -131,26 +131,44 @@ func startChannel(t *testing.T, random *rand.Rand, accepted int, read func(r *ht
 	return c
 }
 
+// signed returns the id of a webhook that is signed as it should be.
+func signed(r *http.Request, body []byte) ([]string, error) {
+	id := r.Header.Get("webhook-id")
+	mac := hmac.New(sha256.New, channelKey)
+	fmt.Fprintf(mac, "%s.%s.%s", id, r.Header.Get("webhook-timestamp"), body)
+	if want := "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil)); r.Header.Get("webhook-signature") != want {
+		return nil, fmt.Errorf("the webhook is not signed as it should be: %q", r.Header)
+	}
+	return []string{id}, nil
+}
+
 // check compares what the receiver took with what was raised.
 func (c *channel) check(t *testing.T, what string, raised map[string]bool) {
+	again := c.compare(t, what, raised)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	again := 0
-	for id, n := range c.took {
-		if !raised[id] {
-			t.Errorf("%s was told of %s, which is not the id of a raising", what, id)
-		}
-		again += n - 1
-	}
-	for id := range raised {
-		if c.took[id] == 0 {
-			t.Errorf("%s was not told of %s", what, id)
-		}
-	}
 	if again == 0 || c.requests < len(troubles) {
 		t.Errorf("%s: %d raisings came again, and what happened is %v: this proves nothing", what, again, c.made)
 	}
 	t.Logf("%s was told of %d raisings by %d requests, %d times of one that it had; %v", what, len(c.took), c.requests, again, c.made)
+}
+
+// compare compares the ids that the receiver took with those that it should have. It returns how often one came again.
+func (c *channel) compare(t *testing.T, what string, want map[string]bool) (again int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id, n := range c.took {
+		if !want[id] {
+			t.Errorf("%s was told of %s, which it should not have been told by itself", what, id)
+		}
+		again += n - 1
+	}
+	for id := range want {
+		if c.took[id] == 0 {
+			t.Errorf("%s was not told of %s", what, id)
+		}
+	}
+	return again
 }
 
 // TestChaosReachesTheChannels raises alerts by events that come several times, while the requests
@@ -160,6 +178,7 @@ func (c *channel) check(t *testing.T, what string, raised map[string]bool) {
 // Event Grid gives up after a day, which lasts some minutes here, so the kills and the troubles of the channels
 // have an end.
 func TestChaosReachesTheChannels(t *testing.T) {
+	t.Parallel() // it waits
 	setUp(t)
 	n := seed(t)
 	random := rand.New(rand.NewPCG(n, 3))
@@ -184,15 +203,7 @@ func TestChaosReachesTheChannels(t *testing.T) {
 	}
 	random.Shuffle(len(p.deliveries), func(i, j int) { p.deliveries[i], p.deliveries[j] = p.deliveries[j], p.deliveries[i] })
 
-	hook := startChannel(t, rand.New(rand.NewPCG(n, 4)), http.StatusNoContent, func(r *http.Request, body []byte) ([]string, error) {
-		id := r.Header.Get("webhook-id")
-		mac := hmac.New(sha256.New, channelKey)
-		fmt.Fprintf(mac, "%s.%s.%s", id, r.Header.Get("webhook-timestamp"), body)
-		if want := "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil)); r.Header.Get("webhook-signature") != want {
-			return nil, fmt.Errorf("the webhook is not signed as it should be: %q", r.Header)
-		}
-		return []string{id}, nil
-	})
+	hook := startChannel(t, rand.New(rand.NewPCG(n, 4)), http.StatusNoContent, signed)
 	siem := startChannel(t, rand.New(rand.NewPCG(n, 5)), http.StatusNoContent, func(r *http.Request, body []byte) (ids []string, err error) {
 		var rows []struct {
 			RaisingID string `json:"RaisingId"`
@@ -212,42 +223,19 @@ func TestChaosReachesTheChannels(t *testing.T) {
 	t.Cleanup(identity.Close)
 
 	r, g := newRig(t, true), &grid{}
-	// The topic of alerts delivers to the same app.
-	var told atomic.Pointer[eventgrid.Topic]
-	topic := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { told.Load().ServeHTTP(w, r) }))
-	t.Cleanup(topic.Close)
-	options := r.options()
-	options.ScriptRoot = shared.forwarding
-	options.Env = append(options.Env, forwardingVariable+"=yes", ingestionVariable+"="+siem.Listener.Addr().String(),
-		alertsSetting+"="+r.through(t, topic.URL)+"/api/events", "DigestAfter=0", "Notify__hook="+hook.URL+"/hook#secret="+channelSecret,
-		"Sentinel__endpoint=https://hubwatch.ingest.monitor.azure.com", "Sentinel__ruleId=dcr-00000000000000000000000000000001")
-	options.Env = append(options.Env, identity.Env()...)
-	g.start(t, options, 1, senders, 0.003)
-	subscriptions, err := eventgrid.LoadSubscriptions("../../infra/subscriptions.json")
-	if err != nil {
-		t.Fatal(err)
-	}
 	scale := 0.001
 	if long() {
 		scale = 0.003
 	}
-	alerts, err := eventgrid.NewTopic(eventgrid.TopicOptions{
-		Source: string(detector.Alerts), Subscriptions: subscriptions, Functions: g.webhook, Schema: eventgrid.CloudEventSchemaV1_0,
-		DeadLetters: g.deadLetters, TimeScale: scale, Concurrency: senders,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(alerts.Close)
-	told.Store(alerts)
-
-	faults := map[trouble]azurite.Fault{crash: azurite.Drop, restart: azurite.Drop, drop: azurite.Drop, lose: azurite.Lose, busy: azurite.Busy, broken: azurite.Broken, loseBroken: azurite.LoseBroken, slow: azurite.Lose, hang: azurite.Drop}
+	alerts := g.telling(t, r, scale, append(identity.Env(), ingestionVariable+"="+siem.Listener.Addr().String(),
+		"DigestAfter=0", "Notify__hook="+hook.URL+"/hook#secret="+channelSecret,
+		"Sentinel__endpoint=https://hubwatch.ingest.monitor.azure.com", "Sentinel__ruleId=dcr-00000000000000000000000000000001")...)
 	fault := func(s step) azurite.Fault {
 		what := p.trouble(s.n)
 		if what == crash && long() && s.n < kills*crashEvery {
 			g.instances[0].kill()
 		}
-		return faults[what]
+		return quick[what]
 	}
 	r.fault.Store(&fault)
 	start := time.Now()
@@ -263,4 +251,35 @@ func TestChaosReachesTheChannels(t *testing.T) {
 	}
 	hook.check(t, "the webhook", raised)
 	siem.check(t, "Microsoft Sentinel", raised)
+}
+
+// quick is what becomes of requests with troubles where the test waits for nothing.
+var quick = map[trouble]azurite.Fault{crash: azurite.Drop, restart: azurite.Drop, drop: azurite.Drop, lose: azurite.Lose, busy: azurite.Busy, broken: azurite.Broken, loseBroken: azurite.LoseBroken, slow: azurite.Lose, hang: azurite.Drop}
+
+// telling starts an instance on a rig, with settings besides those of the rig, and returns the topic of
+// alerts, which delivers to the same instance.
+func (g *grid) telling(t *testing.T, r *rig, scale float64, settings ...string) *eventgrid.Topic {
+	t.Helper()
+	var told atomic.Pointer[eventgrid.Topic]
+	topic := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { told.Load().ServeHTTP(w, r) }))
+	t.Cleanup(topic.Close)
+	options := r.options()
+	options.ScriptRoot = shared.forwarding
+	options.Env = append(options.Env, forwardingVariable+"=yes", alertsSetting+"="+r.through(t, topic.URL)+"/api/events")
+	options.Env = append(options.Env, settings...)
+	g.start(t, options, 1, senders, 0.003)
+	subscriptions, err := eventgrid.LoadSubscriptions("../../infra/subscriptions.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	alerts, err := eventgrid.NewTopic(eventgrid.TopicOptions{
+		Source: string(detector.Alerts), Subscriptions: subscriptions, Functions: g.webhook, Schema: eventgrid.CloudEventSchemaV1_0,
+		DeadLetters: g.deadLetters, TimeScale: scale, Concurrency: senders,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(alerts.Close)
+	told.Store(alerts)
+	return alerts
 }

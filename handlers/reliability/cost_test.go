@@ -231,7 +231,7 @@ func raising(t testing.TB, n int, severity alert.Severity) []byte {
 		ID: fmt.Sprintf("00000000-0000-0000-0000-%012x", len(severity)*100+n), Severity: severity, Finding: alert.Finding{Hub: alert.Hub{Name: "contoso-hub"}},
 		Start: time.Now(), End: time.Now(), Generated: time.Now(), Status: alert.Active,
 	}
-	e, err := export.NewRaising(alert.Raising{Alert: a}, "/hubwatch/contoso/alerts").JSON()
+	e, err := export.NewRaising(alert.Raising{Alert: a}, "/hubwatch/contoso/alerts").AppendJSON(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,6 +285,9 @@ func TestCostOfEachEvent(t *testing.T) {
 	m.change(t, added())
 	m.change(t, below(times))
 	m.message(t, connected("pump-1", ""), connected("first-of-the-day", expired))
+	if step < 0 { // The log of the hub begins before all of this.
+		m.message(t, strings.Replace(connected("pump-1", ""), begin.Format(time.RFC3339), begin.Add(20*step).Format(time.RFC3339), 1))
+	}
 	for _, row := range []struct {
 		what     string
 		happen   func(i int)
@@ -367,11 +370,11 @@ func TestCostOfEachEvent(t *testing.T) {
 		}
 	}
 	{
-		const what, tag = "An hour of canaries, through three paths", "A tag of the day, if it is wanted"
+		const what, tag = "An hour of canaries, through three paths and to each function of two topics", "A tag of the day, if it is wanted"
 		want := rows[what].plus(1, rows[tag])
 		delete(rows, what)
 		delete(rows, tag)
-		before, delivered := m.counts(t), map[string]bool{}
+		before, delivered, heard := m.counts(t), map[string]bool{}, m.rig.hearing.Load()
 		for range 2 { // It sends, and then it looks.
 			if err := m.instances[0].current.Load().Fire(t.Context(), judge.CanaryName); err != nil {
 				t.Fatal(err)
@@ -385,8 +388,12 @@ func TestCostOfEachEvent(t *testing.T) {
 				if e["type"] == coverage.CanaryType && !delivered[id] {
 					delivered[id] = true
 					m.again(t, judge.NotifyName, canary)
+					m.again(t, judge.SentinelName, canary)
 				}
 			}
+		}
+		if n := m.rig.hearing.Load() - heard; n != 2 {
+			t.Errorf("%s: %d requests about the hubs that are expected, want one in a process, and one more since this is the first", what, n)
 		}
 		got := m.counts(t).plus(-1, before)
 		// Here a canary can arrive before it is written that the path took it. Then it takes two

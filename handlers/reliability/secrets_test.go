@@ -80,7 +80,8 @@ func planted(t testing.TB, parent string, object map[string]any, text string) (a
 
 // TestNoSecretIsKept plants each kind of credential into every string of an event
 // of each detector and of a log record, has all of them handled, and looks for the
-// secret in every row of both tables and in all that the handler and the host log.
+// secret in every row of both tables and in all that the handler and the host log. Without
+// HUBWATCH_TRIALS each string gets a third of the kinds, another third than its neighbours.
 func TestNoSecretIsKept(t *testing.T) {
 	r := newRig(t, true)
 	var logs lockedBuffer
@@ -92,7 +93,11 @@ func TestNoSecretIsKept(t *testing.T) {
 	}
 	t.Cleanup(app.Close)
 
-	events := 0
+	events, stride := 0, 3
+	if everything() {
+		stride = 1
+	}
+	kinds := slices.Sorted(maps.Keys(credentials))
 	var group errgroup.Group
 	group.SetLimit(16)
 	for _, d := range detector.All {
@@ -100,8 +105,11 @@ func TestNoSecretIsKept(t *testing.T) {
 		if err := json.Unmarshal(allCases(t).fires[d.Name][0], &whole); err != nil {
 			t.Fatal(err)
 		}
-		for kind, text := range credentials {
-			for i, e := range planted(t, "", whole, text) {
+		for k, kind := range kinds {
+			for i, e := range planted(t, "", whole, credentials[kind]) {
+				if (i+k)%stride != 0 {
+					continue
+				}
 				if e["id"] == whole["id"] {
 					e["id"] = fmt.Sprintf("%s-%s-%d", d.Name, kind, i)
 				}
@@ -127,8 +135,12 @@ func TestNoSecretIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(hub.Close)
-	for _, text := range credentials {
-		for _, e := range planted(t, "", record, text) {
+	for k, kind := range kinds {
+		text := credentials[kind]
+		for i, e := range planted(t, "", record, text) {
+			if (i+k)%stride != 0 {
+				continue
+			}
 			body, err := json.Marshal(map[string]any{"records": []any{e, text}})
 			if err != nil {
 				t.Fatal(err)

@@ -36,6 +36,9 @@ import (
 // long reports whether these are the runs of make chaos, which take minutes.
 func long() bool { return os.Getenv("HUBWATCH_CHAOS") == "long" }
 
+// everything reports whether the tests of this package try all that they otherwise try a part of.
+func everything() bool { return long() || os.Getenv("HUBWATCH_TRIALS") != "" }
+
 func TestMain(m *testing.M) {
 	if os.Getenv(forwardingVariable) != "" {
 		os.Exit(serveForwarding())
@@ -92,7 +95,7 @@ func buildApp() (err error) {
 	if shared.app, err = os.MkdirTemp("", "hubwatch-reliability-*"); err != nil {
 		return err
 	}
-	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(shared.app, "handler"), "..")
+	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", filepath.Join(shared.app, "handler"), "..")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %w\n%s", err, out)
@@ -134,6 +137,7 @@ func serveForwarding() int {
 			return err
 		}
 		a.Detectors = append(a.Detectors, detector.Detector{Name: "Wants", On: detector.Trigger{EventTypes: []string{event.LogType("Routes")}}})
+		a.Notify.Now = clockOfTest
 		j := a.Judge(nil)
 		handler, err := host.NewHandler(app.Functions(a.Detectors, j), j.Broken, log, host.Limits{})
 		if err != nil {
@@ -141,6 +145,26 @@ func serveForwarding() int {
 		}
 		return host.Serve(ctx, port, handler)
 	})
+}
+
+// clockVariable is the file that says how much the clock of whoever tells of alerts is ahead.
+const clockVariable = "HUBWATCH_TEST_CLOCK"
+
+// clockOfTest is that clock.
+func clockOfTest() time.Time {
+	now := time.Now()
+	if file := os.Getenv(clockVariable); file != "" {
+		ahead, err := os.ReadFile(file)
+		if err != nil {
+			panic(err)
+		}
+		d, err := time.ParseDuration(string(ahead))
+		if err != nil {
+			panic(err)
+		}
+		now = now.Add(d)
+	}
+	return now
 }
 
 // service is a table service of its own that can be stopped and started.

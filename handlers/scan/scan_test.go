@@ -2,6 +2,7 @@ package scan_test
 
 import (
 	"bytes"
+	stdjson "encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -105,11 +106,59 @@ func same(t *testing.T, v scan.Value, raw jsontext.Value) {
 	}
 }
 
-// check compares what Scan says of b with what the package json says.
+// unique reports whether no object in b, which is JSON, has a member twice. Names are compared as
+// encoding/json reads them: invalid UTF-8 is the replacement character.
+func unique(b []byte) bool {
+	d := stdjson.NewDecoder(bytes.NewReader(b))
+	type level struct {
+		names map[string]bool // nil in an array
+		value bool            // whether the value of a member is next
+	}
+	var levels []level
+	for {
+		token, err := d.Token()
+		if err != nil {
+			return true
+		}
+		last := len(levels) - 1
+		if last >= 0 && levels[last].names != nil && !levels[last].value && token != stdjson.Delim('}') {
+			name := token.(string)
+			if levels[last].names[name] {
+				return false
+			}
+			levels[last].names[name], levels[last].value = true, true
+			continue
+		}
+		switch token {
+		case stdjson.Delim('{'):
+			levels = append(levels, level{names: map[string]bool{}})
+			continue
+		case stdjson.Delim('['):
+			levels = append(levels, level{})
+			continue
+		case stdjson.Delim('}'), stdjson.Delim(']'):
+			levels = levels[:last]
+		}
+		if n := len(levels); n > 0 {
+			levels[n-1].value = false
+		}
+	}
+}
+
+// check compares what Scan says of b with what the package json says, and with what encoding/json
+// says: that takes a member that stands twice, and is the same otherwise.
 func check(t *testing.T, b []byte) {
 	t.Helper()
 	var d scan.Doc
 	got, want := d.Scan(b, "", most), valid(b)
+	switch std := stdjson.Valid(b); {
+	case got && !std:
+		t.Fatalf("Scan takes what encoding/json refuses: %.200q", b)
+	case !got && std && unique(b) && !unusual(b):
+		t.Fatalf("Scan refuses what encoding/json takes: %.200q", b)
+	case got && !unique(b):
+		t.Fatalf("Scan takes a member twice: %.200q", b)
+	}
 	switch {
 	case got && !want:
 		t.Fatalf("Scan takes what json refuses: %.200q", b)

@@ -8,12 +8,13 @@ import (
 	"hubwatch/handlers/scan"
 )
 
-// cleaner proves of documents that there is no credential in them.
+// cleaner proves of documents and texts that there is no credential in them.
 type cleaner struct {
 	named   Named
 	scanned Inside                    // nil if it knows no document
 	docs    [mostStrings + 1]scan.Doc // of the document, and of documents inside strings
 	texts   [mostStrings + 1][]byte   // of those documents: what the strings are without their escapes
+	used    int                       // how many of docs and texts are used at most
 	code    []byte                    // what was in base64
 	names   map[string]cleanName      // plain names of members that turned out to be clean
 	// Most documents have the names of the one before, in the same order. next is where the
@@ -78,13 +79,23 @@ func isClean(raw []byte, named Named) bool {
 	c := cleaners.Get().(*cleaner)
 	defer cleaners.Put(c)
 	defer c.forget()
-	c.named, c.next = named, 0
+	c.named, c.next, c.used = named, 0, 0
 	return c.document(raw, "", 0)
+}
+
+// isCleanText reports whether it is certain that RedactString finds nothing in s.
+func isCleanText(s string) bool {
+	c := cleaners.Get().(*cleaner)
+	defer cleaners.Put(c)
+	defer c.forget()
+	c.named, c.next, c.used = nil, 0, 1
+	c.texts[0] = append(c.texts[0][:0], s...)
+	return c.text(c.texts[0], "", 0)
 }
 
 // forget lets go of the documents, and of memory that few of them need.
 func (c *cleaner) forget() {
-	for i := range c.docs {
+	for i := range c.used {
 		c.docs[i].Forget()
 		if cap(c.texts[i]) > mostKept {
 			c.texts[i] = nil
@@ -122,6 +133,7 @@ func (r *Redactor) Document(v scan.Value) []byte {
 
 // document is about a document inside of depth strings. parent is as in document.
 func (c *cleaner) document(raw []byte, parent string, depth int) bool {
+	c.used = max(c.used, depth+1)
 	doc := &c.docs[depth]
 	return doc.Scan(raw, "", mostValues) && c.value(doc.Root(), parent, depth)
 }

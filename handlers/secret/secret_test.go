@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -299,5 +300,36 @@ func BenchmarkDocument(b *testing.B) {
 				Document(doc, nil)
 			}
 		})
+	}
+}
+
+// TestWordsMissNothing checks that no form finds a credential in a text that seems to have none
+// of its words.
+func TestWordsMissNothing(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	pieces := strings.Split("shared,access,signature,Key,key,account,api,client,secret,refresh,token,password,passwd,PWD,passphrase,assertion,connection,string,sig,code,authorization,Basic,bearer,"+
+		"\u017fhared,\u212aey,pa\u017f\u017fwd,\u017fignature,-,_,.,?,&,://,@,u:p,eyJhbGciOiJub25lIn0,AIoT,abcdefghijklmnopqrstuvwx,0,é,%,25,3d,3A,\\,u003d,u0022,u0027,u0026,\",',&quot;,=,:", ",")
+	pieces = append(pieces, " ", "\t", "\n", "\f", "\v", ",", ";")
+	found := make([]int, len(forms))
+	for range 60_000 {
+		var text []byte
+		for range 2 + random.IntN(7) {
+			text = append(text, pieces[random.IntN(len(pieces))]...)
+		}
+		asked := in(text, forms)
+		for i, f := range forms {
+			if !f.form().Match(text) {
+				continue
+			}
+			found[i]++
+			if !slices.ContainsFunc(asked, func(g form) bool { return g.words[0] == f.words[0] }) {
+				t.Errorf("the form of %q matches %q, and is not asked", f.words[0], text)
+			}
+		}
+	}
+	for i, f := range forms {
+		if found[i] == 0 && f.words[0] != "private key" {
+			t.Errorf("no text has the form of %q", f.words[0])
+		}
 	}
 }

@@ -35,6 +35,8 @@ type form struct {
 	// sign tells that each credential of the form also has one of the signs that can
 	// stand between a name and its value: = or : or the % or \ of an escape.
 	sign bool
+	// ends tells that the words are the ends of names, so that is follows one of them.
+	ends bool
 	// form matches a credential with what stands before it. Its groups are what
 	// stands before the credential; the last group that matched ends where the
 	// credential begins.
@@ -55,15 +57,15 @@ type form struct {
 //   - keys that Azure makes so that scanners can find them
 //     (https://github.com/microsoft/security-utilities)
 var forms = []form{
-	{[]string{"private key"}, false, expression(`(-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----)(?s:.+?)(?:-----END|$)`)},
-	{[]string{"authorization"}, true, expression(`(?i)(authorization` + is + `(?:\\*["'])?(?:[a-z][a-z0-9_-]*(?:\s|\\+t|%(?:25)*20|\+)+)?)[^\r\n"'\\]+`)},
-	{[]string{"bearer"}, false, expression(`(?i)(bearer(?:\s|\\+[nrt]|%(?:25)*20|\+)+)(?:[A-Za-z0-9._~+/=%-]|\\+/|\\+u00[0-9a-f]{2})+`)},
-	{[]string{"eyj"}, false, expression(`()eyJ[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*){2,4}`)},
-	{[]string{"sig"}, true, expression(`(?i)(` + edge + `sig` + is + `)` + value)},
-	{[]string{"code=", "code%", `code\`}, true, expression(`(?i)((?:[?&]|%(?:25)*(?:3f|26)|\\+u0026|&amp;)code(?:=|%(?:25)*3d|\\+u003d))` + bare)},
-	{[]string{"key", "secret", "token", "pass", "pwd", "assertion", "sharedaccess", "shared", "string"}, true, expression(`(?i)(` + names + is + `)` + value)},
-	{[]string{"@"}, true, expression(`(://[^/\s:@"']+:)[^/\s@"']+@`)},
-	{[]string{"azfu", "aiot", "+ast", "+aeh", "+arm"}, false, expression(`()[A-Za-z0-9+/_-]{20,}(?:AzFu|AIoT|\+ASt|\+AEh|\+ARm)[A-Za-z0-9+/_-]{4,}={0,2}`)},
+	{[]string{"private key"}, false, false, expression(`(-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----)(?s:.+?)(?:-----END|$)`)},
+	{[]string{"authorization"}, true, false, expression(`(?i)(authorization` + is + `(?:\\*["'])?(?:[a-z][a-z0-9_-]*(?:\s|\\+t|%(?:25)*20|\+)+)?)[^\r\n"'\\]+`)},
+	{[]string{"bearer"}, false, false, expression(`(?i)(bearer(?:\s|\\+[nrt]|%(?:25)*20|\+)+)(?:[A-Za-z0-9._~+/=%-]|\\+/|\\+u00[0-9a-f]{2})+`)},
+	{[]string{"eyj"}, false, false, expression(`()eyJ[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*){2,4}`)},
+	{[]string{"sig"}, true, true, expression(`(?i)(` + edge + `sig` + is + `)` + value)},
+	{[]string{"code=", "code%", `code\`}, true, false, expression(`(?i)((?:[?&]|%(?:25)*(?:3f|26)|\\+u0026|&amp;)code(?:=|%(?:25)*3d|\\+u003d))` + bare)},
+	{[]string{"key", "signature", "secret", "token", "password", "passwd", "pwd", "passphrase", "assertion", "string"}, true, true, expression(`(?i)(` + names + is + `)` + value)},
+	{[]string{"@"}, true, false, expression(`(://[^/\s:@"']+:)[^/\s@"']+@`)},
+	{[]string{"azfu", "aiot", "+ast", "+aeh", "+arm"}, false, false, expression(`()[A-Za-z0-9+/_-]{20,}(?:AzFu|AIoT|\+ASt|\+AEh|\+ARm)[A-Za-z0-9+/_-]{4,}={0,2}`)},
 }
 
 // expression returns a regular expression that is compiled when it is asked for: next to no
@@ -80,6 +82,9 @@ var plainWords = expression(`(?i)^(?:tokens?|auth(?:entication|orization)?|schem
 // It returns s itself if it finds no credential. A name that has to be kept as it is
 // must not be given to RedactString.
 func RedactString(s string) string {
+	if isCleanText(s) {
+		return s
+	}
 	b := []byte(s)
 	if r := (&reader{forms: forms}).inString(b, ""); !bytes.Equal(r, b) {
 		return string(r)
@@ -125,7 +130,9 @@ func in(b []byte, forms []form) (found []form) {
 	}
 	mask, all := wordsIn(b)
 	if all&isForeign != 0 {
-		mask, _ = wordsIn(bytes.ToLower(b)) // some signs are ASCII in lower case only
+		// Some signs are ASCII in lower case only. U+017F is an s for an expression, and stays
+		// as it is in lower case.
+		mask, _ = wordsIn(bytes.ReplaceAll(bytes.ToLower(b), []byte("\u017f"), []byte("s")))
 	}
 	if mask == 0 { // nearly always
 		return nil
@@ -145,6 +152,7 @@ func (f form) bit() uint16 { return wordBits[f.words[0]] }
 type word struct {
 	text string
 	bit  uint16 // of the form
+	ends bool   // see form
 }
 
 // The words of all forms, by the two letters at their beginnings, in upper and lower
@@ -187,7 +195,7 @@ func init() {
 			first := []byte{text[0], upper[0]}
 			for _, c := range slices.Compact(first) {
 				following[c] |= 1<<(text[1]%64) | 1<<(upper[1]%64)
-				wordsFrom[c] = append(wordsFrom[c], word{text, 1 << i})
+				wordsFrom[c] = append(wordsFrom[c], word{text, 1 << i, f.ends})
 			}
 		}
 	}
@@ -201,7 +209,7 @@ func wordsIn(b []byte) (mask uint16, all byte) {
 		all |= kinds[c]
 		if following[last]>>(c%64)&1 != 0 {
 			for _, word := range wordsFrom[last] {
-				if hasWord(b[i-1:], word.text) {
+				if hasWord(b[i-1:], word.text) && (!word.ends || isNext(b[i-1+len(word.text):])) {
 					mask |= word.bit
 				}
 			}
@@ -232,6 +240,22 @@ func hasWord(b []byte, word string) bool {
 		}
 	}
 	return true
+}
+
+// isNext reports whether what follows a word can be what is says. Sentences have many of the
+// words, and nothing of that after them.
+func isNext(b []byte) bool {
+	rest := bytes.TrimLeft(b, "\t\n\f\r ")
+	if len(rest) == 0 {
+		return false
+	}
+	switch rest[0] {
+	case '=', ':', '%', '\\':
+		return true
+	case '"', '\'', '&':
+		return len(rest) == len(b) // a quotation mark after a blank begins something else
+	}
+	return false
 }
 
 // replace puts a mark in the place of each credential of the form.

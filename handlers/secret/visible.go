@@ -31,6 +31,9 @@ func VisibleJSON(s string) string { return visible(s, "\t\n\r") }
 
 // visible escapes the hidden characters that are not in allowed.
 func visible(s, allowed string) string {
+	if isPlain(s) { // nearly always
+		return s
+	}
 	hidden := func(r rune) bool { return r != utf8.RuneError && Hidden(r) && !strings.ContainsRune(allowed, r) }
 	if !utf8.ValidString(s) {
 		s = string([]rune(s))
@@ -53,4 +56,14 @@ func visible(s, allowed string) string {
 		}
 	}
 	return b.String()
+}
+
+// isPlain reports whether s has nothing but printable ASCII.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' {
+			return false
+		}
+	}
+	return true
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"hubwatch/handlers/alert"
@@ -24,6 +25,12 @@ type Alerts struct {
 	kept    *kept
 	indexes *memory // partitions that the index of days has, and indexComplete
 	ears    ears
+	// expected are the hubs that this process has written that it should hear of.
+	expected atomic.Pointer[string]
+
+	// Later, if not nil, has something done after a time, in another goroutine. It is set before
+	// anything is heard.
+	Later func(time.Duration, func())
 }
 
 // Alerts returns the table of alerts with this name. It does not connect: a table

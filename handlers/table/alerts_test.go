@@ -851,3 +851,39 @@ func TestKeyless(t *testing.T) {
 		t.Errorf("%d tokens were issued, want 1", identity.Issued())
 	}
 }
+
+// TestReadsAreBehind records an occurrence in a service that has it, and whose reads do not show
+// it yet: the transaction meets the evidence each time. It is tried again, with pauses that
+// become longer, until the context ends.
+func TestReadsAreBehind(t *testing.T) {
+	var transactions atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/$batch"):
+			transactions.Add(1)
+			w.Header().Set("Content-Type", "multipart/mixed; boundary=b")
+			w.WriteHeader(http.StatusAccepted)
+			_, _ = io.WriteString(w, "--b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n--c\r\nContent-Type: application/http\r\n\r\nHTTP/1.1 409 Conflict\r\n\r\n"+
+				`{"odata.error":{"code":"EntityAlreadyExists","message":{"lang":"en-us","value":"2:it is there"}}}`+"\r\n--c--\r\n--b--\r\n")
+		case r.Method == http.MethodPost || r.Method == http.MethodPut:
+			w.WriteHeader(http.StatusNoContent)
+		case strings.HasSuffix(r.URL.Path, "()"):
+			_, _ = io.WriteString(w, `{"value":[]}`)
+		default:
+			w.Header().Set("x-ms-error-code", "ResourceNotFound")
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = io.WriteString(w, `{"odata.error":{"code":"ResourceNotFound","message":{"lang":"en-us","value":"no"}}}`)
+		}
+	}))
+	defer server.Close()
+	s := account(t, "DefaultEndpointsProtocol=http;AccountName=contoso;AccountKey=AAAA;TableEndpoint="+server.URL+"/contoso;").Alerts("alerts")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, err := s.commit(ctx, prepared(t, s, occurred("contoso-hub", "1", noon))); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error %v, want that of the context", err)
+	}
+	// Two at once, and then after 10, 20, 40, 80, 160 and 320 ms at least, and so on.
+	if n := transactions.Load(); n < 3 || n > 12 {
+		t.Errorf("%d transactions within a second, want 3 to 12", n)
+	}
+}

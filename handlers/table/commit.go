@@ -158,6 +158,10 @@ func (a *Alerts) settle(batch []occurrence) {
 func (a *Alerts) commit(ctx context.Context, batch []occurrence) (recorded []alert.Recorded, err error) {
 	c := newCommit(a, batch)
 	defer func() { recorded = c.outcomes(batch, err == nil) }()
+	// Ranges of rows that a transaction met in another state, since one was written last. The
+	// first time in each is usual, and what was read then says what to do. A service whose
+	// reads are behind its writes would say the same again and again.
+	met := map[string]bool{}
 	for attempt := 0; len(c.alerts) > 0; attempt++ {
 		if err := c.read(ctx); err != nil {
 			return nil, err
@@ -173,6 +177,7 @@ func (a *Alerts) commit(ctx context.Context, batch []occurrence) (recorded []ale
 		if err == nil {
 			c.wrote(t, etags)
 			attempt = -1
+			clear(met)
 			continue
 		}
 		index, conflict := a.table.conflict(err)
@@ -180,15 +185,18 @@ func (a *Alerts) commit(ctx context.Context, batch []occurrence) (recorded []ale
 		case !conflict && !a.table.missing(ctx, err):
 			return nil, a.table.explain("write", err)
 		case conflict && index < len(t.about):
+			of := t.about[index].of
 			again, err := c.met(ctx, t.about[index])
 			if err != nil {
 				return nil, err
 			}
-			if again {
+			if again && !met[of] {
+				met[of] = true
 				continue
 			}
 		}
-		// Somebody else wrote one of the rows, or the table had to be created.
+		// Somebody else wrote one of the rows, or the table had to be created, or what was read
+		// is old.
 		if err := pause(ctx, attempt); err != nil {
 			return nil, fmt.Errorf("table %q: %s is being written by others: %w", a.table.name, c.partition, err)
 		}

@@ -368,7 +368,7 @@ func (c *Counts) tell(ctx context.Context, raising *alert.Raising) error {
 	if c.teller == nil || raising == nil {
 		return nil
 	}
-	return c.teller.Tell(ctx, *raising)
+	return c.teller.Tell(ctx, raising)
 }
 
 // breach returns the occurrence of an alert that says what a proof proves. It is about the

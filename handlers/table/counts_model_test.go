@@ -244,7 +244,7 @@ func (tr countingTrial) differs(s *service) string {
 //
 // HUBWATCH_TRIALS is how many trials to make; all differing ones are counted.
 func TestCountsInAnyOrder(t *testing.T) {
-	n := trials(t, 150)
+	n := trials(t, 60)
 	differ, deliveries, requests, alerts, crashes, first := 0, 0, 0, 0, 0, ""
 	for seed := range uint64(n) {
 		synctest.Test(t, func(t *testing.T) {

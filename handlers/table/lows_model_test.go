@@ -236,7 +236,7 @@ func (tr *watchingTrial) have(s *service) map[string]watchedAlert {
 //
 // HUBWATCH_TRIALS is how many trials to make; all differing ones are counted.
 func TestWindowsInAnyOrder(t *testing.T) {
-	n := trials(t, 60)
+	n := trials(t, 30)
 	differ, deliveries, requests, alerts, crashes, first := 0, 0, 0, 0, 0, ""
 	for seed := range uint64(n) {
 		synctest.Test(t, func(t *testing.T) {
@@ -264,7 +264,7 @@ func TestWindowsInAnyOrder(t *testing.T) {
 
 // TestAnyStallOfATimer stalls a timer at each of its requests, while an event of the cell that
 // it judges arrives in another process. In the end the alerts are those of the definition:
-// no window is low. This is what rule R3 is for.
+// no window is low. This is what rule R3 of handlers/window is for.
 func TestAnyStallOfATimer(t *testing.T) {
 	stalls := 0
 	for seed := range uint64(3) {

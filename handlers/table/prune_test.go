@@ -262,3 +262,56 @@ func TestPruneMeetsAChange(t *testing.T) {
 	}
 	summariesAreExact(t, s)
 }
+
+// TestPruneMeetsALateChange lets an occurrence open an alert of a day of which the first alerts
+// and the summary are deleted already. The alert stays, with its evidence, and is counted.
+func TestPruneMeetsALateChange(t *testing.T) {
+	var s *Alerts
+	var posts atomic.Int64
+	changes := func() {}
+	connection, _ := through(t, func(_ int, r *http.Request) azurite.Fault {
+		if r.Method == http.MethodPost && posts.Add(1) == 2 {
+			changes()
+		}
+		return azurite.Pass
+	})
+	s = open(t, emulator(t).ConnectionString())
+	stormy(t, s)
+	last := daysBefore("contoso-hub", 50, 0) // of the second transaction
+	for n := range maxEntities + 20 {
+		if o := daysBefore("contoso-hub", 50, n); refOf(o).ID > refOf(last).ID {
+			last = o
+		}
+	}
+	changes = func() {
+		again := last
+		again.Event.ID += "-again"
+		put(t, s, again)
+	}
+	got := pruned(t, again(t, s, connection), oldDays)
+	if len(got) != 1 || !got[0].Kept || got[0].Open != 1 {
+		t.Errorf("the pruning says %+v, want a day that stays", got)
+	}
+	var open []string
+	for a, err := range s.List(t.Context(), alert.Query{Until: noon.AddDate(0, 0, -40)}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, a.ID)
+	}
+	if !slices.Equal(open, []string{refOf(last).ID}) {
+		t.Errorf("open are %q, want %q", open, refOf(last).ID)
+	}
+	for sum, err := range s.Summaries(t.Context(), alert.Query{Until: noon.AddDate(0, 0, -40)}) {
+		if err != nil || sum.Suppressed != 20 || len(sum.Counts) != 1 {
+			t.Errorf("the day is counted as %+v (%v), want one alert and 20 that are suppressed", sum, err)
+		}
+	}
+	if _, err := s.Change(t.Context(), refOf(last), setting(alert.Resolved)); err != nil {
+		t.Fatal(err)
+	}
+	pruned(t, s, oldDays)
+	if rows := len(keysOf(t, s)); rows != 5 { // as TestPruneCrashes says
+		t.Errorf("%d rows are left, want 5: %q", rows, keysOf(t, s))
+	}
+}

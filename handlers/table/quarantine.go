@@ -213,14 +213,63 @@ func (q *Quarantine) Waiting(ctx context.Context, most int) (n int, more bool, e
 type Backlog struct {
 	Function string
 	Waiting  int
-	Recent   int // those of them that came in the last 24 hours
+	Recent   int       // those of them that came in the last 24 hours
+	Oldest   time.Time // when the first of those that wait came
+	// Raised says that an alert of the function is known of about the time of Oldest, or later.
+	// It is all that is stored of events that could be judged: those in which nothing is found
+	// leave no trace.
+	Raised bool
 }
 
-// Many reports whether recent events are so many that a condition, or the code, probably
-// fits none of them. Single ones are odd events, or somebody's tries.
-func (b Backlog) Many() bool { return b.Recent >= manyHeld }
+// Misfit says that a function probably, or perhaps, does not fit its events; "" if nothing hints
+// at that. Single events that could not be judged are odd, or somebody's tries. A custom alert
+// that has raised no alert since then is another matter: its events can be as rare as the
+// deletion of a hub.
+func (b Backlog) Misfit(custom bool) string {
+	const many = 10
+	late := fmt.Sprintf("%s could not judge %d events in the last 24 hours", b.Function, b.Recent)
+	switch {
+	case custom && !b.Raised && b.Waiting > 0:
+		events := "1 event"
+		if b.Waiting != 1 {
+			events = fmt.Sprintf("%d events", b.Waiting)
+		}
+		return fmt.Sprintf("%s could not judge %s since %s, and no alert of it is known since then. Its condition may fit none of its events.", b.Function, events, b.Oldest.UTC().Format(time.DateOnly))
+	case b.Recent < many:
+		return ""
+	case custom:
+		return late + ", and others it could: it has raised alerts. Some of its events probably lack what its condition reads."
+	}
+	return late + "."
+}
 
-const manyHeld = 10
+// mostLooked is how far back Know looks for alerts.
+const mostLooked = 30 * 24 * time.Hour
+
+// Know finds out which functions with a backlog have raised an alert since then. kind returns
+// the alert type of a function, "" if it has none.
+func (a *Alerts) Know(ctx context.Context, list []Backlog, now time.Time, kind func(function string) string) error {
+	for i, b := range list {
+		alertType := kind(b.Function)
+		if alertType == "" {
+			continue
+		}
+		since := b.Oldest.Add(-time.Hour) // An alert has the time of its event, which can be late.
+		if earliest := now.Add(-mostLooked); since.Before(earliest) {
+			since = earliest
+		}
+		for _, suppressed := range []bool{false, true} {
+			for _, err := range a.List(ctx, alert.Query{Type: alertType, Since: since, Suppressed: suppressed}) {
+				if err != nil && !errors.Is(err, alert.ErrAbsent) {
+					return err
+				}
+				list[i].Raised = list[i].Raised || err == nil
+				break
+			}
+		}
+	}
+	return nil
+}
 
 // Backlogs returns the backlog of each function that has one, by name. It reads the newest
 // rows, most of them, and reports whether there are more.
@@ -243,10 +292,13 @@ func (q *Quarantine) Backlogs(ctx context.Context, now time.Time, most int) (lis
 		seen[held.ID] = true
 		b := counts[held.Function]
 		if b == nil {
-			b = &Backlog{Function: held.Function}
+			b = &Backlog{Function: held.Function, Oldest: held.QuarantinedAt}
 			counts[held.Function] = b
 		}
 		b.Waiting++
+		if held.QuarantinedAt.Before(b.Oldest) {
+			b.Oldest = held.QuarantinedAt
+		}
 		if now.Sub(held.QuarantinedAt) < 24*time.Hour {
 			b.Recent++
 		}

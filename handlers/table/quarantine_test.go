@@ -316,14 +316,63 @@ func TestBacklogs(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want := []Backlog{{"HubDeleted", 1, 1}, {"HubKeysListed", 2, 1}}
+	want := []Backlog{{"HubDeleted", 1, 1, now.Add(-23 * time.Hour), false}, {"HubKeysListed", 2, 1, now.Add(-24 * time.Hour), false}}
 	if list, more, err := s.Backlogs(t.Context(), now, 5); !slices.Equal(list, want) || more || err != nil {
 		t.Errorf("they are %v, %v, %v; want %v", list, more, err, want)
 	}
 	if list, more, err := s.Backlogs(t.Context(), now, 4); len(list) == 0 || !more || err != nil {
 		t.Errorf("of four rows of five: %v, %v, %v", list, more, err)
 	}
-	if (Backlog{Recent: manyHeld - 1, Waiting: 100}).Many() || !(Backlog{Recent: manyHeld, Waiting: manyHeld}).Many() {
-		t.Error("many are not ten of one day")
+}
+
+// TestMisfit checks of which backlogs people hear, and that the sentence fits the numbers.
+func TestMisfit(t *testing.T) {
+	since := time.Date(2026, 2, 9, 12, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		backlog Backlog
+		custom  bool
+		want    string
+	}{
+		{Backlog{"HubDeleted", 1, 0, since, false}, true, "HubDeleted could not judge 1 event since 2026-02-09, and no alert of it is known since then. Its condition may fit none of its events."},
+		{Backlog{"HubDeleted", 9, 9, since, true}, true, ""},
+		{Backlog{"HubDeleted", 30, 10, since, true}, true, "HubDeleted could not judge 10 events in the last 24 hours, and others it could: it has raised alerts. Some of its events probably lack what its condition reads."},
+		{Backlog{"CertificateAdded", 9, 9, since, false}, false, ""},
+		{Backlog{"CertificateAdded", 10, 10, since, false}, false, "CertificateAdded could not judge 10 events in the last 24 hours."},
+		{Backlog{}, true, ""},
+	} {
+		if got := c.backlog.Misfit(c.custom); got != c.want {
+			t.Errorf("%+v: %s, want %s", c.backlog, got, c.want)
+		}
+	}
+}
+
+// TestKnow looks for alerts of functions that could not judge events: none, one of long
+// before, one of later, and one that is suppressed.
+func TestKnow(t *testing.T) {
+	a := open(t, emulator(t).ConnectionString())
+	now := time.Date(2026, 2, 10, 12, 0, 0, 0, time.UTC)
+	kind := strings.ToLower
+	list := func() []Backlog {
+		return []Backlog{{Function: "A", Oldest: now.Add(-time.Hour)}, {Function: "B", Oldest: now.Add(-time.Hour)}, {Function: "C", Oldest: now.AddDate(-1, 0, 0)}, {Function: "", Oldest: now}}
+	}
+	none := list()
+	if err := a.Know(t.Context(), none, now, kind); err != nil || none[0].Raised {
+		t.Errorf("of no table: %+v, %v", none, err)
+	}
+	for _, each := range []struct {
+		kind, suppressed string
+		at               time.Time
+	}{{"a", "", now.Add(-24 * time.Hour)}, {"b", "rule", now}, {"c", "", now.AddDate(0, 0, -29)}} {
+		o := countedEvent("pump-1", 1, each.at)
+		o.Type = each.kind
+		o.ID = alert.ID(o.Type, o.Hub, o.Entity, o.Actor, each.at)
+		o.SuppressedBy = each.suppressed
+		if _, err := a.Record(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := list()
+	if err := a.Know(t.Context(), got, now, kind); err != nil || got[0].Raised || !got[1].Raised || !got[2].Raised || got[3].Raised {
+		t.Errorf("%+v, %v", got, err)
 	}
 }

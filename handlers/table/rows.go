@@ -50,6 +50,7 @@ type Row struct {
 	TimeGeneratedUtc string `json:",omitzero"` // when the row was made
 	Occurrences      int32  // distinct events
 	Corrected        bool   `json:",omitzero"` // late records took some of them back, so Occurrences can be 0
+	Course           course `json:",omitzero"` // of tallies, see alert.Course; JSON in a text
 	Slots            []byte `json:",omitzero"` // of what was counted, see window.Slots: Occurrences has their breaches
 	change
 	SuppressedBy string // id of the suppression that all occurrences fall under
@@ -95,6 +96,10 @@ func newRow(a alert.Occurrence, generated time.Time) Row {
 		steps[i] = fmt.Sprintf("%d. %s", i+1, step)
 	}
 	at := edmTime(a.Event.Time)
+	end, last, addresses := at, a.ActorIPAddress, newAddresses(a.ActorIPAddress)
+	if !a.Until.IsZero() {
+		end, last, addresses = max(at, edmTime(a.Until)), a.UntilIPAddress, addresses.add(newAddresses(a.UntilIPAddress))
+	}
 	return Row{
 		key: key{partitionKey(a), alertKey(a.ID)},
 		particulars: particulars{
@@ -120,11 +125,12 @@ func newRow(a alert.Occurrence, generated time.Time) Row {
 		VendorName:         "hubwatch",
 		ProductName:        "hubwatch",
 		ProductVersion:     version.Version,
-		EndTimeUtc:         at,
-		LastActorIpAddress: column(a.ActorIPAddress),
-		addresses:          newAddresses(a.ActorIPAddress),
+		EndTimeUtc:         end,
+		LastActorIpAddress: column(last),
+		addresses:          addresses,
 		TimeGeneratedUtc:   edmTime(generated),
 		Occurrences:        1,
+		Course:             newCourse(a.Tally),
 		change:             change{Status: string(alert.Active)},
 		SuppressedBy:       a.SuppressedBy,
 	}
@@ -222,11 +228,19 @@ func (r Row) alert() (alert.Alert, error) {
 		MoreActorIPAddresses: r.MoreActorIpAddresses,
 		Status:               r.status(),
 		Occurrences:          int(r.Occurrences),
+		Course:               alert.Course(r.Course),
 		Changes:              int(r.Changes),
 		StatusReason:         r.StatusReason,
 		StatusBy:             alert.Person{Name: r.StatusBy, ObjectID: r.StatusByObjectId},
 		Verdict:              alert.Verdict(r.Verdict),
 		SuppressedBy:         r.SuppressedBy,
+	}
+	a.Message += a.Course.Sentences(a.Occurrences)
+	for name, value := range a.Course.Properties() {
+		if a.Properties == nil {
+			a.Properties = map[string]string{}
+		}
+		a.Properties[name] = value
 	}
 	var err error
 	if a.Start, err = r.time("StartTimeUtc", r.StartTimeUtc); err != nil {
@@ -244,6 +258,30 @@ func (r Row) alert() (alert.Alert, error) {
 		}
 	}
 	return a, nil
+}
+
+// course is an alert.Course in a column. What somebody has written there instead is nil.
+type course alert.Course
+
+// newCourse returns the column of one tally, also of one of 0.
+func newCourse(t alert.Tally) course {
+	if t.What == "" {
+		return nil
+	}
+	return course{t.What: {t.From.UTC().Format("15:04"): t.N}}
+}
+
+func (c course) with(more course) course { return course(alert.Course(c).With(alert.Course(more))) }
+
+func (c course) MarshalText() ([]byte, error) {
+	return json.Marshal(alert.Course(c), json.Deterministic(true))
+}
+
+func (c *course) UnmarshalText(b []byte) error {
+	if json.Unmarshal(b, (*alert.Course)(c), lenient) != nil {
+		*c = nil
+	}
+	return nil
 }
 
 // viaHandler is the Via of a change that an occurrence made. by is its By.
@@ -273,6 +311,7 @@ func (r Row) add(more Row) Row {
 	sum := more
 	sum.Occurrences += r.Occurrences
 	sum.Corrected = r.Corrected
+	sum.Course = r.Course.with(more.Course)
 	if last := strings.Compare(r.EndTimeUtc, more.EndTimeUtc); last > 0 || last == 0 && r.LastActorIpAddress > more.LastActorIpAddress {
 		sum.EndTimeUtc, sum.LastActorIpAddress = r.EndTimeUtc, r.LastActorIpAddress
 	}

@@ -2,6 +2,7 @@ package table
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -41,6 +42,8 @@ type service struct {
 	etag     int
 	tables   map[string]map[key]columns
 	told     map[string]int // how often whoever is told was told of each raising
+	// published gets the body of each request to the topic, nil where nothing is published.
+	published func(body []byte)
 
 	mu        sync.Mutex
 	pending   []*call
@@ -49,6 +52,8 @@ type service struct {
 	stay      int   // for how many requests prefer stays, on average
 	crashes   int
 	stepped   func() // what happens beside each step, nil for nothing
+
+	news chan struct{} // has something if a request has come, or a task has ended
 }
 
 type columns map[string]jsontext.Value
@@ -73,6 +78,8 @@ type call struct {
 	result answered
 	last   key // of a range, as far as it is read
 	rows   []columns
+	filter [][]string // of a range
+	most   int        // rows of it
 	begun  bool
 }
 
@@ -103,9 +110,40 @@ func trials(t *testing.T, usual int) int {
 	return n
 }
 
+// step returns of how many faults, or orders, that can be counted a test tries one: usual, or each
+// if HUBWATCH_TRIALS is set. A test with several kinds of faults begins each kind with another one.
+func step(usual int) int {
+	if os.Getenv("HUBWATCH_TRIALS") != "" {
+		return 1
+	}
+	return usual * slowdown
+}
+
 func newService(t *testing.T, seed uint64) *service {
 	r := rand.New(rand.NewPCG(seed, 77))
-	return &service{t: t, r: r, faults: 0.04, stay: []int{4, 12, 48}[r.IntN(3)], tables: map[string]map[key]columns{}, told: map[string]int{}}
+	return &service{t: t, r: r, faults: 0.04, stay: []int{4, 12, 48}[r.IntN(3)], tables: map[string]map[key]columns{}, told: map[string]int{}, news: make(chan struct{}, 1)}
+}
+
+// tell says that a request has come, or that a task has ended.
+func (s *service) tell() {
+	select {
+	case s.news <- struct{}{}:
+	default:
+	}
+}
+
+// rest lets the time of the bubble go on while all wait: until there is news, but not for long, and
+// then for a moment in which others may come.
+func (s *service) rest() {
+	select {
+	case <-s.news:
+	case <-time.After(time.Second):
+	}
+	time.Sleep(5 * time.Millisecond)
+	select {
+	case <-s.news:
+	default:
+	}
 }
 
 // start adds a process, or replaces one that has crashed.
@@ -152,6 +190,7 @@ func (p *process) Do(r *http.Request) (*http.Response, error) {
 	}
 	p.s.pending = append(p.s.pending, c)
 	p.s.mu.Unlock()
+	p.s.tell()
 	select {
 	case a := <-c.answer:
 		return a.response, a.err
@@ -174,13 +213,14 @@ type task struct {
 // have ended.
 func (s *service) run(next func() *task) {
 	type result struct {
-		p    *process
-		task *task
-		err  error
+		number int // in the order in which they were given
+		p      *process
+		task   *task
+		err    error
 	}
 	var results []result
 	var mu sync.Mutex
-	doing := 0
+	doing, given := 0, 0
 	for {
 		for _, p := range slices.Clone(s.processes) {
 			for p.busy < 2 {
@@ -190,11 +230,14 @@ func (s *service) run(next func() *task) {
 				}
 				p.busy++
 				doing++
+				given++
+				number := given
 				go func() {
 					err := t.do(p)
 					mu.Lock()
 					defer mu.Unlock()
-					results = append(results, result{p, t, err})
+					results = append(results, result{number, p, t, err})
+					s.tell()
 				}()
 				if s.r.IntN(3) > 0 {
 					break
@@ -206,6 +249,7 @@ func (s *service) run(next func() *task) {
 		ended := results
 		results = nil
 		mu.Unlock()
+		slices.SortFunc(ended, func(a, b result) int { return a.number - b.number }) // goroutines end in any order
 		for _, r := range ended {
 			r.p.busy--
 			doing--
@@ -216,7 +260,7 @@ func (s *service) run(next func() *task) {
 		case doing == 0:
 			return
 		case s.waiting() == 0:
-			time.Sleep(5 * time.Millisecond) // of the bubble: all wait
+			s.rest()
 		default:
 			s.step()
 		}
@@ -322,6 +366,7 @@ func response(c *call, status int, code string, header http.Header, body []byte)
 
 var (
 	entityPath = regexp.MustCompile(`^/(\w+)\(PartitionKey='([^']*)',RowKey='([^']*)'\)$`)
+	tablePath  = regexp.MustCompile(`^/(\w+)$`)
 	queryPath  = regexp.MustCompile(`^/(\w+)\(\)$`)
 	condition  = regexp.MustCompile(`(\w+) (eq|ge|gt|le|lt) '([^']*)'`)
 )
@@ -332,6 +377,9 @@ func (s *service) serve(c *call) bool {
 	switch {
 	case c.r.URL.Host == topicHost:
 		s.told[string(c.body)]++
+		c.result = response(c, http.StatusOK, "", nil, nil)
+	case c.r.URL.Host == eventsHost:
+		s.published(c.body)
 		c.result = response(c, http.StatusOK, "", nil, nil)
 	case c.r.Method == http.MethodPost && path == "/Tables":
 		var made struct{ TableName string }
@@ -358,15 +406,8 @@ func (s *service) serve(c *call) bool {
 		default:
 			c.result = response(c, http.StatusOK, "", http.Header{"Etag": {row.tag()}}, s.marshal(row))
 		}
-	case c.r.Method == http.MethodDelete && entityPath.MatchString(path) && c.r.Header.Get("If-Match") == "*":
-		m := entityPath.FindStringSubmatch(path)
-		table, k := s.tables[m[1]], key{m[2], m[3]}
-		if table[k] == nil {
-			c.result = response(c, http.StatusNotFound, "ResourceNotFound", nil, nil)
-			break
-		}
-		delete(table, k)
-		c.result = response(c, http.StatusNoContent, "", nil, nil)
+	case c.r.Method == http.MethodPost && tablePath.MatchString(path), c.r.Method != http.MethodGet && entityPath.MatchString(path):
+		c.result = s.single(c)
 	case c.r.Method == http.MethodGet && queryPath.MatchString(path):
 		return s.query(c, s.tables[queryPath.FindStringSubmatch(path)[1]])
 	default:
@@ -396,27 +437,37 @@ func (s *service) query(c *call, table map[key]columns) bool {
 		c.result = response(c, http.StatusNotFound, "TableNotFound", nil, nil)
 		return true
 	}
-	q := c.r.URL.Query()
+	if c.filter == nil {
+		q := c.r.URL.Query()
+		c.filter, c.most = condition.FindAllStringSubmatch(q.Get("$filter"), -1), 1000
+		if most, err := strconv.Atoi(q.Get("$top")); err == nil {
+			c.most = most
+		}
+	}
 	matches := func(k key) bool {
-		for _, m := range condition.FindAllStringSubmatch(q.Get("$filter"), -1) {
-			n := strings.Compare(map[string]string{"PartitionKey": k.PartitionKey, "RowKey": k.RowKey}[m[1]], m[3])
-			if !map[string]bool{"eq": n == 0, "ge": n >= 0, "gt": n > 0, "le": n <= 0, "lt": n < 0}[m[2]] {
+		for _, m := range c.filter {
+			of := k.PartitionKey
+			if m[1] == "RowKey" {
+				of = k.RowKey
+			}
+			n := strings.Compare(of, m[3])
+			if !(m[2] == "eq" && n == 0 || m[2] == "ge" && n >= 0 || m[2] == "gt" && n > 0 || m[2] == "le" && n <= 0 || m[2] == "lt" && n < 0) {
 				return false
 			}
 		}
 		return true
 	}
-	most, err := strconv.Atoi(q.Get("$top"))
-	if err != nil {
-		most = 1000
-	}
 	compare := func(a, b key) int {
-		return strings.Compare(a.PartitionKey+"\x00"+a.RowKey, b.PartitionKey+"\x00"+b.RowKey)
+		return cmp.Or(strings.Compare(a.PartitionKey, b.PartitionKey), strings.Compare(a.RowKey, b.RowKey))
 	}
-	for _, k := range slices.SortedFunc(maps.Keys(table), compare) {
-		if len(c.rows) > 0 && compare(k, c.last) <= 0 || !matches(k) || len(c.rows) == most {
-			continue
+	var rest []key
+	for k := range table {
+		if (len(c.rows) == 0 || compare(k, c.last) > 0) && matches(k) {
+			rest = append(rest, k)
 		}
+	}
+	slices.SortFunc(rest, compare)
+	for _, k := range rest[:min(len(rest), c.most-len(c.rows))] {
 		c.rows, c.last = append(c.rows, table[k]), k
 		if s.r.IntN(2) == 0 {
 			return false
@@ -443,37 +494,72 @@ func (s *service) batch(c *call) answered {
 		return s.parts(c, fmt.Sprintf("HTTP/1.1 %d No\r\nContent-Type: application/json\r\n\r\n{\"odata.error\":{\"code\":%q,\"message\":{\"lang\":\"en-US\",\"value\":\"%d:no\"}}}", status, code, i))
 	}
 	for i, ch := range changes {
-		table := s.tables[ch.table]
-		row := table[ch.key]
-		switch {
-		case ch.PartitionKey != changes[0].PartitionKey || ch.table != changes[0].table:
+		if ch.PartitionKey != changes[0].PartitionKey || ch.table != changes[0].table {
 			s.t.Errorf("a transaction of two partitions")
-		case table == nil:
-			return fails(i, http.StatusNotFound, "TableNotFound")
-		case ch.method == http.MethodPost && row != nil:
-			return fails(i, http.StatusConflict, "EntityAlreadyExists")
-		case ch.tag != "" && row == nil:
-			return fails(i, http.StatusNotFound, "ResourceNotFound")
-		case ch.tag != "" && ch.tag != "*" && ch.tag != row.tag():
-			return fails(i, http.StatusPreconditionFailed, "UpdateConditionNotSatisfied")
+		}
+		if status, code := s.refusal(ch); code != "" {
+			return fails(i, status, code)
 		}
 	}
 	for _, ch := range changes {
-		table := s.tables[ch.table]
-		if ch.method == http.MethodDelete {
-			delete(table, ch.key)
-			continue
-		}
-		row := columns{}
-		if ch.method == http.MethodPatch {
-			maps.Copy(row, table[ch.key])
-		}
-		maps.Copy(row, ch.columns)
-		s.etag++
-		row["odata.etag"] = jsontext.Value(fmt.Sprintf(`"W/\"%d\""`, s.etag))
-		table[ch.key] = row
+		s.change(ch)
 	}
 	return s.parts(c, "HTTP/1.1 204 No Content\r\n\r\n")
+}
+
+// refusal returns why a change cannot be made; "" if it can.
+func (s *service) refusal(ch changing) (status int, code string) {
+	table := s.tables[ch.table]
+	row := table[ch.key]
+	switch {
+	case table == nil:
+		return http.StatusNotFound, "TableNotFound"
+	case ch.method == http.MethodPost && row != nil:
+		return http.StatusConflict, "EntityAlreadyExists"
+	case ch.tag != "" && row == nil:
+		return http.StatusNotFound, "ResourceNotFound"
+	case ch.tag != "" && ch.tag != "*" && ch.tag != row.tag():
+		return http.StatusPreconditionFailed, "UpdateConditionNotSatisfied"
+	}
+	return 0, ""
+}
+
+// change makes a change that is not refused, and returns the ETag of the row.
+func (s *service) change(ch changing) string {
+	table := s.tables[ch.table]
+	if ch.method == http.MethodDelete {
+		delete(table, ch.key)
+		return ""
+	}
+	row := columns{}
+	if ch.method == http.MethodPatch {
+		maps.Copy(row, table[ch.key])
+	}
+	maps.Copy(row, ch.columns)
+	s.etag++
+	row["odata.etag"] = jsontext.Value(fmt.Sprintf(`"W/\"%d\""`, s.etag))
+	table[ch.key] = row
+	return row.tag()
+}
+
+// single makes the change of a request that is no transaction.
+func (s *service) single(c *call) answered {
+	ch := changing{method: c.r.Method, tag: c.r.Header.Get("If-Match"), columns: columns{}}
+	if len(c.body) > 0 {
+		if err := errors.Join(json.Unmarshal(c.body, &ch.columns), json.Unmarshal(c.body, &ch.key)); err != nil {
+			s.t.Error(err)
+		}
+	}
+	if m := tablePath.FindStringSubmatch(c.r.URL.Path); m != nil {
+		ch.table = m[1]
+	} else {
+		m := entityPath.FindStringSubmatch(c.r.URL.Path)
+		ch.table, ch.key = m[1], key{m[2], m[3]}
+	}
+	if status, code := s.refusal(ch); code != "" {
+		return response(c, status, code, nil, nil)
+	}
+	return response(c, http.StatusNoContent, "", http.Header{"Etag": {s.change(ch)}}, nil)
 }
 
 func (s *service) parts(c *call, inner string) answered {
@@ -542,7 +628,7 @@ var _ policy.Transporter = (*process)(nil)
 // was done before.
 func (s *service) stall(at int, first, between func() error) bool {
 	ended := make(chan error, 1)
-	go func() { ended <- first() }()
+	go func() { ended <- first(); s.tell() }()
 	stalled := false
 	for {
 		synctest.Wait()
@@ -563,7 +649,7 @@ func (s *service) stall(at int, first, between func() error) bool {
 			}
 			s.hold(held)
 		case s.waiting() == 0:
-			time.Sleep(5 * time.Millisecond)
+			s.rest()
 		default:
 			s.step()
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,6 +27,7 @@ import (
 //	staged20260201   contoso-hub|02949180    <key>                    records of one message and bucket, packed
 //	state            open                    02949180|contoso-hub|1   a mark: the verdict at this level has to be derived
 //	state            clock                   partition 0              how far this partition of the log is staged
+//	state            begins                  contoso-hub              where the log of the hub begins
 //	state            dropped                 20260201                 records of this day were dropped
 //	verdicts202602   contoso-hub|79739798    02949180                 the verdict on a bucket
 //
@@ -327,10 +329,22 @@ func (t table) conditional(err error) error {
 // verdictRow is a verdict row without its items.
 type verdictRow struct {
 	key
-	Hub                            string
-	Seq, Published, Level, Renewed int32
-	Refused                        counts[logs.Cause] `json:",omitzero"`
-	Unknown                        counts[string]     `json:",omitzero"`
+	Hub                         string
+	Seq, Published, Level       int32
+	Renewed, Elsewhere          int32
+	Reconnected, ReconnectedSeq int32
+	Refused                     counts[logs.Cause] `json:",omitzero"`
+	Unknown                     counts[string]     `json:",omitzero"`
+	Held                        time.Time          `json:",omitzero"`
+}
+
+// bucket returns the bucket that the row is about.
+func (r verdictRow) bucket() (verdict.Bucket, error) {
+	b, err := strconv.ParseInt(r.RowKey, 10, 64)
+	if err != nil {
+		return 0, r.wrong("RowKey", err)
+	}
+	return verdict.Bucket(b), nil
 }
 
 // counts are numbers by name, in a column as JSON.
@@ -366,8 +380,82 @@ func (s *State) Row(ctx context.Context, place verdict.Place) (verdict.Row, verd
 	}
 	return verdict.Row{
 		Place: place, Seq: int(row.Seq), Published: int(row.Published), Level: verdict.Level(row.Level),
-		Renewed: int(row.Renewed), Refused: row.Refused, Unknown: row.Unknown, Items: items,
+		Renewed: int(row.Renewed), Elsewhere: int(row.Elsewhere), Reconnected: verdict.Version{N: int(row.Reconnected), Seq: int(row.ReconnectedSeq)},
+		Refused: row.Refused, Unknown: row.Unknown, Held: row.Held, Items: items,
 	}, verdict.ETag(response.ETag), nil
+}
+
+// Reconnected implements verdict.Store. It asks one range for each UTC day of the buckets.
+func (s *State) Reconnected(ctx context.Context, hub string, from, until verdict.Bucket) (map[verdict.Bucket]int, error) {
+	all := map[verdict.Bucket]int{}
+	for first := from; first <= until; {
+		day := first.Start()
+		last := min(until, verdict.BucketOf(alert.Day(day).AddDate(0, 0, 1))-1)
+		t := s.verdicts(first)
+		for entity, err := range t.entities(ctx, &aztables.ListEntitiesOptions{
+			Filter: to.Ptr(fmt.Sprintf("PartitionKey eq %s and RowKey ge %s and RowKey le %s", quoted(partitionOf(hub, day).String()), quoted(bucketKey(first)), quoted(bucketKey(last)))),
+			Select: to.Ptr("PartitionKey,RowKey,Reconnected"),
+		}) {
+			if errors.Is(err, alert.ErrAbsent) {
+				break
+			}
+			if err != nil {
+				return nil, err
+			}
+			var row verdictRow
+			if err := decode(entity, &row); err != nil {
+				return nil, fmt.Errorf("table %q: %w", t.name, err)
+			}
+			if row.Reconnected == 0 {
+				continue
+			}
+			b, err := row.bucket()
+			if err != nil {
+				return nil, fmt.Errorf("table %q: %w", t.name, err)
+			}
+			all[b] = int(row.Reconnected)
+		}
+		first = last + 1
+	}
+	return all, nil
+}
+
+// beginsPartition has a row for each hub of which a record was ever staged.
+const beginsPartition = "begins"
+
+// beginRow is a verdict.Begin.
+type beginRow struct {
+	key
+	Hub          string
+	Bucket, Told int32
+}
+
+// Begin implements verdict.Store.
+func (s *State) Begin(ctx context.Context, hub string) (verdict.Begin, verdict.ETag, error) {
+	t := s.marks()
+	response, err := t.client.GetEntity(ctx, beginsPartition, hubKey(hub), nil)
+	switch {
+	case hasCode(err, aztables.ResourceNotFound), hasCode(err, aztables.TableNotFound):
+		return verdict.Begin{}, "", nil
+	case err != nil:
+		return verdict.Begin{}, "", t.explain("read", err)
+	}
+	var row beginRow
+	if err := decode(response.Value, &row); err != nil {
+		return verdict.Begin{}, "", fmt.Errorf("table %q: %w", t.name, err)
+	}
+	return verdict.Begin{Hub: row.Hub, Bucket: verdict.Bucket(row.Bucket), Told: verdict.Bucket(row.Told)}, verdict.ETag(response.ETag), nil
+}
+
+// PutBegin implements verdict.Store.
+func (s *State) PutBegin(ctx context.Context, begin verdict.Begin, etag verdict.ETag) error {
+	row := beginRow{key{beginsPartition, hubKey(begin.Hub)}, begin.Hub, int32(begin.Bucket), int32(begin.Told)} // #nosec G115 -- see newMarkRow
+	entity, err := json.Marshal(row)
+	if err != nil {
+		return fmt.Errorf("where the log begins: %w", err)
+	}
+	_, err = s.marks().put(ctx, entity, etag)
+	return err
 }
 
 // Put implements verdict.Store.
@@ -381,17 +469,31 @@ func (s *State) Put(ctx context.Context, row verdict.Row, etag verdict.ETag) (ve
 		"PartitionKey": k.PartitionKey, "RowKey": k.RowKey, "Hub": row.Hub,
 		"Seq": row.Seq, "Published": row.Published, "Level": int(row.Level), "Renewed": row.Renewed,
 	}
+	if row.Elsewhere > 0 {
+		columns["Elsewhere"] = row.Elsewhere
+	}
+	if row.Reconnected.Seq > 0 {
+		columns["Reconnected"], columns["ReconnectedSeq"] = row.Reconnected.N, row.Reconnected.Seq
+	}
 	if len(row.Refused) > 0 {
 		columns["Refused"] = counts[logs.Cause](row.Refused)
 	}
 	if len(row.Unknown) > 0 {
 		columns["Unknown"] = counts[string](row.Unknown)
 	}
+	if !row.Held.IsZero() {
+		columns["Held"] = row.Held.UTC()
+	}
 	chunks(columns, itemsColumn, items)
 	entity, err := json.Marshal(columns, json.Deterministic(true))
 	if err != nil {
 		return "", fmt.Errorf("table %q: %w", t.name, err)
 	}
+	return t.put(ctx, entity, etag)
+}
+
+// put writes a row on condition that its ETag is still etag, or that there is none if etag is empty.
+func (t table) put(ctx context.Context, entity []byte, etag verdict.ETag) (verdict.ETag, error) {
 	if etag != "" {
 		response, err := t.client.UpdateEntity(ctx, entity, &aztables.UpdateEntityOptions{IfMatch: to.Ptr(azcore.ETag(etag)), UpdateMode: aztables.UpdateModeReplace})
 		return verdict.ETag(response.ETag), t.conditional(err)

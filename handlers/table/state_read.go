@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
@@ -33,7 +32,7 @@ func (s *State) month(ctx context.Context, hub string, month, from, until time.T
 	days := map[time.Time]*verdict.Figures{}
 	for entity, err := range t.entities(ctx, &aztables.ListEntitiesOptions{
 		Filter: to.Ptr(fmt.Sprintf("PartitionKey ge %s and PartitionKey le %s", quoted(partitionOf(hub, until).String()), quoted(partitionOf(hub, from).String()))),
-		Select: to.Ptr("PartitionKey,RowKey,Renewed,Refused,Unknown"),
+		Select: to.Ptr("PartitionKey,RowKey,Renewed,Elsewhere,Refused,Unknown"),
 	}) {
 		if errors.Is(err, alert.ErrAbsent) {
 			return nil, nil
@@ -45,15 +44,15 @@ func (s *State) month(ctx context.Context, hub string, month, from, until time.T
 		if err := decode(entity, &row); err != nil {
 			return nil, fmt.Errorf("table %q: %w", t.name, err)
 		}
-		b, err := strconv.ParseInt(row.RowKey, 10, 64)
+		b, err := row.bucket()
 		if err != nil {
-			return nil, fmt.Errorf("table %q: %w", t.name, row.wrong("RowKey", err))
+			return nil, fmt.Errorf("table %q: %w", t.name, err)
 		}
-		day := alert.Day(verdict.Bucket(b).Start())
+		day := alert.Day(b.Start())
 		if days[day] == nil {
 			days[day] = &verdict.Figures{Hub: alert.Hub{Name: hub}.Key(), Day: day}
 		}
-		days[day].Add(verdict.Row{Renewed: int(row.Renewed), Refused: row.Refused, Unknown: row.Unknown})
+		days[day].Add(verdict.Row{Renewed: int(row.Renewed), Elsewhere: int(row.Elsewhere), Refused: row.Refused, Unknown: row.Unknown})
 	}
 	var all []verdict.Figures
 	for day := month; day.Month() == month.Month(); day = day.AddDate(0, 0, 1) {

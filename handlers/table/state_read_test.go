@@ -1,6 +1,7 @@
 package table
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -26,7 +27,7 @@ func TestDays(t *testing.T) {
 	}
 	put := func(hub string, when time.Time, renewed int, unknown map[string]int) {
 		t.Helper()
-		row := verdict.Row{Place: verdict.Place{Hub: hub, Bucket: verdict.BucketOf(when)}, Renewed: renewed, Unknown: unknown}
+		row := verdict.Row{Place: verdict.Place{Hub: hub, Bucket: verdict.BucketOf(when)}, Renewed: renewed, Elsewhere: len(unknown), Unknown: unknown}
 		if unknown != nil {
 			row.Refused = map[logs.Cause]int{logs.Unclassified: unknown["a"], logs.TokenInvalid: 1}
 		}
@@ -44,12 +45,63 @@ func TestDays(t *testing.T) {
 	put("contoso-hub-2", at(2, 1, 0), 50, nil)
 	all, err := s.Days(t.Context(), "Contoso-Hub", at(1, 31, 12), at(2, 3, 0))
 	want := []verdict.Figures{
-		{Hub: "contoso-hub", Day: at(1, 31, 0), Renewed: 5, Refused: map[logs.Cause]int{logs.Unclassified: 1, logs.TokenInvalid: 1}, Unknown: map[string]int{"a": 1}},
-		{Hub: "contoso-hub", Day: at(2, 1, 0), Renewed: 9, Refused: map[logs.Cause]int{logs.Unclassified: 3, logs.TokenInvalid: 2}, Unknown: map[string]int{"a": 3, "b": 1, verdict.OtherSentences: 1}},
+		{Hub: "contoso-hub", Day: at(1, 31, 0), Renewed: 5, Elsewhere: 1, Refused: map[logs.Cause]int{logs.Unclassified: 1, logs.TokenInvalid: 1}, Unknown: map[string]int{"a": 1}},
+		{Hub: "contoso-hub", Day: at(2, 1, 0), Renewed: 9, Elsewhere: 4, Refused: map[logs.Cause]int{logs.Unclassified: 3, logs.TokenInvalid: 2}, Unknown: map[string]int{"a": 3, "b": 1, verdict.OtherSentences: 1}},
 		{Hub: "contoso-hub", Day: at(2, 3, 0), Renewed: 6},
 	}
 	if diff := cmp.Diff(want, all); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+}
+
+// TestReconnected reads what rows of a hub say of devices that reconnected, over the end of a
+// month, and nothing of other hubs and times.
+func TestReconnected(t *testing.T) {
+	s := openState(t, emulator(t).ConnectionString())
+	b := verdict.BucketOf(time.Date(2026, 2, 1, 0, 30, 0, 0, time.UTC))
+	if all, err := s.Reconnected(t.Context(), "contoso-hub", b-9, b-1); err != nil || len(all) != 0 {
+		t.Errorf("before the first: %v, %v", all, err)
+	}
+	for hub, ago := range map[string][]verdict.Bucket{"contoso-hub": {0, 1, 3, 4, 9, 10}, "contoso-hub-2": {2}} {
+		for _, n := range ago {
+			row := verdict.Row{Place: verdict.Place{Hub: hub, Bucket: b - n}, Seq: 1, Reconnected: verdict.Version{N: int(1000 + n), Seq: 1}}
+			if n == 4 {
+				row.Reconnected = verdict.Version{} // as a version of hubwatch wrote it that did not count them
+			}
+			if _, err := s.Put(t.Context(), row, ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	all, err := s.Reconnected(t.Context(), "contoso-hub", b-9, b-1)
+	if diff := cmp.Diff(map[verdict.Bucket]int{b - 1: 1001, b - 3: 1003, b - 9: 1009}, all); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+}
+
+// TestBegin checks that where the log of a hub begins comes back as it was put, over the case of its
+// name, and that it is put on condition.
+func TestBegin(t *testing.T) {
+	s := openState(t, emulator(t).ConnectionString())
+	if begin, etag, err := s.Begin(t.Context(), "contoso-hub"); begin != (verdict.Begin{}) || etag != "" || err != nil {
+		t.Errorf("before the first: %v, %q, %v", begin, etag, err)
+	}
+	etag := verdict.ETag("")
+	for _, want := range []verdict.Begin{{Hub: "contoso-hub", Bucket: 2949180, Told: 2949180}, {Hub: "contoso-hub", Bucket: -1, Told: 2949180}} {
+		if err := s.PutBegin(t.Context(), want, etag); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.PutBegin(t.Context(), verdict.Begin{Hub: "contoso-hub"}, etag); !errors.Is(err, verdict.ErrConflict) {
+			t.Errorf("on condition of ETag %q: %v", etag, err)
+		}
+		begin, now, err := s.Begin(t.Context(), "Contoso-Hub")
+		if begin != want || now == etag || err != nil {
+			t.Errorf("%v, %q, %v, want %v", begin, now, err, want)
+		}
+		etag = now
+	}
+	if begin, etag, err := s.Begin(t.Context(), "contoso-hub-2"); begin != (verdict.Begin{}) || etag != "" || err != nil {
+		t.Errorf("another hub: %v, %q, %v", begin, etag, err)
 	}
 }
 

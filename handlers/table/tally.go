@@ -138,6 +138,7 @@ func (a *Alerts) tallied(ctx context.Context, o occurrence, before int32, row Ro
 	default:
 		was = &row
 		after.Occurrences, after.Corrected = max(row.Occurrences+delta, 0), true
+		after.Course = row.Course.with(o.row.Course)
 		if row.FirstEvidence == o.key {
 			after.particulars = o.row.particulars
 		}

@@ -271,6 +271,61 @@ func TestTallyShowsTheNewest(t *testing.T) {
 	}
 }
 
+// TestTallyShowsItsCourse records versions of the items of a day in random orders, repeatedly:
+// the alert says the same of all of them in each. It is what a device does that is refused
+// with a token that expired each six minutes, for four hours, and what a storm does that grows.
+func TestTallyShowsItsCourse(t *testing.T) {
+	of := func(what string, minute, seq, n int, last time.Duration, address string) alert.Occurrence {
+		o := versioned(fmt.Sprint(what, minute), seq, n)
+		o.Event.Time = noon.Add(time.Duration(minute) * time.Minute)
+		o.Until, o.UntilIPAddress = o.Event.Time.Add(last), address
+		o.Tally.What, o.Tally.From = what, o.Event.Time.Truncate(10*time.Minute)
+		o.Message = fmt.Sprintf("%d at %s.", n, o.Event.Time.Format("15:04"))
+		return o
+	}
+	var continual []alert.Occurrence
+	for minute := 0; minute < 240; minute += 10 {
+		continual = append(continual, of(alert.ExpiredTokens, minute, 1, 1, 0, "203.0.113.XXX"), of(alert.ExpiredTokens, minute, 2, 1+minute/10%2, 6*time.Minute, "198.51.100.XXX"))
+	}
+	storm := alert.ExpiredTokens + alert.OfDevices
+	for name, test := range map[string]struct {
+		versions []alert.Occurrence
+		n        int
+		message  string
+		end      time.Duration
+		address  string
+	}{
+		"continually": {continual, 36, "1 at 12:00. That happened 36 times in 24 periods of ten minutes, the first from 12:00 and the last from 15:50 UTC." +
+			" A device whose clock is wrong tries on and on like this. So does somebody who has a token that is no longer valid.", 236 * time.Minute, "198.51.100.XXX"},
+		"a storm that grows": {[]alert.Occurrence{of(storm, 0, 1, 120, 0, ""), of(storm, 10, 1, 3000, 9*time.Minute, ""), of(storm, 0, 2, 130, 9*time.Minute, "")}, 3130,
+			"130 at 12:00. The most of that day were 3000 devices in the ten minutes from 12:10 UTC (token expired). In all periods of ten minutes they are 3130, where a device counts once in each.", 19 * time.Minute, ""},
+		"one is taken back": {[]alert.Occurrence{of(storm, 0, 1, 120, 0, ""), of(storm, 10, 1, 130, time.Minute, ""), of(storm, 10, 2, 0, time.Minute, "")}, 120, "120 at 12:00.", 11 * time.Minute, ""},
+	} {
+		for seed := range uint64(6) {
+			s := open(t, emulator(t).ConnectionString())
+			r := rand.New(rand.NewPCG(seed, 9))
+			all := slices.Concat(test.versions, test.versions)
+			if seed > 0 {
+				r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+			}
+			for rest := all; len(rest) > 0; {
+				n := 1 + r.IntN(min(len(rest), 5))
+				if _, err := s.Record(t.Context(), rest[:n]...); err != nil {
+					t.Fatal(err)
+				}
+				rest = rest[n:]
+			}
+			a, _, err := s.Find(t.Context(), refOf(all[0]))
+			if err != nil || a.Occurrences != test.n || a.Message != test.message || a.LastActorIPAddress != test.address {
+				t.Errorf("%s, seed %d: %d, %q, last from %q, %v", name, seed, a.Occurrences, a.Message, a.LastActorIPAddress, err)
+			}
+			if end := a.End.Sub(noon); end != test.end && !(name == "one is taken back" && end == 0) {
+				t.Errorf("%s, seed %d: it ends after %v, want %v", name, seed, end, test.end)
+			}
+		}
+	}
+}
+
 // TestDevicesAreKept records an alert of very many devices: the evidence lists them. A list that is
 // too long for a row is cut.
 func TestDevicesAreKept(t *testing.T) {

@@ -1,6 +1,7 @@
 package table
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -24,7 +25,7 @@ import (
 //
 //	told20260201   t|<hash of the id>            !                     who tells it until when, and in which digest
 //	told20260201   t|<hash of the id>            c|ops                 the channel ops needs to be told no more
-//	told20260201   s|contoso-hub|202602011220    0007                  a seat of the hub in the slot of 12:20
+//	told20260201   s|contoso-hub|202602011220    1|00007               a seat of the hub in the slot of 12:20, at the level 1
 //	told20260201   d|contoso-hub|202602011220    <hash of the id>      an alert in the digest of the slot
 //	digests        due                           202602011220|contoso-hub   a digest that is not told yet
 type Told struct {
@@ -32,14 +33,14 @@ type Told struct {
 	prefix  string
 
 	mu    sync.Mutex
-	seats map[string]int  // that are known to be taken, by hub and slot
-	due   map[string]bool // digests that are known to be due
+	seats map[seatList]int // that are known to be taken
+	due   map[string]bool  // digests that are known to be due
 }
 
 // Told returns what remembers in tables whose names begin with prefix, which may be empty.
 // It does not connect.
 func (a *Account) Told(prefix string) *Told {
-	return &Told{account: a, prefix: prefix, seats: map[string]int{}, due: map[string]bool{}}
+	return &Told{account: a, prefix: prefix, seats: map[seatList]int{}, due: map[string]bool{}}
 }
 
 const (
@@ -71,6 +72,7 @@ type telling struct {
 	key
 	Id        string
 	SlotUtc   string `json:",omitzero"`
+	BegunUtc  string `json:",omitzero"`
 	UntilUtc  string
 	UntilType string      `json:"UntilUtc@odata.type"`
 	By        string      `json:",omitzero"` // a random text of the attempt that wrote it
@@ -81,7 +83,8 @@ type telling struct {
 type toldChannel struct {
 	key
 	Channel string
-	Told    bool // false: it can never be told
+	Told    bool   // false: it can never be told
+	Reason  string `json:",omitzero"` // why it never can
 	TimeUtc string
 }
 
@@ -95,7 +98,7 @@ func (t *Told) Read(ctx context.Context, k alert.ToldKey) (alert.Telling, error)
 
 // read returns also which attempt wrote the row.
 func (t *Told) read(ctx context.Context, k alert.ToldKey) (known alert.Telling, by string, err error) {
-	known.Done = map[string]bool{}
+	known.Done, known.Lost = map[string]bool{}, map[string]string{}
 	day := t.day(k.Day)
 	for entity, err := range day.entities(ctx, &aztables.ListEntitiesOptions{
 		Filter: to.Ptr("PartitionKey eq " + quoted(tellingPartition(k))), Format: to.Ptr(aztables.MetadataFormatFull),
@@ -108,18 +111,25 @@ func (t *Told) read(ctx context.Context, k alert.ToldKey) (known alert.Telling, 
 		}
 		var row struct {
 			telling
-			Channel string
+			Channel, Reason string
+			Told            bool
 		}
 		if err := decode(entity, &row); err != nil {
 			return alert.Telling{}, "", fmt.Errorf("table %q: %w", day.name, err)
 		}
 		if row.RowKey != tellingKey {
 			known.Done[row.Channel] = true
+			if !row.Told {
+				known.Lost[row.Channel] = cmp.Or(row.Reason, "it can never be told")
+			}
 			continue
 		}
 		known.Tag, by = string(row.ETag), row.By
 		if known.Until, err = row.time("UntilUtc", row.UntilUtc); err == nil && row.SlotUtc != "" {
 			known.Slot, err = row.time("SlotUtc", row.SlotUtc)
+		}
+		if err == nil && row.BegunUtc != "" {
+			known.Begun, err = row.time("BegunUtc", row.BegunUtc)
 		}
 		if err != nil {
 			return alert.Telling{}, "", fmt.Errorf("table %q: %w", day.name, err)
@@ -134,6 +144,9 @@ func (t *Told) Take(ctx context.Context, k alert.ToldKey, e alert.Telling) (aler
 	row := telling{key: key{tellingPartition(k), tellingKey}, Id: k.ID, UntilUtc: edmTime(e.Until), UntilType: edmDateTime, By: rand.Text()}
 	if !e.Slot.IsZero() {
 		row.SlotUtc = edmTime(e.Slot)
+	}
+	if !e.Begun.IsZero() {
+		row.BegunUtc = edmTime(e.Begun)
 	}
 	if e.Until.IsZero() {
 		row.UntilUtc = edmTime(alert.Alone)
@@ -168,22 +181,26 @@ func (t *Told) Take(ctx context.Context, k alert.ToldKey, e alert.Telling) (aler
 }
 
 // Mark implements alert.Told.
-func (t *Told) Mark(ctx context.Context, k alert.ToldKey, channel string, told bool) error {
-	row := toldChannel{key{tellingPartition(k), channelRange + separator + escape(channel)}, channel, told, edmTime(time.Now())}
+func (t *Told) Mark(ctx context.Context, k alert.ToldKey, channel, lost string) error {
+	row := toldChannel{key{tellingPartition(k), channelRange + separator + escape(channel)}, channel, lost == "", lost, edmTime(time.Now())}
 	_, err := t.day(k.Day).insert(ctx, row)
 	return err
 }
 
-// insert inserts a row, and reports whether it was not there.
-func (t table) insert(ctx context.Context, row any) (bool, error) {
-	entity, err := json.Marshal(row)
-	if err != nil {
-		return false, fmt.Errorf("table %q: %w", t.name, err)
+// insert inserts rows of one partition, all or none, and reports whether none of them was
+// there.
+func (t table) insert(ctx context.Context, rows ...any) (bool, error) {
+	var actions []aztables.TransactionAction
+	for _, row := range rows {
+		entity, err := json.Marshal(row)
+		if err != nil {
+			return false, fmt.Errorf("table %q: %w", t.name, err)
+		}
+		actions = append(actions, aztables.TransactionAction{ActionType: aztables.TransactionTypeAdd, Entity: entity})
 	}
-	action := aztables.TransactionAction{ActionType: aztables.TransactionTypeAdd, Entity: entity}
-	_, err = t.submit(ctx, action)
+	_, err := t.submit(ctx, actions...)
 	if err != nil && t.missing(ctx, err) {
-		_, err = t.submit(ctx, action)
+		_, err = t.submit(ctx, actions...)
 	}
 	if _, conflict := t.conflict(err); conflict {
 		return false, nil
@@ -197,29 +214,46 @@ func (t table) insert(ctx context.Context, row any) (bool, error) {
 // of returns what the partition keys of a hub and slot end with.
 func of(d alert.Due) string { return hubKey(d.Hub) + separator + d.Slot.UTC().Format(slotFormat) }
 
-// seatKey returns the row key of a seat.
-func seatKey(n int) string { return fmt.Sprintf("%05d", n) }
+// seatList are the seats of a hub and slot at one level.
+type seatList struct {
+	partition string
+	level     int
+}
 
-// Seat implements alert.Told. Seats are taken in order. A process that finds the next one
-// taken looks which are.
-func (t *Told) Seat(ctx context.Context, d alert.Due, seats int) (bool, error) {
+// key returns the key of a seat.
+func (l seatList) key(n int) key {
+	return key{l.partition, fmt.Sprintf("%d%s%05d", l.level, separator, n)}
+}
+
+// Seat implements alert.Told. The seats of a level are taken in order, with those of the lower
+// levels in one transaction. A process that finds a next one taken looks which are.
+func (t *Told) Seat(ctx context.Context, d alert.Due, level, seats int) (bool, error) {
 	day, partition := t.day(d.Slot), "s"+separator+of(d)
 	for {
-		next := t.taken(partition)
-		if next >= seats {
-			return false, nil
+		taken := map[seatList]int{}
+		var rows []any
+		for at := level; at >= 0; at-- {
+			l := seatList{partition, at}
+			n := t.taken(l)
+			switch {
+			case n < seats:
+				taken[l] = n + 1
+				rows = append(rows, l.key(n))
+			case at == level:
+				return false, nil
+			}
 		}
-		added, err := day.insert(ctx, key{partition, seatKey(next)})
+		added, err := day.insert(ctx, rows...)
 		if err != nil {
 			return false, err
 		}
 		if added {
-			t.take(partition, next+1)
+			t.take(taken)
 			return true, nil
 		}
-		n := next + 1
+		clear(taken)
 		for entity, err := range day.entities(ctx, &aztables.ListEntitiesOptions{
-			Filter: to.Ptr(fmt.Sprintf("PartitionKey eq %s and RowKey gt %s", quoted(partition), quoted(seatKey(next)))), Select: to.Ptr("RowKey"),
+			Filter: to.Ptr("PartitionKey eq " + quoted(partition)), Select: to.Ptr("RowKey"),
 		}) {
 			if err != nil {
 				return false, err
@@ -228,29 +262,33 @@ func (t *Told) Seat(ctx context.Context, d alert.Due, seats int) (bool, error) {
 			if err := decode(entity, &k); err != nil {
 				return false, fmt.Errorf("table %q: %w", day.name, err)
 			}
-			if k.RowKey == seatKey(n) {
-				n++
+			for at := range level + 1 {
+				if l := (seatList{partition, at}); k.RowKey == l.key(taken[l]).RowKey {
+					taken[l]++
+				}
 			}
 		}
-		t.take(partition, n)
+		t.take(taken)
 	}
 }
 
 // taken returns how many seats are known to be taken.
-func (t *Told) taken(partition string) int {
+func (t *Told) taken(l seatList) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.seats[partition]
+	return t.seats[l]
 }
 
-// take notes that the first n seats are taken.
-func (t *Told) take(partition string, n int) {
+// take notes how many seats are taken.
+func (t *Told) take(taken map[seatList]int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.seats) >= mostSlots {
 		clear(t.seats)
 	}
-	t.seats[partition] = max(t.seats[partition], n)
+	for l, n := range taken {
+		t.seats[l] = max(t.seats[l], n)
+	}
 }
 
 // deferred is the row of an alert in a digest.
@@ -283,7 +321,7 @@ func (t *Told) Defer(ctx context.Context, d alert.Due, id string, document []byt
 			return err
 		}
 	}
-	if _, err := t.day(d.Slot).insert(ctx, deferred{key{"d" + separator + of(d), hash(id)}, string(document)}); err != nil {
+	if _, err := t.day(d.Slot).insert(ctx, deferred{deferredKey(d, id), string(document)}); err != nil {
 		return err
 	}
 	t.mu.Lock()
@@ -294,6 +332,21 @@ func (t *Told) Defer(ctx context.Context, d alert.Due, id string, document []byt
 	t.due[of(d)] = true
 	return nil
 }
+
+// IsDeferred implements alert.Told.
+func (t *Told) IsDeferred(ctx context.Context, d alert.Due, id string) (bool, error) {
+	day, k := t.day(d.Slot), deferredKey(d, id)
+	_, err := day.client.GetEntity(ctx, k.PartitionKey, k.RowKey, nil)
+	switch {
+	case err == nil:
+		return true, nil
+	case hasCode(err, aztables.ResourceNotFound), hasCode(err, aztables.TableNotFound):
+		return false, nil
+	}
+	return false, day.explain("read", err)
+}
+
+func deferredKey(d alert.Due, id string) key { return key{"d" + separator + of(d), hash(id)} }
 
 func dueKey(d alert.Due) string { return d.Slot.UTC().Format(slotFormat) + separator + hubKey(d.Hub) }
 

@@ -263,3 +263,37 @@ func TestLimiterRespectsDeadline(t *testing.T) {
 		}
 	})
 }
+
+// BenchmarkRows makes the rows of an occurrence: that of its alert, that of its evidence, and both as
+// they are sent.
+func BenchmarkRows(b *testing.B) {
+	o := occurred("contoso-hub", "1", noon)
+	var a Alerts
+	a.now = func() time.Time { return noon }
+	for _, bench := range []struct {
+		name string
+		make func() error
+	}{
+		{"alert", func() error { _, err := newRow(o, noon).entity(); return err }},
+		{"evidence", func() error { _, err := json.Marshal(newEvidence(o)); return err }},
+		{"prepare", func() error { _, err := a.prepare(o); return err }},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := bench.make(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkEvidenceKey derives the row key of evidence from the identity of its event.
+func BenchmarkEvidenceKey(b *testing.B) {
+	o := occurred("contoso-hub", "1", noon)
+	b.ReportAllocs()
+	for b.Loop() {
+		evidenceKey(o)
+	}
+}

@@ -1,13 +1,17 @@
 package topic
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -146,6 +150,143 @@ func TestTopicAway(t *testing.T) {
 	}
 }
 
+// TestPublishKeepsNothing uses the memory of events again as soon as Publish has returned, also
+// where the caller waits no more while they are sent. What comes is what was published.
+func TestPublishKeepsNothing(t *testing.T) {
+	var mu sync.Mutex
+	came := 0
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		var events []struct {
+			ID   string `json:"id"`
+			Data struct {
+				Records []struct {
+					Text string `json:"text"`
+				} `json:"records"`
+			} `json:"data"`
+		}
+		err := json.NewDecoder(r.Body).Decode(&events)
+		mu.Lock()
+		defer mu.Unlock()
+		came += len(events)
+		for _, e := range events {
+			if err != nil || len(e.Data.Records) != 1 || e.Data.Records[0].Text != strings.Repeat(e.ID, 1000) {
+				t.Errorf("%v: %.100v", err, e)
+			}
+		}
+	}))
+	defer server.Close()
+	topic, err := Open(server.URL+"/api/events", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for n := range 100 {
+		ctx := t.Context()
+		if n%2 == 0 {
+			ctx = over
+		}
+		id := string(rune('a' + n%26))
+		raw := event(id, strings.Repeat(id, 1000))
+		if _, err := topic.Publish(ctx, [][]byte{raw}); err != nil && ctx.Err() == nil {
+			t.Errorf("event %d: %v", n, err)
+		}
+		for i := range raw {
+			raw[i] = 'x'
+		}
+	}
+	server.Close() // waits for what is sent
+	mu.Lock()
+	defer mu.Unlock()
+	if came < 50 {
+		t.Errorf("%d events came, want at least those that somebody waited for", came)
+	}
+}
+
+// TestEventsGoTogether checks that events which are published while the topic takes its time go
+// with one request, that each caller hears of its own events, and that nobody hears before the
+// topic has them.
+func TestEventsGoTogether(t *testing.T) {
+	const callers = 100
+	came, answer := make(chan struct{}, callers), make(chan struct{})
+	var mu sync.Mutex
+	taken, requests := map[string]bool{}, 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		came <- struct{}{}
+		<-answer
+		var events []struct {
+			ID string `json:"id"`
+		}
+		if err := json.NewDecoder(r.Body).Decode(&events); err != nil {
+			t.Error(err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		requests++
+		for _, e := range events {
+			if e.ID == "bad" {
+				w.WriteHeader(http.StatusBadRequest)
+				return
+			}
+		}
+		for _, e := range events {
+			taken[e.ID] = true
+		}
+	}))
+	defer server.Close()
+	topic, err := Open(server.URL+"/api/events", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	for n := range callers {
+		group.Go(func() {
+			id := fmt.Sprint(n)
+			refused, err := topic.Publish(t.Context(), [][]byte{event(id, "")})
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil || len(refused) > 0 || !taken[id] {
+				t.Errorf("%s is taken: %t, refused %v, error %v", id, taken[id], refused, err)
+			}
+		})
+		if n < mostSending {
+			<-came // so that each of these has a request of its own
+		}
+	}
+	waits := func(n int) {
+		for t.Context().Err() == nil {
+			topic.mu.Lock()
+			waiting := len(topic.waiting)
+			topic.mu.Unlock()
+			if waiting == n {
+				return
+			}
+			runtime.Gosched()
+		}
+	}
+	waits(callers - mostSending)
+	ctx, cancel := context.WithCancel(t.Context())
+	left := make(chan error)
+	go func() {
+		_, err := topic.Publish(ctx, [][]byte{event("left", "")})
+		left <- err
+	}()
+	waits(callers - mostSending + 1)
+	cancel()
+	if err := <-left; !errors.Is(err, context.Canceled) {
+		t.Errorf("a caller that does not wait has the error %v", err)
+	}
+	close(answer)
+	group.Wait()
+	if requests > 2*mostSending || taken["left"] {
+		t.Errorf("%d requests for %d callers; that of the one who left is taken: %t", requests, callers, taken["left"])
+	}
+	refused, err := topic.Publish(t.Context(), [][]byte{event("bad", ""), event("good", "")})
+	if err != nil || len(refused) != 1 || refused[0] == nil || !taken["good"] {
+		t.Errorf("refused %v, error %v", refused, err)
+	}
+}
+
 func TestCheckEndpoint(t *testing.T) {
 	for endpoint, ok := range map[string]bool{
 		"https://contoso.westeurope-1.eventgrid.azure.net/api/events": true,
@@ -165,8 +306,37 @@ func TestCheckEndpoint(t *testing.T) {
 		} else if err != nil && strings.Contains(err.Error(), "aeg-sas-key") {
 			t.Errorf("the error repeats a key: %v", err)
 		}
-		if p, err := Open(endpoint, nobody{}); (err == nil) != ok || (p == nil) == ok {
+		if p, err := Open(endpoint, nil); (err == nil) != ok || (p == nil) == ok {
 			t.Errorf("Open of %q: %v", endpoint, err)
 		}
+	}
+}
+
+// BenchmarkPublish publishes events one by one, and 64 at once, to a topic that answers at once
+// and is a part of the same process.
+func BenchmarkPublish(b *testing.B) {
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
+	defer server.Close()
+	topic, err := Open(server.URL+"/api/events", nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	events := [][]byte{event("1", strings.Repeat("x", 2_000))}
+	for _, callers := range []int{1, 64} {
+		b.Run(fmt.Sprint(callers), func(b *testing.B) {
+			b.ReportAllocs()
+			var group sync.WaitGroup
+			for n := range callers {
+				group.Go(func() {
+					for range (b.N + callers - 1 - n) / callers {
+						if refused, err := topic.Publish(b.Context(), events); err != nil || len(refused) > 0 {
+							b.Error(refused, err)
+							return
+						}
+					}
+				})
+			}
+			group.Wait()
+		})
 	}
 }

@@ -15,15 +15,17 @@ type Message struct {
 	Facts []Fact // what its records say
 }
 
-// Slowdown is by how much the race detector makes a test smaller.
-const Slowdown = slowdown
+// Part returns of how many devices of the simulated day a test has one: of all if HUBWATCH_TRIALS
+// is set.
+func Part() int { return step(4) }
 
-// ADay returns the messages of a day of 10,000 healthy devices and 20 attacked ones, whose
+// ADay returns the messages of a day of so many healthy devices, and 20 attacked ones, whose
 // keys begin with 1 and 2. As many devices as gone are cut off for half an hour at noon.
-func ADay(gone int) (all []Message) {
+func ADay(devices, gone int) (all []Message) {
 	r := rand.New(rand.NewPCG(1, 7))
-	log, _ := aDay(r, 10_000/slowdown, gone/slowdown)
-	for _, a := range inOrder(messages(r, log, 0), messages(r, attacks(r), 0)) {
+	const hubs = 2
+	log, _ := fleet{sdks: sdks, devices: devices, hubs: hubs, gone: gone}.day(r)
+	for _, a := range inOrder(messages(r, log, 0), messages(r, attacks(r, hubs), 0)) {
 		m := Message{At: time.Unix(a.at, 0).UTC(), Hub: a.hub}
 		for _, e := range a.rows {
 			m.Facts = append(m.Facts, e.Fact)

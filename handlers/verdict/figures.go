@@ -12,9 +12,12 @@ import (
 type Figures struct {
 	Hub     string // in lower case
 	Day     time.Time
-	Renewed int                      // sessions that were renewed: expiries that are silent
-	Refused map[connection.Cause]int // as Row.Refused
-	Unknown map[string]int           // as Row.Unknown
+	Renewed int // sessions that were renewed: expiries that are silent
+	// Elsewhere are the sessions that were taken up in time from another network, see
+	// Row.Elsewhere.
+	Elsewhere int
+	Refused   map[connection.Cause]int // as Row.Refused
+	Unknown   map[string]int           // as Row.Unknown
 }
 
 // Reader reads what there is to show of verdicts.
@@ -29,6 +32,7 @@ type Reader interface {
 // Add adds what a row says to the figures.
 func (f *Figures) Add(r Row) {
 	f.Renewed += r.Renewed
+	f.Elsewhere += r.Elsewhere
 	f.Refused = added(f.Refused, r.Refused)
 	f.Unknown = bounded(added(f.Unknown, r.Unknown))
 }

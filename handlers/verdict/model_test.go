@@ -8,7 +8,6 @@ import (
 	"iter"
 	"maps"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -20,6 +19,10 @@ import (
 // world is a store, a topic and a detector as the tests of this package model them: rows with
 // ETags, and reads of a range that see its rows one after the other. Workers are
 // interleaved at every request, and requests go wrong. One seed gives one run.
+//
+// So these trials are of Judge and Stager alone, and of many settings, and a thousand of them take
+// seconds. handlers/table has those of the functions that are deployed, with the tables, the relay
+// and the detectors (log_model_test.go).
 type world struct {
 	r       *rand.Rand
 	faults  float64 // probability of a fault at a request
@@ -33,11 +36,14 @@ type world struct {
 	staged   map[Place]map[string]Staged
 	marks    map[Mark]ETag
 	rows     map[Place]stored
+	begins   map[string]begun
 	topic    []Notice // published, and not yet taken by a detector
 	alerts   map[alerted]Version
 	edits    int // writes of alerts, which are their common ETag
 	wrong    []string
 	dropped  bool // records of every day were dropped
+	few      int  // Judge.few of the workers
+	left     bool // the relay leaves each verdict to the timer
 
 	workers []*worker
 	prefer  []int // the order in which workers go on; nil is by chance
@@ -46,6 +52,11 @@ type world struct {
 
 type stored struct {
 	Row
+	etag ETag
+}
+
+type begun struct {
+	Begin
 	etag ETag
 }
 
@@ -64,7 +75,7 @@ func newWorld(seed uint64) *world {
 	r := rand.New(rand.NewPCG(seed, 5))
 	return &world{
 		r: r, faults: 0.03 + 0.01*r.Float64(), stay: []int{4, 12, 48}[r.IntN(3)],
-		staged: map[Place]map[string]Staged{}, marks: map[Mark]ETag{}, rows: map[Place]stored{}, alerts: map[alerted]Version{},
+		staged: map[Place]map[string]Staged{}, marks: map[Mark]ETag{}, rows: map[Place]stored{}, begins: map[string]begun{}, alerts: map[alerted]Version{},
 	}
 }
 
@@ -84,7 +95,7 @@ type worker struct {
 
 func (w *world) addWorker(s Settings) {
 	k := &worker{w: w, number: len(w.workers), ahead: time.Duration(w.r.Int64N(int64(skew)))}
-	k.judge = Judge{Settings: s, Store: k, Publisher: k}
+	k.judge = Judge{Settings: s, Store: k, Publisher: k, few: w.few, alone: true}
 	k.stager = &Stager{Settings: s, Store: k, Now: k.clock}
 	w.workers = append(w.workers, k)
 }
@@ -304,6 +315,44 @@ func (k *worker) Staged(_ context.Context, place Place, records bool) iter.Seq2[
 	}
 }
 
+// Reconnected implements Store.
+func (k *worker) Reconnected(_ context.Context, hub string, from, to Bucket) (all map[Bucket]int, err error) {
+	all = map[Bucket]int{}
+	err = scan(k, func() (of []Place) {
+		for place := range k.w.rows {
+			if place.Hub == hub && place.Bucket >= from && place.Bucket <= to {
+				of = append(of, place)
+			}
+		}
+		return of
+	}, Place.compare, func(p Place) {
+		if n := k.w.rows[p].Reconnected.N; n > 0 {
+			all[p.Bucket] = n
+		}
+	})
+	return all, err
+}
+
+// Begin implements Store.
+func (k *worker) Begin(_ context.Context, hub string) (begin Begin, etag ETag, err error) {
+	err = k.request(func() error {
+		begin, etag = k.w.begins[hub].Begin, k.w.begins[hub].etag
+		return nil
+	})
+	return begin, etag, err
+}
+
+// PutBegin implements Store.
+func (k *worker) PutBegin(_ context.Context, begin Begin, etag ETag) error {
+	return k.request(func() error {
+		if k.w.begins[begin.Hub].etag != etag {
+			return ErrConflict
+		}
+		k.w.begins[begin.Hub] = begun{begin, k.w.version()}
+		return nil
+	})
+}
+
 // Put implements Store.
 func (k *worker) Put(_ context.Context, row Row, etag ETag) (made ETag, err error) {
 	err = k.request(func() error {
@@ -417,7 +466,7 @@ func (k *worker) stage(s Settings, d delivery) error {
 	}
 	var open []Place
 	for _, mark := range all {
-		if mark.Level == Open && k.w.r.IntN(2) == 0 { // The relay pauses.
+		if mark.Level == Open && !k.w.left && k.w.r.IntN(2) == 0 { // The relay pauses.
 			open = append(open, mark.Place)
 		}
 	}
@@ -497,6 +546,7 @@ func (w *world) flow(s Settings, queue []delivery, passes int) {
 	w.now = w.now.Add(100 * time.Hour)
 	for round := 0; len(w.marks)+len(w.topic) > 0 && round < 200; round++ {
 		once := len(w.marks) > 0
+		w.now = w.now.Add(settling) // nothing is held back for longer
 		w.run(func(k *worker) (func() error, func(error)) {
 			switch {
 			case once:
@@ -526,12 +576,15 @@ func (w *world) differs(s Settings, records []Fact) string {
 	}
 	for b := range buckets {
 		place := Place{"contoso-hub", b}
-		items, renewed := oracle(s, b, records, Settled)
+		items, renewed, elsewhere := oracle(s, b, records, Settled)
+		if n := surge(s, b, records); n > 0 {
+			items[Item{Cause: Reconnected}] = n
+		}
 		for i, n := range items {
 			want[alerted{place, i}] = n
 		}
-		if got := w.rows[place].Renewed; got != renewed {
-			return fmt.Sprintf("bucket %d: %d renewed, want %d", b, got, renewed)
+		if got := w.rows[place].Row; got.Renewed != renewed || got.Elsewhere != elsewhere {
+			return fmt.Sprintf("bucket %d: %d renewed, %d elsewhere, want %d, %d", b, got.Renewed, got.Elsewhere, renewed, elsewhere)
 		}
 		refused, sentences, counted := map[connection.Cause]int{}, map[string]int{}, map[Fact]bool{}
 		for _, f := range records {
@@ -589,7 +642,7 @@ func trial(seed uint64) (string, *world, int) {
 		w.now = s.Due(b, []Level{Graced, Settled}[w.r.IntN(2)]).Add(-time.Duration(w.r.Int64N(int64(2 * skew))))
 		w.speed = 2 * time.Second
 	}
-	switch w.r.IntN(4) {
+	switch w.r.IntN(6) {
 	case 0, 1: // few records, each once: nothing repairs what a race breaks
 		few := map[identity]bool{}
 		facts = slices.DeleteFunc(facts, func(f Fact) bool {
@@ -608,6 +661,18 @@ func trial(seed uint64) (string, *world, int) {
 			facts = append(facts, Fact{Device: device(1), Second: b.first() + 299 - n + s.grace()/2, Address: connection.AddressKey(1 + n%2), Sign: connection.Connect})
 		}
 		most, repeat = 1, 1
+	case 3: // devices reconnect, also in the buckets that a surge is compared with
+		s.Surge = 1 + w.r.IntN(5)
+		facts = reconnections(w.r, s, b)
+		most, repeat = 1+w.r.IntN(3), 1
+	case 4: // the log begins earlier than was known, again and again
+		s.Surge = 1
+		facts = []Fact{{Device: device(1), Second: b.first() + 300, Sign: connection.Connect}}
+		for n := range 1 + w.r.IntN(3) {
+			in := b - []Bucket{1, 8, 9, 10, 10, 11, 15}[w.r.IntN(7)]
+			facts = append(facts, Fact{Device: device(2 + n), Second: in.first(), Sign: connection.Refused, Cause: connection.TokenInvalid, Record: 1})
+		}
+		most, repeat = 1, 1
 	}
 	if most == 1 && w.r.IntN(2) == 0 { // all is judged from the beginning
 		w.now = b.Start().Add(10 * time.Hour)
@@ -617,11 +682,34 @@ func trial(seed uint64) (string, *world, int) {
 	}
 	queue := w.deliveries(facts, most, repeat)
 	n := len(queue)
+	w.few = w.r.IntN(3) - 1 // all that is refused is held back, or nothing, or what two devices are
 	for range 2 + w.r.IntN(2) {
 		w.addWorker(s)
 	}
 	w.flow(s, queue, 40)
 	return w.differs(s, facts), w, n
+}
+
+// reconnections are the connections of a few devices in bucket b and in buckets before, which
+// it is compared with or not. Some renew a session after all. The log begins long before, or with
+// one of them.
+func reconnections(r *rand.Rand, s Settings, b Bucket) (facts []Fact) {
+	for n := min(2, r.IntN(6)); n > 0; n-- {
+		f := Fact{Device: device(9), Second: (b - []Bucket{10, 11, 13, 14, 19, 30}[r.IntN(6)]).first() + r.Int64N(bucketSeconds), Sign: connection.Connect}
+		if r.IntN(3) > 0 {
+			f.Sign, f.Cause, f.Record = connection.Refused, connection.TokenInvalid, 1
+		}
+		facts = append(facts, f)
+	}
+	for n := 3 + r.IntN(10); n > 0; n-- {
+		in := b + []Bucket{0, 0, -1, -2, -3, -4, -9, -10}[r.IntN(8)]
+		c := Fact{Device: device(1 + r.IntN(6)), Second: in.first() + r.Int64N(bucketSeconds), Address: 1, Sign: connection.Connect}
+		if facts = append(facts, c); r.IntN(4) == 0 {
+			facts = append(facts, Fact{Device: c.Device, Second: c.Second - r.Int64N(1+s.grace()), Address: 1, Sign: connection.Expiry, Record: r.Uint64N(4)})
+		}
+	}
+	r.Shuffle(len(facts), func(i, j int) { facts[i], facts[j] = facts[j], facts[i] })
+	return facts
 }
 
 // TestAnyInterleaving lets several instances stage, judge, publish and detect the same
@@ -632,10 +720,22 @@ func trial(seed uint64) (string, *world, int) {
 // HUBWATCH_TRIALS is how many trials to make; all differing ones are counted.
 func TestAnyInterleaving(t *testing.T) {
 	differ, requests, deliveries := 0, 0, 0
+	surges, usual, begins := 0, 0, 0 // very many reconnect, and so many as before, or the log begins
 	n := trials(t, 800)
 	for seed := range uint64(n) {
 		diff, w, of := trial(seed)
 		requests, deliveries = requests+w.requests, deliveries+of
+		for _, row := range w.rows {
+			least := w.workers[0].judge.Settings.Surge
+			switch told := row.Items[Item{Cause: Reconnected}].N; {
+			case told > 0:
+				surges++
+			case least > 0 && row.Reconnected.N >= least && !w.begins[row.Hub].precedes(row.Bucket):
+				begins++
+			case least > 0 && row.Reconnected.N >= least:
+				usual++
+			}
+		}
 		if diff == "" {
 			continue
 		}
@@ -643,7 +743,10 @@ func TestAnyInterleaving(t *testing.T) {
 			t.Errorf("seed %d: %s", seed, diff)
 		}
 	}
-	t.Logf("%d trials, %d deliveries, %d requests: %d differ", n, deliveries, requests, differ)
+	t.Logf("%d trials, %d deliveries, %d requests, %d surges, %d times as many as before, %d times when the log begins: %d differ", n, deliveries, requests, surges, usual, begins, differ)
+	if n >= 100 && min(surges, usual, begins) < n/20 {
+		t.Errorf("%d surges, %d times as many devices as before, %d times when the log begins: too few to say anything", surges, usual, begins)
+	}
 }
 
 // TestEveryOrderOfDeliveries delivers six records in each of their 720 orders, each one
@@ -681,7 +784,8 @@ func TestEveryOrderOfDeliveries(t *testing.T) {
 
 // TestAnyCrash makes one fault of each kind at each request of a run in which everything
 // happens: sessions that are renewed, foreign and missing, refusals, a storm that
-// comes to be and one that is taken back. Without HUBWATCH_TRIALS every fifth of these
+// comes to be and one that is taken back, and a surge that is none until a record shows that the
+// log begins earlier. Without HUBWATCH_TRIALS every fifth of these
 // faults is made, and with it all.
 func TestAnyCrash(t *testing.T) {
 	s := Defaults()
@@ -692,24 +796,31 @@ func TestAnyCrash(t *testing.T) {
 		x := Fact{Device: device(2 + d), Second: 70 + int64(d), Sign: connection.Expiry, Record: uint64(20 + d)}
 		facts = append(facts, f, x)
 	}
-	late := []Fact{{Device: device(2), Second: 100, Sign: connection.Connect}, {Device: device(3), Second: 100, Sign: connection.Connect}}
-	runs, step := 0, 5*slowdown
-	if os.Getenv("HUBWATCH_TRIALS") != "" {
-		step = 1
+	for d := range 2 {
+		facts = append(facts, Fact{Device: device(7 + d), Second: 150, Sign: connection.Connect})
 	}
+	late := []Fact{{Device: device(2), Second: 100, Sign: connection.Connect}, {Device: device(3), Second: 100, Sign: connection.Connect}}
+	refused := func(second int64) Fact {
+		return Fact{Device: device(7), Second: second, Sign: connection.Refused, Cause: connection.TokenInvalid, Record: 1}
+	}
+	earlier, earliest := []Fact{refused(-4801)}, []Fact{refused(-5401)}
+	runs, step := 0, step(5)
 	for kind := range 4 {
 		for planned := 1 + kind%step; ; planned += step {
 			w := newWorld(1)
-			w.planned, w.kind = planned, kind
+			w.planned, w.kind, w.few = planned, kind, planned%2-1 // all is held back, or nothing
 			w.now = Bucket(0).Start()
 			w.addWorker(s)
-			for _, batch := range [][]Fact{facts[:8], facts[8:], late} {
+			for _, batch := range [][]Fact{facts[:8], facts[8:], late, earlier, earliest} {
 				w.now = w.now.Add(5 * time.Hour)
 				w.flow(s, w.deliveries(batch, 3, 1), 1)
 				w.now = w.now.Add(-100 * time.Hour)
 			}
-			if diff := w.differs(s, append(slices.Clone(facts), late...)); diff != "" {
+			if diff := w.differs(s, slices.Concat(facts, late, earlier, earliest)); diff != "" {
 				t.Fatalf("fault %d at request %d: %s", kind, planned, diff)
+			}
+			if w.alerts[alerted{Place{"contoso-hub", 0}, Item{Cause: Reconnected}}].N != 2 {
+				t.Fatalf("%v: no surge, so this says little", w.alerts)
 			}
 			if runs++; w.requests < planned {
 				break
@@ -734,62 +845,104 @@ func (k *worker) finish() error {
 // TestAnyStall stalls an instance at each request of its pass, while a record arrives after
 // which the verdict is what it was before the pass, and another instance judges it. In the
 // end the verdict is the one on all records. This is what rule R3 is for.
+//
+// In other cases a record that comes late shows that the log begins earlier than was known, so that
+// a connection is a surge after all.
 func TestAnyStall(t *testing.T) {
 	s := Defaults()
-	s.SameNetwork = true
+	s.SameNetwork, s.Surge = true, 1
 	facts := []Fact{
 		{Device: device(1), Second: 300, Address: 1, Sign: connection.Expiry, Record: 1},
 		{Device: device(1), Second: 309, Address: 1, Sign: connection.Connect}, // renewed
 		{Device: device(1), Second: 306, Address: 2, Sign: connection.Connect}, // foreign
 		{Device: device(1), Second: 303, Address: 1, Sign: connection.Connect}, // renewed again
 	}
-	stalls := 0
-	for seed := range uint64(8) {
-		for at, ended := 0, false; !ended; at++ {
-			stalls++
-			w := newWorld(seed)
-			w.faults = 0
-			w.now = Bucket(100).Start()
-			w.addWorker(s)
-			w.addWorker(s)
-			a, b := w.workers[0], w.workers[1]
-			do := func(k *worker, task func() error) {
-				t.Helper()
-				k.start(task, nil)
-				if err := k.finish(); err != nil {
-					t.Fatal(err)
+	first := Fact{Device: device(1), Second: 300, Sign: connection.Connect}
+	refused := func(second int64) Fact {
+		return Fact{Device: device(2), Second: second, Sign: connection.Refused, Cause: connection.TokenInvalid, Record: 1}
+	}
+	before, longBefore := refused(-5400), refused(-5401)
+	message := func(facts ...Fact) (d delivery) {
+		for _, f := range facts {
+			d.entries = append(d.entries, entry(f))
+		}
+		return d
+	}
+	type step struct {
+		staged []Fact // one message, if there are any
+		passes bool
+	}
+	for name, c := range map[string]struct{ before, stalled, other []step }{
+		"a pass, while the verdict goes to and fro": {
+			[]step{{facts[:2], true}, {facts[2:3], false}}, []step{{nil, true}}, []step{{facts[3:], true}}},
+		"a pass, while the log begins earlier": {
+			[]step{{[]Fact{first}, false}}, []step{{nil, true}}, []step{{[]Fact{longBefore}, true}}},
+		"an earlier begin, while another one judges": {
+			[]step{{[]Fact{first}, true}}, []step{{[]Fact{longBefore}, false}}, []step{{nil, true}}},
+		"the first records, while others come": {
+			nil, []step{{[]Fact{first}, false}}, []step{{[]Fact{longBefore}, true}}},
+		"an earlier begin, while the log begins still earlier": {
+			[]step{{[]Fact{first}, true}}, []step{{[]Fact{before}, true}}, []step{{[]Fact{longBefore}, true}}},
+		"a still earlier begin, while the log begins earlier": {
+			[]step{{[]Fact{first}, true}}, []step{{[]Fact{longBefore}, true}}, []step{{[]Fact{before}, true}}},
+	} {
+		stalls := 0
+		for seed := range uint64(8) {
+			for at, ended := 0, false; !ended; at++ {
+				stalls++
+				w := newWorld(seed)
+				w.faults = 0
+				w.now = Bucket(100).Start()
+				w.addWorker(s)
+				w.addWorker(s)
+				a, b := w.workers[0], w.workers[1]
+				do := func(k *worker, task func() error) {
+					t.Helper()
+					k.start(task, nil)
+					if err := k.finish(); err != nil {
+						t.Fatal(err)
+					}
 				}
-			}
-			message := func(facts ...Fact) (d delivery) {
-				for _, f := range facts {
-					d.entries = append(d.entries, entry(f))
+				var staged []Fact
+				all := func(k *worker, steps []step) func() error {
+					return func() error {
+						for _, of := range steps {
+							if staged = append(staged, of.staged...); of.staged != nil {
+								if err := k.stage(s, message(of.staged...)); err != nil {
+									return err
+								}
+							}
+							if of.passes {
+								if err := k.pass(); err != nil {
+									return err
+								}
+							}
+						}
+						return nil
+					}
 				}
-				return d
-			}
-			do(a, func() error { return a.stage(s, message(facts[:2]...)) })
-			do(a, a.pass)
-			do(a, func() error { return a.stage(s, message(facts[2])) })
-			a.start(a.pass, nil)
-			for range at {
-				if _, more := a.next(); !more {
-					ended, a.next = true, nil
-					break
+				do(a, all(a, c.before))
+				a.start(all(a, c.stalled), nil)
+				for range at {
+					if _, more := a.next(); !more {
+						ended, a.next = true, nil
+						break
+					}
 				}
-			}
-			do(b, func() error { return b.stage(s, message(facts[3])) })
-			do(b, b.pass)
-			if !ended {
-				if err := a.finish(); err != nil {
-					t.Fatal(err)
+				do(b, all(b, c.other))
+				if !ended {
+					if err := a.finish(); err != nil {
+						t.Fatal(err)
+					}
 				}
-			}
-			w.flow(s, nil, 0)
-			if diff := w.differs(s, facts); diff != "" {
-				t.Fatalf("stalled at request %d: %s", at, diff)
+				w.flow(s, nil, 0)
+				if diff := w.differs(s, staged); diff != "" {
+					t.Fatalf("%s, stalled at request %d: %s", name, at, diff)
+				}
 			}
 		}
-	}
-	if stalls < 100 {
-		t.Errorf("%d stalls: too few to say anything", stalls)
+		if stalls < 50 {
+			t.Errorf("%s, %d stalls: too few to say anything", name, stalls)
+		}
 	}
 }

@@ -7,9 +7,10 @@ import (
 	"time"
 )
 
-// Now derives what is said at once on places: refusals. The rest waits for Run, which knows
-// how far the log is.
+// Now derives what is said at once on places: refusals, if they are few (mostAtOnce) or a
+// storm. The rest waits for Run, which knows how far the log is.
 func (j Judge) Now(ctx context.Context, now time.Time, places []Place) (Pass, error) {
+	j.relay = true
 	var p Pass
 	var errs []error
 	for _, place := range places {

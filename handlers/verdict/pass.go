@@ -14,12 +14,15 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
+	"golang.org/x/sync/errgroup"
 
 	"hubwatch/handlers/connection"
 )
 
-// Three rules keep a derived row right, whatever is interleaved with whatever. Each is a
-// line of the code below, and a test takes each away and sees wrong verdicts.
+// Three rules keep a derived row right, whatever is interleaved with whatever. Tests of
+// handlers/table hold each, on the functions that are deployed: TestAnyStallOfTheLog R1 and R3,
+// TestAnyCrashOfTheLog R2. docs/design.md, "Rules, taken away", says which of them fail without
+// which line.
 //
 //	R1  What one row decides is decided by one conditional write. So the level and the
 //	    numbers of versions are in the row of the items, and a write of the row is on
@@ -40,6 +43,10 @@ type Judge struct {
 	// Clock is the clock of the log if it is behind, see Clock.Tick: what waits for its time
 	// waits for that. Zero is the clock of the caller.
 	Clock time.Time
+
+	relay bool // the pass is that of the relay, see held
+	few   int  // in place of mostAtOnce, for tests; 0 is mostAtOnce, and -1 holds all back
+	alone bool // one bucket is read after the other, for tests
 }
 
 // level returns the level of a bucket at a time by the clock of the caller.
@@ -55,7 +62,33 @@ type Pass struct {
 	Derived   int       // verdicts that were derived
 	Published int       // notices that were published
 	Oldest    time.Time // when the oldest mark was due that could not be removed; zero if there is none
+	// Busy is how many verdicts others wrote each time that this pass wanted to. Their marks
+	// stay, and that is not an error: the next pass derives them.
+	Busy int
+	// Again is from when on a pass says what this one has held back, see settling. It is zero
+	// if nothing is held back.
+	Again time.Time
 }
+
+// mostAtOnce is how many devices of a hub that are refused for one cause in ten minutes are
+// told at once. If there are more and not yet a storm, they may be the beginning of one: of
+// 5,000 devices that are refused at once, the first messages may hold twenty each, and each of
+// these would be an alert that the storm takes back. So the relay leaves them to the timer,
+// which comes within a minute. Ten is a handful for whoever is told, and more than a healthy
+// hub has in ten minutes.
+const mostAtOnce = 10
+
+// settling is for how long the timer holds such devices back, from the pass on that saw them
+// first, since it can come in the first second of a storm too. It waits no longer, so that
+// each is told within a minute: what the relay saw is older than that at most timers, and
+// for the rest the caller of Run waits until Pass.Again.
+const settling = 10 * time.Second
+
+// readAtOnce is how many buckets of a hub a verdict reads at the same time. Each is a partition of
+// its own, which gives so many rows a second
+// (https://learn.microsoft.com/azure/storage/tables/scalability-targets). An answer of the table with
+// a thousand rows has some MiB, and so many of them are in memory at once.
+const readAtOnce = 4
 
 // mostAttempts is how often a pass derives one verdict if others write it meanwhile.
 // Then its mark stays for the next pass.
@@ -63,7 +96,8 @@ const mostAttempts = 4
 
 // Run derives the verdict on each marked place whose time has come. now is the time by
 // the clock of the caller, read before. A place whose verdict could not be derived or
-// published keeps its mark, so the next pass does it. The error says why, of each.
+// published, or of which something is held back, keeps its mark, so the next pass does it.
+// The error says why, of each that is not held back and not Pass.Busy.
 func (j Judge) Run(ctx context.Context, now time.Time) (Pass, error) {
 	var p Pass
 	places := map[Place]time.Time{} // when the first mark was due
@@ -81,11 +115,17 @@ func (j Judge) Run(ctx context.Context, now time.Time) (Pass, error) {
 	}
 	var errs []error
 	for _, place := range slices.SortedFunc(maps.Keys(places), Place.compare) {
-		if err := j.place(ctx, place, j.level(place.Bucket, now), now, &p); err != nil {
+		err := j.place(ctx, place, j.level(place.Bucket, now), now, &p)
+		switch {
+		case err == nil:
+			continue
+		case errors.Is(err, ErrConflict):
+			p.Busy++
+		default:
 			errs = append(errs, fmt.Errorf("verdict on %s, %s: %w", place.Hub, place.Bucket.Start().Format(time.RFC3339), err))
-			if due := places[place]; p.Oldest.IsZero() || due.Before(p.Oldest) {
-				p.Oldest = due
-			}
+		}
+		if due := places[place]; p.Oldest.IsZero() || due.Before(p.Oldest) {
+			p.Oldest = due
 		}
 	}
 	return p, errors.Join(errs...)
@@ -105,10 +145,11 @@ func (j Judge) place(ctx context.Context, place Place, level Level, now time.Tim
 		if marks, err = j.Store.Marked(ctx, place, level); err != nil || len(marks) == 0 {
 			return err
 		}
-		if err = j.derive(ctx, place, level, now, p); errors.Is(err, ErrConflict) {
+		var held bool
+		if held, err = j.derive(ctx, place, level, now, p); errors.Is(err, ErrConflict) {
 			continue
 		}
-		if err != nil {
+		if err != nil || held { // R2: what is held back is not done, so its mark stays.
 			return err
 		}
 		for _, mark := range marks {
@@ -123,44 +164,85 @@ func (j Judge) place(ctx context.Context, place Place, level Level, now time.Tim
 }
 
 // derive writes the verdict row of a place anew, and publishes its versions that are not
-// published. Its error wraps ErrConflict if somebody else wrote the row.
-func (j Judge) derive(ctx context.Context, place Place, level Level, now time.Time, p *Pass) error {
+// published. It reports whether some of the verdict is held back, and is not in the row. Its
+// error wraps ErrConflict if somebody else wrote the row.
+func (j Judge) derive(ctx context.Context, place Place, level Level, now time.Time, p *Pass) (held bool, err error) {
 	old, etag, err := j.Store.Row(ctx, place) // R3: first the row
 	if err != nil {
-		return err
+		return false, err
 	}
 	// A clock that is behind the one of the last derivation takes nothing back.
 	level = max(level, old.Level)
 	d, err := j.read(ctx, place, level) // R3: then its sources
 	if err != nil {
-		return err
+		return false, err
 	}
 	// This is asked after the sources were read: what was read before the records were
 	// dropped is all of it.
 	partial, err := j.partial(ctx, place.Bucket, now)
 	if err != nil {
-		return err
+		return false, err
 	}
-	row := old.next(d, partial)
-	row.Place, row.Level = place, level
+	holds := j.held(old, d.items, now)
+	row := old.next(d, partial, holds)
+	row.Place, row.Level, row.Held = place, level, time.Time{}
+	if held = len(holds) > 0; held {
+		if row.Held = old.Held; row.Held.IsZero() {
+			row.Held = now
+		}
+		if again := row.Held.Add(settling); p.Again.IsZero() || again.Before(p.Again) {
+			p.Again = again
+		}
+	}
 	if etag, err = j.Store.Put(ctx, row, etag); err != nil { // R3: always
-		return err
+		return false, err
 	}
 	p.Derived++
 	if row.Published == row.Seq {
-		return nil
+		return held, nil
+	}
+	if row.Reconnected.Seq > row.Published {
+		// R2: the row is written, so who reads these marks reads it afterwards.
+		if err := j.Store.Mark(ctx, place.later()); err != nil {
+			return false, err
+		}
 	}
 	notices, err := j.notices(ctx, row, d)
 	if err != nil {
-		return err
+		return false, err
 	}
-	if err := j.Publisher.Publish(ctx, notices); err != nil {
-		return fmt.Errorf("publish: %w", err)
+	if len(notices) > 0 {
+		if err := j.Publisher.Publish(ctx, notices); err != nil {
+			return false, fmt.Errorf("publish: %w", err)
+		}
 	}
 	p.Published += len(notices)
 	row.Published = row.Seq // R2
 	_, err = j.Store.Put(ctx, row, etag)
-	return err
+	return held, err
+}
+
+// held returns the causes that are held back: refusals of more than mostAtOnce devices that
+// are not yet a storm, if some of it is new. The relay holds them back always, and
+// the timer for as long as settling. As with a level that has not come, what is held back is
+// left out of the row: the items of the cause stay as they are there. So it has no version,
+// and nothing has to be taken back if it becomes a storm.
+func (j Judge) held(old Row, items map[Item]int, now time.Time) map[Cause]bool {
+	// A clock that is behind the one that saw it first says it at once.
+	if age := now.Sub(old.Held); !j.relay && !old.Held.IsZero() && (age < 0 || age >= settling) {
+		return nil
+	}
+	devices, held := map[Cause]int{}, map[Cause]bool{}
+	for i, n := range items {
+		// The ends of sessions are judged when their ten minutes are long over.
+		if i.Storm() || i.Cause == Foreign || i.Cause == Missing || i.Cause.EventType() == "" {
+			continue
+		}
+		devices[i.Cause]++
+		held[i.Cause] = held[i.Cause] || n != old.Items[i].N
+	}
+	maps.DeleteFunc(held, func(c Cause, changed bool) bool { return !changed || devices[c] <= cmp.Or(j.few, mostAtOnce) })
+	return held
 }
 
 // partial reports whether some of the records that a verdict on b depends on were dropped.
@@ -183,14 +265,18 @@ func (j Judge) partial(ctx context.Context, b Bucket, now time.Time) (bool, erro
 // gets a new version. An item that is gone stays with the number 0, so that it can be
 // taken back where it was told. If the verdict is of some of the records alone, because
 // the others were dropped, nothing is taken back, and numbers only grow: a record that
-// came very late says nothing about those that were there before.
-func (r Row) next(d derived, partial bool) Row {
+// came very late says nothing about those that were there before. Items of a cause that is
+// held back stay as they are.
+func (r Row) next(d derived, partial bool, held map[Cause]bool) Row {
 	items := maps.Clone(r.Items)
 	if items == nil {
 		items = map[Item]Version{}
 	}
 	seq := r.Seq
 	put := func(i Item, n int) {
+		if held[i.Cause] {
+			return
+		}
 		if partial {
 			n = max(n, items[i].N)
 		}
@@ -205,7 +291,7 @@ func (r Row) next(d derived, partial bool) Row {
 		put(i, n)
 	}
 	if partial {
-		d.renewed = max(d.renewed, r.Renewed)
+		d.renewed, d.elsewhere, d.weight = max(d.renewed, r.Renewed), max(d.elsewhere, r.Elsewhere), max(d.weight, r.Reconnected.N)
 		for cause, n := range r.Refused {
 			d.refused[cause] = max(d.refused[cause], n)
 		}
@@ -213,35 +299,40 @@ func (r Row) next(d derived, partial bool) Row {
 			d.unknown = r.Unknown
 		}
 	}
-	r.Items, r.Seq, r.Renewed, r.Refused, r.Unknown = items, seq, d.renewed, d.refused, d.unknown
+	if r.Reconnected.N != d.weight {
+		r.Reconnected, seq = Version{d.weight, r.Seq + 1}, r.Seq+1
+	}
+	r.Items, r.Seq, r.Renewed, r.Elsewhere, r.Refused, r.Unknown = items, seq, d.renewed, d.elsewhere, d.refused, d.unknown
 	return r
 }
 
 // read derives the verdict on a place from what is staged. It reads the buckets near it,
-// and the later ones only for devices that have no sign of another session.
+// and the later ones only for devices that have no sign of another session: readAtOnce at the same
+// time. What is read first does not matter (R3), and an error ends all of it.
 func (j Judge) read(ctx context.Context, place Place, level Level) (derived, error) {
 	var parts [][]Fact // one for each row, so that what is large is copied once
 	collect := func(from, to Bucket, of map[connection.DeviceKey]bool) error {
-		for b := from; b <= to; b++ {
-			for row, err := range j.Store.Staged(ctx, Place{place.Hub, b}, false) {
-				if err != nil {
-					return err
-				}
-				more, err := row.Facts()
-				if err != nil {
-					return err
-				}
-				needed := slices.DeleteFunc(more, func(f Fact) bool {
+		buckets := make([][][]Fact, to-from+1)
+		group, ctx := errgroup.WithContext(ctx)
+		group.SetLimit(readAtOnce)
+		for i := range buckets {
+			read := func() (err error) {
+				b := from + Bucket(i)
+				buckets[i], err = j.facts(ctx, Place{place.Hub, b}, func(f Fact) bool {
 					// A refusal in another bucket says nothing, and a storm has very many.
-					return of != nil && !of[f.Device] || f.Sign == connection.Refused && b != place.Bucket
+					return (of == nil || of[f.Device]) && (f.Sign != connection.Refused || b == place.Bucket)
 				})
-				if len(needed) < len(more) {
-					needed = slices.Clone(needed) // and nothing keeps the others
-				}
-				parts = append(parts, needed)
+				return err
+			}
+			if !j.alone {
+				group.Go(read)
+			} else if err := read(); err != nil {
+				return err
 			}
 		}
-		return nil
+		err := group.Wait()
+		parts = append(parts, slices.Concat(buckets...)...)
+		return err
 	}
 	from, to := j.Settings.near(place.Bucket)
 	if err := collect(from, to, nil); err != nil {
@@ -254,6 +345,11 @@ func (j Judge) read(ctx context.Context, place Place, level Level) (derived, err
 		}
 		d = j.Settings.derive(place.Bucket, slices.Concat(parts...), level)
 	}
+	if level >= Graced {
+		if err := j.compare(ctx, place, &d); err != nil {
+			return derived{}, err
+		}
+	}
 	for i := range d.single {
 		if i.Cause == Cause(connection.Unclassified) {
 			var err error
@@ -262,6 +358,57 @@ func (j Judge) read(ctx context.Context, place Place, level Level) (derived, err
 		}
 	}
 	return d, nil
+}
+
+// facts returns those facts of a place that are needed, a part for each row.
+func (j Judge) facts(ctx context.Context, place Place, isNeeded func(Fact) bool) (parts [][]Fact, err error) {
+	for row, err := range j.Store.Staged(ctx, place, false) {
+		if err != nil {
+			return nil, err
+		}
+		all, err := row.Facts()
+		if err != nil {
+			return nil, err
+		}
+		needed := slices.DeleteFunc(all, func(f Fact) bool { return !isNeeded(f) })
+		if len(needed) < len(all) {
+			needed = slices.Clone(needed) // and nothing keeps the others
+		}
+		parts = append(parts, needed)
+	}
+	return parts, nil
+}
+
+// compare says whether the devices that reconnected are a surge, by the rows of the buckets
+// before, if the log of the hub has all of them. When the number of a row changes, it marks the
+// later verdicts that depend on it.
+func (j Judge) compare(ctx context.Context, place Place, d *derived) error {
+	if j.Settings.weighs(d.reconnected) {
+		d.weight = d.reconnected
+	}
+	if j.Settings.Surge == 0 || d.reconnected < j.Settings.Surge {
+		return nil
+	}
+	begin, etag, err := j.Store.Begin(ctx, place.Hub)
+	if err != nil || etag == "" || !begin.precedes(place.Bucket) {
+		return err
+	}
+	of, err := j.Store.Reconnected(ctx, place.Hub, place.Bucket-farthestEarlier, place.Bucket-1)
+	if err == nil && j.Settings.surges(place.Bucket, d.reconnected, of) {
+		d.items[Item{Cause: Reconnected}] = d.reconnected
+	}
+	return err
+}
+
+// later returns the marks of the verdicts that depend on what the row of a place says of
+// devices that reconnected.
+func (p Place) later() (marks []Mark) {
+	for n := Bucket(1); n <= farthestEarlier; n++ {
+		if n == 1 || n >= nearestEarlier {
+			marks = append(marks, Mark{Place{p.Hub, p.Bucket + n}, Graced})
+		}
+	}
+	return marks
 }
 
 // unknown returns the sentences of a place that no rule knows. It reads the records, which
@@ -324,7 +471,11 @@ func (j Judge) notices(ctx context.Context, row Row, d derived) ([]Notice, error
 		of := append(records[i], e)
 		slices.SortFunc(of, func(a, b Entry) int { return a.compare(b.Fact) })
 		of = slices.CompactFunc(of, func(a, b Entry) bool { return a.Record == b.Record })
-		records[i] = of[:min(len(of), mostRecords)]
+		if len(of) > mostRecords {
+			of[mostRecords-1] = of[len(of)-1] // the last one stays
+			of = of[:mostRecords]
+		}
+		records[i] = of
 		if !i.Storm() || v.N == 0 {
 			return nil
 		}
@@ -367,14 +518,8 @@ func (j Judge) notices(ctx context.Context, row Row, d derived) ([]Notice, error
 	notices := make([]Notice, len(items))
 	for n, i := range items {
 		notice := Notice{Place: row.Place, Item: i, Version: row.Items[i], HubID: hub}
+		notice.Records = fitting(records[i])
 		size := 0
-		for _, e := range records[i] {
-			if size += len(e.Raw); size > mostRecordBytes {
-				break
-			}
-			notice.Records = append(notice.Records, e.Raw)
-		}
-		size = 0
 		for _, device := range slices.Sorted(maps.Keys(devices[i])) {
 			quoted, _ := jsontext.AppendQuote(nil, device) // an error would say that characters were replaced
 			if size += len(quoted) + 1; size > mostDeviceBytes {
@@ -385,6 +530,31 @@ func (j Judge) notices(ctx context.Context, row Row, d derived) ([]Notice, error
 		notices[n] = notice
 	}
 	return notices, nil
+}
+
+// fitting returns the records of entries that fit into a notice: the first, the last if it
+// fits beside it, and of the others as many as have room, in their order.
+func fitting(entries []Entry) (records []jsontext.Value) {
+	if len(entries) == 0 {
+		return nil
+	}
+	room := mostRecordBytes - len(entries[0].Raw)
+	between, last := entries[1:], []Entry(nil)
+	if n := len(between); n > 0 && len(between[n-1].Raw) <= room {
+		between, last = between[:n-1], between[n-1:]
+		room -= len(last[0].Raw)
+	}
+	records = append(records, entries[0].Raw)
+	for _, e := range between {
+		if room -= len(e.Raw); room < 0 {
+			break
+		}
+		records = append(records, e.Raw)
+	}
+	for _, e := range last {
+		records = append(records, e.Raw)
+	}
+	return records
 }
 
 // compare orders facts by their signs and times, and then in some way.

@@ -17,10 +17,11 @@ import (
 	"hubwatch/handlers/connection"
 )
 
-// quiet returns a world without faults and its only worker, whose clock is right.
+// quiet returns a world without faults and its only worker, whose clock is right, and who leaves each
+// verdict to the timer.
 func quiet(s Settings) (*world, *worker) {
 	w := newWorld(1)
-	w.faults = 0
+	w.faults, w.left = 0, true
 	w.addWorker(s)
 	w.workers[0].ahead = 0
 	return w, w.workers[0]
@@ -158,7 +159,7 @@ type publisher func([]Notice) error
 
 func (p publisher) Publish(_ context.Context, n []Notice) error { return p(n) }
 
-// TestNotice checks what a notice carries: the earliest five records of its item, and of
+// TestNotice checks what a notice carries: the earliest four records of its item and the last, and of
 // a storm the devices, cut where they are very many bytes.
 func TestNotice(t *testing.T) {
 	s := Defaults()
@@ -194,7 +195,7 @@ func TestNotice(t *testing.T) {
 		t.Errorf("%d devices of %d bytes", n, size)
 	}
 	var records []string
-	for _, e := range entries[300:305] {
+	for _, e := range append(slices.Clone(entries[300:304]), entries[306]) {
 		records = append(records, string(e.Raw))
 	}
 	for n, raw := range got[1].Records {
@@ -202,7 +203,7 @@ func TestNotice(t *testing.T) {
 			t.Errorf("record %d is %s, want %s", n, raw, records[n])
 		}
 	}
-	if len(got[1].Records) != 5 || len(got[0].Records) != 5 || string(got[0].Records[0]) != string(entries[299].Raw) {
+	if len(got[1].Records) != 5 || len(got[0].Records) != 5 || string(got[0].Records[0]) != string(entries[299].Raw) || string(got[0].Records[4]) != string(entries[0].Raw) {
 		t.Errorf("%d and %d records", len(got[0].Records), len(got[1].Records))
 	}
 }

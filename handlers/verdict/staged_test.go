@@ -193,3 +193,12 @@ func TestWrongItems(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkNoticeID derives the id of the event of a notice.
+func BenchmarkNoticeID(b *testing.B) {
+	n := Notice{Place: Place{Hub: "contoso-hub", Bucket: 1}, Item: Item{Cause: Cause(connection.TokenExpired)}, Version: Version{N: 1, Seq: 1}}
+	b.ReportAllocs()
+	for b.Loop() {
+		n.id()
+	}
+}

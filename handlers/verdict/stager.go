@@ -13,8 +13,9 @@ type Stager struct {
 	Store    Store
 	Now      func() time.Time
 
-	mu   sync.Mutex
-	made map[Mark]bool // marks that this process made and that nobody has a reason to remove yet
+	mu     sync.Mutex
+	made   map[Mark]bool     // marks that this process made and that nobody has a reason to remove yet
+	begins map[string]Bucket // where the logs of hubs begin, or later, see begin
 }
 
 // skew is by how much the clocks of two instances may differ.
@@ -24,6 +25,9 @@ const skew = 2 * time.Minute
 // caller gives the same rows again. Only after nil it may acknowledge the records.
 func (s *Stager) Stage(ctx context.Context, rows []Staged, marks []Mark) error {
 	if err := s.Store.Stage(ctx, rows); err != nil {
+		return err
+	}
+	if err := s.begin(ctx, rows); err != nil {
 		return err
 	}
 	// R2: a pass that removes a mark has read the rows after it read the mark.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -30,6 +31,15 @@ type Store interface {
 	// Staged returns the rows of a place, without their Records unless they are asked
 	// for. A row that is staged meanwhile may be among them. It ends at the first error.
 	Staged(ctx context.Context, place Place, records bool) iter.Seq2[Staged, error]
+	// Reconnected returns the N of Row.Reconnected in the verdict rows of a hub from one bucket to
+	// another, but for those that are 0. Each row is read as it is some time meanwhile.
+	Reconnected(ctx context.Context, hub string, from, to Bucket) (map[Bucket]int, error)
+	// Begin returns where the log of a hub begins and its ETag. It returns no ETag if that was never
+	// put.
+	Begin(ctx context.Context, hub string) (Begin, ETag, error)
+	// PutBegin writes where the log of a hub begins on condition that its ETag is still etag, or that
+	// there is none if etag is empty. The error wraps ErrConflict if somebody else wrote it.
+	PutBegin(ctx context.Context, begin Begin, etag ETag) error
 	// Dropped reports whether records of the day of a bucket were dropped, some time.
 	Dropped(ctx context.Context, b Bucket) (bool, error)
 	// Put writes a verdict row on condition that its ETag is still etag, or that there is
@@ -57,15 +67,25 @@ type Marked struct {
 type Row struct {
 	Place
 	// Seq is the number of the newest version of the row's items. Published is the
-	// number of the newest version all of whose items are published.
+	// number of the newest version all of whose items are published, and of whose
+	// Reconnected the later verdicts were told by their marks.
 	Seq, Published int
 	Level          Level // of the derivation; it never becomes lower
 	Renewed        int   // expiries that are silent
+	// Elsewhere counts the expiries whose session was taken up in time from another network.
+	// They are silent, and so in Renewed, or items if Settings.SameNetwork.
+	Elsewhere int
+	// Reconnected says how many devices began a session in the bucket and renewed none by that.
+	// Its N is 0 below Graced, and where no verdict depends on it: see Settings.weighs.
+	Reconnected Version
 	// Refused counts the connections that were refused, by cause, also those of a storm.
 	Refused map[connection.Cause]int
 	// Unknown counts the sentences of the service in refusals that connection.Rules does not
 	// know: see Sentence. All beyond MostSentences different ones count as OtherSentences.
 	Unknown map[string]int
+	// Held is when items were first held back that are not in Items, see mostAtOnce. It is
+	// zero if none are.
+	Held time.Time
 	// Items have all items that there ever were. What is no longer there has N = 0.
 	Items map[Item]Version
 }
@@ -90,8 +110,8 @@ type Notice struct {
 	Item
 	Version
 	HubID string // the resource id of the hub as it was staged; empty if nothing is staged any more
-	// Records are the earliest of the item, five at most, as they were staged. There are
-	// fewer if they are long. If N is 0, they are those that the item once was about.
+	// Records are the earliest of the item and the last one, in order and five at most, as they
+	// were staged. There are fewer if they are long. If N is 0, they are those that the item once was about.
 	// A surge has none, since of connections the facts are all that is kept.
 	Records []jsontext.Value
 	// Devices are the subjects of a storm's records in order, see

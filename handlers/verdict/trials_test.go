@@ -19,3 +19,12 @@ func trials(t *testing.T, usual int) int {
 	}
 	return n
 }
+
+// step returns of how many faults, or orders, that can be counted a test tries one: usual, or each
+// if HUBWATCH_TRIALS is set. A test with several kinds of faults begins each kind with another one.
+func step(usual int) int {
+	if os.Getenv("HUBWATCH_TRIALS") != "" {
+		return 1
+	}
+	return usual * slowdown
+}

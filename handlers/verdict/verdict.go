@@ -122,7 +122,8 @@ type Settings struct {
 	// their items become one item of the hub.
 	Storm int
 	// Surge is from how many devices of a hub on that begin sessions in one bucket and
-	// renew none by that, they are one item of the hub. 0 is never.
+	// renew none by that, they are one item of the hub, if they are as many more than before
+	// as surges says, and the log of the hub does not begin at that time, see Begin. 0 is never.
 	Surge int
 	// Lateness is how late records of the log usually are. Later ones correct the verdict.
 	Lateness time.Duration
@@ -141,6 +142,34 @@ const (
 	// logged earlier than the end of the session that it replaces.
 	slack = 2 * time.Second
 )
+
+// Clients that connect again before their token expires renew nothing by that, and do it
+// each hour. So the twenty minutes that end with a bucket are compared with earlier ones, from
+// farthestEarlier to nearestEarlier buckets before it. Those right before it do not count, since
+// the return of a fleet takes some time. The others go back as far as the longest session: a
+// fleet that came back at once comes again at once when its sessions end.
+const (
+	nearestEarlier  = Bucket(3)
+	farthestEarlier = Bucket(session / (bucketSeconds * time.Second))
+)
+
+// surges reports whether n devices that reconnect in a bucket are a surge. of has those that
+// did so in the buckets before, each that weighs. There have to be more than twice as many in
+// the twenty minutes that end with the bucket as in any earlier twenty. A fleet that came back at
+// once is never twice as many an hour later: any twenty minutes lie in two of these. And a fleet
+// whose sessions last for an hour is three times as many if all of it comes back after an outage.
+func (s Settings) surges(b Bucket, n int, of map[Bucket]int) bool {
+	for earlier := b - farthestEarlier; earlier < b-nearestEarlier; earlier++ {
+		if n+of[b-1] <= 2*(of[earlier]+of[earlier+1]) {
+			return false
+		}
+	}
+	return s.Surge > 0 && n >= s.Surge
+}
+
+// weighs reports whether n devices that reconnect in a bucket count for surges of later ones. A
+// few do not, so that few connections make no more verdicts than they have to.
+func (s Settings) weighs(n int) bool { return s.Surge > 0 && n > 0 && 4*n >= s.Surge }
 
 // grace returns the grace in whole seconds, which records have.
 func (s Settings) grace() int64 { return int64(s.RenewalGrace / time.Second) }
@@ -286,10 +315,15 @@ func byDevice(facts []Fact) iter.Seq2[connection.DeviceKey, []Fact] {
 
 // derived is the verdict on a bucket.
 type derived struct {
-	items   map[Item]int             // for a device how many records, for a storm how many devices
-	single  map[Item]int             // items as they would be without storms
-	renewed int                      // expiries that are silent
-	refused map[connection.Cause]int // see Row.Refused
+	items   map[Item]int // for a device how many records, for a storm how many devices
+	single  map[Item]int // items as they would be without storms
+	renewed int          // expiries that are silent
+	// elsewhere are the expiries whose session was taken up in time from another network.
+	elsewhere int
+	// reconnected are the devices that began a session in the bucket and renewed none by that.
+	reconnected int
+	weight      int                      // see Row.Reconnected
+	refused     map[connection.Cause]int // see Row.Refused
 	// missing are the devices with an expiry after which the facts have no sign of another
 	// session.
 	missing map[connection.DeviceKey]bool
@@ -299,10 +333,9 @@ type derived struct {
 // derive returns the verdict on bucket b that the facts give, and puts them in another
 // order. Facts of other buckets count as signs of sessions alone. At level Settled they have
 // to be those of all buckets up to far; below it what is missing is not said, so those up to
-// near are enough.
+// near are enough. Whether there is a surge depends on other verdicts, so it is not said here.
 func (s Settings) derive(b Bucket, facts []Fact, level Level) derived {
 	d := derived{single: map[Item]int{}, refused: map[connection.Cause]int{}, missing: map[connection.DeviceKey]bool{}}
-	reconnected := 0
 	for device, of := range byDevice(facts) {
 		for _, f := range of {
 			if f.Sign == connection.Refused && bucketOf(f.Second) == b {
@@ -324,6 +357,11 @@ func (s Settings) derive(b Bucket, facts []Fact, level Level) derived {
 			if !found {
 				d.missing[device] = true
 			}
+			if cause == Foreign {
+				if d.elsewhere++; !s.SameNetwork {
+					cause = ""
+				}
+			}
 			switch {
 			case cause == "":
 				d.renewed++
@@ -332,13 +370,10 @@ func (s Settings) derive(b Bucket, facts []Fact, level Level) derived {
 			}
 		}
 		if reconnects {
-			reconnected++
+			d.reconnected++
 		}
 	}
 	d.items = s.gather(d.single)
-	if s.Surge > 0 && level >= Graced && reconnected >= s.Surge {
-		d.items[Item{Cause: Reconnected}] = reconnected
-	}
 	return d
 }
 
@@ -350,8 +385,8 @@ func (s Settings) renews(connect Fact, signs []Fact) bool {
 	})
 }
 
-// judge returns the verdict on the expiry x: "" if its session was renewed, Foreign or
-// Missing. It is decided by the first sign of another session among signs, which are
+// judge returns the verdict on the expiry x, as it is if addresses count: "" if its session
+// was renewed, Foreign or Missing. It is decided by the first sign of another session among signs, which are
 // the connections and expiries of the device in order of time. found is whether there is one.
 //
 // A sign is a connection, or another expiry: a session ended whose beginning must have
@@ -373,7 +408,7 @@ func (s Settings) judge(x Fact, signs []Fact) (cause Cause, found bool) {
 		switch {
 		case f.Sign == connection.Connect && f.Second > x.Second+s.grace():
 			of = Missing
-		case s.SameNetwork && !f.Address.Compatible(x.Address):
+		case !f.Address.Compatible(x.Address):
 			of = Foreign
 		}
 		if harm(of) < harm(cause) {

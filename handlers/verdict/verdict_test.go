@@ -14,9 +14,9 @@ import (
 	"hubwatch/handlers/connection"
 )
 
-// oracle is the definition of a verdict, by brute force over a set of records. It shares
-// nothing with derive but the types: no index, no order, no early end.
-func oracle(s Settings, b Bucket, records []Fact, level Level) (items map[Item]int, renewed int) {
+// oracle is the definition of a verdict but for a surge, by brute force over a set of records.
+// It shares nothing with derive but the types: no index, no order, no early end.
+func oracle(s Settings, b Bucket, records []Fact, level Level) (items map[Item]int, renewed, elsewhere int) {
 	set := map[Fact]bool{}
 	for _, f := range records {
 		set[f] = true
@@ -47,7 +47,7 @@ func oracle(s Settings, b Bucket, records []Fact, level Level) (items map[Item]i
 			switch {
 			case c.Sign == connection.Connect && at(c).Sub(at(x)) > s.RenewalGrace:
 				return 2
-			case s.SameNetwork && c.Address != 0 && x.Address != 0 && c.Address != x.Address:
+			case c.Address != 0 && x.Address != 0 && c.Address != x.Address:
 				return 1
 			}
 			return 0
@@ -58,8 +58,11 @@ func oracle(s Settings, b Bucket, records []Fact, level Level) (items map[Item]i
 				return cmp.Or(at(a).Compare(at(b)), harmless(a)-harmless(b))
 			}))
 		}
+		if verdict == 1 {
+			elsewhere++
+		}
 		switch {
-		case verdict == 0:
+		case verdict == 0, verdict == 1 && !s.SameNetwork:
 			renewed++
 		case verdict == 1 && level >= Graced:
 			items[Item{x.Device, Foreign}]++
@@ -81,26 +84,57 @@ func oracle(s Settings, b Bucket, records []Fact, level Level) (items map[Item]i
 			items[Item{Cause: cause}] = len(of)
 		}
 	}
-	reconnected := map[connection.DeviceKey]bool{}
-	for c := range set {
+	return items, renewed, elsewhere
+}
+
+// reconnected is the number of devices that reconnect in a bucket, by brute force over a set of
+// records.
+func reconnected(s Settings, b Bucket, records []Fact) int {
+	at := func(f Fact) time.Time { return time.Unix(f.Second, 0) }
+	devices := map[connection.DeviceKey]bool{}
+	for _, c := range records {
 		start := time.Unix(int64(b)*600, 0)
 		if c.Sign != connection.Connect || at(c).Before(start) || !at(c).Before(start.Add(10*time.Minute)) {
 			continue
 		}
 		renews := false
-		for x := range set {
+		for _, x := range records {
 			if since := at(c).Sub(at(x)); x.Sign == connection.Expiry && x.Device == c.Device && since <= s.RenewalGrace && since >= -2*time.Second {
 				renews = true
 			}
 		}
 		if !renews {
-			reconnected[c.Device] = true
+			devices[c.Device] = true
 		}
 	}
-	if s.Surge > 0 && len(reconnected) >= s.Surge && level >= Graced {
-		items[Item{Cause: Reconnected}] = len(reconnected)
+	return len(devices)
+}
+
+// surge is the definition of a surge, by brute force over a set of records: how many devices
+// reconnect in a bucket, or 0 if they are too few, or at most twice as many with those of the
+// bucket before as in twenty minutes that begin from 90 to 40 minutes before the bucket. A
+// number of less than a fourth of the least that is a surge counts as none. It is none either if
+// no record is older than the 90 minutes and the ten of its bucket.
+func surge(s Settings, b Bucket, records []Fact) int {
+	in := func(minutes int) int {
+		n := reconnected(s, b+Bucket(minutes/10), records)
+		if float64(n) < float64(s.Surge)/4 {
+			return 0
+		}
+		return n
 	}
-	return items, renewed
+	for _, begin := range []int{-90, -80, -70, -60, -50, -40} {
+		if in(0)+in(-10) <= 2*(in(begin)+in(begin+10)) {
+			return 0
+		}
+	}
+	if s.Surge == 0 || in(0) < s.Surge {
+		return 0
+	}
+	if !slices.ContainsFunc(records, func(f Fact) bool { return f.Second < b.first()-90*60 }) {
+		return 0
+	}
+	return in(0)
 }
 
 // device returns the key of a device by its number, from 1 on.
@@ -151,7 +185,7 @@ func between(facts []Fact, from, to Bucket) []Fact {
 
 // TestDerive compares the verdicts on random sets of records with the definition.
 func TestDerive(t *testing.T) {
-	storms, found := 0, map[Cause]int{}
+	storms, moved, found := 0, 0, map[Cause]int{}
 	for seed := range uint64(trials(t, 4_000)) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		s := randomSettings(r)
@@ -164,14 +198,21 @@ func TestDerive(t *testing.T) {
 					to = s.far(of)
 				}
 				known := between(facts, from, to)
-				want, renewed := oracle(s, of, known, level)
+				want, renewed, elsewhere := oracle(s, of, known, level)
 				if level == Settled { // what lies outside of the buckets that are read does not count
-					want, renewed = oracle(s, of, facts, level)
+					want, renewed, elsewhere = oracle(s, of, facts, level)
 				}
 				got := s.derive(of, known, level)
-				if diff := gocmp.Diff(want, got.items); diff != "" || got.renewed != renewed {
-					t.Fatalf("seed %d, %+v, bucket %d, level %d: %d renewed, want %d; items (-want +got):\n%s", seed, s, of, level, got.renewed, renewed, diff)
+				if diff := gocmp.Diff(want, got.items); diff != "" || got.renewed != renewed || got.elsewhere != elsewhere {
+					t.Fatalf("seed %d, %+v, bucket %d, level %d: %d renewed, %d elsewhere, want %d, %d; items (-want +got):\n%s", seed, s, of, level, got.renewed, got.elsewhere, renewed, elsewhere, diff)
 				}
+				if n := reconnected(s, of, facts); s.Surge > 0 && got.reconnected != n {
+					t.Fatalf("seed %d, %+v, bucket %d: %d reconnected, want %d", seed, s, of, got.reconnected, n)
+				}
+				if got.reconnected > 0 {
+					found[Reconnected]++
+				}
+				moved += elsewhere
 				for i := range got.items {
 					found[i.Cause]++
 					if i.Storm() {
@@ -181,8 +222,8 @@ func TestDerive(t *testing.T) {
 			}
 		}
 	}
-	if storms < 50 || len(found) != len(causes) || slices.Min(slices.Collect(maps.Values(found))) < 50 {
-		t.Errorf("the trials had %d storms, and items by cause %v: too few to say anything", storms, found)
+	if storms < 50 || moved < 50 || len(found) != len(causes) || slices.Min(slices.Collect(maps.Values(found))) < 50 {
+		t.Errorf("the trials had %d storms, %d sessions from elsewhere, and items by cause %v: too few to say anything", storms, moved, found)
 	}
 }
 
@@ -201,7 +242,7 @@ func TestNearIsEnough(t *testing.T) {
 		rest = slices.DeleteFunc(rest, func(f Fact) bool { return !near.missing[f.Device] })
 		got := s.derive(b, append(between(facts, from, to), rest...), Settled)
 		want := s.derive(b, between(facts, from, s.far(b)), Settled)
-		if diff := gocmp.Diff(want.items, got.items); diff != "" || want.renewed != got.renewed {
+		if diff := gocmp.Diff(want.items, got.items); diff != "" || want.renewed != got.renewed || want.elsewhere != got.elsewhere || s.Surge > 0 && want.reconnected != got.reconnected {
 			t.Fatalf("seed %d: (-want +got):\n%s", seed, diff)
 		}
 	}
@@ -245,7 +286,9 @@ func TestMarks(t *testing.T) {
 					// What a later expiry tells of earlier buckets is said again at Settled.
 					marked = marked || marks[Mark{Place{"contoso-hub", of}, l}] && (l <= level || f.Sign == connection.Expiry && of != bucketOf(f.Second))
 				}
-				if !marked && !maps.Equal(before.items, after.items) {
+				// What is said of a surge, and to later verdicts, begins at Graced.
+				reconnects := level >= Graced && s.Surge > 0 && before.reconnected != after.reconnected
+				if !marked && (reconnects || !maps.Equal(before.items, after.items)) {
 					t.Fatalf("seed %d: %+v changes bucket %d at level %d, and marks %v", seed, f, of, level, marks)
 				}
 			}
@@ -298,14 +341,14 @@ func TestEveryOrder(t *testing.T) {
 		said := ""
 		for b := Bucket(0); b < 12; b++ {
 			d := s.derive(b, facts, Settled)
-			said += fmt.Sprint(d.renewed, " ")
+			said += fmt.Sprint(d.renewed, d.elsewhere, d.reconnected, " ")
 			for _, i := range slices.SortedFunc(maps.Keys(d.items), Item.compare) {
 				said += fmt.Sprintf("[%d %s %d] ", b, i.Cause, d.items[i])
 			}
 		}
 		outcomes[said]++
 	})
-	want := "1 0 0 0 0 [4 taken up from elsewhere 1] 0 [5 reconnected 1] 0 0 [7 did not come back 1] 0 0 0 0 "
+	want := "1 0 0 0 0 0 0 0 0 0 0 0 0 1 0 [4 taken up from elsewhere 1] 0 0 1 0 0 0 0 0 0 [7 did not come back 1] 0 0 0 0 0 0 0 0 0 0 0 0 "
 	if n != 720 || len(outcomes) != 1 || outcomes[want] != 720 {
 		t.Errorf("%d orders give %v, want always %q", n, outcomes, want)
 	}

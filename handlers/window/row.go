@@ -18,8 +18,10 @@ import (
 // Time is divided into slots of Width, from 1970 on. They give breaches their names and
 // rows their keys. What is over does not depend on them.
 //
-// Three rules make this right in any number of instances that crash at any time. The
-// tests of handlers/table take each of them away, and see it:
+// Three rules make this right in any number of instances that crash at any time. Tests of
+// handlers/table hold each: TestCountsInAnyOrder and TestTenInAnyOrder R1, TestAnyCrashOfACount
+// and TestAnyCrashOfEleven R2, TestAnyStallOfATimer R3. docs/design.md, "Rules, taken away", says
+// which of them fail without which line.
 //
 //	R1  What is decided in one row is decided by one conditional write. Row j decides about
 //	    slot j+1 by itself: the Max events before an event of that slot lie in the slots j and

@@ -12,13 +12,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
+
+	"hubwatch/handlers/local/loopback"
 )
 
 // The account that every Azurite has unless told otherwise; its key is public
@@ -33,6 +35,7 @@ const (
 	startLimit  = 30 * time.Second // limit of the wait for the first answer
 	stopLimit   = 10 * time.Second // limit of a clean stop
 	readyPoll   = 25 * time.Millisecond
+	portLimit   = 5 // number of free ports that are tried
 )
 
 // Find returns the absolute path of the main script of the Azurite table
@@ -67,7 +70,6 @@ type Options struct {
 type Service struct {
 	options Options
 	process *exec.Cmd
-	port    int
 	exited  chan struct{}
 	stop    sync.Once
 	output  *announcement
@@ -77,15 +79,29 @@ type Service struct {
 // there is no Node.js, if the service exits, or if the service does not answer
 // within 30 seconds or before ctx ends. After an error no process is left. Once
 // the service answers, the end of ctx has no effect.
+//
+// Azurite can take a port of the system's choice, and does not say which one. So a free
+// one is chosen here, and another one if somebody else was faster.
 func Start(ctx context.Context, options Options) (*Service, error) {
-	port := options.Port
-	if port == 0 {
+	if options.Port != 0 {
+		return start(ctx, options)
+	}
+	for try := 1; ; try++ {
 		var err error
-		if port, err = freePort(); err != nil {
+		if options.Port, err = loopback.FreePort(); err != nil {
 			return nil, fmt.Errorf("azurite: %w", err)
 		}
+		s, err := start(ctx, options)
+		if try == portLimit || !errors.Is(err, syscall.EADDRINUSE) {
+			return s, err
+		}
 	}
-	arguments := []string{options.Main, "--silent", "--disableTelemetry", "--tableHost", "127.0.0.1", "--tablePort", fmt.Sprint(port)}
+}
+
+// start starts the service on the port that options name. The error is
+// [syscall.EADDRINUSE] if another server listens there.
+func start(ctx context.Context, options Options) (*Service, error) {
+	arguments := []string{options.Main, "--silent", "--disableTelemetry", "--tableHost", "127.0.0.1", "--tablePort", fmt.Sprint(options.Port)}
 	if options.Location == "" {
 		arguments = append(arguments, "--inMemoryPersistence")
 	} else {
@@ -96,7 +112,6 @@ func Start(ctx context.Context, options Options) (*Service, error) {
 	}
 	s := &Service{
 		options: options,
-		port:    port,
 		exited:  make(chan struct{}),
 		output:  &announcement{copy: options.Output, made: make(chan struct{})},
 	}
@@ -130,6 +145,9 @@ func (s *Service) awaitReady(ctx context.Context) error {
 	select {
 	case <-s.output.made:
 	case <-s.exited:
+		if s.output.says("EADDRINUSE") {
+			return fmt.Errorf("exited: %v: port %d: %w", s.process.ProcessState, s.options.Port, syscall.EADDRINUSE)
+		}
 		return fmt.Errorf("exited: %v", s.process.ProcessState)
 	case <-ctx.Done():
 		return fmt.Errorf("not started: %w", ctx.Err())
@@ -196,15 +214,20 @@ func (a *announcement) Write(p []byte) (int, error) {
 	return a.copy.Write(p)
 }
 
+// says reports whether text is in the output before the start.
+func (a *announcement) says(text string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return bytes.Contains(a.seen, []byte(text))
+}
+
 // Again starts the service again after Stop, on the same port and with the same
 // tables. It returns an error if the service keeps its tables in memory.
 func (s *Service) Again(ctx context.Context) (*Service, error) {
 	if s.options.Location == "" {
 		return nil, errors.New("azurite: the tables were in memory")
 	}
-	options := s.options
-	options.Port = s.port
-	return Start(ctx, options)
+	return Start(ctx, s.options)
 }
 
 // Endpoint returns the URL of the account's table service, without a slash at the end.
@@ -213,7 +236,7 @@ func (s *Service) Endpoint() string {
 	if s.options.CertFile != "" {
 		scheme = "https"
 	}
-	return fmt.Sprintf("%s://127.0.0.1:%d/%s", scheme, s.port, account)
+	return fmt.Sprintf("%s://127.0.0.1:%d/%s", scheme, s.options.Port, account)
 }
 
 // ConnectionString returns a connection string with the account key.
@@ -248,14 +271,4 @@ func (s *Service) Stop() error {
 func (s *Service) Kill() {
 	s.process.Process.Kill()
 	<-s.exited
-}
-
-// freePort returns a TCP port of 127.0.0.1 that nothing listens on.
-func freePort() (int, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port, nil
 }

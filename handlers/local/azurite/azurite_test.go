@@ -3,10 +3,13 @@ package azurite
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -83,6 +86,43 @@ func TestFailures(t *testing.T) {
 	if _, err := Start(within(t), Options{Main: script, CertFile: "none"}); !os.IsNotExist(unwrapAll(err)) {
 		t.Errorf("got %v, want the missing certificate", err)
 	}
+}
+
+// TestBusyPort says that a port which another server has is an error if the caller chose it.
+// If nobody did, other ports are tried, and not for ever.
+func TestBusyPort(t *testing.T) {
+	main := mainScript(t)
+	other, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if _, err := Start(within(t), Options{Main: main, Port: other.Addr().(*net.TCPAddr).Port}); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("got %v, want a port that is in use", err)
+	}
+	folder := t.TempDir()
+	tries := filepath.Join(folder, "tries")
+	busy := filepath.Join(folder, "busy.js")
+	write(t, busy, `require("fs").appendFileSync(`+strconv.Quote(tries)+`, "x"); console.error("listen EADDRINUSE"); process.exit(1)`)
+	if _, err := Start(within(t), Options{Main: busy}); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("got %v, want a port that is in use", err)
+	}
+	if made, err := os.ReadFile(tries); err != nil || len(made) != portLimit {
+		t.Errorf("%d tries, %v, want %d", len(made), err, portLimit)
+	}
+	late := filepath.Join(folder, "late.js")
+	write(t, late, `const fs = require("fs");
+if (fs.existsSync(`+strconv.Quote(tries)+`)) {
+	fs.unlinkSync(`+strconv.Quote(tries)+`);
+	console.error("listen EADDRINUSE");
+	process.exit(1);
+}
+require(`+strconv.Quote(main)+`)`)
+	a, err := Start(within(t), Options{Main: late})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Kill()
 }
 
 func unwrapAll(err error) error {

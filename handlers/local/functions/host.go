@@ -23,6 +23,7 @@ import (
 	"sync"
 	"time"
 
+	"hubwatch/handlers/local/loopback"
 	"hubwatch/handlers/local/netjson"
 )
 
@@ -133,7 +134,7 @@ func Start(ctx context.Context, options Options) (*Host, error) {
 	}
 	port := command.port
 	if port == 0 {
-		if port, err = freePort(); err != nil {
+		if port, err = loopback.FreePort(); err != nil {
 			return nil, fmt.Errorf("handler port: %w", err)
 		}
 	}
@@ -383,7 +384,11 @@ func (h *Host) run(c call) (httpAnswer, error) {
 	got, err := h.attempt(c)
 	log := h.logger.With("function", c.function.name, "invocationId", c.id, "duration", time.Since(begun))
 	if err != nil {
-		log.Error("invocation failed", "error", err)
+		level := slog.LevelError
+		if h.ctx.Err() != nil && h.Err() == nil {
+			level = slog.LevelInfo // Close waits for no invocation.
+		}
+		log.Log(h.ctx, level, "invocation failed", "error", err)
 		return httpAnswer{}, &InvocationError{c.function.name, c.id, err}
 	}
 	log.Info("invocation succeeded")

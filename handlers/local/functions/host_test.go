@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"hubwatch/handlers/local/loopback"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -139,7 +141,7 @@ func TestProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	port, err := freePort()
+	port, err := loopback.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +243,7 @@ func TestReadiness(t *testing.T) {
 // TestReadinessPoll counts the polls of a port that refuses until it listens,
 // and looks at their bytes.
 func TestReadinessPoll(t *testing.T) {
-	port, err := freePort()
+	port, err := loopback.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,11 +9,9 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -238,21 +236,4 @@ func newUUID() string {
 	b[6] = b[6]&0x0f | 0x40
 	b[8] = b[8]&0x3f | 0x80
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
-}
-
-// freePort returns a TCP port of 127.0.0.1 that nothing listens on. Nobody keeps it until the
-// handler listens, so it is below the ports that systems give to those who ask for any: from
-// 32768 on in Linux (ip_local_port_range,
-// https://www.kernel.org/doc/html/latest/networking/ip-sysctl.html), from 49152 on elsewhere (RFC 6335).
-// Else another server could get it, and answer in place of the handler.
-func freePort() (int, error) {
-	var listener net.Listener
-	var err error
-	for range 100 {
-		port := 20_000 + mathrand.IntN(12_000) // #nosec G404 -- not a secret
-		if listener, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
-			return port, listener.Close()
-		}
-	}
-	return 0, err
 }

@@ -40,7 +40,7 @@ var (
 	otherFailure   = operations{TableRequests: 11}
 	timerMinute    = operations{Executions: 1, TableRequests: 4}
 	heardOf        = operations{TableRequests: 2}
-	canaryHour     = operations{Ingress: 2, Deliveries: 2, Executions: 5, TableRequests: 17}
+	canaryHour     = operations{Ingress: 11, Deliveries: 15, Executions: 18, TableRequests: 43}
 	canaryTag      = operations{Ingress: 1, Matches: 1, Deliveries: 1, Executions: 1, TableRequests: 6}
 	told           = operations{Ingress: 1, Deliveries: 1, Executions: 1, TableRequests: 4}
 	furtherChannel = operations{TableRequests: 1}
@@ -52,14 +52,16 @@ var prices = struct {
 	GridOperations, Executions, HubEvents float64 // for a million
 	TableRequests, BlobWrites             float64 // for ten thousand
 	GBSeconds, AlwaysReadyGBSeconds       float64 // while functions run; of an instance that is always ready, whether or not they run
-	TableGB, LogGB                        float64 // a month; ingested
-	ThroughputUnit, MetricAlert           float64 // a month
+	TableGB, ZonesGB                      float64 // a month, in one data centre and in three zones
+	LogGB, SentinelGB                     float64 // ingested, and what Microsoft Sentinel takes for the same
+	ThroughputUnit, MetricAlert, LogAlert float64 // a month
+	PrivateEndpoint                       float64 // a month
 }{
 	GridOperations: 0.60, Executions: 0.40, HubEvents: 0.028,
 	TableRequests: 0.00036, BlobWrites: 0.054,
 	GBSeconds: 0.000026, AlwaysReadyGBSeconds: 0.000004,
-	TableGB: 0.045, LogGB: 2.99,
-	ThroughputUnit: 21.90, MetricAlert: 0.10,
+	TableGB: 0.045, ZonesGB: 0.0562, LogGB: 2.99, SentinelGB: 2.99,
+	ThroughputUnit: 21.90, MetricAlert: 0.10, LogAlert: 0.50, PrivateEndpoint: 7.30,
 }
 
 // Assumptions: figures that cannot be counted without Azure, or that differ
@@ -74,10 +76,12 @@ const (
 	busyPerSecond    = 1_000 // executions on an instance that is kept busy
 	minimumSeconds   = 1     // billed for an execution that wakes an instance by itself
 	metricAlerts     = 10    // in main.bicep
+	logAlerts        = 1     // in main.bicep, asked every 15 minutes
+	endpoints        = 7     // private ones, in a network of one's own: endpoints.bicep
 	batch            = 8     // messages of the log in an execution of a large fleet: maxEventBatchSize of host.json
 	checkpoint       = 16    // batches of a partition for a checkpoint: batchCheckpointFrequency
 	renewalRecords   = 3     // the end of a session, its close by the client, and the new connection
-	renewalRequests  = 0.07  // table requests for a renewal beside its messages, at 10,000 devices (TestHealthyFleetIsSilent)
+	renewalRequests  = 0.04  // table requests for a renewal beside its messages, at 10,000 devices (TestRequestsOfARenewal)
 	stagedBytes      = 100   // of a renewal in the state
 	stagedDays       = 4     // for which it is there
 	daysInMonth      = 30
@@ -170,9 +174,16 @@ func (l load) bill() (bill []line) {
 	add("Telemetry", telemetry, " GB", telemetry*prices.LogGB)
 	if l.months > 0 {
 		add("Throughput units", units, "", units*l.months*prices.ThroughputUnit)
-		add("Alerts about hubwatch itself", metricAlerts, "", metricAlerts*l.months*prices.MetricAlert)
+		add("Alerts about hubwatch itself", metricAlerts+logAlerts, "", l.months*(metricAlerts*prices.MetricAlert+logAlerts*prices.LogAlert))
 	}
 	return append(bill, line{What: "In all", Price: dollars(sum)})
+}
+
+// canaryMonth returns the price of a month of canaries to one more function, as one type of events.
+func canaryMonth() string {
+	n := float64(daysInMonth * 24)
+	each := prices.GridOperations/1e6 + prices.Executions/1e6 + minimumSeconds*instanceGB*prices.GBSeconds + 2*prices.TableRequests/1e4 + telemetryBytes*prices.LogGB/1e9
+	return dollars(n * each)
 }
 
 // alwaysReady returns the price of a month of an instance that is always ready, by its memory.
@@ -271,7 +282,7 @@ func Page() ([]byte, error) {
 			{"or of none of the four causes", otherFailure},
 			{"A minute of the timer, without a verdict or a digest that is due", timerMinute},
 			{"To remember that a hub was heard of, once a minute for each hub and source", heardOf},
-			{"An hour of canaries, through three paths", canaryHour},
+			{"An hour of canaries, through three paths and to each function of two topics", canaryHour},
 			{"A tag of the day, if it is wanted", canaryTag},
 			{"An alert that is raised or reopened, to tell one channel of it", told},
 			{"and for each further channel", furtherChannel},
@@ -280,9 +291,11 @@ func Page() ([]byte, error) {
 		"Prices":  prices,
 		"Million": bills(perMillion), "Fleets": bills(fleets),
 		"RecordBytes": amount(recordBytes), "OccurrenceBytes": amount(occurrenceBytes), "TelemetryBytes": amount(telemetryBytes), "SentinelBytes": amount(sentinelBytes),
-		"SentinelMillion":  dollars(million * sentinelBytes / 1e9 * prices.LogGB),
+		"SentinelMillion":  dollars(million * sentinelBytes / 1e9 * (prices.LogGB + prices.SentinelGB)),
+		"Endpoints":        dollars(endpoints * prices.PrivateEndpoint),
 		"SampledPerSecond": sampledPerSecond,
 		"Batch":            batch, "Checkpoint": checkpoint, "RenewalRequests": renewalRequests, "StagedBytes": stagedBytes,
+		"CanaryMonth": canaryMonth(),
 		"AlwaysReady": alwaysReady(instanceGB), "SmallAlwaysReady": alwaysReady(0.5),
 		"InstanceGB": instanceGB, "BusyPerSecond": amount(busyPerSecond), "Peak": peak,
 	})

@@ -21,6 +21,7 @@ func TestCostAssumptions(t *testing.T) {
 		{"host.json", `"(?:Function|Host\.Results)": "(?:Warning|Error)"`, 2},
 		{"infra/main.bicep", `param instanceMemory int = (\d+)`, instanceGB * 1024},
 		{"infra/main.bicep", `(?m)^    metric: '`, metricAlerts},
+		{"infra/main.bicep", `(?m)^resource \w+ 'Microsoft.Insights/scheduledQueryRules@`, logAlerts},
 		{"infra/main.bicep", `capacity: (\d+)`, 1}, // throughput units without load
 	} {
 		text, err := os.ReadFile(filepath.Join("../../..", test.file))
@@ -47,21 +48,22 @@ func TestCostAssumptions(t *testing.T) {
 func TestBill(t *testing.T) {
 	got := load{changes: 3_000_000, alertedChanges: 1_000_000, records: 2_000_000, perMessage: 10, failures: 500_000, months: 1}.bill()
 	want := []line{
-		// 3 M published, 1 M of them matched and delivered; 500 k published and delivered, 1,440 canaries too.
-		{"Event Grid operations", "6 million", "$3.60"},
-		// 1 M for changes, 200 k for messages, 500 k for failures, 43,200 minutes, 720 hours of 5.
-		{"Function executions", "1.75 million", "$0.70"},
-		{"Execution time", "3.49 million GB-s", "$90.83"},
-		// 1 for a change, 1 for a message, 11 for a failure, 4 for a minute, 17 for an hour.
-		{"Table requests", "6.89 million", "$0.25"},
+		// 3 M published, 1 M of them matched and delivered; 500 k published and delivered; 720 hours with 11
+		// canaries that are published, and 15 deliveries of them.
+		{"Event Grid operations", "6.02 million", "$3.61"},
+		// 1 M for changes, 200 k for messages, 500 k for failures, 43,200 minutes, 720 hours of 18.
+		{"Function executions", "1.76 million", "$0.70"},
+		{"Execution time", "3.51 million GB-s", "$91.32"},
+		// 1 for a change, 1 for a message, 11 for a failure, 4 for a minute, 43 for an hour.
+		{"Table requests", "6.9 million", "$0.25"},
 		{"Evidence, a month of keeping it", "6 GB", "$0.27"},
 		{"Event Hubs messages", "200,000", "$0.01"},
 		{"Records of renewals, for four days", "0 GB", "$0.00"},
 		{"Checkpoints of the event hub", "12,500", "$0.07"},
-		{"Telemetry", "1.75 GB", "$5.22"},
+		{"Telemetry", "1.76 GB", "$5.25"},
 		{"Throughput units", "1", "$21.90"},
-		{"Alerts about hubwatch itself", "10", "$1.00"},
-		{"In all", "", "$124"},
+		{"Alerts about hubwatch itself", "11", "$1.50"},
+		{"In all", "", "$125"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("bill (-want +got):\n%s", diff)

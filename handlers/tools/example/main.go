@@ -159,7 +159,7 @@ func (s step) do(ctx context.Context, root, file string) error {
 		c := exec.CommandContext(ctx, "sh", "-c", line) // #nosec G204 -- a line of README.md
 		c.Dir = root
 		// The copy shares what is compiled already with the sources.
-		c.Env = append(os.Environ(), "GOFLAGS=-trimpath -buildvcs=false")
+		c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath -buildvcs=false -vet=off")
 		said, err := c.CombinedOutput()
 		var exit *exec.ExitError
 		if errors.As(err, &exit) {

@@ -40,7 +40,11 @@ commands that are not for this alert. hubwatch never runs a command. Some comman
 	disabled(&b, alerts)
 	for _, d := range detectors {
 		fmt.Fprintf(&b, "\n## %s\n\n**%s** · %s · `%s`\n\n%s\n", d.Name, d.Title, d.Severity, d.AlertType, d.Description)
-		fmt.Fprintf(&b, "\n**Fires on** %s%s.\n\n**What to do**\n\n", d.On, counted(d.Count))
+		fmt.Fprintf(&b, "\n**Fires on** %s%s.\n", d.On, counted(d.Count))
+		if d.Custom {
+			condition(&b, alerts, d.Name)
+		}
+		b.WriteString("\n**What to do**\n\n")
 		for i, step := range d.Remediation {
 			fmt.Fprintf(&b, "%d. %s\n", i+1, step)
 		}
@@ -67,7 +71,7 @@ func counted(r *window.Rule) string {
 	if r.Min > 0 {
 		bounds = append(bounds, fmt.Sprintf("fewer than %d", r.Min))
 	}
-	return fmt.Sprintf(", if there are %s in %v of the same `%s`", strings.Join(bounds, " or "), r.Width, r.Key)
+	return fmt.Sprintf(", if there are %s in %s of the same `%s`", strings.Join(bounds, " or "), r.Span(), r.Key)
 }
 
 // disabled writes the list of custom alerts that are there and not enabled.
@@ -83,6 +87,28 @@ func disabled(b *bytes.Buffer, alerts []custom.Alert) {
 				"| Alert | AlertType | Severity | File |\n|---|---|---|---|\n")
 		}
 		fmt.Fprintf(b, "| %s | `%s` | %s | [%s](../functions/%s/%s) |\n", a.Title, a.AlertType, a.Severity, a.Name, a.Name, custom.FileName)
+	}
+}
+
+// condition writes which of the events of a custom alert count, and who answers for it.
+func condition(b *bytes.Buffer, alerts []custom.Alert, name string) {
+	for _, a := range alerts {
+		if a.Name != name {
+			continue
+		}
+		if a.When != "" {
+			fmt.Fprintf(b, "\n**If this is true**\n\n```\n%s\n```\n", strings.TrimSpace(a.When))
+		}
+		if a.Group != nil {
+			which := "these devices"
+			if a.Group.Not {
+				which = "all devices but these"
+			}
+			fmt.Fprintf(b, "\n**Of** %s: %s.\n", which, a.Group)
+		}
+		if a.Owner != "" {
+			fmt.Fprintf(b, "\n**Owner.** %s\n", a.Owner)
+		}
 	}
 }
 

@@ -1,10 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"hubwatch/handlers/custom"
+	"hubwatch/handlers/window"
 )
 
 // TestUpToDate fails if somebody changed a detector, a case or a generated file
@@ -156,5 +161,20 @@ func TestCasesAreRead(t *testing.T) {
 	}
 	if err := run(root, false); err == nil || !strings.Contains(err.Error(), "fires-half.json") {
 		t.Errorf("%v, want it to name the case", err)
+	}
+}
+
+// TestCatalogueSaysTheCondition checks what the catalogue says of a custom alert beside its
+// events: a reader must not take every one of them for an alert.
+func TestCatalogueSaysTheCondition(t *testing.T) {
+	most := 10
+	a := custom.Alert{Name: "KeysListed", When: `actor != "pipeline"`, Owner: "the platform team", Group: &custom.Group{Devices: []string{"thermo-*", "lamp"}, Not: true}}
+	var b bytes.Buffer
+	condition(&b, []custom.Alert{{Name: "Other", When: "false"}, a}, "KeysListed")
+	b.WriteString(counted(&window.Rule{Key: "device", Width: 15 * time.Minute, Max: &most, Min: 2}))
+	want := "\n**If this is true**\n\n```\nactor != \"pipeline\"\n```\n\n**Of** all devices but these: thermo-* or lamp.\n\n**Owner.** the platform team\n" +
+		", if there are more than 10 or fewer than 2 in 15m of the same `device`"
+	if b.String() != want {
+		t.Errorf("have %s, want %s", b.String(), want)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"go/types"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -164,6 +165,31 @@ func TestUses(t *testing.T) {
 		t.Errorf("what Root uses differs (-want +got):\n%s", diff)
 	}
 }
+
+// TestSeveritiesOfDetectorsAreMutated checks that each built-in detector has a mutant with another
+// severity, which its case files notice since they have it.
+func TestSeveritiesOfDetectorsAreMutated(t *testing.T) {
+	p, err := load("../../..", folders...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mutated := map[string]bool{}
+	mutants, _ := p.mutate(users(p))
+	for _, m := range mutants {
+		before, after := severityIn.FindString(m.before), severityIn.FindString(m.after)
+		if before != "" && after != "" && before != after {
+			mutated[strings.TrimPrefix(m.declaration.name, "detector.")] = true
+		}
+	}
+	for _, d := range detector.All {
+		if !mutated[d.Name] {
+			t.Errorf("%s: no mutant has another severity", d.Name)
+		}
+	}
+}
+
+// severityIn matches the severity of a detector.
+var severityIn = regexp.MustCompile(`Severity:\s+alert\.\w+`)
 
 // TestFailures checks that only a failed case of a detector counts as noticing.
 func TestFailures(t *testing.T) {

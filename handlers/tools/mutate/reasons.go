@@ -239,19 +239,9 @@ var reasons = []reason{
 		changes: []change{
 			{`if !ok {`, `if false {`},
 			{`return nil, fmt.Errorf("data: cause: %q is not for this detector", event.Shorten(string(n.Cause)))`, `return nil, fmt.Errorf("", event.Shorten(string(n.Cause)))`},
-			{`return nil, fmt.Errorf("data: cause: %q is not for this detector", event.Shorten(string(n.Cause)))`, `return nil, fmt.Errorf(" That happened %d times in ten minutes.", event.Shorten(string(n.Cause)))`},
+			{`return nil, fmt.Errorf("data: cause: %q is not for this detector", event.Shorten(string(n.Cause)))`, `return nil, fmt.Errorf("data: %w", event.Shorten(string(n.Cause)))`},
 		},
 		because: "The trigger has the types of the detector's causes alone, and verdict.ParseEvent has compared the cause with the type.",
-	},
-	{
-		function: "detector.detectConnection",
-		same:     true,
-		changes: []change{
-			{`if n.Cause == verdict.Cause(connection.TokenExpired) && n.N >= continual {`, `if false {`},
-			{`if n.Cause == verdict.Cause(connection.TokenExpired) && n.N >= continual {`, `if n.Cause == verdict.Cause(connection.Unclassified) && n.N >= continual {`},
-		},
-		of:      func(d detector.Detector) bool { return d.Name != detector.DeviceTokenExpired.Name },
-		because: "The cause is never an expired token. The cases of DeviceTokenExpired kill it.",
 	},
 	{
 		function: "detector.detectRecord",

@@ -59,7 +59,7 @@ func TestCustomAlertSteps(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	own := strings.Replace(string(example), `"severity": "Medium"`, `"severity": "High"`, 1)
+	own := strings.ReplaceAll(string(example), `"severity": "Medium"`, `"severity": "High"`)
 	if err := os.Mkdir(filepath.Join(root, filepath.Dir(file)), 0o700); err != nil {
 		t.Fatal(err)
 	}
