@@ -190,7 +190,7 @@ var decoders = sync.Pool{New: func() any { return new(Decoder) }}
 func CauseOf(raw jsontext.Value, scanned scan.Value) (Cause, error) {
 	d := decoders.Get().(*Decoder)
 	defer decoders.Put(d)
-	defer d.forget()
+	defer d.Forget()
 	var r Record
 	var err error
 	if scanned.Kind() == '{' {

@@ -58,6 +58,10 @@ type Piece struct {
 // message of 1 MB has some 60,000, and each takes 20 bytes of memory.
 const mostScanned = 1 << 17
 
+// mostPlaces is of how many values of a message a Reader keeps the memory. A hundred records
+// have some 2,500 values.
+const mostPlaces = 1 << 14
+
 // Records is the function Records. It reads a message that is sound in one pass. Scanned is
 // good until the Reader reads the next message.
 func (r *Reader) Records(b []byte) iter.Seq2[Piece, error] {
@@ -78,6 +82,9 @@ func (r *Reader) Records(b []byte) iter.Seq2[Piece, error] {
 		}
 	}
 }
+
+// Forget lets go of the message that was read last, and of memory that few messages need.
+func (r *Reader) Forget() { r.doc.Forget(mostPlaces) }
 
 // scan returns the array of records of a message, or nothing if b is something else, or
 // unusual.

@@ -201,7 +201,7 @@ type document = struct {
 func DecodeRecord(raw jsontext.Value) (Record, error) {
 	d := givers.Get().(*Decoder)
 	defer givers.Put(d)
-	defer d.forget()
+	defer d.Forget()
 	r, err := d.Decode(raw.Clone())
 	// The record goes with the memory of which its texts are parts.
 	r.Texts, d.texts, d.auth.raw = slices.Clone(r.Texts), [2][]byte{}, nil
@@ -264,12 +264,12 @@ func (d *Decoder) reset() {
 	d.doc, d.properties, d.held, d.inside = document{}, properties{}, scan.Value{}, scan.Value{}
 }
 
-// forget lets go of the record before, of the text that it was read from, and of memory
+// Forget lets go of the record before, of the text that it was read from, and of memory
 // that few records need.
-func (d *Decoder) forget() {
+func (d *Decoder) Forget() {
 	d.reset()
-	d.outer.Forget()
-	d.inner.Forget()
+	d.outer.Forget(mostValues)
+	d.inner.Forget(mostValues)
 	d.list = [6]string{}
 	for i := range d.texts {
 		if cap(d.texts[i]) > mostKept {

@@ -225,7 +225,7 @@ func (h *Handler) run(ctx context.Context, function *Function, in Invocation, re
 	in.request = request
 	doc := docs.Get().(*scan.Doc)
 	defer docs.Put(doc)
-	defer doc.Forget()
+	defer doc.Forget(mostPlaces)
 	if in.Data, in.Scanned, err = bound(doc, request, size, function.Body); err != nil {
 		in.Data = request
 		return h.broken(ctx, in, size, err)

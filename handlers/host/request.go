@@ -114,6 +114,9 @@ func (h *Handler) read(ctx context.Context, w http.ResponseWriter, r *http.Reque
 // each takes 20 bytes of memory.
 const mostValues = 4_096
 
+// mostPlaces is of how many values of a body the memory is kept.
+const mostPlaces = 1024
+
 // docs are the places of values in bodies, to use again.
 var docs = sync.Pool{New: func() any { return new(scan.Doc) }}
 

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -75,7 +76,14 @@ type Unreadable struct {
 // whatever message, batch or order it comes. Records have no id and their time is in
 // whole seconds: two failures within a second that differ in nothing are one.
 func Relay(messages [][]byte) Result {
-	w := newWorker()
+	w := workers.Get().(*worker)
+	r := w.relay(messages)
+	w.end()
+	return r
+}
+
+func (w *worker) relay(messages [][]byte) Result {
+	w.begin()
 	r := Result{Relayed: map[connection.Cause]int{}}
 	for i, message := range messages {
 		w.Unreadable = append(w.Unreadable, w.lost(i, message, func(p connection.Piece) error {
@@ -98,7 +106,8 @@ func Relay(messages [][]byte) Result {
 	return r
 }
 
-// worker reads a batch of messages.
+// worker reads a batch of messages. What it remembers of the messages before saves time, and
+// changes nothing that it finds.
 type worker struct {
 	Read
 	reader    connection.Reader
@@ -113,12 +122,58 @@ type worker struct {
 	canonical []byte                     // the last record in canonical form
 	address   string                     // the last address
 	key       connection.AddressKey      // of that address
+	places    groups                     // of a message that is staged
 }
 
-func newWorker() *worker {
-	w := &worker{seen: map[[sha256.Size]byte]bool{}, Read: Read{PassedOver: map[connection.Reason]int{}, Unknown: map[string]int{}, Heard: map[string]time.Time{}}}
+// workers are used again, since each has some memory, and has to see a record before it reads
+// the next one faster. After a panic nobody ends its work, and so nobody uses it again.
+var workers = sync.Pool{New: func() any {
+	w := &worker{seen: map[[sha256.Size]byte]bool{}, places: groups{index: map[verdict.Place]int{}}}
 	w.redactor = secret.NewRedactor(event.Named, w.decoder.Inside)
 	return w
+}}
+
+// begin begins a batch.
+func (w *worker) begin() {
+	w.Read = Read{PassedOver: map[connection.Reason]int{}, Unknown: map[string]int{}, Heard: map[string]time.Time{}}
+}
+
+// Bounds of the memory that a worker keeps.
+const (
+	mostRecords  = 1_000    // failed connections
+	mostBytesOf  = 64 << 10 // bytes of one thing
+	mostOfPlaces = 4        // places of a message
+)
+
+// end lets others use the worker.
+func (w *worker) end() {
+	w.forget()
+	workers.Put(w)
+}
+
+// forget lets go of the batch, and of memory that few batches need.
+func (w *worker) forget() {
+	w.Read, w.failed = Read{}, failed{}
+	w.id, w.newest = "", time.Time{} // what is heard of a hub begins anew
+	w.reader.Forget()
+	w.decoder.Forget()
+	w.redactor.Forget()
+	w.places.forget()
+	w.forgetSeen()
+	if cap(w.canonical) > mostBytesOf {
+		w.canonical = nil
+	}
+	if len(w.address) > mostBytesOf {
+		w.address, w.key = "", 0
+	}
+}
+
+// forgetSeen forgets which records were taken.
+func (w *worker) forgetSeen() {
+	if len(w.seen) > mostRecords {
+		w.seen = map[[sha256.Size]byte]bool{} // to clear it would take that long each time
+	}
+	clear(w.seen)
 }
 
 // lost returns the parts of message i that are no records, or that the function

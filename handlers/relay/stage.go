@@ -44,14 +44,21 @@ type Staging struct {
 // large. The same message gives the same rows, in whatever batch it comes and
 // whenever. now bounds the times of records.
 func Stage(messages [][]byte, settings verdict.Settings, now time.Time) Staging {
-	w := newWorker()
+	w := workers.Get().(*worker)
+	s := w.stage(messages, settings, now)
+	w.end()
+	return s
+}
+
+func (w *worker) stage(messages [][]byte, settings verdict.Settings, now time.Time) Staging {
+	w.begin()
 	s := Staging{Refused: map[connection.Cause]int{}}
 	soon := now.Add(newest).Unix()
 	touched := map[verdict.Place]*spans{}
-	places := groups{index: map[verdict.Place]int{}}
+	places := &w.places
 	for i, message := range messages {
 		places.reset()
-		clear(w.seen) // so that a row does not depend on the other messages of the batch
+		w.forgetSeen() // so that a row does not depend on the other messages of the batch
 		w.Unreadable = append(w.Unreadable, w.lost(i, message, func(p connection.Piece) error {
 			failure, err := w.failure(p)
 			f := &w.failed
@@ -168,6 +175,27 @@ func (s *groups) reset() {
 	s.list = s.list[:0]
 	clear(s.index)
 	s.last = 0
+}
+
+// forget lets go of the message, and of memory that few messages need.
+func (s *groups) forget() {
+	s.reset()
+	s.list = s.list[:cap(s.list)]
+	if len(s.list) > mostOfPlaces {
+		s.list, s.index = nil, map[verdict.Place]int{}
+	}
+	for i := range s.list {
+		g := &s.list[i]
+		clear(g.failures[:cap(g.failures)])
+		if cap(g.connects) > mostBytesOf {
+			g.connects = nil
+		}
+		if cap(g.failures) > mostRecords {
+			g.failures = nil
+		}
+		*g = group{connects: g.connects[:0], failures: g.failures[:0]}
+	}
+	s.list = s.list[:0]
 }
 
 // of returns the group of a place, which is good until the next is asked for.

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hubwatch/handlers/connection"
+	"hubwatch/handlers/event"
 	"hubwatch/handlers/verdict"
 )
 
@@ -346,4 +347,98 @@ func TestStageKeepsNoPartOfAMessage(t *testing.T) {
 	if after := tell(); after != before || len(staging.Unknown) == 0 || len(staging.Rows) == 0 {
 		t.Errorf("before and after:\n%s\n%s", before, after)
 	}
+}
+
+// TestWorkersAreUsedAgain stages and relays batches, each with a worker that has read others
+// before and with a new one: the results are the same, and stay as they are when the worker
+// reads the next batch.
+func TestWorkersAreUsedAgain(t *testing.T) {
+	var batches [][][]byte
+	for _, name := range caseFiles(t) {
+		_, messages := readCase(t, name)
+		batches = append(batches, messages)
+	}
+	other := strings.ReplaceAll(strings.ReplaceAll(failure(1), "CONTOSO-HUB", "CONTOSO-HUB-2"), "203.0.113.XXX", "192.0.2.XXX")
+	secret := strings.Replace(failure(2), "IotHubUnauthorized", "SharedAccessSignature sr=contoso&sig=U0VDUkVUU0VDUkVUU0VDUkVUU0VDUkVU&se=1", 1)
+	unknown := record("deviceConnect", `"resultType":"401003","resultDescription":"The moon is in the way."`, `{"deviceId":"dev-9","authType":"sas"}`)
+	var buckets, many []string
+	for i := range 40 {
+		buckets = append(buckets, strings.Replace(failure(i), "10:00:00", fmt.Sprintf("%02d:00:00", i%10), 1))
+	}
+	for i := range mostRecords + 2 {
+		many = append(many, failure(i))
+	}
+	batches = append(batches,
+		[][]byte{message(failure(1), success(1), failure(1))},
+		[][]byte{message(failure(1), success(1)), message(other), message(secret)},
+		[][]byte{message(secret, unknown, success(2)), []byte(`{"records":[`)},
+		[][]byte{message(strings.Replace(failure(1), "10:00:00", "09:59:59", 1), other)},
+		[][]byte{message(append(manyConnections()[:4_000], strings.Replace(failure(1), "IotHubUnauthorized", strings.Repeat("x", 100_000), 1))...)},
+		[][]byte{message(buckets...)},
+		[][]byte{message(many...)},
+	)
+	tell := func(staging Staging, result Result) string { return fmt.Sprintf("%+v\n%+v", staging, result) }
+	want := make([]string, len(batches))
+	for i, batch := range batches {
+		fresh := func() *worker { return workers.New().(*worker) }
+		want[i] = tell(fresh().stage(batch, verdict.Defaults(), stageTime), fresh().relay(batch))
+	}
+	r := rand.New(rand.NewPCG(3, 3))
+	w := workers.New().(*worker)
+	var staging Staging
+	var result Result
+	last := -1
+	for range 100 {
+		i := r.IntN(len(batches))
+		if r.IntN(4) > 0 {
+			i = len(batches) - 1 - r.IntN(7)
+		}
+		nextStaging := w.stage(batches[i], verdict.Defaults(), stageTime)
+		w.forget()
+		nextResult := w.relay(batches[i])
+		w.forget()
+		if last >= 0 && tell(staging, result) != want[last] {
+			t.Fatalf("batch %d has changed what became of batch %d", i, last)
+		}
+		staging, result, last = nextStaging, nextResult, i
+		if got := tell(staging, result); got != want[i] {
+			t.Fatalf("batch %d with a worker that was used: %s\n\nwant %s", i, event.Shorten(got), event.Shorten(want[i]))
+		}
+		for _, g := range w.places.list[:cap(w.places.list)] {
+			if g.place != (verdict.Place{}) || cap(g.connects) > mostBytesOf || cap(g.failures) > mostRecords {
+				t.Fatalf("%+v is kept", g)
+			}
+			for _, e := range g.failures[:cap(g.failures)] {
+				if e.Raw != nil {
+					t.Fatalf("the record %s is kept", e.Raw)
+				}
+			}
+		}
+		if n := cap(w.places.list); n > mostOfPlaces || w.failed.raw != nil || len(w.seen) > 0 || cap(w.canonical) > mostBytesOf {
+			t.Fatalf("%d places, the record %s, and %d bytes are kept", n, w.failed.raw, cap(w.canonical))
+		}
+	}
+}
+
+// TestAllocationsOfStaging counts what a worker that was used takes from the heap for eight
+// messages of a hundred records each, of which one is of a failed connection: some pieces for
+// each message, and none for a connection.
+func TestAllocationsOfStaging(t *testing.T) {
+	var batch [][]byte
+	for i := range 8 {
+		records := []string{failure(i)}
+		for n := range 99 {
+			records = append(records, success(100*i+n))
+		}
+		batch = append(batch, message(records...))
+	}
+	w := workers.New().(*worker)
+	got := testing.AllocsPerRun(10, func() {
+		w.stage(batch, verdict.Defaults(), stageTime)
+		w.forget()
+	})
+	if most := 120.0; got > most {
+		t.Errorf("%v allocations for %d messages, want %v at most", got, len(batch), most)
+	}
+	t.Logf("%v allocations", got)
 }

@@ -59,8 +59,6 @@ const (
 	// mostCompared is up to how many members of an object are compared one by one. The
 	// names of more than that are sorted.
 	mostCompared = 64
-	// mostKept is of how many values a Doc keeps the memory.
-	mostKept = 1024
 	// usualValue is how many bytes of a text there usually are for a value, or more.
 	usualValue = 48
 	// longest is how many bytes a text may have, and longestName how many a name.
@@ -100,11 +98,11 @@ func (d *Doc) Scan(raw []byte, without string, most int) bool {
 	return true
 }
 
-// Forget lets go of the text, and of memory that few texts need. The values of the text
-// are not good any more.
-func (d *Doc) Forget() {
+// Forget lets go of the text, and of the memory of its values if it is for more than most of
+// them. The values of the text are not good any more.
+func (d *Doc) Forget(most int) {
 	d.raw, d.text, d.nodes = nil, "", d.nodes[:0]
-	if cap(d.nodes) > mostKept {
+	if cap(d.nodes) > most {
 		d.nodes = nil
 	}
 }

@@ -67,6 +67,8 @@ const (
 	mostNames, mostName = 256, 64
 	// mostOrder is how many members of a document are compared with those of the one before.
 	mostOrder = 64
+	// mostPlaces is of how many values of a document the memory is kept.
+	mostPlaces = 1024
 	// mostKept is of how many bytes of a text the memory is kept.
 	mostKept = 64 << 10
 	// mostHeld is how many bytes a string has at most that is held.
@@ -96,7 +98,7 @@ func isCleanText(s string) bool {
 // forget lets go of the documents, and of memory that few of them need.
 func (c *cleaner) forget() {
 	for i := range c.used {
-		c.docs[i].Forget()
+		c.docs[i].Forget(mostPlaces)
 		if cap(c.texts[i]) > mostKept {
 			c.texts[i] = nil
 		}
@@ -130,6 +132,10 @@ func (r *Redactor) Document(v scan.Value) []byte {
 	}
 	return document(v.Raw(), r.cleaner.named, "", 0)
 }
+
+// Forget lets go of the documents, and of memory that few of them need. It keeps what was
+// found clean, which is bounded.
+func (r *Redactor) Forget() { r.cleaner.forget() }
 
 // document is about a document inside of depth strings. parent is as in document.
 func (c *cleaner) document(raw []byte, parent string, depth int) bool {

@@ -98,29 +98,36 @@ const leastDeflated = 2 << 10
 // pack returns a row of what fits into one.
 func pack(place Place, connects []byte, failures []Entry) Staged {
 	row := Staged{Place: place, Connects: slices.Clone(connects)}
-	for i := range failures {
-		if f := &failures[i]; f.Sign == connection.Expiry {
-			row.Expiries = f.append(row.Expiries)
-		} else {
-			row.Refusals = f.append(row.Refusals)
-		}
+	expiries := 0
+	for expiries < len(failures) && failures[expiries].Sign == connection.Expiry {
+		expiries++
 	}
+	row.Expiries, row.Refusals = facts(failures[:expiries]), facts(failures[expiries:])
 	if len(failures) > 0 {
 		row.Records = deflated(failures)
 	}
-	h := sha256.New()
+	h, length := sha256.New(), make([]byte, 8, sha256.Size)
 	for _, part := range [][]byte{row.Connects, row.Expiries, row.Refusals} {
-		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
+		binary.BigEndian.PutUint64(length, uint64(len(part)))
+		h.Write(length)
 		h.Write(part)
 	}
-	row.Key = hex.EncodeToString(h.Sum(nil)[:16])
+	row.Key = hex.EncodeToString(h.Sum(length[:0])[:16])
 	return row
 }
 
-// append appends the fact of a failed connection as a row has it.
-func (f *Fact) append(b []byte) []byte {
-	b = append(AppendConnect(b, f.Second, f.Device, f.Address), Cause(f.Cause).number())
-	return binary.BigEndian.AppendUint64(b, f.Record)
+// facts returns the facts of failed connections as a row has them: nil if there are none.
+func facts(failures []Entry) []byte {
+	if len(failures) == 0 {
+		return nil
+	}
+	b := make([]byte, 0, len(failures)*failureSize)
+	for i := range failures {
+		f := &failures[i]
+		b = append(AppendConnect(b, f.Second, f.Device, f.Address), Cause(f.Cause).number())
+		b = binary.BigEndian.AppendUint64(b, f.Record)
+	}
+	return b
 }
 
 // deflated returns the records of failed connections as a row has them, each behind its length.

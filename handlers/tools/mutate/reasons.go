@@ -157,7 +157,7 @@ var reasons = []reason{
 		because: "The JSON package reads what one pass reads. The fuzz test compares them; the pass only saves time.",
 	},
 	{
-		function: "connection.Decoder.forget",
+		function: "connection.Decoder.Forget",
 		same:     true,
 		changes: []change{
 			{`if cap(d.texts[i]) > mostKept {`, `if !(cap(d.texts[i]) > mostKept) {`},
