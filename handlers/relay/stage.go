@@ -110,7 +110,8 @@ func (w *worker) stage(messages [][]byte, settings verdict.Settings, now time.Ti
 	for place, of := range touched {
 		of.mark(settings, place.Hub, marks)
 	}
-	s.Marks = slices.SortedFunc(maps.Keys(marks), func(a, b verdict.Mark) int {
+	s.Marks = slices.AppendSeq(make([]verdict.Mark, 0, len(marks)), maps.Keys(marks))
+	slices.SortFunc(s.Marks, func(a, b verdict.Mark) int {
 		return cmp.Or(comparePlaces(a.Place, b.Place), cmp.Compare(a.Level, b.Level))
 	})
 	s.Read = w.Read
@@ -150,15 +151,11 @@ func (s *span) add(of span) {
 	}
 }
 
-// mark adds the marks of the verdicts that the records may change. Those of the first and
-// the last second of a sign are those of all between: what a record touches are intervals
-// of buckets that move with its second, and all seconds are of one bucket.
+// mark adds the marks of the verdicts that the records may change.
 func (s *spans) mark(settings verdict.Settings, hub string, marks map[verdict.Mark]bool) {
 	for sign, s := range s {
 		if s.any {
-			for _, second := range [...]int64{s.first, s.last} {
-				settings.Marks(marks, hub, verdict.Fact{Second: second, Sign: connection.Sign(sign)})
-			}
+			settings.Marks(marks, hub, connection.Sign(sign), s.first, s.last)
 		}
 	}
 }

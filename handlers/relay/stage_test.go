@@ -154,7 +154,7 @@ func TestStageMarks(t *testing.T) {
 		facts, _ := unpack(t, got.Rows)
 		want := map[verdict.Mark]bool{}
 		for f := range facts {
-			settings.Marks(want, "contoso-hub", f)
+			settings.Marks(want, "contoso-hub", f.Sign, f.Second, f.Second)
 		}
 		for _, mark := range got.Marks {
 			if !want[mark] {

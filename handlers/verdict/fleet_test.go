@@ -360,7 +360,7 @@ func watch(t *testing.T, s Settings, all []arrival) *memory {
 				for _, e := range all[n].rows {
 					place := Place{all[n].hub, bucketOf(e.Second)}
 					places[place] = append(places[place], e)
-					s.Marks(marks, place.Hub, e.Fact)
+					s.Marks(marks, place.Hub, e.Sign, e.Second, e.Second)
 				}
 				for place, entries := range places {
 					rows = append(rows, packed(place, entries)...)

@@ -451,7 +451,7 @@ func (k *worker) stage(s Settings, d delivery) error {
 	for _, e := range d.entries {
 		place := Place{"contoso-hub", bucketOf(e.Second)}
 		places[place] = append(places[place], e)
-		s.Marks(marks, place.Hub, e.Fact)
+		s.Marks(marks, place.Hub, e.Sign, e.Second, e.Second)
 	}
 	var rows []Staged
 	for _, place := range slices.SortedFunc(maps.Keys(places), Place.compare) {

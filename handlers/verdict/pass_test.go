@@ -265,7 +265,7 @@ func TestVeryLateRecords(t *testing.T) {
 			if err := w.do(t, func(k *worker) error {
 				marks := map[Mark]bool{}
 				for _, f := range facts {
-					s.Marks(marks, "contoso-hub", f)
+					s.Marks(marks, "contoso-hub", f.Sign, f.Second, f.Second)
 				}
 				if err := k.stager.Stage(t.Context(), packed(place, d.entries), slices.Collect(maps.Keys(marks))); err != nil {
 					return err

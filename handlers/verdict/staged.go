@@ -97,12 +97,15 @@ const leastDeflated = 2 << 10
 
 // pack returns a row of what fits into one.
 func pack(place Place, connects []byte, failures []Entry) Staged {
-	row := Staged{Place: place, Connects: slices.Clone(connects)}
-	expiries := 0
-	for expiries < len(failures) && failures[expiries].Sign == connection.Expiry {
-		expiries++
+	facts := append(make([]byte, 0, len(connects)+len(failures)*failureSize), connects...)
+	refusals := len(facts)
+	for i := range failures {
+		facts = failures[i].append(facts)
+		if failures[i].Sign == connection.Expiry {
+			refusals = len(facts)
+		}
 	}
-	row.Expiries, row.Refusals = facts(failures[:expiries]), facts(failures[expiries:])
+	row := Staged{Place: place, Connects: part(facts, 0, len(connects)), Expiries: part(facts, len(connects), refusals), Refusals: part(facts, refusals, len(facts))}
 	if len(failures) > 0 {
 		row.Records = deflated(failures)
 	}
@@ -116,18 +119,18 @@ func pack(place Place, connects []byte, failures []Entry) Staged {
 	return row
 }
 
-// facts returns the facts of failed connections as a row has them: nil if there are none.
-func facts(failures []Entry) []byte {
-	if len(failures) == 0 {
+// part returns the bytes of b from one place to another: nil if there are none.
+func part(b []byte, from, to int) []byte {
+	if from == to {
 		return nil
 	}
-	b := make([]byte, 0, len(failures)*failureSize)
-	for i := range failures {
-		f := &failures[i]
-		b = append(AppendConnect(b, f.Second, f.Device, f.Address), Cause(f.Cause).number())
-		b = binary.BigEndian.AppendUint64(b, f.Record)
-	}
-	return b
+	return b[from:to:to]
+}
+
+// append appends the fact of a failed connection as a row has it.
+func (f *Fact) append(b []byte) []byte {
+	b = append(AppendConnect(b, f.Second, f.Device, f.Address), Cause(f.Cause).number())
+	return binary.BigEndian.AppendUint64(b, f.Record)
 }
 
 // deflated returns the records of failed connections as a row has them, each behind its length.

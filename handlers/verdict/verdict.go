@@ -448,27 +448,30 @@ type Mark struct {
 	Level Level
 }
 
-// Marks adds to marks what a record of a hub may change: the bucket of a refused
-// connection at once, the buckets of the expiries that it may be a sign for, and those
-// of the connections that it may make renewals.
-func (s Settings) Marks(marks map[Mark]bool, hub string, f Fact) {
+// Marks adds to marks what records of a sign may change, the first and the last of which are of
+// these seconds of one bucket: the bucket of a refused connection at once, the buckets of the
+// expiries that it may be a sign for, and those of the connections that it may make renewals.
+// What a record touches are intervals that move with its second. So those of all records
+// between the two are in the interval from where the first one's begins to where the last
+// one's ends, and no bucket of that interval is in none of theirs.
+func (s Settings) Marks(marks map[Mark]bool, hub string, sign connection.Sign, first, last int64) {
 	touch := func(level Level, from, to int64) {
 		for b := bucketOf(from); b <= bucketOf(to); b++ {
 			marks[Mark{Place{hub, b}, level}] = true
 		}
 	}
-	late := f.Second + int64(slack/time.Second)
-	switch f.Sign {
+	slack := int64(slack / time.Second)
+	switch sign {
 	case connection.Refused:
-		touch(Open, f.Second, f.Second)
+		touch(Open, first, last)
 	case connection.Expiry:
-		touch(Graced, f.Second, f.Second)
-		touch(Settled, f.Second-s.window(), f.Second)
+		touch(Graced, first, last)
+		touch(Settled, first-s.window(), last)
 		if s.Surge > 0 {
-			touch(Graced, f.Second-int64(slack/time.Second), f.Second+s.grace())
+			touch(Graced, first-slack, last+s.grace())
 		}
 	case connection.Connect:
-		touch(Graced, f.Second-s.grace(), late)
-		touch(Settled, f.Second-s.window(), late)
+		touch(Graced, first-s.grace(), last+slack)
+		touch(Settled, first-s.window(), last+slack)
 	}
 }

@@ -272,7 +272,7 @@ func TestMarks(t *testing.T) {
 		facts := randomFacts(r, s, b)
 		f := facts[0]
 		marks := map[Mark]bool{}
-		s.Marks(marks, "contoso-hub", f)
+		s.Marks(marks, "contoso-hub", f.Sign, f.Second, f.Second)
 		rest := slices.DeleteFunc(slices.Clone(facts), func(other Fact) bool { return other == f })
 		for of := b - 20; of <= b+20; of++ {
 			for level := Open; level <= Settled; level++ {
