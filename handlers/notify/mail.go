@@ -92,7 +92,7 @@ func (c *mailer) Send(ctx context.Context, m Message) error {
 	message.SetDateWithValue(m.Time)
 	message.SetMessageIDWithValue(fmt.Sprintf("%x@hubwatch", sha256.Sum256([]byte(m.ID))))
 	message.SetGenHeader("Auto-Submitted", "auto-generated") // no answers of those who are away (RFC 3834)
-	message.SetBodyString(mail.TypeTextPlain, t.title+"\n\n"+t.plain(nil)+"\n")
+	message.SetBodyString(mail.TypeTextPlain, t.title+"\n\n"+t.plain()+"\n")
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	client, err := c.client(ctx)

@@ -78,7 +78,7 @@ func slack(_ *posting, _ Message, t text) (map[string]string, any) {
 		return object{"type": kind, "text": e}
 	}
 	blocks := []object{block("header", "plain_text", t.title)}
-	if plain := (text{lines: t.lines}).plain(nil); plain != "" {
+	if plain := (text{lines: t.lines}).plain(); plain != "" {
 		blocks = append(blocks, block("section", "plain_text", plain))
 	}
 	if label, value := t.next(); value != "" {
@@ -129,24 +129,23 @@ var markdownEscape = strings.NewReplacer(
 	"@", "@\u200b", "://", ":/\u200b/",
 )
 
-// markdown returns a message in Markdown.
+// markdown returns a message in Markdown, which is as long as Discord takes it: 2,000 characters.
 func markdown(t text, bold string) string {
-	s := bold + markdownEscape.Replace(t.title) + bold + "\n" + (text{lines: t.lines}).plain(markdownEscape.Replace)
+	title := bold + markdownEscape.Replace(t.title) + bold + "\n"
+	next := ""
 	if label, value := t.next(); value != "" {
 		if t.link == "" {
 			value = "`" + strings.ReplaceAll(value, "`", "'") + "`"
 		}
-		s += "\n" + label + ": " + value
+		next = "\n" + label + ": " + value
 	}
-	return s
+	return title + (text{lines: t.lines}).fit(markdownEscape.Replace, 2_000-width(title)-width(next), width) + next
 }
 
 // discord is a webhook of Discord (https://discord.com/developers/docs/resources/webhook#execute-webhook).
-// It takes 2,000 characters.
 func discord(_ *posting, _ Message, t text) (map[string]string, any) {
-	content := []rune(markdown(t, "**"))
 	return nil, object{
-		"content":          string(content[:min(len(content), 2_000)]),
+		"content":          markdown(t, "**"),
 		"allowed_mentions": object{"parse": []string{}}, // nobody
 		"flags":            1 << 2,                      // no previews of links
 	}
@@ -157,7 +156,7 @@ func discord(_ *posting, _ Message, t text) (map[string]string, any) {
 // like them (https://developers.google.com/workspace/chat/format-messages).
 func googleChat(_ *posting, _ Message, t text) (map[string]string, any) {
 	replace := strings.NewReplacer("<", "‹", ">", "›", "*", "∗", "_", "_\u200b", "~", "∼", "`", "'", "@", "@\u200b", "://", ":/\u200b/").Replace
-	s := "*" + replace(t.title) + "*\n" + (text{lines: t.lines}).plain(replace)
+	s := "*" + replace(t.title) + "*\n" + (text{lines: t.lines}).fit(replace, mostPlain, width)
 	if label, value := t.next(); value != "" {
 		s += "\n" + label + ": " + value
 	}
@@ -172,9 +171,11 @@ func mattermost(_ *posting, _ Message, t text) (map[string]string, any) {
 }
 
 // ntfy is a server of ntfy (https://docs.ntfy.sh/publish/#publish-as-json). The document goes
-// to the root of the server, and names the topic.
+// to the root of the server, and names the topic. A message of more than 4,096 bytes would
+// become a file (https://docs.ntfy.sh/publish/#limitations).
 func ntfy(p *posting, m Message, t text) (map[string]string, any) {
-	d := object{"topic": strings.Trim(p.target.Path, "/"), "title": t.title, "message": t.plain(nil), "priority": 2 + min(rank(m.Alert.Severity), 2)}
+	message := t.fit(nil, 4_000, func(s string) int { return len(s) })
+	d := object{"topic": strings.Trim(p.target.Path, "/"), "title": t.title, "message": message, "priority": 2 + min(rank(m.Alert.Severity), 2)}
 	if t.link != "" {
 		d["click"] = t.link
 	}
@@ -196,7 +197,7 @@ func wantTopic(u *url.URL) error {
 // Without a parse mode, Telegram reads no markup.
 func telegram(p *posting, _ Message, t text) (map[string]string, any) {
 	return nil, object{
-		"chat_id": p.target.Query().Get("chat_id"), "text": t.title + "\n" + t.plain(nil),
+		"chat_id": p.target.Query().Get("chat_id"), "text": t.title + "\n" + t.plain(),
 		"link_preview_options": object{"is_disabled": true},
 	}
 }
@@ -237,7 +238,7 @@ func pagerDuty(p *posting, m Message, t text) (map[string]string, any) {
 // alias keeps it one alert there. It takes 130 characters for the message.
 func opsgenie(p *posting, m Message, t text) (map[string]string, any) {
 	return map[string]string{"Authorization": "GenieKey " + p.key}, object{
-		"message": clean(t.title, 130), "alias": m.ID, "description": t.plain(nil), "source": "hubwatch",
+		"message": clean(t.title, 130), "alias": m.ID, "description": t.plain(), "source": "hubwatch",
 		"entity": name(sourceOf(m)), "priority": []string{"P5", "P4", "P3", "P2"}[rank(m.Alert.Severity)],
 	}
 }

@@ -92,7 +92,7 @@ func parseEvent(raw jsontext.Value) (Message, error) {
 		return m, fmt.Errorf("type: want %s or %s", export.TypeRaised, export.TypeReopened)
 	}
 	switch {
-	case e.ID == "" || len(e.ID) > 200:
+	case !isWord(e.ID): // It becomes a header, and a part of what is signed, in which a dot ends it.
 		return m, errors.New("id: want the id of a raising")
 	case e.Time.IsZero():
 		return m, errors.New("time: is missing")

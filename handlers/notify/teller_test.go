@@ -598,6 +598,7 @@ func TestForgedEvents(t *testing.T) {
 	for _, raw := range []string{
 		`null`, `"x"`, `[1]`, `{}`, `{"id":`, strings.Replace(string(good), "raised", "changed", 1), strings.Replace(string(good), "x/0", "", 1), strings.Replace(string(good), "hub/2026", "hub/9999", 1),
 		strings.Replace(string(good), "hub/2026", "hub/1999", 1), strings.Replace(string(good), "00000001", "", 1), strings.Replace(string(good), "2026-02-01T", "x", 1), strings.Replace(string(good), "contoso-hub", "", 1), strings.Replace(string(good), "x/0", strings.Repeat("x", 201), 1),
+		strings.Replace(string(good), "x/0", `x\r\n0`, 1), strings.Replace(string(good), "x/0", "x/0.1", 1),
 	} {
 		s := newStage()
 		l := &listener{name: "ops"}

@@ -5,7 +5,7 @@ import (
 	"regexp"
 	"strings"
 	"time"
-	"unicode/utf8"
+	"unicode/utf16"
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/export"
@@ -25,8 +25,8 @@ type text struct {
 	command, link string
 }
 
-// Bounds of what a message says, in characters. Telegram takes 4,096 characters, Discord
-// 2,000 (https://discord.com/developers/docs/resources/message), Pushover 1,024.
+// Bounds of what a message says, by its width. Telegram takes 4,096 characters, Discord 2,000
+// (https://discord.com/developers/docs/resources/message).
 const (
 	mostTitle  = 150
 	mostValue  = 400
@@ -34,12 +34,27 @@ const (
 	mostListed = 5 // alerts of a digest
 )
 
-// clean makes a foreign text one line without credentials and hidden characters, of most
-// characters at most.
+// width is how long a text is in UTF-16. Services count characters in several ways, and this one
+// counts most: a character is two if it is beyond the first 65,536.
+func width(s string) (n int) {
+	for _, r := range s {
+		n += utf16.RuneLen(r) // Invalid UTF-8 is read as U+FFFD.
+	}
+	return n
+}
+
+// clean makes a foreign text one line without credentials and hidden characters, of a width of
+// most at most.
 func clean(s string, most int) string {
 	s = secret.Visible(secret.RedactString(s))
-	if utf8.RuneCountInString(s) > most {
-		s = string([]rune(s)[:most-1]) + "…"
+	if len(s) <= most || width(s) <= most { // A text is never wider than it has bytes.
+		return s
+	}
+	room := most - width("…")
+	for i, r := range s {
+		if room -= utf16.RuneLen(r); room < 0 {
+			return s[:i] + "…"
+		}
 	}
 	return s
 }
@@ -183,9 +198,13 @@ func (t text) next() (label, value string) {
 	return "Show", t.command
 }
 
-// plain returns the message without its title as plain text. escape is applied to all that
+// plain returns the message without its title as plain text.
+func (t text) plain() string { return t.fit(nil, mostPlain, width) }
+
+// fit returns the message without its title as text that measures most at most. Lines for which
+// there is no room are left out, and never how the reader goes on. escape is applied to all that
 // is not ours; nil for none.
-func (t text) plain(escape func(string) string) string {
+func (t text) fit(escape func(string) string, most int, measure func(string) int) string {
 	if escape == nil {
 		escape = func(s string) string { return s }
 	}
@@ -195,10 +214,10 @@ func (t text) plain(escape func(string) string) string {
 		end = label + ": " + value
 	}
 	var b strings.Builder
-	room := mostPlain - utf8.RuneCountInString(end)
+	room := most - measure(end)
 	for _, l := range t.lines {
 		s := l.label + ": " + escape(l.value) + "\n"
-		if room -= utf8.RuneCountInString(s); room < 0 {
+		if room -= measure(s); room < 0 {
 			break
 		}
 		b.WriteString(s)
