@@ -33,7 +33,7 @@ func TestSignature(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := signature(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", time.Unix(1614265330, 0), []byte(`{"test": 2432232314}`))
+	got := signatures([][]byte{key}, "msg_p5jXN8AQM9LWM0D4loKWxJek", time.Unix(1614265330, 0), []byte(`{"test": 2432232314}`))
 	if want := "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="; got != want {
 		t.Errorf("have %s, want %s", got, want)
 	}
@@ -43,7 +43,7 @@ func TestSignature(t *testing.T) {
 func verified(r request) (time.Time, bool) {
 	unix, err := strconv.ParseInt(r.header.Get("webhook-timestamp"), 10, 64)
 	at := time.Unix(unix, 0)
-	return at, err == nil && r.header.Get("webhook-signature") == signature(testKey, r.header.Get("webhook-id"), at, []byte(r.body))
+	return at, err == nil && r.header.Get("webhook-signature") == signatures([][]byte{testKey}, r.header.Get("webhook-id"), at, []byte(r.body))
 }
 
 func TestWebhook(t *testing.T) {
@@ -70,6 +70,38 @@ func TestWebhook(t *testing.T) {
 	}
 	if want := "Medium: A certificate was added (contoso-hub): ops@contoso.com added the certificate contoso-root to contoso-hub."; p.Sentence != want {
 		t.Errorf("the sentence is %q, want %q", p.Sentence, want)
+	}
+}
+
+// TestSecondSecret has a receiver change its secret: each message is signed with both.
+func TestSecondSecret(t *testing.T) {
+	r := newReceiver(t, nil)
+	const next = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+	if err := channel(t, r.URL+"#secret="+testSecret+","+next).Send(t.Context(), raised(1)); err != nil {
+		t.Fatal(err)
+	}
+	got := r.requests()[0]
+	both := strings.Split(got.header.Get("webhook-signature"), " ")
+	if len(both) != 2 {
+		t.Fatalf("have the signatures %v, want two", both)
+	}
+	unix, err := strconv.ParseInt(got.header.Get("webhook-timestamp"), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, secret := range []string{testSecret, next} {
+		key, err := parseSecret(secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := signatures([][]byte{key}, got.header.Get("webhook-id"), time.Unix(unix, 0), []byte(got.body)); both[i] != want {
+			t.Errorf("the signature %d is %s, want %s", i+1, both[i], want)
+		}
+	}
+	for _, wrong := range []string{testSecret + ",", testSecret + ",whsec_x", "," + testSecret, strings.Repeat(testSecret+",", mostSecrets) + testSecret} {
+		if _, err := Read(map[string]string{SettingPrefix + "ops": r.URL + "#secret=" + wrong}, ""); err == nil {
+			t.Errorf("%s is taken", wrong)
+		}
 	}
 }
 
@@ -563,6 +595,19 @@ func checkText(t *testing.T, service, n, s string) {
 	for _, bad := range reads[service] {
 		if strings.Contains(s, bad) {
 			t.Errorf("%s, %q: %q is told as it is: %q", service, n, bad, s)
+		}
+	}
+}
+
+// TestTestWakesNobody checks that a test is of the least grade that a pager has.
+func TestTestWakesNobody(t *testing.T) {
+	for service, want := range map[string]string{"pagerduty": `"severity":"info"`, "opsgenie": `"priority":"P5"`, "ntfy": `"priority":2`} {
+		r := newReceiver(t, nil)
+		if err := channel(t, postedTo[service](r.URL)).Send(t.Context(), Message{ID: "test/ops/1", Kind: Test, Time: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.requests()[0].body; !strings.Contains(got, want) {
+			t.Errorf("%s: have %s, want %s", service, got, want)
 		}
 	}
 }

@@ -175,7 +175,7 @@ func mattermost(_ *posting, _ Message, t text) (map[string]string, any) {
 // become a file (https://docs.ntfy.sh/publish/#limitations).
 func ntfy(p *posting, m Message, t text) (map[string]string, any) {
 	message := t.fit(nil, 4_000, func(s string) int { return len(s) })
-	d := object{"topic": strings.Trim(p.target.Path, "/"), "title": t.title, "message": message, "priority": 2 + min(rank(m.Alert.Severity), 2)}
+	d := object{"topic": strings.Trim(p.target.Path, "/"), "title": t.title, "message": message, "priority": 2 + min(grade(m), 2)}
 	if t.link != "" {
 		d["click"] = t.link
 	}
@@ -213,10 +213,7 @@ func wantChat(u *url.URL) error {
 // (https://developer.pagerduty.com/docs/send-alert-event). The key of the alert keeps it one
 // incident, however often the event is sent.
 func pagerDuty(p *posting, m Message, t text) (map[string]string, any) {
-	severity := []string{"info", "warning", "error", "critical"}[rank(m.Alert.Severity)]
-	if m.Kind == Test {
-		severity = "info"
-	}
+	severity := []string{"info", "warning", "error", "critical"}[grade(m)]
 	details := object{}
 	for _, l := range t.lines {
 		details[l.label] = l.value
@@ -239,8 +236,16 @@ func pagerDuty(p *posting, m Message, t text) (map[string]string, any) {
 func opsgenie(p *posting, m Message, t text) (map[string]string, any) {
 	return map[string]string{"Authorization": "GenieKey " + p.key}, object{
 		"message": clean(t.title, 130), "alias": m.ID, "description": t.plain(), "source": "hubwatch",
-		"entity": name(sourceOf(m)), "priority": []string{"P5", "P4", "P3", "P2"}[rank(m.Alert.Severity)],
+		"entity": name(sourceOf(m)), "priority": []string{"P5", "P4", "P3", "P2"}[grade(m)],
 	}
+}
+
+// grade is the rank of a message. A test wakes nobody.
+func grade(m Message) int {
+	if m.Kind == Test {
+		return 0
+	}
+	return rank(m.Alert.Severity)
 }
 
 // sourceOf names the hub of a message.

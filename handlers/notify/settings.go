@@ -194,11 +194,11 @@ func (p *parsed) webhook(u *url.URL, options map[string]string, console string) 
 			return fmt.Errorf("is the address of a service: put %s+ before it", kind)
 		}
 	}
-	key, err := parseSecret(options["secret"])
+	keys, err := parseSecrets(options["secret"])
 	if err != nil {
 		return fmt.Errorf("after the #, secret=: %w", err)
 	}
-	p.build = func(called string) Channel { return &webhook{called, newPoster(u), key, console} }
+	p.build = func(called string) Channel { return &webhook{called, newPoster(u), keys, console} }
 	return unwanted(options, "secret")
 }
 

@@ -24,7 +24,7 @@ import (
 type webhook struct {
 	name    string
 	poster  *poster
-	key     []byte
+	keys    [][]byte
 	console string
 }
 
@@ -33,6 +33,24 @@ func (w *webhook) Name() string { return w.name }
 
 // secretPrefix is what a key of Standard Webhooks begins with.
 const secretPrefix = "whsec_"
+
+// parseSecrets reads keys with commas between them. More than one are there while a receiver
+// changes from one to the other.
+func parseSecrets(s string) (keys [][]byte, err error) {
+	for one := range strings.SplitSeq(s, ",") {
+		key, err := parseSecret(one)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, key)
+	}
+	if len(keys) > mostSecrets {
+		return nil, fmt.Errorf("want %d secrets at most", mostSecrets)
+	}
+	return keys, nil
+}
+
+const mostSecrets = 5
 
 // parseSecret reads a key: 24 to 64 bytes in base64, as Standard Webhooks wants.
 func parseSecret(s string) ([]byte, error) {
@@ -47,12 +65,17 @@ func parseSecret(s string) ([]byte, error) {
 	return key, nil
 }
 
-// signature returns the value of the header webhook-signature for a message.
-func signature(key []byte, id string, at time.Time, body []byte) string {
-	mac := hmac.New(sha256.New, key)
-	fmt.Fprintf(mac, "%s.%d.", id, at.Unix())
-	mac.Write(body)
-	return "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
+// signatures returns the value of the header webhook-signature for a message: a signature with
+// each key, with blanks between them.
+func signatures(keys [][]byte, id string, at time.Time, body []byte) string {
+	var all []string
+	for _, key := range keys {
+		mac := hmac.New(sha256.New, key)
+		fmt.Fprintf(mac, "%s.%d.", id, at.Unix())
+		mac.Write(body)
+		all = append(all, "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
+	}
+	return strings.Join(all, " ")
 }
 
 // payload is the body of a webhook.
@@ -109,6 +132,6 @@ func (w *webhook) Send(ctx context.Context, m Message) error {
 	return w.poster.post(ctx, "application/json", map[string]string{
 		"webhook-id":        m.ID,
 		"webhook-timestamp": strconv.FormatInt(now.Unix(), 10),
-		"webhook-signature": signature(w.key, m.ID, now, body),
+		"webhook-signature": signatures(w.keys, m.ID, now, body),
 	}, body)
 }
