@@ -599,6 +599,27 @@ func checkText(t *testing.T, service, n, s string) {
 	}
 }
 
+// TestDigestNamesTheGravest checks that every channel is told each of the alerts that a digest lists.
+func TestDigestNamesTheGravest(t *testing.T) {
+	m := raised(1)
+	m.Kind, m.Count = Digest, 30
+	for n := range mostListed {
+		m.Alerts = append(m.Alerts, short(raised(n+1).Alert))
+	}
+	for service, url := range postedTo {
+		r := newReceiver(t, nil)
+		if err := channel(t, url(r.URL)).Send(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+		body := r.requests()[0].body
+		for _, a := range m.Alerts {
+			if !strings.Contains(body, a.Reference) {
+				t.Errorf("%s: %s is not told: %s", service, a.Reference, body)
+			}
+		}
+	}
+}
+
 // TestTestWakesNobody checks that a test is of the least grade that a pager has.
 func TestTestWakesNobody(t *testing.T) {
 	for service, want := range map[string]string{"pagerduty": `"severity":"info"`, "opsgenie": `"priority":"P5"`, "ntfy": `"priority":2`} {

@@ -216,6 +216,9 @@ func pagerDuty(p *posting, m Message, t text) (map[string]string, any) {
 	severity := []string{"info", "warning", "error", "critical"}[grade(m)]
 	details := object{}
 	for _, l := range t.lines {
+		if before, ok := details[l.label]; ok { // A digest has several alerts.
+			l.value = fmt.Sprint(before, "\n", l.value)
+		}
 		details[l.label] = l.value
 	}
 	if t.command != "" {

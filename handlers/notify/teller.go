@@ -171,7 +171,8 @@ func (t *Teller) raising(ctx context.Context, out *host.Outcome, function string
 	if t.DigestAfter == 0 {
 		begin = alert.Telling{Slot: alert.Alone}
 	}
-	e, again, err := t.take(ctx, key, begin, func(e alert.Telling) bool { return t.left(e, func(Configured) bool { return true }) })
+	wanted := func(c Configured) bool { return c.wants(m.Alert.Severity) }
+	e, again, err := t.take(ctx, key, begin, func(e alert.Telling) bool { return t.left(e, wanted) })
 	if err != nil || e == nil {
 		return err
 	}
@@ -184,7 +185,7 @@ func (t *Teller) raising(ctx context.Context, out *host.Outcome, function string
 		out.Counts["left to a digest"]++
 		return nil
 	}
-	return t.tell(ctx, out, function, key, *e, raw, func(c Configured) (Message, bool) { return m, c.wants(m.Alert.Severity) })
+	return t.tell(ctx, out, function, key, *e, raw, func(c Configured) (Message, bool) { return m, wanted(c) })
 }
 
 // left reports whether a channel that is wanted may have to be told, or the others of one that

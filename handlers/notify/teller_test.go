@@ -633,6 +633,23 @@ func TestSeverities(t *testing.T) {
 	}
 }
 
+// TestTwiceAtOnce delivers an alert again while the first delivery has just told whoever wants it. There
+// is nothing left to do, although another channel does not want it, so the delivery is not refused.
+func TestTwiceAtOnce(t *testing.T) {
+	s := newStage()
+	low, high := &listener{name: "low"}, &listener{name: "high"}
+	teller := s.teller(low, high)
+	teller.Channels[1].Least, teller.DigestAfter = alert.High, 20
+	for range 3 {
+		if out, err := run(t, teller, raised(1)); err != nil {
+			t.Errorf("%v, %v", out.Counts, err)
+		}
+	}
+	if len(low.got) != 1 || len(high.got) != 0 {
+		t.Errorf("%d and %d messages, want 1 and 0", len(low.got), len(high.got))
+	}
+}
+
 // TestDigest has a hub raise many alerts. The first are told one by one, the others in one
 // digest for each channel, whatever is delivered again and by whom.
 func TestDigest(t *testing.T) {
