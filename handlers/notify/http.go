@@ -133,6 +133,9 @@ func retryAfter(header string, now time.Time) time.Duration {
 	return min(max(wait, 0), mostRetryAfter)
 }
 
+// errNoHost says that there is no such host. That may pass, for a while.
+var errNoHost = errors.New("the name of the host is not known")
+
 // reason returns why something could not be sent, in words that are ours: the texts of
 // errors of libraries repeat addresses, and these have credentials.
 func reason(err error) error {
@@ -148,8 +151,10 @@ func reason(err error) error {
 		return errors.New("no answer in time")
 	case errors.Is(err, context.Canceled):
 		return errors.New("interrupted")
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return errNoHost
 	case errors.As(err, &dns):
-		return errors.New("the name of the host is not known")
+		return errors.New("the name of the host could not be looked up")
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return errors.New("the connection was refused")
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):

@@ -38,6 +38,9 @@ const (
 	grace = time.Minute
 	// mostTries is how long a digest is tried, as long as Event Grid tries an event.
 	mostTries = 24 * time.Hour
+	// mostUnknown is how long the host of a channel may be one that nobody knows. Then its address
+	// is wrong.
+	mostUnknown = time.Hour
 	// atOnce is how many messages a channel is sent at once: services limit them.
 	atOnce = 4
 )
@@ -167,9 +170,9 @@ func (t *Teller) raising(ctx context.Context, out *host.Outcome, function string
 		out.Counts["no channel"]++
 		return nil
 	}
-	begin := alert.Telling{Begun: t.slot()} // not decided
+	begin := alert.Telling{Begun: t.slot()} // not decided in which slot
 	if t.DigestAfter == 0 {
-		begin = alert.Telling{Slot: alert.Alone}
+		begin.Slot = alert.Alone
 	}
 	wanted := func(c Configured) bool { return c.wants(m.Alert.Severity) }
 	e, again, err := t.take(ctx, key, begin, func(e alert.Telling) bool { return t.left(e, wanted) })
@@ -338,6 +341,9 @@ func (t *Teller) deliver(ctx context.Context, key alert.ToldKey, e alert.Telling
 		}
 	}
 	err = t.send(ctx, c, m)
+	if errors.Is(err, errNoHost) && !e.Begun.IsZero() && t.Now().Sub(e.Begun) >= mostUnknown {
+		err = fmt.Errorf("%w: %w, for an hour", ErrNever, err)
+	}
 	var parts *Partial
 	var unmarked error
 	switch {
@@ -422,7 +428,7 @@ func (t *Teller) complain(ctx context.Context, out *host.Outcome, broken, why st
 	m := Message{ID: "failed/" + broken + "/" + now.Format(time.DateOnly), Kind: Failed, Time: now, Channel: broken, Reason: why}
 	key := alert.ToldKey{Day: now, ID: m.ID}
 	untold := func(c Configured, e alert.Telling) bool { return works(c) && !e.Done[c.Name()] }
-	e, _, err := t.take(ctx, key, alert.Telling{Slot: alert.Alone}, func(e alert.Telling) bool {
+	e, _, err := t.take(ctx, key, alert.Telling{Slot: alert.Alone, Begun: t.slot()}, func(e alert.Telling) bool {
 		return slices.ContainsFunc(t.Channels, func(c Configured) bool { return untold(c, e) })
 	})
 	if errors.Is(err, alert.ErrBeingTold) {
@@ -550,7 +556,7 @@ func (t *Teller) digest(ctx context.Context, out *host.Outcome, function string,
 	}
 	key := alert.ToldKey{Day: d.Slot, ID: id}
 	wanted := func(c Configured) bool { _, wanted := message(c); return wanted }
-	e, _, err := t.take(ctx, key, alert.Telling{Slot: alert.Alone}, func(e alert.Telling) bool { return t.left(e, wanted) })
+	e, _, err := t.take(ctx, key, alert.Telling{Slot: alert.Alone, Begun: d.Slot}, func(e alert.Telling) bool { return t.left(e, wanted) })
 	if err != nil {
 		return err
 	}

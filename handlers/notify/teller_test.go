@@ -8,6 +8,7 @@ import (
 	"iter"
 	"maps"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -559,6 +560,39 @@ func TestComplaintAlone(t *testing.T) {
 	}
 	if n := len(gone.requests()); n != 1 || len(other.got) != 2 || other.got[1].Kind != Failed || len(s.kept.list) != 1 {
 		t.Errorf("%d requests, %d quarantined, and %+v", n, len(s.kept.list), other.got)
+	}
+}
+
+// TestNoSuchHost has a channel whose host nobody knows. That is tried again, in case it passes. After an
+// hour it is quarantined, and the other channel is told. A server of names that does not answer is no reason.
+func TestNoSuchHost(t *testing.T) {
+	for _, after := range []int{0, 20} {
+		for _, known := range []bool{false, true} {
+			s := newStage()
+			unknown := &listener{name: "unknown", send: func(context.Context, Message) error {
+				return reason(fmt.Errorf("dial: %w", &net.DNSError{Err: "no such host", Name: "chat.contoso.example", IsNotFound: !known}))
+			}}
+			good := &listener{name: "good"}
+			teller := s.teller(unknown, good)
+			teller.DigestAfter = after
+			for range 3 {
+				if out, err := run(t, teller, raised(1)); err == nil || out.Quarantined > 0 {
+					t.Errorf("%v, %d quarantined, want that it is tried again", err, out.Quarantined)
+				}
+				s.turn(mostUnknown / 3)
+			}
+			s.turn(slot)
+			out, err := run(t, teller, raised(1))
+			if known {
+				if err == nil || out.Quarantined > 0 || len(good.got) != 1 {
+					t.Errorf("%v, %d quarantined, the other channel was told %+v", err, out.Quarantined, good.got)
+				}
+				continue
+			}
+			if err != nil || out.Quarantined != 1 || len(good.got) != 2 || good.got[1].Kind != Failed || !strings.Contains(good.got[1].Reason, errNoHost.Error()) {
+				t.Errorf("%v, %d quarantined, the other channel was told %+v", err, out.Quarantined, good.got)
+			}
+		}
 	}
 }
 
