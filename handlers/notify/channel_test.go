@@ -591,6 +591,8 @@ func checkText(t *testing.T, service, n, s string) {
 		"discord":    {"](", "@everyone", "@here", "<@U", "**Severity"},
 		"mattermost": {"](", "@everyone", "@here", "@all", "@channel", "**Severity"},
 		"googlechat": {"<users/all>", "<https://", "*Severity"},
+		"telegram":   {"@everyone", "@here", "@all", "https://"},
+		"opsgenie":   {"<", ">"},
 	}
 	for _, bad := range reads[service] {
 		if strings.Contains(s, bad) {

@@ -193,11 +193,16 @@ func wantTopic(u *url.URL) error {
 	return nil
 }
 
+// inert takes from a text what makes a mention or a link of it in programs that look for these in
+// plain text, see markdownEscape.
+var inert = strings.NewReplacer("@", "@\u200b", "://", ":/\u200b/")
+
 // telegram is the method sendMessage of a bot (https://core.telegram.org/bots/api#sendmessage).
-// Without a parse mode, Telegram reads no markup.
+// Without a parse mode, Telegram reads no markup. It looks for mentions and links all the same
+// (https://core.telegram.org/api/entities).
 func telegram(p *posting, _ Message, t text) (map[string]string, any) {
 	return nil, object{
-		"chat_id": p.target.Query().Get("chat_id"), "text": t.title + "\n" + t.plain(),
+		"chat_id": p.target.Query().Get("chat_id"), "text": inert.Replace(t.title) + "\n" + t.fit(inert.Replace, mostPlain, width),
 		"link_preview_options": object{"is_disabled": true},
 	}
 }
@@ -234,12 +239,16 @@ func pagerDuty(p *posting, m Message, t text) (map[string]string, any) {
 	return nil, d
 }
 
+// noHTML replaces the characters of HTML by others that look like them.
+var noHTML = strings.NewReplacer("<", "‹", ">", "›")
+
 // opsgenie is the API of alerts of Opsgenie (https://docs.opsgenie.com/docs/alert-api). The
-// alias keeps it one alert there. It takes 130 characters for the message.
+// alias keeps it one alert there. It takes 130 characters for the message. It may read HTML
+// (https://docs.opsgenie.com/docs/alerts-and-alert-fields).
 func opsgenie(p *posting, m Message, t text) (map[string]string, any) {
 	return map[string]string{"Authorization": "GenieKey " + p.key}, object{
-		"message": clean(t.title, 130), "alias": m.ID, "description": t.plain(), "source": "hubwatch",
-		"entity": name(sourceOf(m)), "priority": []string{"P5", "P4", "P3", "P2"}[grade(m)],
+		"message": noHTML.Replace(clean(t.title, 130)), "alias": m.ID, "description": t.fit(noHTML.Replace, mostPlain, width), "source": "hubwatch",
+		"entity": noHTML.Replace(name(sourceOf(m))), "priority": []string{"P5", "P4", "P3", "P2"}[grade(m)],
 	}
 }
 
