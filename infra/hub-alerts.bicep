@@ -27,6 +27,7 @@ param tellMoves bool
 // A deletion of a hub or of its diagnostic setting silences what hubwatch knows of it. A setting that was written may send nothing any more,
 // and a key of a hub is replaced by a write of the hub. Each deployment writes the setting, and the portal reads the keys, so these are told
 // of only if they are wanted. main.bicep has an alert about what is moved out of the resource groups of its own subscription.
+// The operations are those of the functions HubDeleted, DiagnosticSettingDeleted, HubSettingsChanged, HubKeysListed and DiagnosticSettingChanged.
 var silencers = [
   {
     name: 'silenced'
@@ -36,6 +37,7 @@ var silencers = [
     operations: [
       'Microsoft.Devices/IotHubs/delete'
       'Microsoft.Insights/diagnosticSettings/delete'
+      'Microsoft.Devices/IotHubs/diagnosticSettings/delete'
     ]
   }
   {
@@ -48,6 +50,7 @@ var silencers = [
       'Microsoft.Devices/IotHubs/listkeys/action'
       'Microsoft.Devices/IotHubs/IotHubKeys/listkeys/action'
       'Microsoft.Insights/diagnosticSettings/write'
+      'Microsoft.Devices/IotHubs/diagnosticSettings/write'
     ]
   }
   {

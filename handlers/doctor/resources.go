@@ -283,10 +283,10 @@ var Silencers = []Silencer{
 // subscription. That about what is moved is on for those of another subscription than hubwatch's:
 // Silencers has it for the others.
 var OfHub = []Silencer{
-	{Name: "silenced", Operations: []string{"Microsoft.Devices/IotHubs/delete", "Microsoft.Insights/diagnosticSettings/delete"}},
+	{Name: "silenced", Operations: []string{"Microsoft.Devices/IotHubs/delete", "Microsoft.Insights/diagnosticSettings/delete", "Microsoft.Devices/IotHubs/diagnosticSettings/delete"}},
 	{Name: "changed", Optional: true, Operations: []string{
 		"Microsoft.Devices/IotHubs/write", "Microsoft.Devices/IotHubs/listkeys/action", "Microsoft.Devices/IotHubs/IotHubKeys/listkeys/action",
-		"Microsoft.Insights/diagnosticSettings/write",
+		"Microsoft.Insights/diagnosticSettings/write", "Microsoft.Devices/IotHubs/diagnosticSettings/write",
 	}},
 	{Name: Moved, Optional: true, Operations: []string{"Microsoft.Resources/subscriptions/resourceGroups/moveResources/action"}},
 }

@@ -13,6 +13,7 @@ import (
 
 	"hubwatch/handlers/app"
 	"hubwatch/handlers/custom"
+	"hubwatch/handlers/detector"
 	"hubwatch/handlers/doctor"
 )
 
@@ -297,6 +298,42 @@ func TestDoctorKnowsTheSilencers(t *testing.T) {
 		}
 		if want := slices.DeleteFunc(slices.Clone(operations[alert]), ofOthers); !slices.Equal(have[i].Operations, want) {
 			t.Errorf("%s of main.bicep and %s of hubwatch are about other operations:\n%s", silencer, alert, cmp.Diff(have[i].Operations, want))
+		}
+	}
+}
+
+// TestHubAlertsAreOfTheDetectors checks that the alerts on the activity log about hubs are about the
+// operations of the detectors of what silences a hub.
+func TestHubAlertsAreOfTheDetectors(t *testing.T) {
+	alerts, err := custom.Load(os.DirFS(root))
+	if err != nil {
+		t.Fatal(err)
+	}
+	operations := map[string][]string{
+		"DiagnosticSettingChanged": detector.DiagnosticSettingChanged.On.Operations,
+		"DiagnosticSettingDeleted": detector.DiagnosticSettingDeleted.On.Operations,
+	}
+	for _, a := range alerts {
+		operations[a.Name] = a.On.Operations
+	}
+	for silencer, names := range map[string][]string{
+		"silenced": {"HubDeleted", "DiagnosticSettingDeleted"},
+		"changed":  {"HubSettingsChanged", "HubKeysListed", "DiagnosticSettingChanged"},
+	} {
+		i := slices.IndexFunc(doctor.OfHub, func(s doctor.Silencer) bool { return s.Name == silencer })
+		if i < 0 {
+			t.Errorf("there is no %s", silencer)
+			continue
+		}
+		var want []string
+		for _, name := range names {
+			if operations[name] == nil {
+				t.Errorf("there is no %s", name)
+			}
+			want = append(want, operations[name]...)
+		}
+		if !slices.Equal(doctor.OfHub[i].Operations, want) {
+			t.Errorf("hubs-%s and %v of hubwatch are about other operations:\n%s", silencer, names, cmp.Diff(doctor.OfHub[i].Operations, want))
 		}
 	}
 }
