@@ -1251,6 +1251,8 @@ var silencers = [
       'Microsoft.Web/serverfarms/write'
       'Microsoft.Storage/storageAccounts/write'
       'Microsoft.Storage/storageAccounts/blobServices/write'
+      'Microsoft.Storage/storageAccounts/privateEndpointConnections/write'
+      'Microsoft.Storage/storageAccounts/privateEndpointConnections/delete'
       'Microsoft.EventHub/namespaces/write'
       'Microsoft.EventHub/namespaces/eventhubs/write'
       'Microsoft.EventHub/namespaces/authorizationRules/write'
