@@ -68,25 +68,43 @@ type pauses struct {
 	paused map[verdict.Place]paused
 }
 
-type paused struct{ since, until time.Time }
+type paused struct {
+	since, until time.Time
+	left         time.Time // when records came first that were left to wait; zero if none were
+}
 
-// begin returns the places that are not paused, and pauses them. A clock that went back ends
-// a pause.
-func (p *pauses) begin(places []verdict.Place, now time.Time) []verdict.Place {
+// waiting is for how long it is remembered that records were left to wait. Then the function
+// Verdicts has come.
+const waiting = time.Minute
+
+// begin returns the places that are not paused, and pauses them. It also returns since when
+// records of these wait, if some do. A clock that went back ends a pause.
+func (p *pauses) begin(places []verdict.Place, now time.Time) (begun []verdict.Place, left map[verdict.Place]time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	maps.DeleteFunc(p.paused, func(_ verdict.Place, of paused) bool { return now.Before(of.since) || !now.Before(of.until) })
+	maps.DeleteFunc(p.paused, func(_ verdict.Place, of paused) bool {
+		return now.Before(of.since) || !now.Before(of.until) && now.Sub(of.left) >= waiting
+	})
 	if p.paused == nil {
 		p.paused = map[verdict.Place]paused{}
 	}
-	var begun []verdict.Place
+	left = map[verdict.Place]time.Time{}
 	for _, place := range places {
-		if _, ok := p.paused[place]; !ok {
-			p.paused[place] = paused{now, now.Add(pause)}
-			begun = append(begun, place)
+		of, ok := p.paused[place]
+		if ok && now.Before(of.until) {
+			if of.left.IsZero() {
+				of.left = now
+				p.paused[place] = of
+			}
+			continue
 		}
+		if !of.left.IsZero() {
+			left[place] = of.left
+		}
+		p.paused[place] = paused{since: now, until: now.Add(pause)}
+		begun = append(begun, place)
 	}
-	return begun
+	return begun, left
 }
 
 // end lets places rest whose verdicts took from begin to now.
@@ -94,7 +112,9 @@ func (p *pauses) end(places []verdict.Place, begin, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, place := range places {
-		p.paused[place] = paused{begin, now.Add(max(pause-now.Sub(begin), rest*now.Sub(begin)))}
+		of := p.paused[place]
+		of.since, of.until = begin, now.Add(max(pause-now.Sub(begin), rest*now.Sub(begin)))
+		p.paused[place] = of
 	}
 }
 
@@ -216,8 +236,9 @@ func (j Judge) atOnce(ctx context.Context, out *host.Outcome, in host.Invocation
 		}
 	}
 	now := j.Logs.Now()
-	places = j.Logs.judged.begin(places, now)
-	pass, err := j.judge(in, out).Now(ctx, now, places)
+	judge := j.judge(in, out)
+	places, judge.Waiting = j.Logs.judged.begin(places, now)
+	pass, err := judge.Now(ctx, now, places)
 	j.Logs.judged.end(places, now, j.Logs.Now())
 	count(out, pass)
 	if err != nil {

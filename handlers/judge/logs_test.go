@@ -109,6 +109,7 @@ func newRig() *rig {
 	logs.Now = func() time.Time { return r.now }
 	logs.Stager.Now, logs.Noter.Now = logs.Now, logs.Now
 	logs.Wait = func(_ context.Context, wait time.Duration) error { r.now = r.now.Add(wait); return nil }
+	r.store.now = logs.Now
 	r.Judge = Judge{Quarantine: r.quarantine, Logs: logs}
 	return r
 }
@@ -335,7 +336,8 @@ func TestHeldBack(t *testing.T) {
 		"the timer comes at once":   {"", 0, 10 * time.Second},
 		"the timer comes soon":      {"", 4 * time.Second, 6 * time.Second},
 		"the timer comes late":      {"", time.Minute, 0},
-		"the relay could not judge": {"Put", 20 * time.Second, 10 * time.Second},
+		"the relay could not judge": {"Put", 4 * time.Second, 10 * time.Second},
+		"nor for long":              {"Put", 20 * time.Second, 0},
 	} {
 		r := newRig()
 		if test.fail != "" {
@@ -371,6 +373,55 @@ func TestHeldBack(t *testing.T) {
 		}
 		if len(devices) != 41 || len(r.topic.events) != 41 || len(r.store.marks) != 0 {
 			t.Errorf("%s: %d events of %d devices and causes, %d marks; want 41 of as many, and none", name, len(r.topic.events), len(devices), len(r.store.marks))
+		}
+	}
+}
+
+// TestHeldBackNoLonger checks that devices that the relay left to wait, because it had judged
+// their ten minutes a moment before, are told a minute after they came at the latest. The
+// function Verdicts comes as late as it can.
+func TestHeldBackNoLonger(t *testing.T) {
+	const devices = 40
+	message := func(from, to int) string {
+		var records []string
+		for d := from; d < to; d++ {
+			records = append(records, failedConnection(fmt.Sprint("pump-", d)))
+		}
+		return `{"records":[` + strings.Join(records, ",") + `]}`
+	}
+	for name, test := range map[string]struct {
+		more  []time.Duration // after the devices came, when one more comes
+		times bool            // whether the store tells when rows were written
+	}{
+		"nothing more comes":                   {nil, true},
+		"one more comes just before":           {[]time.Duration{52 * time.Second}, true},
+		"and nobody knows when":                {[]time.Duration{52 * time.Second}, false},
+		"one more comes at once, and one late": {[]time.Duration{time.Second, 58 * time.Second}, true},
+	} {
+		r := newRig()
+		if !test.times {
+			r.store.now = nil
+		}
+		if _, err := r.relay(t, message(0, 3)); err != nil {
+			t.Fatal(err)
+		}
+		r.now = r.now.Add(time.Second)
+		came := r.now
+		if _, err := r.relay(t, message(3, devices)); err != nil {
+			t.Fatal(err)
+		}
+		for n, later := range test.more {
+			r.now = came.Add(later)
+			if _, err := r.relay(t, message(devices+n, devices+n+1)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.now = came.Add(time.Minute - 1)
+		if _, err := r.Verdicts(t.Context(), host.Invocation{Function: VerdictsName}); err != nil {
+			t.Fatal(err)
+		}
+		if took, want := r.now.Sub(came), devices+len(test.more); took > time.Minute || len(r.topic.events) != want || len(r.store.marks) != 0 {
+			t.Errorf("%s: %d events after %v, and %d marks are left; want %d within a minute, and none", name, len(r.topic.events), took, len(r.store.marks), want)
 		}
 	}
 }

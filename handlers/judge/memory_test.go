@@ -17,7 +17,7 @@ import (
 type memory struct {
 	mu       sync.Mutex
 	staged   map[verdict.Place]map[string]verdict.Staged
-	marks    map[verdict.Mark]verdict.ETag
+	marks    map[verdict.Mark]verdict.Marked
 	rows     map[verdict.Place]verdict.Row
 	etags    map[verdict.Place]verdict.ETag
 	begins   map[string]verdict.Begin
@@ -25,11 +25,12 @@ type memory struct {
 	progress map[string]verdict.Progress
 	dropped  int
 	fail     func(method string) error
+	now      func() time.Time // nil for a store that does not tell when rows were written
 }
 
 func newMemory() *memory {
 	return &memory{
-		staged: map[verdict.Place]map[string]verdict.Staged{}, marks: map[verdict.Mark]verdict.ETag{},
+		staged: map[verdict.Place]map[string]verdict.Staged{}, marks: map[verdict.Mark]verdict.Marked{},
 		rows: map[verdict.Place]verdict.Row{}, etags: map[verdict.Place]verdict.ETag{}, begins: map[string]verdict.Begin{}, progress: map[string]verdict.Progress{},
 	}
 }
@@ -62,9 +63,13 @@ func (m *memory) Mark(_ context.Context, marks []verdict.Mark) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	etag, err := m.write("Mark")
+	at := time.Time{}
+	if m.now != nil {
+		at = m.now()
+	}
 	for _, mark := range marks {
 		if err == nil {
-			m.marks[mark] = etag
+			m.marks[mark] = verdict.Marked{Mark: mark, ETag: etag, At: at}
 		}
 	}
 	return err
@@ -86,9 +91,9 @@ func (m *memory) Open(context.Context) iter.Seq2[verdict.Mark, error] {
 func (m *memory) Marked(_ context.Context, place verdict.Place, level verdict.Level) (list []verdict.Marked, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for mark, etag := range m.marks {
+	for mark, marked := range m.marks {
 		if mark.Place == place && mark.Level <= level {
-			list = append(list, verdict.Marked{Mark: mark, ETag: etag})
+			list = append(list, marked)
 		}
 	}
 	return list, nil
@@ -163,7 +168,7 @@ func (m *memory) Unmark(_ context.Context, mark verdict.Marked) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	_, err := m.write("Unmark")
-	if err == nil && m.marks[mark.Mark] != mark.ETag {
+	if err == nil && m.marks[mark.Mark].ETag != mark.ETag {
 		err = verdict.ErrConflict
 	}
 	if err == nil {

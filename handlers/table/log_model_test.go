@@ -71,7 +71,7 @@ const trialQuarantine = "quarantine"
 func newWay(s *service, settings verdict.Settings, now time.Time) *way {
 	w := &way{s: s, settings: settings, detectors: detector.All}
 	w.now.set(now)
-	s.published = w.publish
+	s.published, s.now = w.publish, w.now.at
 	s.stepped = func() {
 		if w.speed > 0 && s.r.IntN(3) == 0 {
 			w.now.add(time.Duration(s.r.Int64N(int64(w.speed))))

@@ -51,7 +51,8 @@ type service struct {
 	prefer    []int // the order in which processes go on; nil is by chance
 	stay      int   // for how many requests prefer stays, on average
 	crashes   int
-	stepped   func() // what happens beside each step, nil for nothing
+	stepped   func()           // what happens beside each step, nil for nothing
+	now       func() time.Time // by which rows have the time when they were written, nil for none
 
 	news chan struct{} // has something if a request has come, or a task has ended
 }
@@ -538,6 +539,9 @@ func (s *service) change(ch changing) string {
 	maps.Copy(row, ch.columns)
 	s.etag++
 	row["odata.etag"] = jsontext.Value(fmt.Sprintf(`"W/\"%d\""`, s.etag))
+	if s.now != nil {
+		row["Timestamp"] = jsontext.Value(s.now().AppendFormat(nil, `"2006-01-02T15:04:05.999999999Z"`))
+	}
 	table[ch.key] = row
 	return row.tag()
 }

@@ -234,6 +234,9 @@ type markRow struct {
 	Bucket int32
 	Level  int32
 	ETag   azcore.ETag `json:"odata.etag,omitzero"` // of the row that was read
+	// Timestamp is when the row was written, as the service says
+	// (https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model#system-properties).
+	Timestamp time.Time `json:",omitzero"`
 }
 
 func newMarkRow(m verdict.Mark) markRow {
@@ -301,7 +304,7 @@ func (s *State) read(ctx context.Context, filter string) iter.Seq2[verdict.Marke
 				return
 			}
 			m := verdict.Mark{Place: verdict.Place{Hub: row.Hub, Bucket: verdict.Bucket(row.Bucket)}, Level: verdict.Level(row.Level)}
-			if !yield(verdict.Marked{Mark: m, ETag: verdict.ETag(row.ETag)}, nil) {
+			if !yield(verdict.Marked{Mark: m, ETag: verdict.ETag(row.ETag), At: row.Timestamp}, nil) {
 				return
 			}
 		}

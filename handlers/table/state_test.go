@@ -172,6 +172,9 @@ func TestMarkRows(t *testing.T) {
 		t.Errorf("a mark that was made again: %v", err)
 	}
 	now := marked(verdict.Open)[0]
+	if age := time.Since(now.At).Abs(); age > time.Hour { // as the clock of the service has it
+		t.Errorf("a mark that was made just now was made at %v", now.At)
+	}
 	if err := s.Unmark(t.Context(), now); err != nil {
 		t.Error(err)
 	}

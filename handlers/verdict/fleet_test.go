@@ -109,7 +109,7 @@ func (m *memory) Marked(_ context.Context, place Place, level Level) (marked []M
 	for l := Open; l <= level; l++ {
 		mark := Mark{place, l}
 		if etag, ok := m.marks[mark]; ok {
-			marked = append(marked, Marked{mark, etag})
+			marked = append(marked, Marked{Mark: mark, ETag: etag})
 		}
 	}
 	return marked, nil

@@ -278,7 +278,7 @@ func (k *worker) Marked(_ context.Context, place Place, level Level) (marked []M
 			}
 		}
 		return of
-	}, compareMarks, func(m Mark) { marked = append(marked, Marked{m, k.w.marks[m]}) })
+	}, compareMarks, func(m Mark) { marked = append(marked, Marked{Mark: m, ETag: k.w.marks[m]}) })
 	return marked, err
 }
 

@@ -43,6 +43,8 @@ type Judge struct {
 	// Clock is the clock of the log if it is behind, see Clock.Tick: what waits for its time
 	// waits for that. Zero is the clock of the caller.
 	Clock time.Time
+	// Waiting says since when records of a place wait that the caller of Now had no time for.
+	Waiting map[Place]time.Time
 
 	relay bool // the pass is that of the relay, see held
 	few   int  // in place of mostAtOnce, for tests; 0 is mostAtOnce, and -1 holds all back
@@ -79,8 +81,9 @@ type Pass struct {
 const mostAtOnce = 10
 
 // settling is for how long the timer holds such devices back, from the pass on that saw them
-// first, since it can come in the first second of a storm too. It waits no longer, so that
-// each is told within a minute: what the relay saw is older than that at most timers, and
+// first, since it can come in the first second of a storm too. It waits no longer, and not at
+// all if no refusal was staged for as long, so that each is told within a minute: what the relay
+// saw is older than that at most timers, what it had no time for and a crash left behind too, and
 // for the rest the caller of Run waits until Pass.Again.
 const settling = 10 * time.Second
 
@@ -146,7 +149,7 @@ func (j Judge) place(ctx context.Context, place Place, level Level, now time.Tim
 			return err
 		}
 		var held bool
-		if held, err = j.derive(ctx, place, level, now, p); errors.Is(err, ErrConflict) {
+		if held, err = j.derive(ctx, place, level, now, refused(marks), p); errors.Is(err, ErrConflict) {
 			continue
 		}
 		if err != nil || held { // R2: what is held back is not done, so its mark stays.
@@ -163,10 +166,21 @@ func (j Judge) place(ctx context.Context, place Place, level Level, now time.Tim
 	return err
 }
 
+// refused returns when a refusal was staged last, by the marks of its place. It is zero if that is
+// not known.
+func refused(marks []Marked) time.Time {
+	for _, mark := range marks {
+		if mark.Level == Open {
+			return mark.At
+		}
+	}
+	return time.Time{}
+}
+
 // derive writes the verdict row of a place anew, and publishes its versions that are not
-// published. It reports whether some of the verdict is held back, and is not in the row. Its
-// error wraps ErrConflict if somebody else wrote the row.
-func (j Judge) derive(ctx context.Context, place Place, level Level, now time.Time, p *Pass) (held bool, err error) {
+// published. It reports whether some of the verdict is held back, and is not in the row. last is
+// when a refusal was staged last. Its error wraps ErrConflict if somebody else wrote the row.
+func (j Judge) derive(ctx context.Context, place Place, level Level, now, last time.Time, p *Pass) (held bool, err error) {
 	old, etag, err := j.Store.Row(ctx, place) // R3: first the row
 	if err != nil {
 		return false, err
@@ -183,12 +197,15 @@ func (j Judge) derive(ctx context.Context, place Place, level Level, now time.Ti
 	if err != nil {
 		return false, err
 	}
-	holds := j.held(old, d.items, now)
+	holds := j.held(old, d.items, now, last)
 	row := old.next(d, partial, holds)
 	row.Place, row.Level, row.Held = place, level, time.Time{}
 	if held = len(holds) > 0; held {
 		if row.Held = old.Held; row.Held.IsZero() {
 			row.Held = now
+			if since, waits := j.Waiting[place]; waits && since.Before(now) {
+				row.Held = since
+			}
 		}
 		if again := row.Held.Add(settling); p.Again.IsZero() || again.Before(p.Again) {
 			p.Again = again
@@ -227,9 +244,13 @@ func (j Judge) derive(ctx context.Context, place Place, level Level, now time.Ti
 // the timer for as long as settling. As with a level that has not come, what is held back is
 // left out of the row: the items of the cause stay as they are there. So it has no version,
 // and nothing has to be taken back if it becomes a storm.
-func (j Judge) held(old Row, items map[Item]int, now time.Time) map[Cause]bool {
+func (j Judge) held(old Row, items map[Item]int, now, last time.Time) map[Cause]bool {
 	// A clock that is behind the one that saw it first says it at once.
 	if age := now.Sub(old.Held); !j.relay && !old.Held.IsZero() && (age < 0 || age >= settling) {
+		return nil
+	}
+	// A storm that began would have brought more since.
+	if !j.relay && !last.IsZero() && now.Sub(last) >= settling {
 		return nil
 	}
 	devices, held := map[Cause]int{}, map[Cause]bool{}

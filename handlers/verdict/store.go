@@ -61,6 +61,7 @@ type ETag string
 type Marked struct {
 	Mark
 	ETag ETag
+	At   time.Time // when it was written, by the clock of the store; zero if that is not known
 }
 
 // Row is the verdict on a place, as it was derived last.
