@@ -10,9 +10,9 @@ import (
 	"hubwatch/handlers/scan"
 )
 
-// Failed is the type of the events that the relay makes of records: a
-// device, or a module, could not prove to its hub who it is. Their data is the
-// record.
+// Failed is the type of the events that are made of single records, where log messages
+// are judged again: a device, or a module, could not prove to its hub who it is. Their
+// data is the record.
 const Failed = "hubwatch.iothub.connection.failed"
 
 // Cause is why a connection failed.

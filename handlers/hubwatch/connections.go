@@ -35,11 +35,11 @@ REFUSED are connections that the hub refused, by cause. What is an alert is
 "hubwatch alerts list"; here all are counted, also those that are one storm.
 
 A sentence that hubwatch does not know is the reason of a failed connection that
-no rule explains, so it is no alert either. docs/connections-log.md says how to
-add one.
+no rule explains, so it is no alert either, unless very many devices have it.
+docs/connections-log.md says how to add one.
 
-Both are in the account of the state, which is not that of the alerts. Name it
-with --state-account if --account is used.
+All of it is in the account of the state, which is not that of the alerts. Name
+it with --state-account if --account is used.
 
 In JSON it is an array of objects with hubName, day, renewals, elsewhere,
 refused, which has the number of each cause, and unknown, which has that of each
