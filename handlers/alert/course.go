@@ -20,6 +20,9 @@ const (
 	ExpiredTokens = "token expired"
 	// OfDevices is behind the name of what devices are counted of, each once in ten minutes.
 	OfDevices = " (devices)"
+	// OfUnnamed is behind the name of what happened to devices that the log does not name. They
+	// may be many, so it says nothing of one that tries on and on.
+	OfUnnamed = " (devices without a name)"
 )
 
 // With returns the course in which tallies of later versions are in place of those before.

@@ -42,6 +42,7 @@ func TestContinual(t *testing.T) {
 		"at both ends of the day":         {at(ExpiredTokens, "00:00 2", "23:50 2"), false},
 		"of another cause":                {at("token invalid", "12:00 5"), false},
 		"of many devices":                 {at(ExpiredTokens+OfDevices, "12:00 500"), false},
+		"of devices without a name":       {at(ExpiredTokens+OfUnnamed, "12:00 5"), false},
 		"written by somebody":             {at(ExpiredTokens, "noon 5"), false},
 	} {
 		if got := test.course.Continual(); got != test.want {

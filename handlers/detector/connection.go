@@ -41,13 +41,17 @@ func detectConnection(whats map[verdict.Cause]string) func(event.Event) ([]alert
 			return nil, err
 		}
 		// The filter is by type, and the type is by cause. So this is not a reason to be silent.
-		what, ok := whats[n.Cause]
+		wrong, ok := whats[n.Cause]
 		if !ok {
 			return nil, fmt.Errorf("data: cause: %q is not for this detector", event.Shorten(string(n.Cause)))
 		}
 		c := connection.Classify(records[0])
-		f := connectionFinding(records[0], c, hub, what)
-		f.Tally = tally(n, string(n.Cause))
+		f := connectionFinding(records[0], c, hub, wrong)
+		what := string(n.Cause)
+		if records[0].DeviceID == "" {
+			what += alert.OfUnnamed
+		}
+		f.Tally = tally(n, what)
 		last := until(records)
 		f.Until, f.UntilIPAddress = last.Time, last.MaskedIPAddress
 		return []alert.Finding{f}, nil
