@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -564,6 +565,12 @@ func TestMemoryOfAVerdict(t *testing.T) {
 			`"operationName":"deviceConnect","category":"Connections","level":"Error","properties":"{\"deviceId\":\"pump-%x\"}"}`, time.Unix(at, 0).UTC().Format(time.RFC3339), key[:3])
 		return []Entry{{Fact: Fact{Device: key, Second: at, Sign: connection.Refused, Cause: connection.CertificateExpired, Record: r.Uint64()}, Raw: []byte(raw)}}
 	}
+	unknown := func(key connection.DeviceKey, at int64) []Entry {
+		e := refuse(key, at)
+		e[0].Cause = connection.Unclassified
+		e[0].Raw = bytes.Replace(e[0].Raw, []byte(`"level":"Error"`), []byte(`"level":"Error","resultType":"401003","resultDescription":"The moon is in the way of this device."`), 1)
+		return e
+	}
 	for _, test := range []struct {
 		name    string
 		entries func(connection.DeviceKey, int64) []Entry
@@ -574,6 +581,7 @@ func TestMemoryOfAVerdict(t *testing.T) {
 	}{
 		{"renewals", renew, place.Bucket - 1, 3 * 2 * devices, 0, false},
 		{"refusals", refuse, place.Bucket, devices, 1, true},
+		{"refusals for no known cause", unknown, place.Bucket, devices, 1, true},
 	} {
 		m := &weighed{memory: newMemory()}
 		for b := test.from; b <= 2*place.Bucket-test.from; b++ {
@@ -596,7 +604,7 @@ func TestMemoryOfAVerdict(t *testing.T) {
 		runtime.ReadMemStats(&before)
 		_, err := Judge{Settings: Defaults(), Store: m, Publisher: m}.Run(t.Context(), place.Bucket.end().Add(3*time.Hour))
 		runtime.ReadMemStats(&after)
-		if row := m.rows[place].Row; err != nil || len(row.Items) != test.items || row.Renewed+row.Refused[connection.CertificateExpired] != devices {
+		if row := m.rows[place].Row; err != nil || len(row.Items) != test.items || row.Renewed+row.Refused[connection.CertificateExpired]+row.Refused[connection.Unclassified] != devices {
 			t.Fatalf("%s: %d items, %d renewed, %v refused, %v", test.name, len(row.Items), row.Renewed, row.Refused, err)
 		}
 		each := float64(after.TotalAlloc-before.TotalAlloc) / float64(test.records)

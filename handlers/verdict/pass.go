@@ -371,14 +371,13 @@ func (j Judge) read(ctx context.Context, place Place, level Level) (derived, err
 			return derived{}, err
 		}
 	}
-	for i := range d.single {
-		if i.Cause == Cause(connection.Unclassified) {
-			var err error
-			d.unknown, err = j.unknown(ctx, place)
-			return d, err
-		}
+	if len(d.unclassified) == 0 {
+		return d, nil
 	}
-	return d, nil
+	parts = nil // The records of a storm take as much room again.
+	var err error
+	d.unknown, err = j.unknown(ctx, place, d.unclassified)
+	return d, err
 }
 
 // facts returns those facts of a place that are needed, a part for each row.
@@ -432,25 +431,25 @@ func (p Place) later() (marks []Mark) {
 	return marks
 }
 
-// unknown returns the sentences of a place that no rule knows. It reads the records, which
-// read does not.
-func (j Judge) unknown(ctx context.Context, place Place) (map[string]int, error) {
-	var entries []Entry
+// unknown returns the sentences of a place that no rule knows: those of the refusals in of, which
+// it empties. It reads the records, which read does not, and keeps none of them: in a storm each
+// device of a hub has one.
+func (j Judge) unknown(ctx context.Context, place Place, of map[refusal]bool) (map[string]int, error) {
+	s := sentences{left: of, counts: map[string]int{}}
 	for row, err := range j.Store.Staged(ctx, place, true) {
 		if err != nil {
 			return nil, err
 		}
 		for e, err := range row.Failures() {
+			if err == nil {
+				err = s.add(e)
+			}
 			if err != nil {
 				return nil, err
 			}
-			if e.Cause != connection.Unclassified {
-				e.Raw = nil // Nobody asks for its sentence, and a bucket can have very many.
-			}
-			entries = append(entries, e)
 		}
 	}
-	return unknown(entries)
+	return bounded(s.counts), nil
 }
 
 // What a notice carries has to fit into an event, which has 1 MiB at most.

@@ -2,8 +2,10 @@ package verdict
 
 import (
 	"cmp"
+	"hash/maphash"
 	"maps"
 	"slices"
+	"strings"
 
 	"hubwatch/handlers/connection"
 	"hubwatch/handlers/secret"
@@ -35,42 +37,51 @@ func Sentence(r connection.Record) string {
 	return visible
 }
 
-// unknown counts the sentences of the unclassified refusals among entries, each record
-// once. Its error says that an entry is not a record.
-func unknown(entries []Entry) (map[string]int, error) {
-	facts := make([]Fact, len(entries))
-	for i, e := range entries {
-		facts[i] = e.Fact
-	}
-	known, counted := distinct(facts), map[identity]bool{}
-	sentences := map[string]int{}
-	for _, e := range entries {
-		i := e.identity()
-		if counted[i] || known[i].Sign != connection.Refused || known[i].Cause != connection.Unclassified {
-			continue
-		}
-		counted[i] = true
-		r, err := connection.DecodeRecord(e.Raw)
-		if err != nil {
-			return nil, err
-		}
-		if s := Sentence(r); s != "" {
-			sentences[s]++
-		}
-	}
-	return bounded(sentences), nil
+// refusal stands for the identity of a refusal, in a fifth of the memory. Within a process it is
+// the same for the same one, and nobody can make two of which it is.
+type refusal uint64
+
+var seed = maphash.MakeSeed()
+
+func (f Fact) refusal() refusal { return refusal(maphash.Comparable(seed, f.identity())) }
+
+// sentences counts those of the refusals in left, each once: what was staged twice, and what
+// a later version of the rules knows, is not there any more.
+type sentences struct {
+	left    map[refusal]bool
+	counts  map[string]int
+	decoder connection.Decoder
 }
 
-// distinct returns the facts of different records, of one record the one with the highest rank.
-func distinct(facts []Fact) map[identity]Fact {
-	known := make(map[identity]Fact, len(facts))
-	for _, f := range facts {
-		i := f.identity()
-		if old, ok := known[i]; !ok || old.rank() < f.rank() {
-			known[i] = f
+// mostCounted bounds how many different sentences are in memory. Those beyond count as
+// OtherSentences.
+const mostCounted = 1_000
+
+// add counts the sentence of an entry. Its error says that the entry is not a record.
+func (s *sentences) add(e Entry) error {
+	if e.Sign != connection.Refused || e.Cause != connection.Unclassified {
+		return nil
+	}
+	of := e.refusal()
+	if !s.left[of] {
+		return nil
+	}
+	delete(s.left, of)
+	r, err := s.decoder.Decode(e.Raw)
+	if err != nil {
+		return err
+	}
+	text := Sentence(r)
+	if text == "" {
+		return nil
+	}
+	if _, known := s.counts[text]; !known {
+		if text = strings.Clone(text); len(s.counts) >= mostCounted { // r is good until the next one
+			text = OtherSentences
 		}
 	}
-	return known
+	s.counts[text]++
+	return nil
 }
 
 // bounded returns the most frequent sentences, and how often there were others.

@@ -26,7 +26,7 @@ func TestUnknown(t *testing.T) {
 		}
 	}
 	add(1, "moon is in the way", connection.TokenInvalid)
-	got, err := unknown(append(entries, entries...))
+	got, err := counted(append(entries, entries...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +38,30 @@ func TestUnknown(t *testing.T) {
 		t.Errorf("have %v, want %v", got, want)
 	}
 	entries[0].Raw, entries[0].Cause = []byte(`7`), connection.Unclassified
-	if got, err := unknown(entries[:1]); err == nil {
+	if got, err := counted(entries[:1]); err == nil {
 		t.Errorf("of what is no record: %v", got)
 	}
+	// As many different sentences as somebody makes do not fill the memory.
+	entries = nil
+	for n := range mostCounted + 100 {
+		add(uint64(n+1), fmt.Sprint("moon ", n, " is in the way"), connection.Unclassified)
+	}
+	if got, err := counted(entries); err != nil || len(got) != MostSentences+1 || got[OtherSentences] != len(entries)-MostSentences {
+		t.Errorf("of %d different ones: %v, %v", len(entries), got, err)
+	}
+}
+
+// counted returns the sentences of entries that no rule knows, as Row.Unknown has them.
+func counted(entries []Entry) (map[string]int, error) {
+	var facts []Fact
+	for _, e := range entries {
+		facts = append(facts, e.Fact)
+	}
+	s := sentences{left: Defaults().derive(0, facts, Open).unclassified, counts: map[string]int{}}
+	for _, e := range entries {
+		if err := s.add(e); err != nil {
+			return nil, err
+		}
+	}
+	return bounded(s.counts), nil
 }

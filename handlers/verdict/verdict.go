@@ -327,7 +327,9 @@ type derived struct {
 	// missing are the devices with an expiry after which the facts have no sign of another
 	// session.
 	missing map[connection.DeviceKey]bool
-	unknown map[string]int // see Row.Unknown
+	// unclassified are the refusals in the bucket of which no rule knows the cause.
+	unclassified map[refusal]bool
+	unknown      map[string]int // see Row.Unknown
 }
 
 // derive returns the verdict on bucket b that the facts give, and puts them in another
@@ -335,12 +337,15 @@ type derived struct {
 // to be those of all buckets up to far; below it what is missing is not said, so those up to
 // near are enough. Whether there is a surge depends on other verdicts, so it is not said here.
 func (s Settings) derive(b Bucket, facts []Fact, level Level) derived {
-	d := derived{single: map[Item]int{}, refused: map[connection.Cause]int{}, missing: map[connection.DeviceKey]bool{}}
+	d := derived{single: map[Item]int{}, refused: map[connection.Cause]int{}, missing: map[connection.DeviceKey]bool{}, unclassified: map[refusal]bool{}}
 	for device, of := range byDevice(facts) {
 		for _, f := range of {
 			if f.Sign == connection.Refused && bucketOf(f.Second) == b {
 				d.single[itemOf(f)]++
 				d.refused[f.Cause]++
+				if f.Cause == connection.Unclassified {
+					d.unclassified[f.refusal()] = true
+				}
 			}
 		}
 		signs := slices.DeleteFunc(of, func(f Fact) bool { return f.Sign == connection.Refused })
