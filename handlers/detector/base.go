@@ -97,7 +97,7 @@ func Connection(e event.Event) (f alert.Finding, raw []byte, cause verdict.Cause
 			return f, nil, "", false, nil
 		}
 		hub, err := r.Hub()
-		return connectionFinding(r, c, hub, string(c.Cause)), e.Data, verdict.Cause(c.Cause), true, err
+		return connectionFinding(classified{r, c}, hub, string(c.Cause)), e.Data, verdict.Cause(c.Cause), true, err
 	}
 	n, hub, records, err := verdict.ParseEvent(e)
 	if err != nil {
@@ -106,7 +106,7 @@ func Connection(e event.Event) (f alert.Finding, raw []byte, cause verdict.Cause
 	if len(records) == 0 {
 		return f, nil, "", false, fmt.Errorf("type %s: is not about one device", event.Shorten(e.Type))
 	}
-	f = connectionFinding(records[0], connection.Classify(records[0]), hub, string(n.Cause))
+	f = connectionFinding(classified{records[0], connection.Classify(records[0])}, hub, string(n.Cause))
 	f.Tally = tally(n, "")
 	f.Tally.From = time.Time{} // an alert may be about several devices, so alert.Course does not have it
 	last := until(records)

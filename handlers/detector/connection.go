@@ -45,8 +45,7 @@ func detectConnection(whats map[verdict.Cause]string) func(event.Event) ([]alert
 		if !ok {
 			return nil, fmt.Errorf("data: cause: %q is not for this detector", event.Shorten(string(n.Cause)))
 		}
-		c := connection.Classify(records[0])
-		f := connectionFinding(records[0], c, hub, wrong)
+		f := connectionFinding(telling(records), hub, wrong)
 		what := string(n.Cause)
 		if records[0].DeviceID == "" {
 			what += alert.OfUnnamed
@@ -68,7 +67,25 @@ func detectRecord(e event.Event, what string) ([]alert.Finding, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data: %w", err)
 	}
-	return []alert.Finding{connectionFinding(r, connection.Classify(r), hub, what)}, nil
+	return []alert.Finding{connectionFinding(classified{r, connection.Classify(r)}, hub, what)}, nil
+}
+
+// classified is a record with its classification.
+type classified struct {
+	connection.Record
+	connection.Classification
+}
+
+// telling returns the record of an item that tells most: the first one in which the service
+// states the cause, or else the first of all. An inferred one before it does not make the item
+// inferred, which StatedOnly would leave out.
+func telling(records []connection.Record) classified {
+	for _, r := range records {
+		if c := connection.Classify(r); c.Stated {
+			return classified{r, c}
+		}
+	}
+	return classified{records[0], connection.Classify(records[0])}
 }
 
 // until returns the last of records.
@@ -95,14 +112,14 @@ func tally(n verdict.Notice, what string) alert.Tally {
 }
 
 // connectionFinding returns what there is to say of a record of a hub.
-func connectionFinding(r connection.Record, c connection.Classification, hub event.ResourceID, what string) alert.Finding {
+func connectionFinding(c classified, hub event.ResourceID, what string) alert.Finding {
 	return alert.Finding{
 		Hub:            alert.Hub{Name: hub.Name, ResourceID: hub.Resource(), SubscriptionID: hub.SubscriptionID},
-		Entity:         connectionEntity(r, hub.Name),
-		ActorIPAddress: r.MaskedIPAddress,
-		Message:        connectionMessage(r, c, hub.Name, what),
-		Confidence:     confidence(c),
-		Properties:     connectionProperties(r, c),
+		Entity:         connectionEntity(c.Record, hub.Name),
+		ActorIPAddress: c.MaskedIPAddress,
+		Message:        connectionMessage(c.Record, c.Classification, hub.Name, what),
+		Confidence:     confidence(c.Classification),
+		Properties:     connectionProperties(c.Record, c.Classification),
 	}
 }
 

@@ -61,7 +61,7 @@ func detectStorm(e event.Event) ([]alert.Finding, error) {
 	if !ok {
 		return nil, fmt.Errorf("data: cause: %q is not known", event.Shorten(string(n.Cause)))
 	}
-	c := connection.Classify(records[0])
+	c := telling(records)
 	properties := map[string]string{
 		"Cause":          string(n.Cause),
 		"Rule":           c.Rule,
@@ -69,7 +69,7 @@ func detectStorm(e event.Event) ([]alert.Finding, error) {
 		"ListedDevices":  fmt.Sprint(len(n.Devices)),
 		"CountedDevices": fmt.Sprint(n.N),
 	}
-	if sentence := verdict.Sentence(records[0]); sentence != "" {
+	if sentence := verdict.Sentence(c.Record); sentence != "" {
 		did = fmt.Sprintf("were refused with a sentence that hubwatch does not know, for example %q", sentence)
 		properties["UnknownSentence"] = sentence
 	}
@@ -77,7 +77,7 @@ func detectStorm(e event.Event) ([]alert.Finding, error) {
 		Hub:        alert.Hub{Name: hub.Name, ResourceID: hub.Resource(), SubscriptionID: hub.SubscriptionID},
 		Entity:     alert.Entity{Type: alert.IoTHub, Name: hub.Name},
 		Message:    fmt.Sprintf("%d devices of IoT hub %q %s, in the ten minutes from %s.", n.N, hub.Name, did, n.Bucket.Start().Format("2006-01-02 15:04 UTC")),
-		Confidence: confidence(c),
+		Confidence: confidence(c.Classification),
 		Properties: properties,
 		Tally:      tally(n, string(n.Cause)+alert.OfDevices),
 		Until:      until(records).Time,
