@@ -36,7 +36,8 @@ var ConnectionStorm = Detector{
 	},
 	Limits: "The number of devices from which on a storm is one alert is the setting StormDevices. Causes are counted apart, so a single device " +
 		"whose session was taken up from elsewhere keeps its own alert while others fail for another cause. A device that fails for the same cause " +
-		"during a storm is in the evidence of the storm alone, whoever uses its name.",
+		"during a storm is in the evidence of the storm alone, whoever uses its name. An event has room for some 5,000 names of 36 characters. If there are " +
+		"more devices, the evidence has a part of the names; ListedDevices says how many, and CountedDevices counts all.",
 	On:     Trigger{EventTypes: []string{verdict.StormType}},
 	Detect: detectStorm,
 }
