@@ -477,7 +477,7 @@ func checkDuration(least, most time.Duration) func(string) error {
 	return func(value string) error {
 		d, err := parseDuration(value)
 		if err == nil && (d < least || d > most) {
-			err = fmt.Errorf("want a duration from %v to %v, have %q", least, most, value)
+			err = fmt.Errorf("want a duration from %s to %s, have %q", formatDuration(least), formatDuration(most), value)
 		}
 		return err
 	}
@@ -498,6 +498,17 @@ func parseDuration(value string) (time.Duration, error) {
 		d += time.Duration(n) * unit
 	}
 	return d, nil
+}
+
+// formatDuration returns a duration of whole seconds in the form that parseDuration reads.
+func formatDuration(d time.Duration) string {
+	switch {
+	case d > 0 && d%time.Hour == 0:
+		return fmt.Sprintf("PT%dH", d/time.Hour)
+	case d%time.Minute == 0:
+		return fmt.Sprintf("PT%dM", d/time.Minute)
+	}
+	return fmt.Sprintf("PT%dS", d/time.Second)
 }
 
 func checkBool(value string) error {

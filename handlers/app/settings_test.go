@@ -166,6 +166,11 @@ func TestVerdictSettings(t *testing.T) {
 	if diff := cmp.Diff(want, c.Verdict); diff != "" || err != nil {
 		t.Errorf("error %v (-want +got):\n%s", err, diff)
 	}
+	for name, want := range map[string]string{"RenewalGrace": "from PT1M to PT1H, ", "MissingAfter": "from PT0M to PT26H, ", "CanaryPatience": "from PT1S to PT50M, "} {
+		if _, err := Read(environment(name, "PT400H")); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want one that says %q", name, err, want)
+		}
+	}
 	if c, err := Read(environment("MissingAfter", "PT0M")); err != nil || c.Verdict.MissingAfter != 0 {
 		t.Errorf("PT0M: %v, %v", c.Verdict.MissingAfter, err)
 	}
