@@ -13,8 +13,9 @@ import (
 	"hubwatch/handlers/alert"
 )
 
-// correctedReason is the reason for closing an alert of which nothing is left.
-const correctedReason = "corrected by late records"
+// correctedReason is the reason for closing an alert of which nothing is left: a session was taken
+// up after all, or the alert of a storm has the device.
+const correctedReason = "corrected by later records, which explain it or make it a part of a storm"
 
 // revise records an occurrence that is a proof, or a version of a tally of which the table
 // may have another version, and tells its outcome.
