@@ -74,7 +74,7 @@ func TestHostileNames(t *testing.T) {
 				a.SuppressedBy = hostile
 			}
 		}
-		s.evidence = []alert.Evidence{{EventID: hostile, Time: now, Actor: hostile, ActorIPAddress: hostile, RawEvent: hostile}}
+		s.evidence = []alert.Evidence{{EventID: hostile, Time: now, Actor: hostile, ActorIPAddress: hostile, RawEvent: hostile, Devices: []string{hostile}}}
 		s.history = map[string][]alert.History{s.alerts[0].ID: {{Number: 1, Time: now, From: alert.Status(hostile), To: alert.Active, Reason: hostile, By: alert.Person{Name: hostile}}}}
 		s.suppressions = []alert.Suppression{{ID: hostile, Reason: hostile, Owner: hostile, Actor: hostile, Entity: hostile, Starts: now.Add(-1), Expires: now.Add(1)}}
 		s.broken = []error{errors.New(hostile)}

@@ -21,6 +21,7 @@ func (s *server) parse() *template.Template {
 		"class":         severityClass,
 		"mark":          mark,
 		"number":        number,
+		"devices":       devices,
 		"plural":        plural,
 		"utc":           func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") },
 		"minute":        func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") },
@@ -144,6 +145,18 @@ func number(n int) string {
 	text := fmt.Sprint(n)
 	for i := len(text) - 3; i > 0 && text[i-1] != '-'; i -= 3 {
 		text = text[:i] + "," + text[i:]
+	}
+	return text
+}
+
+// mostDevices is how many devices of an event a page names. A page shows a hundred events.
+const mostDevices = 50
+
+// devices names the devices of a storm.
+func devices(of []string) string {
+	text := strings.Join(of[:min(len(of), mostDevices)], ", ")
+	if more := len(of) - mostDevices; more > 0 {
+		text += ", and " + number(more) + " more, which the JSON of the alert has"
 	}
 	return text
 }

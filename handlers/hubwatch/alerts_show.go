@@ -28,7 +28,7 @@ func newAlertsShow(o *operator) *cobra.Command {
 		Short: "Show all there is of one alert, with its evidence",
 		Long: `show shows one alert: what happened, what to do, also as commands, who has
 dealt with it, and the evidence, which is one line for each event, the newest
-first.
+first. Of a storm it names devices, at most 100 of each event; json has all.
 
 A command is on one line, to be copied. Read it before you run it: hubwatch runs
 none. Names from the alert are quoted; if no quoting makes a name safe, there is
@@ -136,7 +136,33 @@ func writeAlert(w io.Writer, width int, a fleet.Whole, shell string) error {
 	} else {
 		fmt.Fprintln(w, plural(a.N, "event"))
 	}
-	return evidenceGrid(a.Evidence).write(w, width)
+	if err := evidenceGrid(a.Evidence).write(w, width); err != nil {
+		return err
+	}
+	writeDevices(w, width, a.Evidence)
+	return nil
+}
+
+// mostDevices is how many devices of an event are shown to people.
+const mostDevices = 100
+
+// writeDevices writes which devices the events of evidence are about, of those that are about
+// very many.
+func writeDevices(w io.Writer, width int, evidence []alert.Evidence) {
+	for _, e := range evidence {
+		if len(e.Devices) == 0 {
+			continue
+		}
+		fmt.Fprintf(w, "\n%s of the event at %s\n", plural(len(e.Devices), "device"), precise(e.Time))
+		names := make([]string, min(len(e.Devices), mostDevices))
+		for i := range names {
+			names[i] = printable(e.Devices[i])
+		}
+		if more := len(e.Devices) - len(names); more > 0 {
+			names = append(names, fmt.Sprintf("and %d more, which -o json has", more))
+		}
+		fmt.Fprintln(w, "  "+wrap(strings.Join(names, ", "), width, "  "))
+	}
 }
 
 // addresses says from where an alert was seen, if that was more than one address: the

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"iter"
 	"os"
@@ -191,5 +192,26 @@ func TestFaultsHaveSettings(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string][]string{"settings": {"404 x"}}, faultsOf(&table.ServiceError{Status: 404, Code: "x"})); diff != "" {
 		t.Errorf("an error about no setting (-want +have):\n%s", diff)
+	}
+}
+
+// TestDevicesOfAStorm checks that people see which devices a storm is about, and not too many.
+func TestDevicesOfAStorm(t *testing.T) {
+	storm := alert.Evidence{EventID: "storm", Time: time.Date(2026, 2, 1, 10, 0, 0, 0, time.UTC)}
+	for n := range mostDevices + 23 {
+		storm.Devices = append(storm.Devices, fmt.Sprintf("devices/pump-%03d\u202e", n))
+	}
+	var page strings.Builder
+	if err := writeAlert(&page, 80, fleet.Whole{Alert: someAlert(), Evidence: []alert.Evidence{{EventID: "other"}, storm}, N: 2}, bash); err != nil {
+		t.Fatal(err)
+	}
+	text := page.String()
+	for _, want := range []string{"\n123 devices of the event at 2026-02-01T10:00:00Z\n  devices/pump-000\\u202e, devices/pump-001\\u202e, ", `devices/pump-099\u202e,`, "and 23 more, which -o json has"} {
+		if !strings.Contains(strings.ReplaceAll(text, "\n  and", " and"), want) {
+			t.Errorf("without %q:\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "pump-100") || strings.Count(text, " devices of the event") != 1 {
+		t.Errorf("more than is wanted:\n%s", text)
 	}
 }
