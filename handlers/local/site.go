@@ -31,6 +31,7 @@ import (
 	"hubwatch/handlers/local/azurite"
 	"hubwatch/handlers/local/eventgrid"
 	"hubwatch/handlers/local/functions"
+	"hubwatch/handlers/table"
 )
 
 // Files and folders, relative to the root of the repository. The local commands
@@ -138,7 +139,19 @@ func (s *site) start(ctx context.Context, o siteOptions) error {
 		storageSetting: s.azurite.ConnectionString(), topicSetting: s.url + "/relayed/api/events", alertsSetting: s.url + "/alerts/api/events",
 		eventHubSetting: s.url + "/canaries/eventhub/messages",
 	}
-	if s.stores, err = app.Open(func(name string) string { return settings[name] }); err != nil {
+	config, err := app.Read(func(name string) string { return settings[name] })
+	if err != nil {
+		return err
+	}
+	if s.stores, err = config.Open(); err != nil {
+		return err
+	}
+	account, err := table.Open(config.Storage)
+	if err != nil {
+		return err
+	}
+	// These are the tables that infra/main.bicep makes. To read one that is not there is an error.
+	if err := account.Make(ctx, config.AlertsTable, config.QuarantineTable, config.SuppressionsTable); err != nil {
 		return err
 	}
 	environment := append([]string{"LogClock=false"}, o.env...)

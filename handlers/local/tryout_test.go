@@ -18,7 +18,9 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"hubwatch/handlers/app"
 	"hubwatch/handlers/coverage"
+	"hubwatch/handlers/table"
 )
 
 // terminal collects what a person would see.
@@ -90,6 +92,14 @@ func TestTryOut(t *testing.T) {
 	if want := regexp.MustCompile(`^AlertsStorage=\S*TableEndpoint=http://127\.0\.0\.1:\d+/devstoreaccount1;?\nHUBWATCH_SITE=` + regexp.QuoteMeta(url) + `\n$`); !want.Match(settings) {
 		t.Errorf("%s has\n%s, want\n%s", settingsFile, settings, want)
 	}
+	connection, _, _ := strings.Cut(strings.TrimPrefix(string(settings), storageSetting+"="), "\n")
+	stores, err := app.Open(func(name string) string { return map[string]string{storageSetting: connection}[name] })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for held, err := range stores.Quarantine.List(t.Context(), table.QuarantineQuery{}) {
+		t.Errorf("the quarantine has %v (%v), want it there and empty", held.Reason, err)
+	}
 	for _, line := range strings.Split(screen.String(), "\n") {
 		if utf8.RuneCountInString(line) > width {
 			t.Errorf("more than %d columns: %s", width, line)
@@ -148,14 +158,14 @@ func TestTryOut(t *testing.T) {
 		{"other operation", "/api/events", edit(id, `"id": "E5"`, "certificates/write", "routes/write"), 200,
 			`^\nEvent E5\n.*\n  no subscription matches it: there are some for its type, but their other\n  filters do not fit, see infra/subscriptions\.json\n`},
 		{"cannot be judged", "/api/events", edit(id, `"id": "E6\u001b"`, "2026-02-01T08:00:01.1234567Z", "soon"), 200,
-			"^\nEvent E6" + regexp.QuoteMeta(`\u001b`) + "\n" + `.*\n  CertificateAdded: quarantined\n    event: time: .*"soon"\n    hubwatch quarantine show [0-9a-f]{12}\n`},
+			"^\nEvent E6" + regexp.QuoteMeta(`\u001b`) + "\n" + `.*\n  CertificateAdded: quarantined\n    event: time: .*"soon"\n    build/hubwatch --local quarantine show [0-9a-f]{12}\n`},
 		{"refused", "/api/events", `{}`, 400, `^`},
 		{"the same message again", "/eventhub/messages", string(shift), 201, `^\nLog message\n  silent: nothing new in it is worth an alert\n`},
 		{"another device", "/eventhub/messages", strings.Replace(string(shift), "pump-02", "pump-77", 1), 201,
 			`^\nEvent \S+\n  hubwatch\.iothub\.connection\.token-expired\n  DeviceTokenExpired: alert raised\n    IoT_Expired_SAS_Token \(Low\)\n    hub CONTOSO-HUB, Device pump-77, 1 occurrence\n.*\n`},
 		{"a device that is to come back", "/eventhub/messages", recent, 201, `^\nLog message\n  kept: it is judged when the time to come back is over\n`},
 		{"message without a failed connection", "/eventhub/messages", `{"records":[]}`, 201, `^\nLog message\n  (silent|kept): .*\n`},
-		{"message that cannot be read", "/eventhub/messages", `x`, 201, `^\nLog message\n  RelayResourceLogs: quarantined\n    \S.*\n    hubwatch quarantine show [0-9a-f]{12}\n`},
+		{"message that cannot be read", "/eventhub/messages", `x`, 201, `^\nLog message\n  RelayResourceLogs: quarantined\n    \S.*\n    build/hubwatch --local quarantine show [0-9a-f]{12}\n`},
 	} {
 		answer, err := http.Post(url+test.path, "application/json", strings.NewReader(test.body))
 		if err != nil {

@@ -198,7 +198,7 @@ func (w *watcher) unmatched(eventType string) {
 func (w *watcher) held(h table.Held) {
 	fmt.Fprintf(w.out, "  %s: quarantined\n", h.Function)
 	wrap(w.out, "    ", printable(h.Reason))
-	fmt.Fprintf(w.out, "    hubwatch quarantine show %.12s\n", h.ID)
+	fmt.Fprintf(w.out, "    %s --local quarantine show %.12s\n", hubwatchCommand, h.ID)
 }
 
 // relayed counts the requests with which verdicts are published. Canaries come to the same topic

@@ -104,6 +104,17 @@ func (t table) missing(ctx context.Context, err error) bool {
 	return err == nil || hasCode(err, aztables.TableAlreadyExists)
 }
 
+// Make makes tables, as a deployment does. One that is there already stays as it is.
+func (a *Account) Make(ctx context.Context, names ...string) error {
+	for _, name := range names {
+		t := a.table(name, "")
+		if _, err := t.client.CreateTable(ctx, nil); err != nil && !hasCode(err, aztables.TableAlreadyExists) {
+			return t.explain("make", err)
+		}
+	}
+	return nil
+}
+
 // submit sends an entity group transaction: all actions are made, or none. It returns the
 // ETag of each row that the actions wrote, in their order, or nil if the answer does not have
 // all of them.
