@@ -65,6 +65,32 @@ func matchesPage(page, text string) bool {
 	return regexp.MustCompile(`(?s)^` + pattern.String() + `$`).MatchString(text)
 }
 
+// TestReadmeChangesMany tries the flags of the README with which many alerts are changed at once.
+func TestReadmeChangesMany(t *testing.T) {
+	b := newBench(t, startAzurite(t, azurite.Options{}))
+	body, err := os.ReadFile("../local/samples/logs/night-shift.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body = []byte(strings.NewReplacer("CONTOSO-HUB", "PLANT-HUB", "contoso-hub", "plant-hub").Replace(string(body)))
+	if err := deliver(b.App, "RelayResourceLogs", "Active", body); err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile("(?m)^\\| `hubwatch (alerts set)` .*`(--[^`]+)` \\|$").FindSubmatch(page)
+	if m == nil {
+		t.Fatal("there are no flags of alerts set: does this test still find them?")
+	}
+	var stdout, stderr strings.Builder
+	code := run(t.Context(), readBash(t, string(m[1])+" "+string(m[2])), b.getenv, nil, &stdout, &stderr)
+	if code != 0 || !strings.Contains(stdout.String(), "1 alert would be changed. Nothing was written.") {
+		t.Errorf("alerts set %s: exit code %d, %s%s", m[2], code, &stdout, &stderr)
+	}
+}
+
 // TestReadmeSuppressions types the commands of README.md that suppress alerts.
 func TestReadmeSuppressions(t *testing.T) {
 	b := newBench(t, startAzurite(t, azurite.Options{}))
