@@ -90,8 +90,10 @@ var guid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{1
 // Check returns an error if d cannot name a deployment. It asks nobody.
 func (d Deployment) Check() error {
 	switch {
+	case d.Subscription == "":
+		return errors.New("subscription: want its id")
 	case !guid.MatchString(d.Subscription):
-		return errors.New("subscription: want its id, not its name")
+		return fmt.Errorf("subscription %q: want its id, not its name", d.Subscription)
 	case d.ResourceGroup == "":
 		return errors.New("resource group: want its name")
 	case d.App == "":

@@ -52,7 +52,8 @@ with alerts (how many), open (how many of these are open) and byStatus.`,
 				return err
 			}
 			q := filter.query(a.Detectors)
-			if q.Since.IsZero() {
+			usual := q.Since.IsZero()
+			if usual {
 				q.Since = o.now().AddDate(0, 0, -summaryDays)
 			}
 			sums, err := fleet.Summaries(command.Context(), a.Alerts, q)
@@ -64,7 +65,11 @@ with alerts (how many), open (how many of these are open) and byStatus.`,
 			if output.word == "json" {
 				return export.WriteJSON(w, fleet.CountDocuments(counts, fleet.By(by.word)))
 			}
-			if len(counts) == 0 {
+			switch {
+			case len(counts) == 0 && usual:
+				fmt.Fprintf(command.ErrOrStderr(), "There is no such alert of the last %d days: see --since.\n", summaryDays)
+				return nil
+			case len(counts) == 0:
 				fmt.Fprintln(command.ErrOrStderr(), "There is no such alert.")
 				return nil
 			}

@@ -72,7 +72,7 @@ before each cell that a spreadsheet would take for a formula.`,
 			}
 			switch {
 			case more:
-				fmt.Fprintf(command.ErrOrStderr(), "There are more than %s: see --limit.\n", plural(limit, "alert"))
+				fmt.Fprintf(command.ErrOrStderr(), "There are more alerts than %d: see --limit.\n", limit)
 			case len(alerts) == 0 && output.word == "table":
 				fmt.Fprintln(command.ErrOrStderr(), "There is no such alert.")
 			}

@@ -76,7 +76,7 @@ func (o *operator) checkSettings(w io.Writer, width int) int {
 		const indent = "         "
 		fmt.Fprintf(w, "%-8s %s\n", verdict, printable(name))
 		for _, line := range lines {
-			fmt.Fprintln(w, indent+wrap(printable(strings.ReplaceAll(line, "`", "")), width, indent))
+			fmt.Fprintln(w, indent+wrap(printable(line), width, indent))
 		}
 	}
 	for _, s := range app.Settings {
@@ -101,7 +101,7 @@ func (o *operator) checkSettings(w io.Writer, width int) int {
 		if len(faults[s.Name]) > 0 {
 			verdict = "wrong"
 		}
-		lines := append([]string{s.Meaning, from}, faults[s.Name]...)
+		lines := append([]string{plainText(s.Meaning), from}, faults[s.Name]...)
 		if verdict == "wrong" || verdict == "unset" {
 			lines = append(lines, fmt.Sprintf("for example %s=%s", s.Name, s.Example))
 		}
@@ -116,6 +116,27 @@ func (o *operator) checkSettings(w io.Writer, width int) int {
 	}
 	fmt.Fprintf(w, "\n%s, %d wrong\n", plural(len(app.Settings), "setting"), wrong)
 	return wrong
+}
+
+// pageLink is a link of a page, with its words and where it leads.
+var pageLink = regexp.MustCompile(`\[([^\]]*)\]\(([^)]*)\)`)
+
+// plainText returns a text of docs/design.md as it is read on a terminal: without the marks
+// of code, and with the pages of links in place of links. A link inside of the page itself
+// leaves its words.
+func plainText(text string) string {
+	text = pageLink.ReplaceAllStringFunc(text, func(link string) string {
+		m := pageLink.FindStringSubmatch(link)
+		switch page, _, _ := strings.Cut(m[2], "#"); page {
+		case "":
+			return m[1]
+		case m[1]:
+			return "docs/" + page
+		default:
+			return fmt.Sprintf("%s (docs/%s)", m[1], page)
+		}
+	})
+	return strings.ReplaceAll(text, "`", "")
 }
 
 // openly returns only the parts of a connection string that are known not to be

@@ -15,6 +15,9 @@ import (
 	"hubwatch/handlers/verdict"
 )
 
+// connectionDays is how many days connections looks back.
+const connectionDays = 7
+
 // newConnections returns the verb that shows what the Connections log says beside alerts.
 func newConnections(o *operator) *cobra.Command {
 	var since time.Time
@@ -61,8 +64,9 @@ sentence.`,
 			if err != nil {
 				return err
 			}
-			if since.IsZero() {
-				since = o.now().AddDate(0, 0, -7)
+			usual := since.IsZero()
+			if usual {
+				since = o.now().AddDate(0, 0, -connectionDays)
 			}
 			hubs := []string{hub}
 			if hub == "" {
@@ -81,7 +85,11 @@ sentence.`,
 				return export.WriteJSON(w, export.Each(days, fleet.NewConnectionsDocument))
 			}
 			if len(days) == 0 {
-				fmt.Fprintln(command.ErrOrStderr(), "Nothing is known of these days.")
+				when := "these days"
+				if usual {
+					when = fmt.Sprintf("the last %d days: see --since", connectionDays)
+				}
+				fmt.Fprintf(command.ErrOrStderr(), "Nothing is known of %s.\n", when)
 				return nil
 			}
 			if err := connectionGrid(days).write(w, width(w)); err != nil {

@@ -36,6 +36,7 @@ func TestConnections(t *testing.T) {
 	if strings.Contains(out, "plant-hub") {
 		t.Errorf("another hub: %s", out)
 	}
-	b.expect(t, 0, "connections --hub nobody", "Nothing is known of these days.")
+	b.expect(t, 0, "connections --hub nobody", "Nothing is known of the last 7 days: see --since.")
+	b.expect(t, 0, "connections --hub nobody --since 2d", "Nothing is known of these days.")
 	b.expect(t, 2, "connections --account contosostorage", "want --state-account as well")
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
@@ -78,9 +79,7 @@ arrivedUtc, tookSeconds, and of the path changes lastSeenUtc).`,
 				} else if err = heardGrid(sources, now).write(w, width(w)); err == nil {
 					fmt.Fprintln(w)
 				}
-				for _, r := range reports {
-					fmt.Fprintln(w, printable(fmt.Sprintf("%-8s  %s: %s", r.State, r.Path, r.Text)))
-				}
+				writePaths(w, reports, width(w))
 			}
 			if err == nil && slices.ContainsFunc(reports, coverage.Report.Wrong) {
 				err = errSaid
@@ -90,6 +89,14 @@ arrivedUtc, tookSeconds, and of the path changes lastSeenUtc).`,
 	}
 	addChoice(command, output, "o", "table or json")
 	return command
+}
+
+// writePaths writes how the paths are, in lines of at most width characters.
+func writePaths(w io.Writer, reports []coverage.Report, width int) {
+	const indent = "          " // as wide as a state and the gap behind it
+	for _, r := range reports {
+		fmt.Fprintf(w, "%-8s  %s\n", r.State, wrap(printable(fmt.Sprintf("%s: %s", r.Path, r.Text)), width, indent))
+	}
 }
 
 // heardGrid returns when hubs were heard of as a table for people.

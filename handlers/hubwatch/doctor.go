@@ -31,6 +31,11 @@ Reader on them (parameter readers of infra/main.bicep).`,
 		DisableFlagsInUseLine: true,
 		Args:                  none,
 		RunE: func(command *cobra.Command, _ []string) error {
+			for _, name := range []string{"local", "account"} {
+				if command.Flags().Changed(name) {
+					return &usageError{command, fmt.Errorf("--%s: doctor looks at a deployment in Azure, which --subscription, --resource-group and --app name", name)}
+				}
+			}
 			if err := d.Check(); err != nil {
 				return &usageError{command, err}
 			}

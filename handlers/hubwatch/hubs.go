@@ -41,7 +41,8 @@ lastConnectionUtc.`,
 			if err != nil {
 				return err
 			}
-			if since.IsZero() {
+			usual := since.IsZero()
+			if usual {
 				since = o.now().AddDate(0, 0, -summaryDays)
 			}
 			sums, err := fleet.Summaries(command.Context(), a.Alerts, alert.Query{Since: since})
@@ -60,6 +61,9 @@ lastConnectionUtc.`,
 			if len(hubs) == 0 {
 				fmt.Fprintln(command.ErrOrStderr(), "hubwatch has not heard of any hub.")
 				return nil
+			}
+			if usual && len(sums) == 0 {
+				fmt.Fprintf(command.ErrOrStderr(), "No hub has an alert of the last %d days: see --since.\n", summaryDays)
 			}
 			return hubGrid(hubs).write(w, width(w))
 		},

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -219,6 +220,7 @@ Exit codes:
 	root.SetUsageTemplate(usageTemplate)
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	root.SetFlagErrorFunc(func(command *cobra.Command, err error) error {
+		err = inWords(err)
 		if words := command.Flags().Args(); command.HasSubCommands() && len(words) > 0 {
 			err = unknownVerb(command, words[0]) // the flag is probably the verb's
 		}
@@ -228,6 +230,22 @@ Exit codes:
 	root.InitDefaultCompletionCmd()
 	strict(root)
 	return root
+}
+
+// inWords returns the error of a flag with what is wanted in place of what strconv says.
+func inWords(err error) error {
+	var number *strconv.NumError
+	if !errors.As(err, &number) {
+		return err
+	}
+	want := "want a whole number"
+	switch {
+	case number.Func == "ParseBool":
+		want = "want true or false"
+	case errors.Is(number, strconv.ErrRange):
+		want = "want a smaller number"
+	}
+	return errors.New(strings.TrimSuffix(err.Error(), number.Error()) + want)
 }
 
 // group makes command a group of verbs, which does nothing by itself.

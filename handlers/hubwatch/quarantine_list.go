@@ -59,7 +59,7 @@ UTC, or how long ago: 24h, 7d. It is compared with when the event came.`,
 			options.format = output.word
 			more, err := listQuarantine(command.Context(), command.OutOrStdout(), a.Quarantine, options)
 			if more {
-				fmt.Fprintf(command.ErrOrStderr(), "There are more than %s: see --limit.\n", plural(options.limit, "event"))
+				fmt.Fprintf(command.ErrOrStderr(), "There are more events than %d: see --limit.\n", options.limit)
 			}
 			return err
 		},

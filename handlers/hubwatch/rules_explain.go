@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -18,7 +19,7 @@ func newRulesExplain(files *ruleFiles) *cobra.Command {
 it counts, and what a million events cost by the prices of docs/cost.md. It
 warns of what is costly, or finds more than is meant.`,
 		Example:           `  hubwatch rules explain HubKeysTaken`,
-		Args:              cobra.MinimumNArgs(1),
+		Args:              someNames,
 		ValidArgsFunction: files.complete,
 		RunE: func(command *cobra.Command, names []string) error {
 			alerts, err := files.load()
@@ -42,6 +43,14 @@ warns of what is costly, or finds more than is meant.`,
 			return nil
 		},
 	}
+}
+
+// someNames is for verbs about one custom alert or more.
+func someNames(_ *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return errors.New("want the name of a custom alert, or several: \"hubwatch rules list\" has them")
+	}
+	return nil
 }
 
 // explain writes what an alert watches.
