@@ -3,11 +3,13 @@ package console
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"hubwatch/handlers/alert"
@@ -33,10 +35,12 @@ type connectionsPage struct {
 
 // figures are those of some hubs and days.
 type figures struct {
-	Rows      []figureRow // the newest day first
-	Total     figureRow
-	Sentences []fleet.Sentence
-	Error     *problem // why there are none
+	First, Last time.Time   // days
+	Older       bool        // Last is not today, because the log says nothing of the days since
+	Rows        []figureRow // the newest day first
+	Total       figureRow
+	Sentences   []fleet.Sentence
+	Error       *problem // why there are none
 }
 
 // figureRow is a line of figures.
@@ -62,12 +66,43 @@ func newFigureRow(days ...verdict.Figures) figureRow {
 	return row
 }
 
-// readConnections reads the figures of hubs for some days up to today. If they cannot be
+// Words names the days in a sentence.
+func (p figures) Words() string {
+	return fmt.Sprintf("the %s up to %s", plural(1+int(p.Last.Sub(p.First)/(24*time.Hour)), "day"), p.Last.Format(time.DateOnly))
+}
+
+// recentConnections reads the figures of hubs for some days up to today. If there are none, the
+// days are those up to the newest record of their logs.
+func (s *server) recentConnections(r *http.Request, hubs []string, days int, heard func() ([]alert.Heard, error)) figures {
+	p := s.readConnections(r, hubs, alert.Day(s.Now()), days)
+	if p.Error != nil || len(p.Rows) > 0 {
+		return p
+	}
+	all, err := heard()
+	if err != nil {
+		p.Error = problemOf(err)
+		return p
+	}
+	var newest time.Time
+	for _, h := range all {
+		if h.Source == alert.Connections && slices.ContainsFunc(hubs, func(hub string) bool { return strings.EqualFold(hub, h.Hub) }) {
+			newest = latest(newest, h.Event)
+		}
+	}
+	if newest.IsZero() || !newest.Before(p.First) {
+		return p
+	}
+	p = s.readConnections(r, hubs, alert.Day(newest), days)
+	p.Older = true
+	return p
+}
+
+// readConnections reads the figures of hubs for some days up to the last one. If they cannot be
 // read, they say why: the rest of a page is of use without them.
-func (s *server) readConnections(r *http.Request, hubs []string, days int) (p figures) {
-	last := alert.Day(s.Now())
+func (s *server) readConnections(r *http.Request, hubs []string, last time.Time, days int) (p figures) {
+	p.First, p.Last = last.AddDate(0, 0, 1-days), last
 	found, err := within(r.Context(), func(ctx context.Context) ([]verdict.Figures, error) {
-		return fleet.Connections(ctx, s.Connections, hubs, last.AddDate(0, 0, 1-days), last)
+		return fleet.Connections(ctx, s.Connections, hubs, p.First, p.Last)
 	})
 	if err != nil {
 		p.Error = problemOf(err)
@@ -84,13 +119,15 @@ func (s *server) readConnections(r *http.Request, hubs []string, days int) (p fi
 	return p
 }
 
-// hubsOf returns the hub that a request asks about, or all whose log was heard of.
-func (s *server) hubsOf(r *http.Request) ([]string, error) {
+// hubsOf returns the hub that a request asks about, or all whose log was heard of, and what reads
+// when hubs were heard of, at most once.
+func (s *server) hubsOf(r *http.Request) (hubs []string, heard func() ([]alert.Heard, error), err error) {
+	heard = sync.OnceValues(func() ([]alert.Heard, error) { return within(r.Context(), s.Alerts.LastHeard) })
 	if hub := r.URL.Query().Get("hub"); hub != "" {
-		return []string{alert.Hub{Name: hub}.Key()}, nil
+		return []string{alert.Hub{Name: hub}.Key()}, heard, nil
 	}
-	heard, err := within(r.Context(), s.Alerts.LastHeard)
-	return fleet.LoggedHubs(heard), err
+	all, err := heard()
+	return fleet.LoggedHubs(all), heard, err
 }
 
 // connections answers with renewals, refused connections, and sentences that no rule knows.
@@ -102,24 +139,30 @@ func (s *server) connections(w http.ResponseWriter, r *http.Request) error {
 			return mistake("days %q: want one of %v", text, connectionWindows)
 		}
 	}
-	var err error
-	if p.Hubs, err = s.hubsOf(r); err != nil {
+	hubs, heard, err := s.hubsOf(r)
+	if err != nil {
 		return err
+	}
+	p.Hubs = hubs
+	asked := r.URL.Query().Get("days") != ""
+	if asked {
+		p.figures = s.readConnections(r, p.Hubs, alert.Day(s.Now()), p.Days)
+	} else {
+		p.figures = s.recentConnections(r, p.Hubs, p.Days, heard)
 	}
 	for _, n := range connectionWindows {
 		values := url.Values{"days": {strconv.Itoa(n)}}
 		if p.Hub != "" {
 			values.Set("hub", p.Hub)
 		}
-		p.DayChoices = append(p.DayChoices, link{span(n), s.to("/connections", values), n == p.Days})
+		p.DayChoices = append(p.DayChoices, link{span(n), s.to("/connections", values), n == p.Days && !p.Older})
 	}
-	p.figures = s.readConnections(r, p.Hubs, p.Days)
-	return s.render(w, r, http.StatusOK, "connections", page{Title: "Connections", Section: "connections", Command: s.connectionsCommand(p.Hub, p.Days), Body: p})
+	return s.render(w, r, http.StatusOK, "connections", page{Title: "Connections", Section: "connections", Command: s.connectionsCommand(p.Hub, p.First), Body: p})
 }
 
 // connectionsCommand returns the command that shows the same.
-func (s *server) connectionsCommand(hub string, days int) string {
-	flags := [][2]string{{"since", s.Now().UTC().AddDate(0, 0, 1-days).Format(time.DateOnly)}}
+func (s *server) connectionsCommand(hub string, since time.Time) string {
+	flags := [][2]string{{"since", since.Format(time.DateOnly)}}
 	if hub != "" {
 		flags = append(flags, [2]string{"hub", hub})
 	}
@@ -140,7 +183,7 @@ func (s *server) apiConnections(w http.ResponseWriter, r *http.Request) error {
 			return mistake("since %q: %v", text, err)
 		}
 	}
-	hubs, err := s.hubsOf(r)
+	hubs, _, err := s.hubsOf(r)
 	if err != nil {
 		return err
 	}

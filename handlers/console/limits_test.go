@@ -323,3 +323,12 @@ func TestLasting(t *testing.T) {
 		}
 	}
 }
+
+// TestEntityWords checks kinds of entities within a sentence: a name stays as it is.
+func TestEntityWords(t *testing.T) {
+	for kind, want := range map[alert.EntityType]string{alert.IoTHub: "IoT hub", alert.DiagnosticSetting: "diagnostic setting", alert.Certificate: "certificate"} {
+		if got := lowerEntityWord(kind); got != want {
+			t.Errorf("%s: %q, want %q", kind, got, want)
+		}
+	}
+}

@@ -43,16 +43,11 @@ func (s *server) recent(ctx context.Context, hub string, days int, older bool) (
 		if err != nil || len(p.sums) > 0 || !older {
 			return err
 		}
-		newest, err := within(ctx, func(ctx context.Context) (alert.Summary, error) {
-			for sum, err := range s.Alerts.Summaries(ctx, alert.Query{Hub: hub}) {
-				return sum, err
-			}
-			return alert.Summary{}, nil
-		})
-		if err != nil || newest.Day.IsZero() {
+		newest, err := s.newest(ctx, hub)
+		if err != nil || newest.IsZero() {
 			return err
 		}
-		p.Last, p.First, p.Older = newest.Day, newest.Day.AddDate(0, 0, 1-days), true
+		p.Last, p.First, p.Older = newest, newest.AddDate(0, 0, 1-days), true
 		p.sums, err = within(ctx, func(ctx context.Context) ([]alert.Summary, error) {
 			return fleet.Summaries(ctx, s.Alerts, alert.Query{Hub: hub, Since: p.First, Until: p.Last.AddDate(0, 0, 1).Add(-1)})
 		})
@@ -84,6 +79,15 @@ func (p recent) In() string {
 	return "today"
 }
 
+// older returns the flag --since of a command that looks at the same days, if these are not those
+// that it looks at by itself.
+func (p recent) older() (flags [][2]string) {
+	if p.Older {
+		flags = append(flags, [2]string{"since", p.Since()})
+	}
+	return flags
+}
+
 // Since is the first day as an address has it.
 func (p recent) Since() string { return p.First.Format(time.DateOnly) }
 
@@ -103,7 +107,7 @@ func (s *server) hubs(w http.ResponseWriter, r *http.Request) error {
 	for _, h := range fleet.Hubs(p.sums, p.heard, s.Detectors) {
 		p.Hubs = append(p.Hubs, s.hubRow(h))
 	}
-	return s.render(w, r, http.StatusOK, "hubs", page{Title: "Hubs", Section: "hubs", Command: s.Command + " hubs", Body: p})
+	return s.render(w, r, http.StatusOK, "hubs", page{Title: "Hubs", Section: "hubs", Command: s.commandLine("hubs", p.older()), Body: p})
 }
 
 // hubPage is one hub.
@@ -144,7 +148,7 @@ func (s *server) hub(w http.ResponseWriter, r *http.Request) error {
 		return &problem{http.StatusNotFound, "hubwatch has not heard of this hub", "There are no alerts about " + name + " in the last 30 days, and no event of it came."}
 	}
 	p := hubPage{HubRow: s.hubRow(hubs[0]), recent: found, Chart: s.newChart(found.sums, "type", found.First, found.Last)}
-	p.Connections = s.readConnections(r, []string{p.Name}, usualConnections)
+	p.Connections = s.recentConnections(r, []string{p.Name}, usualConnections, func() ([]alert.Heard, error) { return heard, nil })
 	p.Groups = filter{}.groups(found.sums, s.Detectors)
 	if hubs[0].Open() <= manyAlerts {
 		q := alert.Query{Hub: name, Statuses: []alert.Status{alert.Active, alert.InProgress}, Since: p.First}
@@ -157,8 +161,12 @@ func (s *server) hub(w http.ResponseWriter, r *http.Request) error {
 	} else {
 		p.More = true
 	}
+	since := "30d"
+	if p.recent.Older {
+		since = p.Since()
+	}
 	return s.render(w, r, http.StatusOK, "hub", page{
-		Title: hubs[0].Name, Section: "hubs", Command: s.commandLine("alerts list", [][2]string{{"since", "30d"}, {"hub", name}}), Body: p,
+		Title: hubs[0].Name, Section: "hubs", Command: s.commandLine("alerts list", [][2]string{{"since", since}, {"hub", name}}), Body: p,
 	})
 }
 
@@ -188,6 +196,8 @@ type storyPage struct {
 	Kind, Name string
 	Hub        string
 	Days       int
+	Last       time.Time // the newest day
+	Older      bool      // Last is not today, because there are no alerts since
 	Back       time.Time // the oldest day that was looked through, zero if that is all of Days
 	Alerts     []alert.Alert
 	More       bool
@@ -212,6 +222,42 @@ const (
 	mostStory = 150
 )
 
+// since is where the days begin, as a flag of the command has it.
+func (p storyPage) since() string {
+	if p.Older {
+		return p.Last.AddDate(0, 0, 1-p.Days).Format(time.DateOnly)
+	}
+	return fmt.Sprintf("%dd", p.Days)
+}
+
+// tell reads the alerts of a story with read, which gets the first day. If the last days have
+// none, the days are those up to the newest alert of the story's hub, or of all hubs: whoever
+// comes from an old alert finds it there.
+func (s *server) tell(ctx context.Context, p *storyPage, read func(since time.Time) error) error {
+	p.Last = alert.Day(s.Now())
+	since := p.Last.AddDate(0, 0, 1-p.Days)
+	if err := read(since); err != nil || len(p.Alerts) > 0 {
+		return err
+	}
+	newest, err := s.newest(ctx, p.Hub)
+	if err != nil || newest.IsZero() || !newest.Before(since) {
+		return err
+	}
+	p.Last, p.Older = newest, true
+	return read(newest.AddDate(0, 0, 1-p.Days))
+}
+
+// newest returns the newest day with alerts, of one hub or of all, or the zero time if there is
+// none.
+func (s *server) newest(ctx context.Context, hub string) (time.Time, error) {
+	return within(ctx, func(ctx context.Context) (time.Time, error) {
+		for sum, err := range s.Alerts.Summaries(ctx, alert.Query{Hub: hub}) {
+			return sum.Day, err
+		}
+		return time.Time{}, nil
+	})
+}
+
 // entity answers with all alerts of a certificate, a setting, a device or a module.
 func (s *server) entity(w http.ResponseWriter, r *http.Request) error {
 	values := r.URL.Query()
@@ -220,21 +266,27 @@ func (s *server) entity(w http.ResponseWriter, r *http.Request) error {
 	if err != nil || hub == "" || name == "" {
 		return mistake("want hub, entity-type and entity")
 	}
-	since := alert.Day(s.Now()).AddDate(0, 0, 1-storyDays)
 	p := storyPage{Kind: entityWord(kind), Name: name, Hub: hub, Days: storyDays}
-	command := s.commandLine("alerts list", [][2]string{{"since", "90d"}, {"hub", hub}, {"entity", name}})
-	if kind == alert.Device {
-		command = s.commandLine("devices show", nil, hub, name)
+	if err := s.tell(r.Context(), &p, func(since time.Time) (err error) {
+		if kind != alert.Device {
+			p.Alerts, p.More, p.Back, err = s.story(r.Context(), alert.Query{Hub: hub, Entity: name, EntityType: kind, Since: since})
+			return err
+		}
 		d, err := within(r.Context(), func(ctx context.Context) (fleet.Device, error) {
 			return fleet.FindDevice(ctx, s.Alerts, hub, name, since)
 		})
-		if err != nil {
-			return err
-		}
 		p.Alerts, p.More = d.Alerts[:min(len(d.Alerts), mostStory)], len(d.Alerts) > mostStory
 		p.Address, p.AddressAt = d.Address()
-	} else if p.Alerts, p.More, p.Back, err = s.story(r.Context(), alert.Query{Hub: hub, Entity: name, EntityType: kind, Since: since}); err != nil {
 		return err
+	}); err != nil {
+		return err
+	}
+	command := s.commandLine("alerts list", [][2]string{{"since", p.since()}, {"hub", hub}, {"entity", name}})
+	switch {
+	case kind == alert.Device && p.Older:
+		command = s.commandLine("devices show", [][2]string{{"since", p.since()}}, hub, name)
+	case kind == alert.Device:
+		command = s.commandLine("devices show", nil, hub, name)
 	}
 	p.Suppress = s.to("/suppressions/new", url.Values{"hub": {hub}, "entity-type": {string(kind)}, "entity": {name}})
 	p.All = s.to("/alerts", url.Values{"hub": {hub}, "entity-type": {string(kind)}, "entity": {name}})
@@ -249,16 +301,17 @@ func (s *server) actor(w http.ResponseWriter, r *http.Request) error {
 		return mistake("want actor")
 	}
 	p := storyPage{Kind: "Actor", Name: name, Days: storyDays}
-	var err error
-	p.Alerts, p.More, p.Back, err = s.story(r.Context(), alert.Query{Actor: name, Since: alert.Day(s.Now()).AddDate(0, 0, 1-storyDays)})
-	if err != nil {
+	if err := s.tell(r.Context(), &p, func(since time.Time) (err error) {
+		p.Alerts, p.More, p.Back, err = s.story(r.Context(), alert.Query{Actor: name, Since: since})
+		return err
+	}); err != nil {
 		return err
 	}
 	p.Suppress = s.to("/suppressions/new", url.Values{"actor": {name}})
 	p.All = s.to("/alerts", url.Values{"actor": {name}})
 	p.count(s.Detectors)
 	return s.render(w, r, http.StatusOK, "story", page{
-		Title: name, Section: "alerts", Command: s.commandLine("alerts list", [][2]string{{"since", "90d"}, {"actor", name}}), Body: p,
+		Title: name, Section: "alerts", Command: s.commandLine("alerts list", [][2]string{{"since", p.since()}, {"actor", name}}), Body: p,
 	})
 }
 
@@ -356,7 +409,7 @@ func (s *server) coverage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	p := coveragePage{recent: found, Paths: coverage.NewReports(trips, found.heard, s.Now()), Unheard: found.unheard()}
-	for _, h := range fleet.Hubs(found.sums, found.heard, s.Detectors) {
+	for _, h := range fleet.Hubs(nil, found.heard, s.Detectors) { // what was never heard of as a hub is none
 		p.Hubs = append(p.Hubs, s.hubRow(h))
 	}
 	slices.SortFunc(p.Hubs, func(a, b HubRow) int { return strings.Compare(a.Name, b.Name) })

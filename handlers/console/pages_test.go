@@ -257,6 +257,47 @@ func TestSameInATerminal(t *testing.T) {
 	}
 }
 
+// TestOlderDays checks pages of a fleet in which nothing happened lately: they show the days up to
+// the newest alert or record, say so, and so do their commands.
+func TestOlderDays(t *testing.T) {
+	s := few()
+	later := now.AddDate(0, 0, 200)
+	h := open(s, func(o *Options) { o.Now = func() time.Time { return later } })
+	for _, test := range []struct{ address, says, command string }{
+		{"/hubs", "the 30 days up to 2026-02-08", "hubwatch hubs --since=2026-01-10"},
+		{"/hub?hub=contoso-hub", "in the 7 days up to 2026-02-08", "hubwatch alerts list --since=2026-01-10 --hub=contoso-hub"},
+		{"/connections", "By hub and day in the 7 days up to 2026-02-08", "hubwatch connections --since=2026-02-02"},
+		{"/connections?hub=contoso-hub", "in the 7 days up to 2026-02-08", "hubwatch connections --since=2026-02-02 --hub=contoso-hub"},
+		{"/connections?days=7", "No connection was refused, and no token was renewed.", "hubwatch connections --since=2026-08-21"},
+		{"/entity?hub=contoso-hub&entity-type=Certificate&entity=root-ca-1", "1 alert in the 90 days up to 2026-02-08, 1 open", "hubwatch alerts list --since=2025-11-11 --hub=contoso-hub --entity=root-ca-1"},
+		{"/entity?hub=contoso-hub&entity-type=Device&entity=nobody", "No alerts in the 90 days up to 2026-02-08.", "hubwatch devices show --since=2025-11-11 contoso-hub nobody"},
+		{"/actor?actor=alice%40contoso.example", " in the 90 days up to 2026-02-08, ", "hubwatch alerts list --since=2025-11-11 --actor=alice@contoso.example"},
+	} {
+		page := pageAt(t, h, test.address)
+		holds(t, visible(page), test.says, test.command)
+	}
+}
+
+// TestNoHub checks that what alerts are kept under beside hubs is not said to be a hub that was
+// never heard.
+func TestNoHub(t *testing.T) {
+	s := few()
+	other := s.alerts[0]
+	other.Hub.Name = "rg-other"
+	s.alerts = append(s.alerts, other)
+	h := open(s)
+	if page := visible(pageAt(t, h, "/coverage")); strings.Contains(page, "rg-other") {
+		t.Error("the page of what is watched has a resource group")
+	}
+	for _, address := range []string{"/", "/hubs", "/hub?hub=rg-other"} {
+		page := visible(pageAt(t, h, address))
+		holds(t, page, "rg-other", "no hub of this name was heard")
+		if strings.Contains(page, "its Connections log was never heard") {
+			t.Errorf("%s: a resource group has a Connections log", address)
+		}
+	}
+}
+
 // TestNoSuchPage checks addresses that are none.
 func TestNoSuchPage(t *testing.T) {
 	h := open(few())

@@ -264,7 +264,7 @@ func (s *server) related(ctx context.Context, a alert.Alert) ([]related, error) 
 	entity := alert.Query{Hub: a.Hub.Name, Entity: a.Entity.Name, EntityType: a.Entity.Type, Since: alert.Day(a.Start).AddDate(0, 0, -entityDays)}
 	actor := alert.Query{Actor: a.Actor, Since: a.Start.Add(-aroundActor), Until: a.End.Add(aroundActor)}
 	lists := []*related{
-		{Title: "About the same " + strings.ToLower(entityWord(a.Entity.Type)), Href: s.entityPath(a.Hub.Name, a.Entity)},
+		{Title: "About the same " + lowerEntityWord(a.Entity.Type), Href: s.entityPath(a.Hub.Name, a.Entity)},
 		{Title: "By the same actor, a day before and after", Href: s.to("/actor", url.Values{"actor": {a.Actor}})},
 	}
 	group, ctx := errgroup.WithContext(ctx)

@@ -103,6 +103,14 @@ func entityWord(kind alert.EntityType) string {
 	return string(kind)
 }
 
+// lowerEntityWord returns a kind of entity in words, as it stands within a sentence.
+func lowerEntityWord(kind alert.EntityType) string {
+	if kind == alert.IoTHub {
+		return entityWord(kind)
+	}
+	return strings.ToLower(entityWord(kind))
+}
+
 // lasting writes how long something lasts, in the unit that suits: "2 hours".
 func lasting(d time.Duration) string {
 	switch {

@@ -23,7 +23,8 @@ func newHubs(o *operator) *cobra.Command {
 		Long: `hubs lists the IoT hubs that hubwatch has ever heard of, those with the most
 open alerts first: how many alerts of the last 30 days are open, by severity,
 how many are closed or hidden by a suppression, and the UTC day of the newest.
-It counts whole days.
+It counts whole days. An alert about hubwatch itself or about a resource group
+is counted under the name of these.
 
 CHANGE is when a change of the hub last came to a detector. CONNECTION is when
 the Connections log of the hub last brought a record, also of a connection that
