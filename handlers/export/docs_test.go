@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -62,8 +63,30 @@ func TestDocumentedNames(t *testing.T) {
 			if says := regexp.MustCompile("(?m)^\\| `" + name + "` \\| [^|]* \\| yes \\|").MatchString(sections[title]); says != always {
 				t.Errorf("docs/exports.md, %s: %s is always there: the page says %v", title, name, says)
 			}
+			if kind := kindOf(document.Field(i).Type); !strings.Contains(sections[title], "\n| `"+name+"` | "+kind+" |") {
+				t.Errorf("docs/exports.md, %s: want the type of %s to be %q", title, name, kind)
+			}
 		}
 	}
+}
+
+// kindOf returns how the page names the type of a member.
+func kindOf(t reflect.Type) string {
+	switch {
+	case t == reflect.TypeFor[time.Time]():
+		return "time"
+	case t.Kind() == reflect.Bool:
+		return "true or false"
+	case t.Kind() == reflect.Int, t.Kind() == reflect.Pointer && t.Elem().Kind() == reflect.Int:
+		return "number"
+	case t.Kind() == reflect.Map:
+		return "object of texts"
+	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.String:
+		return "list of texts"
+	case t.Kind() == reflect.Slice:
+		return "list of objects"
+	}
+	return "text"
 }
 
 // documented returns the names in the first column of the tables of a section.
