@@ -115,3 +115,48 @@ func TestReadmeSuppressions(t *testing.T) {
 		t.Errorf("%d commands: does this test still find them?", n)
 	}
 }
+
+// TestPagesNameVerbs checks the commands of all pages, in blocks of code and within sentences: the
+// verbs are there, and so are the flags.
+func TestPagesNameVerbs(t *testing.T) {
+	var files []string
+	for _, pattern := range []string{"../../*.md", "../../docs/*.md", "../../.github/*.md"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, found...)
+	}
+	code := regexp.MustCompile("(?s)```.*?```|`[^`]+`|\n    hubwatch [^\n]+")
+	command := regexp.MustCompile(`(?:^|[\s(\x60])(?:build/|go run \./handlers/)?hubwatch ([a-z-][^\n\x60]*)`)
+	flag := regexp.MustCompile(`(?:^|\s)--([a-z-]+)`)
+	n := 0
+	for _, file := range files {
+		page, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, block := range code.FindAllString(strings.NewReplacer("\\\n", " ", "--name hubwatch ", "").Replace(string(page)), -1) {
+			for _, m := range command.FindAllStringSubmatch(block, -1) {
+				n++
+				line, _, _ := strings.Cut(m[1], " #")
+				line = regexp.MustCompile(`\$\([^)]*\)`).ReplaceAllString(line, "") // another command
+				words, _, _ := strings.Cut(line, " --")
+				verb, _, err := newRoot(&operator{}, &screen{}).Find(strings.Fields(words))
+				if err != nil || verb.Name() == "hubwatch" && !strings.HasPrefix(line, "--") {
+					t.Errorf("%s: hubwatch %s: there is no such verb (%v)", filepath.Base(file), line, err)
+					continue
+				}
+				_ = verb.ParseFlags(nil) // it takes over the flags of all verbs
+				for _, f := range flag.FindAllStringSubmatch(line, -1) {
+					if verb.Flags().Lookup(f[1]) == nil && f[1] != "help" {
+						t.Errorf("%s: hubwatch %s: there is no flag --%s", filepath.Base(file), line, f[1])
+					}
+				}
+			}
+		}
+	}
+	if n < 100 {
+		t.Errorf("%d commands: does this test still find them?", n)
+	}
+}
