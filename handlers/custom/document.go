@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"reflect"
 	"slices"
 	"strconv"
@@ -191,12 +192,12 @@ func (d *document) fill(n *node, name string, v reflect.Value) {
 	case v.Kind() == reflect.Bool:
 		wrongKind("true or false")
 	case v.Kind() == reflect.Int:
-		i, err := strconv.Atoi(string(d.text[n.start:n.end]))
-		if n.kind != '0' || err != nil {
+		f, err := strconv.ParseFloat(string(d.text[n.start:n.end]), 64)
+		if n.kind != '0' || err != nil || f != math.Trunc(f) || math.Abs(f) > math.MaxInt32 {
 			wrongKind("a whole number")
 			return
 		}
-		v.SetInt(int64(i))
+		v.SetInt(int64(f)) // JSON Schema has 10.0 as a whole number, too.
 	case v.Type() == reflect.TypeFor[Comment]() && n.kind == '"': // a line alone
 		s, _ := jsontext.AppendUnquote(nil, d.text[n.start:n.end])
 		v.Set(reflect.ValueOf(Comment{string(s)}))

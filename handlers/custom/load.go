@@ -1,6 +1,7 @@
 package custom
 
 import (
+	"bytes"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -36,8 +37,9 @@ const (
 // LoadFrom of its folder functions.
 func Load(root fs.FS) ([]Alert, error) { return LoadFrom(root, "functions") }
 
-// LoadFrom reads the custom alerts of a folder below root: */alert.json. It returns those without mistakes, by name. Its error tells of every mistake
-// in every file, see Mistakes; or it says why a file could not be read.
+// LoadFrom reads the custom alerts of a folder below root: */alert.json. It returns those
+// without mistakes, by name. Its error tells of every mistake in every file, see Mistakes. A
+// file that cannot be read is one.
 func LoadFrom(root fs.FS, folder string) ([]Alert, error) {
 	files, err := fs.Glob(root, path.Join(folder, "*", FileName))
 	if err != nil {
@@ -47,23 +49,33 @@ func LoadFrom(root fs.FS, folder string) ([]Alert, error) {
 	var mistakes []Mistake
 	taken := takenNames()
 	types := map[string]string{}
+	named := map[string]string{} // who is asked for by a name, where a type of alerts would do too
 	for _, d := range detector.All {
 		types[strings.ToLower(d.AlertType)] = "the built-in detector " + d.Name
+		named[strings.ToLower(d.Name)] = "the built-in detector " + d.Name
+	}
+	for _, file := range files {
+		name := nameOf(file)
+		named[strings.ToLower(name)] = "the custom alert in functions/" + name
 	}
 	for _, file := range files {
 		d := &document{path: file}
 		if d.text, err = fs.ReadFile(root, file); err != nil {
-			return nil, err
+			mistakes = append(mistakes, Mistake{file, 1, 1, fmt.Sprintf("the file cannot be read: %v", err)})
+			continue
 		}
 		a := d.load(root)
 		if d.root != nil {
+			own := "the custom alert in functions/" + a.Name
 			if of, ok := taken[strings.ToLower(a.Name)]; ok {
 				d.wrong(0, "the folder's name %s is taken by %s: choose another one", a.Name, of)
 			} else if of, ok := types[strings.ToLower(a.AlertType)]; ok && a.AlertType != "" {
 				d.wrongAt([]any{"alertType"}, "alertType: %s is taken by %s", a.AlertType, of)
+			} else if of, ok := named[strings.ToLower(a.AlertType)]; ok && of != own {
+				d.wrongAt([]any{"alertType"}, "alertType: %s is the name of %s, and people ask for alerts by either", a.AlertType, of)
 			} else {
-				taken[strings.ToLower(a.Name)] = "the custom alert in functions/" + a.Name
-				types[strings.ToLower(a.AlertType)] = "the custom alert in functions/" + a.Name
+				taken[strings.ToLower(a.Name)] = own
+				types[strings.ToLower(a.AlertType)] = own
 			}
 		}
 		if len(d.mistakes) == 0 {
@@ -96,11 +108,16 @@ func takenNames() map[string]string {
 
 // load reads the alert of d.text. root has the file of a group.
 func (d *document) load(root fs.FS) Alert {
-	a := Alert{Name: path.Base(path.Dir(d.path)), Enabled: true}
+	a := Alert{Name: nameOf(d.path), Enabled: true}
 	if len(d.text) > mostBytes {
 		d.wrong(0, "the file has %d bytes: want %d at most", len(d.text), mostBytes)
 		return a
 	}
+	if bytes.HasPrefix(d.text, markLittle) || bytes.HasPrefix(d.text, markBig) {
+		d.wrong(0, wrongEncoding)
+		return a
+	}
+	d.text = bytes.TrimPrefix(d.text, markUTF8)
 	if !d.parse() {
 		return a
 	}
@@ -120,6 +137,11 @@ func (d *document) load(root fs.FS) Alert {
 	return a
 }
 
+// nameOf returns the name of the alert of a file: that of its folder.
+func nameOf(file string) string { return path.Base(path.Dir(file)) }
+
+const wrongEncoding = "the file is in UTF-16: save it in UTF-8"
+
 // patterns reads the file of a group: a pattern a line, in UTF-8, with a byte order mark or
 // without. Empty lines do not count.
 func (d *document) patterns(root fs.FS, name string) []string {
@@ -134,9 +156,13 @@ func (d *document) patterns(root fs.FS, name string) []string {
 		d.wrongAt(at, "group.file: %v", err)
 		return nil
 	}
+	if bytes.HasPrefix(text, markLittle) || bytes.HasPrefix(text, markBig) {
+		d.mistakes = append(d.mistakes, Mistake{file, 1, 1, wrongEncoding})
+		return nil
+	}
 	var list []string
 	number := 0
-	for line := range strings.Lines(strings.TrimPrefix(string(text), "\ufeff")) {
+	for line := range strings.Lines(string(bytes.TrimPrefix(text, markUTF8))) {
 		number++
 		if line = strings.TrimSpace(line); line == "" {
 			continue
@@ -281,7 +307,7 @@ func (d *document) checkOn(on On) {
 
 func (d *document) checkEventTypes(on On) {
 	known := eventTypes[on.Source]
-	if len(on.EventTypes) == 0 && (on.Source == Resources || on.Source == Hub) {
+	if len(on.EventTypes) == 0 && (on.EventTypes != nil || on.Source == Resources || on.Source == Hub) {
 		d.wrongAt([]any{"on", "eventTypes"}, "on.eventTypes: want at least one of %s", strings.Join(known, ", "))
 	}
 	for i, of := range on.EventTypes {
@@ -308,6 +334,9 @@ var resourceTypes = []string{"IotHubs", "provisioningServices", "ElasticPools"}
 var operationForm = regexp.MustCompile(`(?i)^[a-z]+\.[a-z.]+(/[a-z0-9._$-]+)+/(write|delete|action)$`)
 
 func (d *document) checkOperations(on On) {
+	if on.Operations != nil && len(on.Operations) == 0 {
+		d.wrongAt([]any{"on", "operations"}, "on.operations: empty: want at least one operation, or leave it out, which is all")
+	}
 	if values := len(on.Operations); values > mostValues || values == mostValues && on.SubjectContains != "" {
 		d.wrongAt([]any{"on", "operations"}, "on.operations: want %d at most, together with subjectContains: the filter of an event subscription has no more values", mostValues)
 	}
@@ -453,7 +482,7 @@ func (d *document) checkCases(a Alert) {
 		if c.Says != nil && c.Want == Silent {
 			member("says", "a case that wants %s says nothing", Silent)
 		}
-		if c.Says != nil && c.Says.Severity != "" && !c.Says.Severity.Valid() {
+		if d.has("cases", i, "says", "severity") && !c.Says.Severity.Valid() {
 			d.wrongAt([]any{"cases", i, "says", "severity"}, "%s.says.severity: want %s, have %q%s", name, or(severities), c.Says.Severity, meant(string(c.Says.Severity), severities))
 		}
 		forms := 0
@@ -471,6 +500,9 @@ func (d *document) checkCases(a Alert) {
 			member("records", "only the source logs has records")
 		case c.Event == nil && len(c.Events)+len(c.Records) == 0:
 			d.wrongAt(at, "%s: has no events", name)
+		}
+		if c.Event != nil && c.Event.Kind() != '{' {
+			member("event", "want an object, have %s", describe(c.Event.Kind()))
 		}
 		for member, values := range map[string][]jsontext.Value{"events": c.Events, "records": c.Records} {
 			for j, value := range values {

@@ -199,6 +199,17 @@ func TestMistakes(t *testing.T) {
 		{`"PT15M"`, `«"15M"`, `count.window: want a duration as ISO 8601 has it, for example PT15M or PT1H30M, have "15M"`},
 		{`"PT15M"`, `«"PT15S"`, "count.window: want at least 1m0s, have 15s"},
 		{`"max": 10`, `"max": «1001`, "count.max: want 0 to 1000, have 1001"},
+		{`"operations": [
+      "Microsoft.Devices/IotHubs/listkeys/action"
+    ]`, `"operations": «[]`, "on.operations: empty: want at least one operation, or leave it out, which is all"},
+		{`"source": "resources",
+    "eventTypes": [
+      "Microsoft.Resources.ResourceActionSuccess"
+    ],`, `"source": "connections", "eventTypes": «[],`, "on.eventTypes: want at least one of hubwatch.iothub.connection.failed, "},
+		{`"event": {"id": "1"}`, `"event": «"Microsoft.Devices.DeviceCreated"`, "cases[0].event: want an object, have a text"},
+		{`"want": "alert"`, `"want": "alert", "says": {"severity": «""}`, `cases[0].says.severity: want High, Medium, Low or Informational, have ""`},
+		{`"Contoso_HubKeysListed"`, `«"certificateAdded"`, "alertType: certificateAdded is the name of the built-in detector CertificateAdded, and people ask for alerts by either"},
+		{`"max": 10`, `"max": «1e99`, "count.max: want a whole number, have a number"},
 		{`"max": 10`, `"max": «1.5`, "count.max: want a whole number, have a number"},
 		{`"want": "silent"`, `"want": «"quiet"`, `cases[1].want: want alert or silent, have "quiet"`},
 		{`"silent-on-the-pipeline"`, `«"on-the-pipeline"`, `cases[1].name: a case that wants silent is called silent-..., so that nobody turns its point around by mistake; have "on-the-pipeline"`},
@@ -252,6 +263,46 @@ functions/keys/alert.json:4 alertType: Contoso_HubKeysListed is take`
 	}
 	if len(alerts) != 1 || alerts[0].Name != "HubKeysListed" {
 		t.Errorf("%d alerts beside the mistakes, want the right one", len(alerts))
+	}
+}
+
+// TestNamesAndTypes has alerts whose type is a name. Whoever names an alert, in a suppression
+// for example, gives its type or its name: so one may not be the other of two alerts.
+func TestNamesAndTypes(t *testing.T) {
+	typed := func(name string) string { return strings.Replace(right, "Contoso_HubKeysListed", name, 1) }
+	_, err := Load(repository(map[string]string{"FirstAlert": typed("SECONDALERT"), "SecondAlert": typed("Contoso_Second")}))
+	if found := Mistakes(err); len(found) != 1 || found[0].File != "functions/FirstAlert/alert.json" || found[0].Line != 4 ||
+		!strings.HasPrefix(found[0].Text, "alertType: SECONDALERT is the name of the custom alert in functions/SecondAlert") {
+		t.Errorf("the type is the name of another alert: %v", err)
+	}
+	if _, err := Load(repository(map[string]string{"FirstAlert": typed("FirstAlert")})); err != nil {
+		t.Errorf("the type is the alert's own name: %v", err)
+	}
+}
+
+// TestEncodings reads files as editors on Windows save them.
+func TestEncodings(t *testing.T) {
+	for text, want := range map[string]string{
+		"\ufeff" + right: "",
+		"\xff\xfe{\x00":  "functions/HubKeysListed/alert.json:1:1: the file is in UTF-16: save it in UTF-8",
+		"\xfe\xff\x00{":  "functions/HubKeysListed/alert.json:1:1: the file is in UTF-16: save it in UTF-8",
+	} {
+		if _, err := Load(repository(map[string]string{"HubKeysListed": text})); want == "" && err != nil || want != "" && (err == nil || err.Error() != want) {
+			t.Errorf("%.4q: %v, want %q", text, err, want)
+		}
+	}
+	_, err := Load(repository(map[string]string{"HubKeysListed": "\ufeff" + strings.Replace(right, `{`, `{"oops": 1,`, 1)}))
+	if found := Mistakes(err); len(found) != 1 || found[0].Line != 1 || found[0].Column != 2 {
+		t.Errorf("behind a byte order mark: %v", err)
+	}
+}
+
+// TestFileThatCannotBeRead has a folder by the name of a file, beside a file with a mistake.
+func TestFileThatCannotBeRead(t *testing.T) {
+	alerts, err := Load(repository(map[string]string{"FirstAlert/alert.json/x": "", "HubKeysListed": right, "OtherAlert": "{"}))
+	found := Mistakes(err)
+	if len(alerts) != 1 || len(found) < 2 || found[0].File != "functions/FirstAlert/alert.json" || !strings.HasPrefix(found[0].Text, "the file cannot be read: ") || found[1].File != "functions/OtherAlert/alert.json" {
+		t.Errorf("%d alerts, %v", len(alerts), err)
 	}
 }
 
@@ -332,6 +383,10 @@ func TestGroupFile(t *testing.T) {
 functions/HubKeysListed/devices.txt:4 "l\xffmp" is no pattern o
 functions/HubKeysListed/devices.txt:5 "lämp" is no pattern of a` {
 		t.Errorf("have\n%s", got)
+	}
+	_, err = Load(repository(map[string]string{"HubKeysListed": text, "HubKeysListed/devices.txt": "\xff\xfel\x00"}))
+	if err == nil || !strings.HasPrefix(err.Error(), "functions/HubKeysListed/devices.txt:1:1: the file is in UTF-16: save it in UTF-8") {
+		t.Errorf("in UTF-16: %v", err)
 	}
 	for _, name := range []string{"devices.txt", "../x", "a/b", "."} {
 		_, err := Load(repository(map[string]string{"HubKeysListed": strings.Replace(text, "devices.txt", name, 1)}))

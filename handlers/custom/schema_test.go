@@ -1,6 +1,8 @@
 package custom
 
 import (
+	"bytes"
+	"fmt"
 	"maps"
 	"os"
 	"reflect"
@@ -8,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
@@ -166,5 +170,75 @@ func TestSchemaAcceptsWhatLoadDoes(t *testing.T) {
 		if _, err := Load(repository(map[string]string{"HubKeysListed": text})); err == nil {
 			t.Errorf("Load accepts %s in place of %s", c.new, c.old)
 		}
+	}
+}
+
+// TestSchemaRefusesNothingThatLoadTakes puts other values into each place of right files. What
+// Load takes, no editor may mark.
+func TestSchemaRefusesNothingThatLoadTakes(t *testing.T) {
+	compiled, _ := schema(t)
+	const texts = `"alertType": "Contoso_Test", "severity": "Low", "title": "T", "description": "D.", "remediation": ["R."], "owner": "O", "limits": "L.", "$comment": "C"`
+	const cases = `"cases": [{"name": "fires-a", "about": "A.", "event": {}, "want": "alert", "says": {"entity": "a", "message": "m", "properties": {"A": "b"}, "severity": "Low"}}, {"name": "silent-a", "about": "A.", "event": {}, "want": "silent"}]`
+	const count = `"count": {"per": "device", "window": "PT5M", "min": 3, "max": 10}`
+	const group = `"group": {"devices": ["a*"], "not": true}`
+	taken, tried := 0, 0
+	for _, text := range []string{
+		right,
+		`{` + texts + `, "on": {"source": "connections", "eventTypes": ["hubwatch.iothub.connection.token-expired"], "subjectContains": "a"}, ` + group + `, "entity": "device", "entityType": "Device", "message": "hub", "properties": {"A": "hub"}, ` + cases + `}`,
+		`{` + texts + `, "on": {"source": "logs", "category": "Connections", "operations": ["deviceConnect"]}, ` + count + `, ` +
+			strings.Replace(strings.Replace(cases, `"event": {}`, `"events": [{}]`, 1), `"event": {}`, `"records": [{}]`, 1) + `}`,
+		`{` + texts + `, "on": {"source": "hub", "eventTypes": ["Microsoft.Devices.DeviceCreated"]}, ` + count + `, ` + group + `, ` + cases + `}`,
+	} {
+		value, err := decode([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		try := func(what string) {
+			tried++
+			b, err := json.Marshal(value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Load(repository(map[string]string{"TestAlert": string(b)})); err != nil {
+				if what == "as it is" {
+					t.Fatal(err)
+				}
+				return
+			}
+			taken++
+			again, err := jsonschema.UnmarshalJSON(bytes.NewReader(b))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := compiled.Validate(again); err != nil {
+				t.Errorf("%s: Load takes it: %v", what, err)
+			}
+		}
+		try("as it is")
+		var walk func(path string, v any, put func(any))
+		walk = func(path string, v any, put func(any)) {
+			for _, other := range []any{"", " ", "x", "PT60S", 0, -1, 1000, jsontext.Value("10.0"), jsontext.Value("1.5"), true, nil, []any{}, []any{""}, []any{"x", "x"}, map[string]any{}} {
+				put(other)
+				try(fmt.Sprintf("%s: %v", path, other))
+			}
+			put(v)
+			switch v := v.(type) {
+			case map[string]any:
+				for _, name := range slices.Sorted(maps.Keys(v)) {
+					member := v[name]
+					delete(v, name)
+					try(path + "." + name + " is not there")
+					walk(path+"."+name, member, func(other any) { v[name] = other })
+				}
+			case []any:
+				for i := range v {
+					walk(fmt.Sprintf("%s[%d]", path, i), v[i], func(other any) { v[i] = other })
+				}
+			}
+		}
+		walk("", value, func(other any) { value = other })
+	}
+	if tried < 1000 || taken < 100 {
+		t.Errorf("%d files, of which Load takes %d: this proves little", tried, taken)
 	}
 }
