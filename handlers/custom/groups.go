@@ -94,15 +94,16 @@ func readExport(data []byte) (e export, err error) {
 			return e, fmt.Errorf("version: want the state of Terraform in version 4, have %s", top.get("version"))
 		}
 		for _, resource := range top.get("resources").list() {
-			if resource.get("type").text() != terraformGroupType {
-				continue
+			instances := resource.get("instances")
+			if !instances.isList() {
+				e.remarks = append(e.remarks, fmt.Sprintf("%s: want a list, have %s", instances.path, instances))
 			}
-			for _, instance := range resource.get("instances").list() {
-				e.groups = append(e.groups, terraformGroup(instance.get("attributes")))
+			for _, instance := range instances.list() {
+				e.add(terraformResource(resource.get("type"), instance.get("attributes")))
 			}
 		}
 	case top.has("values") && top.has("format_version"):
-		e.groups = terraformModule(top.get("values").get("root_module"))
+		e = terraformModule(top.get("values").get("root_module"))
 	case top.has("resources"):
 		e = templateExport(top, scope{}, part{})
 	case top.has("value"):
@@ -285,16 +286,27 @@ func (r *securityRule) limits(low, high, window part) {
 
 // terraformModule returns the groups of a module, and of the modules in it, as terraform
 // show -json prints them.
-func terraformModule(module part) (groups []securityGroup) {
+func terraformModule(module part) (e export) {
 	for _, resource := range module.get("resources").list() {
-		if resource.get("type").text() == terraformGroupType {
-			groups = append(groups, terraformGroup(resource.get("values")))
-		}
+		e.add(terraformResource(resource.get("type"), resource.get("values")))
 	}
 	for _, child := range module.get("child_modules").list() {
-		groups = append(groups, terraformModule(child)...)
+		e.add(terraformModule(child))
 	}
-	return groups
+	return e
+}
+
+// terraformResource returns the group of a resource. Other types of resources may have groups,
+// too: azapi_resource is of any type of Azure, and a deployment has a template
+// (https://registry.terraform.io/providers/Azure/azapi/latest/docs/resources/resource).
+func terraformResource(kind, attributes part) (e export) {
+	switch {
+	case kind.text() == terraformGroupType:
+		e.groups = []securityGroup{terraformGroup(attributes)}
+	case attributes.mentions(groupType) || attributes.mentions(classicGroupType):
+		e.remarks = []string{fmt.Sprintf("%s: hubwatch does not read %s, which may make a group: import what the REST API answers", kind.path, kind)}
+	}
+	return e
 }
 
 // allowed are the members of Terraform's allow_rule, and the types of the rules that they
@@ -387,6 +399,22 @@ func (n part) list() (list []part) {
 		list = append(list, n.get(name))
 	}
 	return list
+}
+
+// fold returns a member of an object whose name is in any letter case, and whether it is there.
+func (n part) fold(name string) (part, bool) {
+	for _, other := range n.names() {
+		if strings.EqualFold(other, name) {
+			return n.get(other), true
+		}
+	}
+	return part{}, false
+}
+
+// mentions reports whether a text in n has a word, in any letter case.
+func (n part) mentions(word string) bool {
+	return strings.Contains(strings.ToLower(n.text()), strings.ToLower(word)) ||
+		slices.ContainsFunc(n.list(), func(inner part) bool { return inner.mentions(word) })
 }
 
 // text returns a string, and "" for anything else.

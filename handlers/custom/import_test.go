@@ -749,6 +749,59 @@ func TestImportKnowsTheHub(t *testing.T) {
 	}
 }
 
+// TestImportLeavesNothingOut imports files with a group that can be read beside what may be
+// another one: each has a remark about it. A deployment whose condition is false makes no rule.
+func TestImportLeavesNothingOut(t *testing.T) {
+	const rules = `"properties": {"timeWindowRules": [{"ruleType": "DirectMethodInvokesNotInAllowedRange", "isEnabled": true, "minThreshold": 0, "maxThreshold": 1, "timeWindowSize": "PT5M"}]}`
+	const group = `{"type": "Microsoft.Security/deviceSecurityGroups", "name": "default", "scope": "[format('Microsoft.Devices/IotHubs/{0}', parameters('HubName'))]", ` + rules + `}`
+	template := func(other string) string {
+		return `{"parameters": {"off": {"defaultValue": false}, "hubName": {"defaultValue": "contoso-hub"}}, "resources": [` + group + `, ` + other + `]}`
+	}
+	inner := func(members string) string {
+		return template(`{"type": "Microsoft.Resources/deployments", "name": "m", ` + members + `, "properties": {"template": {"resources": [` + strings.Replace(group, "default", "lab", 1) + `]}}}`)
+	}
+	given := func(parameters string) string {
+		return template(`{"type": "Microsoft.Resources/deployments", "name": "m", "properties": {"expressionEvaluationOptions": {"scope": "inner"}, "parameters": {` + parameters + `},
+			"template": {"parameters": {"hubName": {"defaultValue": "wrong-hub"}}, "resources": [` + strings.Replace(group, "default", "lab", 1) + `]}}}`)
+	}
+	state := func(others string) string {
+		return `{"version": 4, "terraform_version": "1.9.8", "resources": [{"type": "azurerm_iot_security_device_group", "instances": [{"attributes": {"name": "default",
+			"iothub_id": "/subscriptions/s/resourceGroups/g/providers/Microsoft.Devices/IotHubs/contoso-hub", "range_rule": [{"type": "DirectMethodInvokesNotInAllowedRange", "min": 0, "max": 1, "duration": "PT5M"}]}}]}` + others + `]}`
+	}
+	for _, c := range []struct {
+		data, remark, rules string // rules are hub and group of each
+	}{
+		{template(`{"type": "[variables('t')]", "name": "x", ` + rules + `}`), `resources[1].type: want the type of the resource, have "[variables('t')]"`, "contoso-hub default"},
+		{template(`{"Type": "Microsoft.Security/deviceSecurityGroups", ` + rules + `}`), `resources[1].type: want the type of the resource, have nothing`, "contoso-hub default"},
+		{template(`7`), `resources[1].type: want the type`, "contoso-hub default"},
+		{inner(`"condition": "[parameters('off')]"`), `resources[1].condition: false, so the template does not deploy the group`, "contoso-hub default"},
+		{inner(`"condition": "[equals(1, 1)]"`), `resources[1].condition: hubwatch cannot evaluate "[equals(1, 1)]", and reads`, "contoso-hub default, contoso-hub lab"},
+		{inner(`"condition": true`), ``, "contoso-hub default, contoso-hub lab"},
+		{given(`"HUBNAME": {"value": "other-hub"}`), ``, "contoso-hub default, other-hub lab"},
+		{given(`"hubName": {"reference": {}}`), ``, "contoso-hub default,  lab"},
+		{given(``), ``, "contoso-hub default, wrong-hub lab"},
+		{state(``), ``, "contoso-hub default"},
+		{state(`, {"type": "azurerm_iothub", "instances": [{"attributes": {"name": "contoso-hub"}}]}`), ``, "contoso-hub default"},
+		{state(`, {"type": "azapi_resource", "instances": [{"attributes": {"type": "Microsoft.Security/deviceSecurityGroups@2019-08-01"}}]}`), `resources[1].type: hubwatch does not read "azapi_resource"`, "contoso-hub default"},
+		{state(`, {"type": "azurerm_resource_group_template_deployment", "instances": [{"attributes": {"template_content": "{\"type\": \"microsoft.devices/iothubs/providers/devicesecuritygroups\"}"}}]}`),
+			`resources[1].type: hubwatch does not read "azurerm_resource_group_template_deployment"`, "contoso-hub default"},
+		{state(`, {"type": "azurerm_iot_security_device_group", "instances": 7}`), `resources[1].instances: want a list, have 7`, "contoso-hub default"},
+	} {
+		in, err := Import([]byte(c.data), nil)
+		if err != nil {
+			t.Errorf("%s: %v", c.data, err)
+			continue
+		}
+		var got []string
+		for _, m := range in.Rules {
+			got = append(got, m.Hub+" "+m.Group)
+		}
+		if strings.Join(got, ", ") != c.rules || (len(in.Remarks) == 1) != (c.remark != "") || c.remark != "" && !strings.HasPrefix(in.Remarks[0], c.remark) {
+			t.Errorf("%s:\nhave %q with the remarks %q\nwant %q with %q", c.data, got, in.Remarks, c.rules, c.remark)
+		}
+	}
+}
+
 // TestImportEncodings imports a file as Windows PowerShell writes it.
 func TestImportEncodings(t *testing.T) {
 	text := "[" + exported("contoso-hub", "Büro 🏠", "0 5") + "]"

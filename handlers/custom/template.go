@@ -25,8 +25,10 @@ func templateExport(t part, outer scope, given part) (e export) {
 	}
 	for _, name := range t.get("parameters").names() {
 		key := strings.ToLower(name)
-		if value := given.get(name); value.has("value") {
-			s.parameters[key] = outer.value(value.get("value"))
+		if value, ok := given.fold(name); ok {
+			if value.has("value") { // and not a secret that stands elsewhere
+				s.parameters[key] = outer.value(value.get("value"))
+			}
 		} else if declared := t.get("parameters").get(name); declared.has("defaultValue") {
 			s.parameters[key] = s.value(declared.get("defaultValue"))
 		}
@@ -48,6 +50,8 @@ func templateResource(n part, parent, above string, s scope) (e export) {
 		kind, name.v = parent+"/"+kind, above+"/"+name.text()
 	}
 	switch {
+	case kind == "" || hasExpression(kind):
+		e.remarks = append(e.remarks, fmt.Sprintf("%s: want the type of the resource, have %s: it may be a group", n.get("type").path, n.get("type")))
 	case strings.EqualFold(kind, groupType):
 		g := templateGroup(n, name.text(), s)
 		g.below(s.value(n.get("scope")))
@@ -62,21 +66,38 @@ func templateResource(n part, parent, above string, s scope) (e export) {
 		g.hub = hub
 		e.groups = append(e.groups, g)
 	case strings.EqualFold(kind, deploymentType):
-		properties := n.get("properties")
-		switch template := properties.get("template"); {
-		case !template.isObject():
-			e.remarks = append(e.remarks, properties.path+": hubwatch does not read a template that stands elsewhere")
-		case strings.EqualFold(properties.get("expressionEvaluationOptions").get("scope").text(), "inner"):
-			e.add(templateExport(template, s, properties.get("parameters")))
-		default:
-			for _, resource := range template.get("resources").list() {
-				e.add(templateResource(resource, "", "", s))
-			}
-		}
-		return e
+		return deployment(n, s)
 	}
 	for _, child := range n.get("resources").list() {
 		e.add(templateResource(child, kind, name.text(), s))
+	}
+	return e
+}
+
+// deployment reads a template in a template. It is deployed if its condition is true. The
+// condition of any other resource is not one of the resources in it
+// (https://learn.microsoft.com/azure/azure-resource-manager/templates/conditional-resource-deployment).
+func deployment(n part, s scope) (e export) {
+	properties, condition := n.get("properties"), s.value(n.get("condition"))
+	switch template := properties.get("template"); {
+	case !template.isObject():
+		e.remarks = append(e.remarks, properties.path+": hubwatch does not read a template that stands elsewhere")
+	case strings.EqualFold(properties.get("expressionEvaluationOptions").get("scope").text(), "inner"):
+		e = templateExport(template, s, properties.get("parameters"))
+	default:
+		for _, resource := range template.get("resources").list() {
+			e.add(templateResource(resource, "", "", s))
+		}
+	}
+	switch {
+	case len(e.groups) == 0 || !n.has("condition") || condition.v == true:
+	case condition.v == false:
+		for i := range e.groups {
+			e.groups[i].rules = nil
+			e.groups[i].remark("%s: false, so the template does not deploy the group", condition.path)
+		}
+	default:
+		e.remarks = append(e.remarks, fmt.Sprintf("%s: hubwatch cannot evaluate %s, and reads the groups as those that are deployed", condition.path, condition))
 	}
 	return e
 }
