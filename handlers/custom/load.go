@@ -15,6 +15,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/connection"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/event"
 	"hubwatch/handlers/verdict"
@@ -268,14 +269,16 @@ func (d *document) checkTexts(a Alert) {
 // that nobody names.
 var eventTypes = map[Source][]string{
 	Resources:   event.OperationTypes,
-	Connections: deviceTypes,
+	Connections: deviceTypes[1:],
 	Hub:         event.HubTypes,
 }
 
-// deviceTypes are the verdicts about single devices.
-var deviceTypes = slices.DeleteFunc(slices.Clone(verdict.EventTypes), func(of string) bool {
-	return of == verdict.StormType || of == verdict.SurgeType
-})
+// deviceTypes are connection.Failed and the verdicts about single devices. Events of
+// connection.Failed are made only of messages that a person judges again, so a file does not
+// name it: an alert of this type alone would never fire.
+var deviceTypes = append([]string{connection.Failed}, slices.DeleteFunc(slices.Clone(verdict.EventTypes), func(of string) bool {
+	return of == connection.Failed || of == verdict.StormType || of == verdict.SurgeType
+})...)
 
 // checkOn checks which events the alert is run on.
 func (d *document) checkOn(on On) {
@@ -315,6 +318,8 @@ func (d *document) checkEventTypes(on On) {
 		switch {
 		case slices.Contains(on.EventTypes[:i], of):
 			d.wrongAt(at, "on.eventTypes[%d]: %s stands twice", i, of)
+		case on.Source == Connections && of == connection.Failed:
+			d.wrongAt(at, "on.eventTypes[%d]: events of the type %s are made only of messages that are judged again, and are watched in any case: name the types of verdicts, or leave eventTypes out, which is all", i, of)
 		case !slices.Contains(known, of):
 			d.wrongAt(at, "on.eventTypes[%d]: the source %s has no event type %q%s", i, on.Source, of, meant(of, known))
 		}

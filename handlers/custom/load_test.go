@@ -205,7 +205,10 @@ func TestMistakes(t *testing.T) {
 		{`"source": "resources",
     "eventTypes": [
       "Microsoft.Resources.ResourceActionSuccess"
-    ],`, `"source": "connections", "eventTypes": «[],`, "on.eventTypes: want at least one of hubwatch.iothub.connection.failed, "},
+    ],`, `"source": "connections", "eventTypes": «[],`, "on.eventTypes: want at least one of hubwatch.iothub.connection.token-expired, "},
+		{`"source": "resources",
+    "eventTypes": [
+      "Microsoft.Resources.ResourceActionSuccess"`, `"source": "connections", "eventTypes": ["hubwatch.iothub.connection.token-expired", «"hubwatch.iothub.connection.failed"`, "on.eventTypes[1]: events of the type hubwatch.iothub.connection.failed are made only of messages that are judged again"},
 		{`"event": {"id": "1"}`, `"event": «"Microsoft.Devices.DeviceCreated"`, "cases[0].event: want an object, have a text"},
 		{`"want": "alert"`, `"want": "alert", "says": {"severity": «""}`, `cases[0].says.severity: want High, Medium, Low or Informational, have ""`},
 		{`"Contoso_HubKeysListed"`, `«"certificateAdded"`, "alertType: certificateAdded is the name of the built-in detector CertificateAdded, and people ask for alerts by either"},

@@ -9,7 +9,9 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"hubwatch/handlers/alert"
+	"hubwatch/handlers/connection"
 	"hubwatch/handlers/event"
+	"hubwatch/handlers/verdict"
 )
 
 // replace begins the texts of New that say what is to stand in their place. An alert that is
@@ -18,8 +20,8 @@ const replace = "REPLACE"
 
 // New returns the beginning of an alert of a source: it is off, it has no mistakes, and its
 // cases pass and notice each change of its file. Its texts say what is to stand in their
-// place, and its comments what each part is for. There is none for Connections, whose events
-// a person does not write. Its error says what is wrong with the name or the source.
+// place, and its comments what each part is for. Its error says what is wrong with the name or
+// the source.
 func New(name string, source Source) (Alert, error) {
 	if err := CheckName(name); err != nil {
 		return Alert{}, err
@@ -61,6 +63,29 @@ func New(name string, source Source) (Alert, error) {
 		a.Cases[0].Event, a.Cases[1].Event = of(1, listed, "alice@contoso.example"), of(2, listed, "pipeline@contoso.example")
 		a.Cases[2].Event = of(3, "Microsoft.Devices/IotHubs/exportDevices/action", "alice@contoso.example")
 		a.Cases[0].Says = &Says{Severity: a.Severity, Message: "alice@contoso.example read the keys of IoT hub contoso-hub"}
+	case Connections:
+		a.On.Comment = Comment{
+			"The causes for which connections of a device fail. There can be token-expired, token-invalid, certificate-expired, thumbprint-mismatch, foreign and missing, each behind hubwatch.iothub.connection.",
+			"Without eventTypes, all of these are watched. What has no such cause is in the source logs, category Connections, alone.",
+			"All refusals of a device with one cause in ten minutes are one event: data.n says how many there were, and record is the first of their records. Azure masks the end of addresses.",
+		}
+		a.On.EventTypes = []string{verdict.TokenInvalidType}
+		a.When = `address != "192.0.2.XXX"`
+		a.Message = `"Device " + device + " was refused from " + address + ", outside of our network"`
+		of := func(n int, of, cause, kind, address string) jsontext.Value {
+			const properties = `{"deviceId":"thermo-7","protocol":"Mqtt","authType":"{\"scope\":\"device\",\"type\":\"%s\",\"issuer\":\"iothub\",\"acceptingIpFilterRule\":null}","maskedIpAddress":"%s","statusCode":"401"}`
+			text, _ := json.Marshal(fmt.Sprintf(properties, kind, address)) // as Azure Monitor writes it
+			return value(fmt.Sprintf(`{"specversion": "1.0", "id": "00000000-0000-4000-8000-%012[1]d", "type": %[2]q, "source": %[3]q, "subject": "devices/thermo-7", "time": "2026-02-01T08:00:01Z",
+				"datacontenttype": "application/json", "data": {"bucket": "2026-02-01T08:00:00Z", "cause": %[4]q, "n": 1, "seq": 2, "records": [{"time": "2026-02-01T08:00:01Z", "resourceId": %[3]q,
+				"operationName": "deviceConnect", "category": "Connections", "level": "Error", "resultType": "401003", "resultDescription": "IotHubUnauthorized", "properties": %[5]s, "location": "westeurope"}]}}`,
+				n, of, strings.ToUpper(hub), cause, text))
+		}
+		const outside, inside = "203.0.113.XXX", "192.0.2.XXX"
+		a.Cases = append(a.Cases, Case{Name: "silent-other-cause", About: replace + ": what is not watched, though the condition is true.", Want: Silent})
+		a.Cases[0].Event = of(1, verdict.TokenInvalidType, string(connection.TokenInvalid), "sas", outside)
+		a.Cases[1].Event = of(2, verdict.TokenInvalidType, string(connection.TokenInvalid), "sas", inside)
+		a.Cases[2].Event = of(3, verdict.CertificateExpiredType, string(connection.CertificateExpired), "x509", outside)
+		a.Cases[0].Says = &Says{Severity: a.Severity, Entity: "thermo-7", Message: "Device thermo-7 was refused from 203.0.113.XXX, outside of our network"}
 	case Logs:
 		a.On.Comment = Comment{
 			"The category of the hub's resource log, each record of which is judged by itself. The parameter logCategories of infra/main.bicep has to have it.",
@@ -93,7 +118,7 @@ func New(name string, source Source) (Alert, error) {
 		a.Cases[0].Event, a.Cases[1].Event = of(1, "camera-thermo-1"), of(2, "thermo-7")
 		a.Cases[0].Says = &Says{Severity: a.Severity, Entity: "camera-thermo-1", Message: "Device camera-thermo-1 was created, which has no name of this fleet"}
 	default:
-		return Alert{}, fmt.Errorf("the source %q: want %s; for %s, begin with a file of another source", source, or(words([]Source{Resources, Logs, Hub})), Connections)
+		return Alert{}, fmt.Errorf("the source %q: want %s", source, or(words(Sources)))
 	}
 	a.Comment = comments(source)
 	a.Cases[0].Comment = Comment{"says holds what the alert says, so that nobody changes that by mistake."}
@@ -106,6 +131,9 @@ var examples = map[Source]struct{ about, entity, properties, count, cases string
 	Resources: {
 		"the hub", `"entity": "actor", "entityType": "Caller"`, `"properties": {"From": "address"}`,
 		`"count": {"per": "actor", "window": "PT15M", "max": 10}`, "events, a list, in place of event",
+	},
+	Connections: {
+		"the device", `"entity": "address", "entityType": "Address"`, `"properties": {"Protocol": "record.properties.protocol"}`, "", "",
 	},
 	Logs: {
 		"the device", `"entity": "address", "entityType": "Address"`, `"properties": {"From": "address"}`,
@@ -130,7 +158,11 @@ func comments(source Source) Comment {
 		"Azure does not keep to one letter case in names of hubs and operations: hub.lowerAscii() == \"contoso-hub\".",
 		"Further particulars of the alert: " + example.properties,
 		"What the alert is about, if that is not " + example.about + ": " + example.entity,
-		"An alert of too many events in a window, or with min of too few: " + example.count + ". There is no entity then, and a case has " + example.cases + ".",
+	}
+	if example.count == "" {
+		list = append(list, "There is no count of this source, since one event is about all refusals in ten minutes: count those of the source logs, category Connections.")
+	} else {
+		list = append(list, "An alert of too many events in a window, or with min of too few: "+example.count+". There is no entity then, and a case has "+example.cases+".")
 	}
 	if source != Resources {
 		list = append(list, `An alert of some devices alone: "group": {"devices": ["thermo-*"]}`)

@@ -48,7 +48,7 @@ func (a Alert) trigger() detector.Trigger {
 		t.EventTypes = []string{event.LogType(a.On.Category)}
 	case a.On.Source == Connections && t.EventTypes == nil:
 		t.EventTypes = deviceTypes
-	case a.On.Source == Connections && !slices.Contains(t.EventTypes, connection.Failed):
+	case a.On.Source == Connections:
 		// A person who judges log messages again makes events of single records.
 		t.EventTypes = append([]string{connection.Failed}, t.EventTypes...)
 	}
@@ -121,7 +121,7 @@ func (r *rule) detect(e event.Event) ([]alert.Finding, error) {
 		if err != nil {
 			return nil, err
 		}
-		single := strings.EqualFold(e.Type, connection.Failed) && r.On.EventTypes != nil && !slices.Contains(r.On.EventTypes, connection.Failed)
+		single := strings.EqualFold(e.Type, connection.Failed) && r.On.EventTypes != nil
 		if !ok || single && !slices.Contains(r.On.EventTypes, cause.EventType()) {
 			return nil, nil
 		}

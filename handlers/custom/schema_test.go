@@ -99,7 +99,7 @@ func TestSchemaHasTheWords(t *testing.T) {
 		{[]any{"properties", "on", "properties", "source", "enum"}, words(Sources)},
 		{[]any{"properties", "on", "properties", "category", "enum"}, event.LogCategories},
 		{[]any{"properties", "on", "allOf", 0, "then", "properties", "eventTypes", "items", "enum"}, event.OperationTypes},
-		{[]any{"properties", "on", "allOf", 1, "then", "properties", "eventTypes", "items", "enum"}, deviceTypes},
+		{[]any{"properties", "on", "allOf", 1, "then", "properties", "eventTypes", "items", "enum"}, eventTypes[Connections]},
 		{[]any{"properties", "on", "allOf", 3, "then", "properties", "eventTypes", "items", "enum"}, event.HubTypes},
 		{[]any{"properties", "cases", "items", "properties", "want", "enum"}, []string{string(Fires), string(Silent)}},
 	} {
@@ -121,7 +121,7 @@ func TestSchemaAcceptsWhatLoadDoes(t *testing.T) {
 		return compiled.Validate(value)
 	}
 	good := map[string]string{"right": right}
-	for _, source := range []Source{Resources, Logs, Hub} {
+	for _, source := range Sources {
 		a, err := New("TestAlert", source)
 		if err != nil {
 			t.Fatal(err)

@@ -13,7 +13,7 @@ import (
 
 // newRulesNew returns the verb that begins a custom alert.
 func newRulesNew(files *ruleFiles) *cobra.Command {
-	source := &choice{name: "source", words: []string{string(custom.Resources), string(custom.Logs), string(custom.Hub)}, word: string(custom.Resources)}
+	source := &choice{name: "source", words: []string{string(custom.Resources), string(custom.Connections), string(custom.Logs), string(custom.Hub)}, word: string(custom.Resources)}
 	command := &cobra.Command{
 		Use:   "new <name>",
 		Short: "Begin a custom alert, with comments and cases",
@@ -23,8 +23,9 @@ stand there, and members called $comment what each part is for, and what else
 there can be. Nothing reads the comments.
 
 The source is where the events come from: resources for operations of Azure
-Resource Manager, logs for records of a hub's resource logs, hub for what a hub
-itself says of its devices.`,
+Resource Manager, connections for connections that failed, with their causes,
+logs for records of a hub's resource logs, hub for what a hub itself says of
+its devices.`,
 		Example: `  hubwatch rules new HubKeysTaken
   hubwatch rules new StrangeDevice --source hub`,
 		Args: one("name"),
@@ -56,6 +57,6 @@ itself says of its devices.`,
 			return err
 		},
 	}
-	addChoice(command, source, "", "resources, logs or hub")
+	addChoice(command, source, "", "resources, connections, logs or hub")
 	return command
 }

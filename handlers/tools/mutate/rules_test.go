@@ -132,7 +132,7 @@ func TestWhatUsersBeginWith(t *testing.T) {
 	_, rest, _ := strings.Cut(string(page), "Then put this into `functions/HubChangedByHand/alert.json`:\n\n```json\n")
 	example, _, _ := strings.Cut(rest, "```")
 	files := map[string]string{"HubChangedByHand": example}
-	for _, source := range []custom.Source{custom.Resources, custom.Logs, custom.Hub} {
+	for _, source := range custom.Sources {
 		a, err := custom.New("Begun"+string(source), source)
 		if err != nil {
 			t.Fatal(err)
