@@ -11,7 +11,6 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/monitor/armmonitor"
 	"github.com/google/go-cmp/cmp"
 
-	"hubwatch/handlers/app"
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/event"
 )
@@ -26,7 +25,7 @@ var (
 // one hub was there before, in another resource group.
 func newWiderSky(t *testing.T) (*sky, Deployment) {
 	d := contoso
-	d.detectors = append(app.Detectors(), registered, unhealthy)
+	d.detectors = append(slices.Clone(usual), registered, unhealthy)
 	s := newSky(t)
 	s.addFunction(registered.Name)
 	s.addFunction(unhealthy.Name)
