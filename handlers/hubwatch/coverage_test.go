@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/coverage"
 	"hubwatch/handlers/local/azurite"
@@ -25,11 +23,21 @@ func TestCoverage(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.expect(t, 0, "hubs", "contoso-hub     0 ", "No hub has an alert of the last 30 days: see --since.")
-	b.expect(t, 0, "coverage", "HUB", "contoso-hub  changes      -                 never\ncontoso-hub  connections  -                 never\n", "contoso-hub  log.Routes   "+now.Add(-time.Hour).UTC().Format(minutes)+"  ", " seconds ago\n\nunproven  topic: no canary was ever sent\n", "unproven  changes: not proven")
+	// Custom alerts can have further sources, which make the columns wider.
+	says := func(parts ...string) {
+		t.Helper()
+		said := strings.Join(strings.Fields(b.expect(t, 0, "coverage")), " ")
+		for _, part := range parts {
+			if !strings.Contains(said, part) {
+				t.Errorf("hubwatch coverage does not say %q:\n%s", part, said)
+			}
+		}
+	}
+	says("HUB", "contoso-hub changes - never contoso-hub connections - never ", "contoso-hub log.Routes "+now.Add(-time.Hour).UTC().Format(minutes)+" ", " seconds ago unproven topic: no canary was ever sent ", "unproven changes: not proven")
 	if err := b.Alerts.Expect(t.Context(), []string{"contoso-hub", "Contoso-Spare"}); err != nil {
 		t.Fatal(err)
 	}
-	b.expect(t, 0, "coverage", "contoso-hub    connections  -                 never\n", "contoso-spare  changes      -                 never\ncontoso-spare  connections  -                 never\n")
+	says("contoso-hub connections - never ", "contoso-spare changes - never contoso-spare connections - never ")
 	b.expect(t, 0, "coverage -o json", `{
       "hubName": "contoso-spare",
       "source": "connections"
@@ -55,20 +63,4 @@ func TestCoverage(t *testing.T) {
 	b.expect(t, 1, "coverage -o json", `"source": "log.Routes"`, `"state": "broken"`, `"tookSeconds": 1`)
 	send(coverage.EventHub, 2*time.Hour)
 	b.expect(t, 1, "coverage", "stopped   event-hub: no canary was sent for 2 hours")
-}
-
-// TestPathsFitTheTerminal checks that what is said of a path goes on below its beginning.
-func TestPathsFitTheTerminal(t *testing.T) {
-	var out strings.Builder
-	writePaths(&out, []coverage.Report{
-		{Path: coverage.Topic, State: coverage.Works, Text: "a canary went through at 2026-02-01 08:00 UTC, in 88ms"},
-		{Path: coverage.Changes, State: coverage.Unproven, Text: "not proven, since only Azure Resource Manager can publish there, and no tag is written for it"},
-	}, 80)
-	want := `works     topic: a canary went through at 2026-02-01 08:00 UTC, in 88ms
-unproven  changes: not proven, since only Azure Resource Manager can publish
-          there, and no tag is written for it
-`
-	if diff := cmp.Diff(want, out.String()); diff != "" {
-		t.Errorf("(-want +have):\n%s", diff)
-	}
 }

@@ -249,7 +249,8 @@ func TestRedriveWhatCannotBeJudged(t *testing.T) {
 func TestRedriveRelay(t *testing.T) {
 	tables := startAzurite(t, azurite.Options{})
 	for _, name := range []string{"logs/day-shift.json", "logs/night-shift.json"} {
-		message := sample(t, name)
+		// Custom alerts can count these records, which none does that are of long ago.
+		message := strings.ReplaceAll(sample(t, name), "2026-02-01T", time.Now().UTC().AddDate(0, 0, -1).Format(time.DateOnly)+"T")
 		live := newBench(t, tables)
 		var events []string
 		for _, e := range relay.Relay([][]byte{[]byte(message)}).Events {
@@ -274,7 +275,10 @@ func TestRedriveRelay(t *testing.T) {
 			for range 2 {
 				b.expect(t, 0, "quarantine redrive "+b.held(t)[0].ID, "1 event judged.")
 			}
-			if diff := cmp.Diff(want, b.alerts(t)); diff != "" {
+			got := slices.DeleteFunc(b.alerts(t), func(a alert.Alert) bool { // of custom alerts
+				return !slices.ContainsFunc(detector.All, func(d detector.Detector) bool { return d.Name == a.Detector })
+			})
+			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("%s, %s: the alerts, live (-) and redriven (+):\n%s", name, form, diff)
 			}
 		}

@@ -22,6 +22,7 @@ import (
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/app"
+	"hubwatch/handlers/custom"
 	"hubwatch/handlers/judge"
 	"hubwatch/handlers/local/azurite"
 )
@@ -148,8 +149,10 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	repository, err := filepath.Abs("../..")
-	if err != nil {
+	// Somebody may have switched on or edited the file that the repository has.
+	shipped, _ := custom.Ready("UnauthorizedOperations")
+	unchanged := filepath.Join(t.TempDir(), custom.FileName)
+	if err := os.WriteFile(unchanged, custom.Format(shipped), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	testscript.Run(t, testscript.Params{
@@ -157,7 +160,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			n, now := tables.Add(1), time.Now().UTC()
 			bin, _, _ := strings.Cut(env.Getenv("PATH"), string(os.PathListSeparator))
-			env.Vars = append(env.Vars, "BIN="+bin, "SAMPLES="+samples, "REPOSITORY="+repository, "SSL_CERT_FILE="+certificate, "ENDPOINT="+service.Endpoint(), "KEY="+accountKey(service),
+			env.Vars = append(env.Vars, "BIN="+bin, "SAMPLES="+samples, "SHIPPED="+unchanged, "SSL_CERT_FILE="+certificate, "ENDPOINT="+service.Endpoint(), "KEY="+accountKey(service),
 				"AlertsStorage="+service.ConnectionString(), fmt.Sprintf("AlertsTable=alerts%d", n), fmt.Sprintf("QuarantineTable=quarantine%d", n), fmt.Sprintf("SuppressionsTable=suppressions%d", n),
 				"TODAY="+now.Format(time.DateOnly), "YESTERDAY="+now.AddDate(0, 0, -1).Format(time.DateOnly), "TOMORROW="+now.AddDate(0, 0, 1).Format(time.DateOnly))
 			return nil

@@ -2,18 +2,21 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"io/fs"
 	"log/slog"
 	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/app"
+	"hubwatch/handlers/detector"
 	"hubwatch/handlers/local/azurite"
 )
 
@@ -64,8 +67,8 @@ func TestDemo(t *testing.T) {
 		t.Fatalf("%v\n%s%s", err, out.String(), log.String())
 	}
 	for _, d := range app.Detectors() {
-		if n := strings.Count(out.String(), "\n"+d.AlertType+" "); n != 1 {
-			t.Errorf("%s is shown %d times, want once:\n%s", d.AlertType, n, out.String())
+		if !strings.Contains(out.String(), "\n"+d.AlertType+" ") && (d.Count == nil || d.Count.Max != nil) {
+			t.Errorf("%s is not shown:\n%s", d.AlertType, out.String())
 		}
 	}
 }
@@ -73,20 +76,40 @@ func TestDemo(t *testing.T) {
 // TestEachOnce checks that the demo fails if an alert is missing, doubled or
 // counted twice.
 func TestEachOnce(t *testing.T) {
-	var rows []alert.Alert
-	for _, d := range app.Detectors() {
-		rows = append(rows, alert.Alert{Type: d.AlertType, Occurrences: 1})
+	t.Chdir("../..")
+	events, _, err := allSamples()
+	if err != nil {
+		t.Fatal(err)
 	}
-	if err := eachOnce(rows); err != nil {
+	var rows []alert.Alert
+	first := 0 // the row of an alert of which is known how many events make it
+	for _, d := range app.Detectors() {
+		of := made(d, events)
+		if len(of) == 0 {
+			of = map[string]int{d.Name: cmp.Or(map[string]int{detector.ConnectionStorm.Name: stormDevices, detector.ReconnectionSurge.Name: surgeDevices}[d.Name], 1)}
+		}
+		if d.Name == detector.CertificateAdded.Name {
+			first = len(rows)
+		}
+		for id, n := range of {
+			rows = append(rows, alert.Alert{ID: id, Type: d.AlertType, Occurrences: n})
+		}
+	}
+	if err := eachOnce(rows, events); err != nil {
 		t.Error(err)
 	}
+	if err := eachOnce(rows, append(slices.Clone(events), events...)); err != nil {
+		t.Errorf("each event twice: %v", err)
+	}
 	twice := append([]alert.Alert{}, rows...)
-	twice[0].Occurrences = 2
+	twice[first].Occurrences++
+	another := rows[first]
+	another.ID = "another"
 	for name, wrong := range map[string][]alert.Alert{
-		"missing": rows[1:], "doubled": append(rows[:len(rows):len(rows)], rows[0]), "counted twice": twice,
-		"of another kind": append(rows[:len(rows):len(rows)], alert.Alert{Type: "IoT_Bruteforce_Fail", Occurrences: 1}),
+		"missing": slices.Delete(slices.Clone(rows), first, first+1), "doubled": append(slices.Clone(rows), rows[first]), "counted twice": twice,
+		"of another entity": append(slices.Clone(rows), another), "of another kind": append(slices.Clone(rows), alert.Alert{Type: "IoT_Bruteforce_Fail", Occurrences: 1}),
 	} {
-		if eachOnce(wrong) == nil {
+		if eachOnce(wrong, events) == nil {
 			t.Errorf("an alert that is %s goes unnoticed", name)
 		}
 	}
