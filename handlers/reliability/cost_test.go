@@ -22,6 +22,7 @@ import (
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/coverage"
+	"hubwatch/handlers/detector"
 	"hubwatch/handlers/export"
 	"hubwatch/handlers/judge"
 	"hubwatch/handlers/local/azurite"
@@ -246,9 +247,15 @@ func (m *meter) raise(t testing.TB, n int, severity alert.Severity) {
 }
 
 // TestCostOfEachEvent makes each kind of event of docs/cost.md happen several
-// times, counts the operations, and compares them with the page.
+// times, counts the operations, and compares them with the page. The page is of hubwatch as it is
+// shipped: custom alerts of logs are given events, and canaries, that it does not count.
 func TestCostOfEachEvent(t *testing.T) {
 	const times = 5
+	for _, d := range deployed {
+		if source, err := d.On.Source(); d.Custom && err == nil && source == detector.Connections {
+			t.Skipf("the custom alert %s makes events of logs cost more than docs/cost.md has", d.Name)
+		}
+	}
 	m := startMeter(t)
 	rows := costs(t)
 	id := func(i int) []string {
