@@ -21,7 +21,10 @@ import (
 
 	"hubwatch/handlers/alert"
 	"hubwatch/handlers/app"
+	"hubwatch/handlers/connection"
+	"hubwatch/handlers/custom"
 	"hubwatch/handlers/detector"
+	"hubwatch/handlers/scan"
 )
 
 const demoDeliveries = 3
@@ -54,7 +57,11 @@ func demo(ctx context.Context, stdout io.Writer, log *slog.Logger) error {
 		return err
 	}
 	show(stdout, alerts)
-	if err := eachOnce(alerts, events); err != nil {
+	bounds, err := loadBounds()
+	if err != nil {
+		return err
+	}
+	if err := eachOnce(alerts, events, bounds); err != nil {
 		return err
 	}
 	if err := inbox.eachOnce(alerts); err != nil {
@@ -82,15 +89,14 @@ func demo(ctx context.Context, stdout io.Writer, log *slog.Logger) error {
 // many occurrences as there are sample events that make it, however often they were delivered.
 //
 // The samples of custom alerts can make other detectors fire, too. What they make of changes
-// and of hubs' events can be told before. What they make of logs cannot, so beside custom
-// alerts of logs the alerts of connections only have to be there.
-func eachOnce(alerts []alert.Alert, events [][]byte) error {
+// and of hubs' events can be told before. What they make of logs, and of what is counted, is
+// bounded as far as that can be told.
+func eachOnce(alerts []alert.Alert, events [][]byte, bounds bounds) error {
 	detectors := app.Detectors()
 	ofLogs := func(d detector.Detector) bool {
 		source, err := d.On.Source()
 		return err == nil && source == detector.Connections
 	}
-	loose := slices.ContainsFunc(detectors, func(d detector.Detector) bool { return d.Custom && ofLogs(d) })
 	known := 0
 	for _, d := range detectors {
 		found := map[string]int{} // occurrences, by the id of the alert
@@ -106,7 +112,12 @@ func eachOnce(alerts []alert.Alert, events [][]byte) error {
 			continue
 		case len(found) == 0:
 			return fmt.Errorf("there is no alert of type %s", d.AlertType)
-		case d.Count != nil || ofLogs(d) && loose:
+		case d.Count != nil:
+			if most, ok := bounds.counted[d.Name]; ok && (len(found) > 1 || sum(found) > most) {
+				return fmt.Errorf("%d alerts of type %s have %d occurrences, want one with %d at most", len(found), d.AlertType, sum(found), most)
+			}
+			continue
+		case ofLogs(d) && (bounds.failing || d.Custom):
 			continue
 		case ofLogs(d):
 			want = map[string]int{}
@@ -122,6 +133,41 @@ func eachOnce(alerts []alert.Alert, events [][]byte) error {
 		return fmt.Errorf("%d alerts are of no detector", len(alerts)-known)
 	}
 	return nil
+}
+
+// bounds say what the samples of custom alerts can make of logs, and of what is counted.
+type bounds struct {
+	// failing is true if they have failed connections of a known cause. Then there are more
+	// occurrences of the alerts of connections.
+	failing bool
+	// counted is how often, at most, a sample exceeds what a custom alert allows, by its name. An
+	// alert is not in it if others have samples of the same source.
+	counted map[string]int
+}
+
+// loadBounds returns the bounds of the custom alerts that are enabled.
+func loadBounds() (bounds, error) {
+	b := bounds{counted: map[string]int{}}
+	list, err := custom.Load(os.DirFS("."))
+	if err != nil {
+		return b, err
+	}
+	list = slices.DeleteFunc(list, func(a custom.Alert) bool { return !a.Enabled })
+	sources := map[string]int{}
+	for _, a := range list {
+		sources[fmt.Sprint(a.On.Source, a.On.Category)]++
+	}
+	for _, a := range list {
+		events, records := a.Sample()
+		for _, record := range records {
+			cause, err := connection.CauseOf(record, scan.Value{})
+			b.failing = b.failing || err == nil && cause != "" && cause != connection.Unclassified
+		}
+		if count := a.Detector().Count; count != nil && count.Max != nil && sources[fmt.Sprint(a.On.Source, a.On.Category)] == 1 {
+			b.counted[a.Name] = len(events) + len(records) - *count.Max
+		}
+	}
+	return b, nil
 }
 
 // made returns how many occurrences the alerts of a detector have that events make, by their ids.

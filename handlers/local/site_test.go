@@ -95,10 +95,10 @@ func TestEachOnce(t *testing.T) {
 			rows = append(rows, alert.Alert{ID: id, Type: d.AlertType, Occurrences: n})
 		}
 	}
-	if err := eachOnce(rows, events); err != nil {
+	if err := eachOnce(rows, events, bounds{}); err != nil {
 		t.Error(err)
 	}
-	if err := eachOnce(rows, append(slices.Clone(events), events...)); err != nil {
+	if err := eachOnce(rows, append(slices.Clone(events), events...), bounds{}); err != nil {
 		t.Errorf("each event twice: %v", err)
 	}
 	twice := append([]alert.Alert{}, rows...)
@@ -109,9 +109,17 @@ func TestEachOnce(t *testing.T) {
 		"missing": slices.Delete(slices.Clone(rows), first, first+1), "doubled": append(slices.Clone(rows), rows[first]), "counted twice": twice,
 		"of another entity": append(slices.Clone(rows), another), "of another kind": append(slices.Clone(rows), alert.Alert{Type: "IoT_Bruteforce_Fail", Occurrences: 1}),
 	} {
-		if eachOnce(wrong, events) == nil {
+		if eachOnce(wrong, events, bounds{}) == nil {
 			t.Errorf("an alert that is %s goes unnoticed", name)
 		}
+	}
+	expired := slices.IndexFunc(rows, func(a alert.Alert) bool { return a.Type == detector.DeviceTokenExpired.AlertType })
+	rows[expired].Occurrences++
+	if err := eachOnce(rows, events, bounds{}); err == nil {
+		t.Error("a failed connection that is counted twice goes unnoticed")
+	}
+	if err := eachOnce(rows, events, bounds{failing: true}); err != nil {
+		t.Errorf("custom alerts have failed connections among their samples: %v", err)
 	}
 }
 
