@@ -412,7 +412,7 @@ func TestNeighbour(t *testing.T) {
 // TestStormGrows lets few devices be refused, and very many of one hub.
 func TestStormGrows(t *testing.T) {
 	for devices, want := range map[int]int{20: 20, 200: 1} {
-		if told, _, err := storm(devices); err != nil || told.published != want {
+		if told, _, err := storm(devices, "iothub"); err != nil || told.published != want {
 			t.Errorf("%d devices: %d events, want %d; %v", devices, told.published, want, err)
 		}
 	}

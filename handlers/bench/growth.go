@@ -321,17 +321,22 @@ func drawn(ctx context.Context, a *table.Alerts, q alert.Query, most int) (n int
 // all refused at once.
 func growDevices(int) (chart, error) {
 	c := chart{file: "devices", title: "A storm, by the devices that are refused at once", x: "devices", y: "ms of CPU", xs: []float64{10, 100, 1_000, 10_000, 100_000, 1_000_000}}
-	staging, judging := series{name: "staging, ms"}, series{name: "the verdict, ms"}
+	staging, judging, unknown := series{name: "staging, ms"}, series{name: "the verdict, ms"}, series{name: "the verdict if no cause is known, ms"}
 	weight, told := series{name: "memory of the verdict, MiB"}, series{name: "events"}
 	for _, devices := range c.xs {
-		s, weighed, err := storm(int(devices))
+		s, weighed, err := storm(int(devices), "iothub")
 		if err != nil {
 			return c, err
 		}
+		signed, _, err := storm(int(devices), "external")
+		if err != nil {
+			return c, err
+		}
+		unknown.ys = append(unknown.ys, signed.judging)
 		staging.ys, judging.ys = append(staging.ys, s.staging), append(judging.ys, s.judging)
 		weight.ys, told.ys = append(weight.ys, weighed), append(told.ys, float64(s.published))
 	}
-	c.series, c.more = []series{staging, judging}, []series{weight, told}
+	c.series, c.more = []series{staging, judging, unknown}, []series{weight, told}
 	return c, nil
 }
 
@@ -341,14 +346,14 @@ type stormed struct {
 	published        int     // events
 }
 
-// storm lets devices of a hub be refused within ten minutes. It returns what that took, and how
-// many MiB are in memory when a verdict has read all records.
-func storm(devices int) (took stormed, mib float64, err error) {
+// storm lets devices of a hub be refused within ten minutes, whose certificates are of an issuer.
+// It returns what that took, and how many MiB are in memory when a verdict has read all records.
+func storm(devices int, issuer string) (took stormed, mib float64, err error) {
 	now := time.Date(2026, 2, 1, 10, 11, 0, 0, time.UTC) // in the minute after
 	l := newLedger()
 	var marks []verdict.Mark
 	for first := 0; first < devices; first += recordsOfBatch {
-		batch := refusals(first, min(recordsOfBatch, devices-first))
+		batch := refusals(first, min(recordsOfBatch, devices-first), issuer)
 		before := spent()
 		s := relay.Stage(batch, verdict.Defaults(), now)
 		took.staging += float64(spent()-before) / 1e6
@@ -379,14 +384,14 @@ func storm(devices int) (took stormed, mib float64, err error) {
 	return took, mib, nil
 }
 
-// refusals returns log messages about n devices, from the first on, whose certificates do not
-// match, in ten minutes.
-func refusals(first, n int) (batch [][]byte) {
+// refusals returns log messages about n devices, from the first on, whose certificates are refused
+// in ten minutes. If the hub is their issuer, they do not match. Of others the cause is not known.
+func refusals(first, n int, issuer string) (batch [][]byte) {
 	hub := strings.ToUpper("/subscriptions/" + subscription + "/resourceGroups/rg-iot/providers/Microsoft.Devices/IotHubs/contoso-hub")
 	for n > 0 {
 		var records []string
 		for range min(n, 100) {
-			auth := text(map[string]any{"scope": "device", "type": "x509", "issuer": "iothub", "acceptingIpFilterRule": nil})
+			auth := text(map[string]any{"scope": "device", "type": "x509", "issuer": issuer, "acceptingIpFilterRule": nil})
 			properties := fmt.Sprintf(`{"deviceId":"pump-%07d","sdkVersion":".NET/1.21.2 (.NET 8.0)","protocol":"Mqtt","authType":%s,"maskedIpAddress":"203.0.113.XXX","statusCode":"401"}`, first, text(auth))
 			records = append(records, fmt.Sprintf(`{"time":"2026-02-01T10:0%d:%02dZ","resourceId":%q,"operationName":"deviceConnect","category":"Connections","level":"Error","resultType":"401003","resultDescription":"IotHubUnauthorized","properties":%s,"location":"westeurope"}`,
 				first%600/60, first%60, hub, text(properties)))

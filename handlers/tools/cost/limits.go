@@ -51,6 +51,7 @@ const (
 	factBytes         = 200         // of memory for a record that a verdict reads (TestMemoryOfAVerdict)
 	stageMicros       = 10          // of CPU for a record that is staged, at most (make bench, docs/performance.md)
 	deriveMicros      = 4           // of CPU for a record that a verdict reads, at most (make growth, docs/performance.md)
+	unknownMicros     = 10          // the same of a refusal for no known cause, whose sentence is read
 	recordsInMessage  = 100         // of a large fleet
 	itemEntities      = 2           // of an occurrence: its evidence, and the row of its alert
 	handlerShare      = 1.0 / 2     // of the memory of an instance; the rest is for the Functions host
@@ -401,7 +402,7 @@ func Limits() ([]byte, error) {
 		"Slow": bend(longestVerdict, well, partitions), "SlowLight": bend(longestVerdict, light(well), partitions),
 		"Hub": bend(longestVerdict, thousandth, partitions), "HubLight": bend(longestVerdict, light(thousandth), partitions),
 		"All": bend(timeOfVerdicts, thousandth, partitions), "AllLight": bend(timeOfVerdicts, light(thousandth), partitions),
-		"Partitions": partitions, "MostPartitions": mostPartitions, "FactBytes": factBytes, "StageMicros": stageMicros, "DeriveMicros": deriveMicros,
+		"Partitions": partitions, "MostPartitions": mostPartitions, "FactBytes": factBytes, "StageMicros": stageMicros, "DeriveMicros": deriveMicros, "UnknownMicros": unknownMicros,
 		"RowBytes": []string{amount(well.rowBytes), amount(refused.rowBytes), amount(scenarios[3].rowBytes)}, "PartitionKiB": amount(partitionKiB), "FarBuckets": farBuckets, "ReadAtOnce": readAtOnce, "NearBuckets": nearBuckets,
 		"RecordBytes": amount(recordBytes), "RecordsInMessage": recordsInMessage, "RenewalRequests": renewalRequests, "FailureRequests": furtherFailure.TableRequests,
 		"Peak": peak, "Batch": batch, "BusyPerSecond": amount(busyPerSecond), "Pause": pauseSeconds, "Rest": restFactor, "Invocation": invocationSeconds,

@@ -73,6 +73,9 @@ func TestMeasuredAssumptions(t *testing.T) {
 	if got := most(`(?s)A storm, by the devices.*\| 1,000,000 \| [\d,.]+ \| ([\d,.]+) \|`) / 1000; got > deriveMicros {
 		t.Errorf("a verdict takes %v µs for a record, the page assumes at most %v", got, deriveMicros)
 	}
+	if got := most(`(?s)A storm, by the devices.*\| 1,000,000 \| [\d,.]+ \| [\d,.]+ \| ([\d,.]+) \|`) / 1000; got > unknownMicros {
+		t.Errorf("a verdict takes %v µs for a record of no known cause, the page assumes at most %v", got, unknownMicros)
+	}
 	if got := most(`- stage log records, .* for (\d+) bytes`); got > recordBytes {
 		t.Errorf("a record has %v bytes, the page assumes %v", got, recordBytes)
 	}
