@@ -50,7 +50,7 @@ func visit(ctx context.Context, address string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	response, err := reach.Client.Do(request)
+	response, err := reach.Default.Do(request)
 	if err != nil {
 		return 0, fmt.Errorf("the console does not answer: %w", err)
 	}

@@ -104,7 +104,7 @@ func CheckSentinelRule(s string) error {
 // that CheckSentinelEndpoint accepts, and rule one that CheckSentinelRule accepts.
 // OpenSentinel does not connect.
 func OpenSentinel(endpoint, rule string, credential azcore.TokenCredential) (*Sentinel, error) {
-	return openSentinel(endpoint, rule, credential, reach.Client, policy.RetryOptions{
+	return openSentinel(endpoint, rule, credential, reach.Default, policy.RetryOptions{
 		MaxRetries: 2, TryTimeout: 5 * time.Second, RetryDelay: 200 * time.Millisecond, MaxRetryDelay: time.Second,
 	})
 }

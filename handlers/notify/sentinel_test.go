@@ -77,8 +77,7 @@ func newIngestionSite(t *testing.T, answer func(attempt int, w http.ResponseWrit
 // open returns the channel to s. It waits little between attempts.
 func (s *ingestionSite) open(t *testing.T, credential azcore.TokenCredential) *Sentinel {
 	t.Helper()
-	transport := s.Client()
-	transport.CheckRedirect = reach.Stay
+	transport := reach.Transport{RoundTripper: s.Client().Transport}
 	c, err := openSentinel(s.URL, testRule, credential, transport, policy.RetryOptions{
 		MaxRetries: 1, TryTimeout: 10 * time.Second, RetryDelay: time.Millisecond, MaxRetryDelay: 50 * time.Millisecond,
 	})

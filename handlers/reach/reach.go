@@ -14,9 +14,17 @@ func Loopback(host string) bool {
 	return net.ParseIP(host).IsLoopback() || strings.EqualFold(host, "localhost")
 }
 
-// Stay is what http.Client.CheckRedirect is set to. A redirection is not followed, since it could
-// lead to another machine: the answer is the one that redirects.
-func Stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+// Transport sends requests and follows no redirection, since that could lead to another machine:
+// the answer is the one that redirects. It is for the clients of the Azure SDK, which take a
+// policy.Transporter.
+//
+// It is no http.Client whose CheckRedirect stays. Before a client asks CheckRedirect, it calls
+// GetBody, and that of the SDK rewinds the one body (SetBody in sdk/azcore/internal/exported),
+// from which the transport may still be reading.
+type Transport struct{ http.RoundTripper }
 
-// Client sends requests as http.DefaultClient does, and follows no redirection.
-var Client = &http.Client{CheckRedirect: Stay}
+// Do sends a request.
+func (t Transport) Do(request *http.Request) (*http.Response, error) { return t.RoundTrip(request) }
+
+// Default sends requests as http.DefaultTransport does.
+var Default = Transport{http.DefaultTransport}

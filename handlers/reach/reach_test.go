@@ -1,8 +1,10 @@
 package reach
 
 import (
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 )
 
@@ -17,8 +19,9 @@ func TestLoopback(t *testing.T) {
 	}
 }
 
-// TestClientStays checks that a redirection is the answer, and that nothing is asked elsewhere.
-func TestClientStays(t *testing.T) {
+// TestTransportStays checks that a redirection is the answer, that nothing is asked elsewhere, and
+// that the body is not rewound, while it may still be read.
+func TestTransportStays(t *testing.T) {
 	asked := 0
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked++
@@ -27,7 +30,16 @@ func TestClientStays(t *testing.T) {
 		}
 	}))
 	defer server.Close()
-	response, err := Client.Get(server.URL)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL, strings.NewReader("a body"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := request.GetBody
+	request.GetBody = func() (io.ReadCloser, error) {
+		t.Error("the body is wanted again")
+		return again()
+	}
+	response, err := Default.Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,12 +51,12 @@ func (a *Account) table(name, absence string) table {
 // transport keeps as many connections as invocations run at once. The SDK's own
 // keeps ten for each host (azcore v1.24.0, default_http_client.go) and dials
 // anew in every burst.
-var transport = func() *http.Client {
+var transport = func() reach.Transport {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.MaxIdleConns, t.MaxIdleConnsPerHost = 128, 128
 	// The Table service sends no redirects: one comes from something on the way, and leads to
 	// something that is not the table.
-	return &http.Client{Transport: t, CheckRedirect: reach.Stay}
+	return reach.Transport{RoundTripper: t}
 }()
 
 // clientOptions bound every call: four tries of three seconds each, and no more than

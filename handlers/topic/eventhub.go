@@ -61,7 +61,7 @@ func pipelineTo(endpoint string, credential azcore.TokenCredential, scope string
 	}}
 	var own runtime.PipelineOptions
 	if u, _ := url.Parse(endpoint); u.Scheme == "http" {
-		options.Transport = reach.Client
+		options.Transport = reach.Default
 	} else {
 		own.PerRetry = []policy.Policy{runtime.NewBearerTokenPolicy(credential, []string{scope}, nil)}
 	}

@@ -98,7 +98,7 @@ func (plain) Do(request *http.Request) (*http.Response, error) {
 	request = request.Clone(request.Context())
 	request.URL.Scheme = "http"
 	request.Header.Del("Authorization")
-	return reach.Client.Do(request) // #nosec G704 -- to the topic of this machine that the setting names
+	return reach.Default.Do(request) // #nosec G704 -- to the topic of this machine that the setting names
 }
 
 // publication is what one caller publishes.
