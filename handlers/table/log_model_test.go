@@ -727,7 +727,8 @@ func TestAnyOrderOfTheLog(t *testing.T) {
 // every fifteenth. What says "done" before it is done fails here (rule R2 of handlers/verdict). The first story has a session that is renewed, one that is not, a refusal, and a storm of two devices, one
 // of which had an alert of its own before. In the others, devices reconnect: they are a surge once it is
 // known that the log begins earlier, and none any more once it is known that as many did so before. In
-// the last one more devices are refused than are told at once.
+// the last one more devices are refused than are told at once. If a fault keeps the relay from judging
+// the second part of them, nothing was staged for long when the timer comes, and nothing is held back.
 func TestAnyCrashOfTheLog(t *testing.T) {
 	roomy(t)
 	at := logStart.Unix()
@@ -789,7 +790,7 @@ func TestAnyCrashOfTheLog(t *testing.T) {
 			}
 		}
 		t.Logf("%s: %d requests, %d faults, something held back in %d", c.name, requests, faults, held)
-		if faults*step < 4*c.requests || c.alerts > 10 && held < faults {
+		if faults*step < 4*c.requests || c.alerts > 10 && held*10 < faults*9 {
 			t.Errorf("%s: %d faults, and something held back in %d: too few to say anything", c.name, faults, held)
 		}
 	}
