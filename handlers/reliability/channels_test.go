@@ -24,6 +24,7 @@ import (
 	"hubwatch/handlers/detector"
 	"hubwatch/handlers/local/azurite"
 	"hubwatch/handlers/local/eventgrid"
+	"hubwatch/handlers/reach"
 )
 
 // ingestionVariable is the address at which the handler of these tests finds the ingestion of
@@ -45,7 +46,7 @@ func redirectIngestion() {
 		}
 		return (&net.Dialer{}).DialContext(ctx, network, to)
 	}
-	http.DefaultTransport = transport
+	http.DefaultTransport, reach.Default.RoundTripper = transport, transport
 }
 
 // channelKey is what webhooks are signed with, and channelSecret the secret that says so.
