@@ -105,7 +105,7 @@ func pack(place Place, connects []byte, failures []Entry) Staged {
 			refusals = len(facts)
 		}
 	}
-	row := Staged{Place: place, Connects: part(facts, 0, len(connects)), Expiries: part(facts, len(connects), refusals), Refusals: part(facts, refusals, len(facts))}
+	row := Staged{Place: place, Connects: cut(facts, 0, len(connects)), Expiries: cut(facts, len(connects), refusals), Refusals: cut(facts, refusals, len(facts))}
 	if len(failures) > 0 {
 		row.Records = deflated(failures)
 	}
@@ -119,8 +119,8 @@ func pack(place Place, connects []byte, failures []Entry) Staged {
 	return row
 }
 
-// part returns the bytes of b from one place to another: nil if there are none.
-func part(b []byte, from, to int) []byte {
+// cut returns the bytes of b from one place to another: nil if there are none.
+func cut(b []byte, from, to int) []byte {
 	if from == to {
 		return nil
 	}
