@@ -68,7 +68,7 @@ func (r *Record) DeviceKey() (k DeviceKey) {
 			return k
 		}
 	}
-	b := make([]byte, 0, 128) // longer ids take a piece of memory
+	b := make([]byte, 0, 64) // longer ids take a piece of memory
 	// The length keeps ("ab", "c") apart from ("a", "bc").
 	b = append(binary.AppendUvarint(b, uint64(len(r.DeviceID))), r.DeviceID...)
 	b = append(binary.AppendUvarint(b, uint64(len(r.ModuleID))), r.ModuleID...)

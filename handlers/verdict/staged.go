@@ -30,11 +30,9 @@ type Entry struct {
 // AppendConnect appends the fact of a connection to b, as rows have it: that is all that is
 // kept of it. Nearly all records are connections.
 func AppendConnect(b []byte, second int64, device connection.DeviceKey, address connection.AddressKey) []byte {
-	var fact [connectSize]byte
-	copy(fact[:], device[:])
-	binary.BigEndian.PutUint16(fact[16:], uint16(second-bucketOf(second).first())) // #nosec G115 -- below 600
-	binary.BigEndian.PutUint32(fact[18:], uint32(address))
-	return append(b, fact[:]...)
+	b = append(b, device[:]...)
+	b = binary.BigEndian.AppendUint16(b, uint16(second-bucketOf(second).first())) // #nosec G115 -- below 600
+	return binary.BigEndian.AppendUint32(b, uint32(address))
 }
 
 // Staged is a row that holds records of one place, packed. Its facts never change: its key
