@@ -9,6 +9,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"hubwatch/handlers/scan"
 )
 
 // Device is the payload of an event that an IoT hub itself publishes, of a type of
@@ -54,10 +56,10 @@ func (e Event) Device() (Device, error) {
 		Connection struct {
 			Sequence string `json:"sequenceNumber"`
 		} `json:"deviceConnectionStateEventInfo"`
-		Twin             jsontext.Value `json:"twin"`
-		Body             jsontext.Value `json:"body"`
-		Properties       jsontext.Value `json:"properties"`
-		SystemProperties jsontext.Value `json:"systemProperties"`
+		Twin             scan.Span `json:"twin"`
+		Body             scan.Span `json:"body"`
+		Properties       scan.Span `json:"properties"`
+		SystemProperties scan.Span `json:"systemProperties"`
 	}
 	if err := json.Unmarshal(e.Data, &v, Lenient); err != nil {
 		return Device{}, fmt.Errorf("event: data: %w", JSONError(err))
@@ -77,9 +79,9 @@ func (e Event) Device() (Device, error) {
 	case DeviceConnected, DeviceDisconnected:
 		d.Sequence = v.Connection.Sequence
 	case DeviceCreated, DeviceDeleted:
-		d.Twin = present(v.Twin)
+		d.Twin = present(v.Twin.In(e.Data))
 	case DeviceTelemetry:
-		d.Body, d.Properties, d.SystemProperties = present(v.Body), present(v.Properties), present(v.SystemProperties)
+		d.Body, d.Properties, d.SystemProperties = present(v.Body.In(e.Data)), present(v.Properties.In(e.Data)), present(v.SystemProperties.In(e.Data))
 	}
 	return d, nil
 }

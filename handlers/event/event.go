@@ -64,7 +64,8 @@ var Lenient = jsontext.AllowInvalidUTF8(true)
 type envelope struct {
 	ID      string         `json:"id"`
 	Subject string         `json:"subject"`
-	Data    jsontext.Value `json:"data"`
+	Data    jsontext.Value `json:"-"`
+	Span    scan.Span      `json:"data"` // of Data, if the JSON package has read the event
 
 	EventType string `json:"eventType"`
 	EventTime string `json:"eventTime"`
@@ -149,6 +150,7 @@ func decode(raw jsontext.Value) (Event, error) {
 	if raw.Kind() != '{' {
 		return Event{}, fmt.Errorf("event: want a JSON object, have %v", raw.Kind())
 	}
+	v.Data = v.Span.In(raw)
 	return v.event(raw, scan.Value{})
 }
 

@@ -102,8 +102,12 @@ func (r *LogReader) Read(raw jsontext.Value) (Log, error) {
 		o = payload{scanned: r.doc.Root()}
 	} else if kind := raw.Kind(); kind != '{' {
 		return Log{}, fmt.Errorf("record: want a JSON object, have %v", kind)
-	} else if err := json.Unmarshal(raw, &o.members, Lenient); err != nil {
-		return Log{}, fmt.Errorf("record: %w", JSONError(err))
+	} else {
+		var members scan.Spans
+		if err := json.Unmarshal(raw, &members, Lenient); err != nil {
+			return Log{}, fmt.Errorf("record: %w", JSONError(err))
+		}
+		o.members = members.In(raw)
 	}
 	for _, names := range [...][5]string{
 		{"category", "operationName", "resourceId", "time"},
@@ -133,16 +137,6 @@ type LogRecord struct {
 	Hub  ResourceID // as spelled in the record
 }
 
-// logData is the data of an event that has log records.
-type logData struct {
-	Records []logElement `json:"records"`
-}
-
-type logElement struct {
-	ID     string         `json:"id"`
-	Record jsontext.Value `json:"record"`
-}
-
 // LogRecords returns the records of an event of a type that LogType gives, in their order.
 // Its error says which of them cannot be read, and why; the others stand beside it.
 // Whoever publishes to the topic says what stands in the event. So a record that is not of
@@ -156,7 +150,12 @@ func LogRecords(e Event) ([]LogRecord, error) {
 	if err != nil {
 		return nil, fmt.Errorf("source: %w", err)
 	}
-	var data logData
+	var data struct {
+		Records []struct {
+			ID     string    `json:"id"`
+			Record scan.Span `json:"record"`
+		} `json:"records"`
+	}
 	if err := json.Unmarshal(e.Data, &data, Lenient); err != nil {
 		return nil, fmt.Errorf("data: %w", JSONError(err))
 	}
@@ -168,7 +167,7 @@ func LogRecords(e Event) ([]LogRecord, error) {
 	var first error
 	bad := 0
 	for i, element := range data.Records {
-		r, err := readElement(element, source, category)
+		r, err := readElement(element.ID, element.Record.In(e.Data), source, category)
 		if err == nil && seen[r.ID] {
 			err = errors.New("id: stands twice")
 		}
@@ -187,9 +186,9 @@ func LogRecords(e Event) ([]LogRecord, error) {
 	return records, first
 }
 
-// readElement reads a record of an event of source and category.
-func readElement(element logElement, source ResourceID, category string) (r LogRecord, err error) {
-	r = LogRecord{ID: element.ID, Raw: element.Record}
+// readElement reads the record raw of an event of source and category.
+func readElement(id string, raw jsontext.Value, source ResourceID, category string) (r LogRecord, err error) {
+	r = LogRecord{ID: id, Raw: raw}
 	if !isLogID(r.ID) {
 		return r, fmt.Errorf("id: want 64 hexadecimal digits in lower case, have %q", Shorten(r.ID))
 	}

@@ -28,14 +28,14 @@ func readPayload(raw jsontext.Value) (payload, error) {
 	if d.Scan(raw, "", MostValues) && d.Root().Kind() == '{' {
 		return payload{scanned: d.Root()}, nil
 	}
-	var m map[string]jsontext.Value
+	var m scan.Spans
 	if err := json.Unmarshal(raw, &m, Lenient); err != nil {
 		return payload{}, err
 	}
 	if m == nil {
 		return payload{}, errors.New("want an object, have null")
 	}
-	return payload{members: m}, nil
+	return payload{members: m.In(raw)}, nil
 }
 
 // kind returns the kind of a member, or jsontext.KindInvalid if it is not there.

@@ -6,11 +6,14 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"hubwatch/handlers/scan"
 )
 
 // Split returns the events of a binding's value: an object, an array of objects
 // (cardinality many), or a string that holds either. The host sends an array as
-// such a string (Azure/azure-functions-host, ScriptInvocationContextExtensions).
+// such a string (Azure/azure-functions-host, ScriptInvocationContextExtensions). The events are
+// parts of data, if it is no string.
 func Split(data jsontext.Value) ([]jsontext.Value, error) {
 	for range 2 { // a plain string comes encoded twice
 		if data.Kind() != '"' {
@@ -26,9 +29,13 @@ func Split(data jsontext.Value) ([]jsontext.Value, error) {
 	case '{':
 		return []jsontext.Value{data}, nil
 	case '[':
-		var events list
-		if err := json.Unmarshal(data, &events, jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)); err != nil {
+		var list list
+		if err := json.Unmarshal(data, &list, jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)); err != nil {
 			return nil, JSONError(err)
+		}
+		events := make([]jsontext.Value, len(list))
+		for i, span := range list {
+			events[i] = span.In(data)
 		}
 		return events, nil
 	case jsontext.KindInvalid:
@@ -44,7 +51,7 @@ func Split(data jsontext.Value) ([]jsontext.Value, error) {
 const mostEvents = 5_000
 
 // list is an array of events, of which no more are read than may be.
-type list []jsontext.Value
+type list []scan.Span
 
 // UnmarshalJSONFrom implements [json.UnmarshalerFrom].
 func (l *list) UnmarshalJSONFrom(d *jsontext.Decoder) error {
@@ -55,11 +62,11 @@ func (l *list) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 		if len(*l) == mostEvents {
 			return fmt.Errorf("more than %d events", mostEvents)
 		}
-		raw, err := d.ReadValue()
-		if err != nil {
+		var s scan.Span
+		if err := s.UnmarshalJSONFrom(d); err != nil {
 			return err
 		}
-		*l = append(*l, raw.Clone())
+		*l = append(*l, s)
 	}
 	_, err := d.ReadToken()
 	return err

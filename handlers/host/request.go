@@ -137,20 +137,20 @@ func bound(doc *scan.Doc, body []byte, size, most int64) (data jsontext.Value, s
 	}
 	// The JSON package says what is wrong. A member that stands twice is for whoever
 	// judges the event.
-	var lenient struct{ Data map[string]jsontext.Value }
+	var lenient struct{ Data scan.Spans }
 	if err := json.Unmarshal(body, &lenient, jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)); err != nil {
 		return nil, scan.Value{}, fmt.Errorf("the request is not an invocation: %w", err)
 	}
-	data, ok := lenient.Data[Binding]
+	span, ok := lenient.Data[Binding]
 	if !ok && len(lenient.Data) == 1 {
-		for _, data = range lenient.Data {
+		for _, span = range lenient.Data {
 			ok = true
 		}
 	}
 	if !ok {
 		return nil, scan.Value{}, fmt.Errorf("the request has no Data.%s", Binding)
 	}
-	return data, scan.Value{}, nil
+	return span.In(body), scan.Value{}, nil
 }
 
 // only returns the member called Binding, or the only member.

@@ -4,14 +4,70 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
 
+	"hubwatch/handlers/event"
 	"hubwatch/handlers/scan"
 )
+
+// TestDeepEventsTakeLittleStack reads an event whose data has thousands of objects and arrays
+// inside each other, in each way in which one comes. A stack that grows with them is copied again
+// and again, and is a megabyte in the end.
+func TestDeepEventsTakeLittleStack(t *testing.T) {
+	const levels, most = 4_000, 256 << 10
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // which would make stacks smaller again
+	deep := strings.Repeat(`{"a":[`, levels/2) + strings.Repeat("]}", levels/2)
+	const record = `{"category":"Routes","operationName":"o","resourceId":"/SUBSCRIPTIONS/00000000-0000-0000-0000-000000000001/RESOURCEGROUPS/RG-IOT/PROVIDERS/MICROSOFT.DEVICES/IOTHUBS/CONTOSO-HUB","time":"2026-02-01T10:00:00Z","deep":`
+	whole := func(kind, subject, data string) string {
+		return `{"id":"1","eventType":"` + kind + `","subject":"` + subject + `","topic":"/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-iot/providers/Microsoft.Devices/IotHubs/contoso-hub","eventTime":"2026-02-01T10:00:00Z","data":` + data + `}`
+	}
+	for name, test := range map[string]struct {
+		event string
+		read  func(event.Event) (any, error)
+	}{
+		"operation": {whole("Microsoft.Resources.ResourceWriteSuccess", "s", `{"operationName":"o","deep":`+deep+`}`), func(e event.Event) (any, error) {
+			return e.Operation()
+		}},
+		"telemetry": {whole(event.DeviceTelemetry, "devices/pump-1", `{"body":`+deep+`}`), func(e event.Event) (any, error) {
+			return e.Device()
+		}},
+		"log records": {whole(event.LogType("Routes"), "s", `{"records":[{"id":"`+strings.Repeat("0", 64)+`","record":`+record+deep+`}}]}`), func(e event.Event) (any, error) {
+			return event.LogRecords(e)
+		}},
+	} {
+		for _, value := range []string{test.event, "[" + test.event + "]"} {
+			body := []byte(`{"Data":{"event":` + value + `},"Metadata":{"data":` + deep + `}}`)
+			var before, after runtime.MemStats
+			var err error
+			read := make(chan bool)
+			go func() { // with a stack of its own
+				defer close(read)
+				runtime.ReadMemStats(&before)
+				var data jsontext.Value
+				if data, _, err = bound(new(scan.Doc), body, int64(len(body)), int64(len(body))); err == nil {
+					var events []jsontext.Value
+					if events, err = event.Split(data); err == nil {
+						var e event.Event
+						if e, err = event.Decode(events[0]); err == nil {
+							_, err = test.read(e)
+						}
+					}
+				}
+				runtime.ReadMemStats(&after)
+			}()
+			<-read
+			if took := int64(after.StackInuse) - int64(before.StackInuse); err != nil || took > most { // #nosec G115 -- far less
+				t.Errorf("%s, %.1s: the stacks have %d bytes more, error %v; want %d at most", name, value, took, err, most)
+			}
+		}
+	}
+}
 
 // TestMembersAreBounded checks that a value of very many members is read, and takes no
 // memory for each of them.

@@ -55,7 +55,7 @@ type Value struct {
 
 const (
 	// mostDepth is how many objects and arrays may stand inside each other.
-	mostDepth = 500
+	mostDepth = 100
 	// mostCompared is up to how many members of an object are compared one by one. The
 	// names of more than that are sorted.
 	mostCompared = 64
@@ -68,7 +68,7 @@ const (
 // Scan reads raw, which must not change afterwards: the values, and all strings that
 // they return, are parts of it. It reports whether it understands raw: if not, raw is
 // not JSON, or has an object with a member twice, or has something unusual: a name with
-// an escape or with bytes that are not UTF-8, a name of 64 KiB, more than 500 objects and
+// an escape or with bytes that are not UTF-8, a name of 64 KiB, more than 100 objects and
 // arrays inside each other, or more than most values. The member of the whole text that is
 // called without is checked like all others, but is then not there. A Doc that is used
 // again uses its memory again, so values of the text before are not good any more.

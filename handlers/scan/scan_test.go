@@ -39,7 +39,7 @@ func unusual(b []byte) bool {
 		if k := token.Kind(); k != '}' && k != ']' {
 			values++
 		}
-		if values > most || d.StackDepth() > 500 {
+		if values > most || d.StackDepth() > 100 {
 			return true
 		}
 		if kind, n := d.StackIndex(d.StackDepth()); kind == '{' && n%2 == 1 && token.Kind() == '"' {
@@ -179,8 +179,8 @@ func texts() []string {
 		`"\ud800"`, `"\ud800\udc00"`, `"\ud800\u1"`, `"\udc00\ud800"`, `"\ud800x"`, "\"\xff\"", "\"\xe2\x82\"", "\"\xe2\"", "\"é\"", "\"\u2028\"", "\"\xed\xa0\x80\"", "\"abcdefgh\xffijklmnop\"",
 		`{"a":1,"a":2}`, `{"a":{"b":1},"b":{"b":2}}`, `{"a":[{"b":1,"b":2}]}`, `{"a":1,"\u0061":2}`, `{"\u0061":1}`, "{\"\xff\":1,\"\xfe\":2}", "{\"\xff\":1}", `{"é":1,"é":2}`, `{"é":1,"è":2}`,
 		`{"":1}`, `{"":1,"":2}`, `{"a\\":1}`, `{"ab":1,"ba":1}`, `{"Metadata":1,"Metadata":2}`,
-		strings.Repeat("[", 500) + strings.Repeat("]", 500), strings.Repeat("[", 501) + strings.Repeat("]", 501),
-		strings.Repeat(`{"a":`, 500) + "1" + strings.Repeat("}", 500), strings.Repeat(`{"a":`, 10001) + "1" + strings.Repeat("}", 10001), strings.Repeat("[", 100_000),
+		strings.Repeat("[", 100) + strings.Repeat("]", 100), strings.Repeat("[", 101) + strings.Repeat("]", 101),
+		strings.Repeat(`{"a":`, 100) + "1" + strings.Repeat("}", 100), strings.Repeat(`{"a":`, 10001) + "1" + strings.Repeat("}", 10001), strings.Repeat("[", 100_000),
 	}
 	for _, n := range []int{1<<16 - 1, 1 << 16} {
 		list = append(list, `{"`+strings.Repeat("n", n)+`":1}`, `{"`+strings.Repeat("n", n)+`":1,"`+strings.Repeat("n", n)+`":1}`)
@@ -315,7 +315,7 @@ func TestScanIsBounded(t *testing.T) {
 // TestScanIsShallow checks how many objects and arrays may stand inside each other, since
 // each takes a piece of the stack.
 func TestScanIsShallow(t *testing.T) {
-	for depth, want := range map[int]bool{500: true, 501: false, 5000: false} {
+	for depth, want := range map[int]bool{100: true, 101: false, 5000: false} {
 		for _, pair := range [][2]string{{"[", "]"}, {`{"a":`, "}"}} {
 			text := strings.Repeat(pair[0], depth) + "1" + strings.Repeat(pair[1], depth)
 			if got := new(scan.Doc).Scan([]byte(text), "", most); got != want {
@@ -359,5 +359,48 @@ func BenchmarkScan(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// TestSpan reads each text as a member, alone and in a list, and compares that with what the JSON
+// package says of it.
+func TestSpan(t *testing.T) {
+	for _, text := range texts() {
+		for _, space := range []string{"", " \t\r\n"} {
+			whole := []byte("{" + space + `"before" : 1 ,"a"` + space + ":" + space + text + space + "," + space + `"l":[` + space + text + space + "," + text + "]}")
+			var want struct {
+				A    jsontext.Value   `json:"a"`
+				L    []jsontext.Value `json:"l"`
+				None jsontext.Value   `json:"none"`
+			}
+			var got struct {
+				A    scan.Span   `json:"a"`
+				L    []scan.Span `json:"l"`
+				None scan.Span   `json:"none"`
+			}
+			var members scan.Spans
+			wantErr, err, memberErr := json.Unmarshal(whole, &want, options), json.Unmarshal(whole, &got, options), json.Unmarshal(whole, &members, options)
+			if (err != nil) != (wantErr != nil) || (memberErr != nil) != (wantErr != nil) {
+				t.Errorf("%.80q: error %v and %v, want %v", whole, err, memberErr, wantErr)
+			}
+			if wantErr != nil {
+				continue
+			}
+			if a := got.A.In(whole); !bytes.Equal(a, want.A) || !bytes.Equal(a, members.In(whole)["a"]) {
+				t.Errorf("%.80q: a is %.80q, want %.80q", whole, a, want.A)
+			}
+			for i, l := range got.L {
+				if !bytes.Equal(l.In(whole), want.L[i]) {
+					t.Errorf("%.80q: element %d is %.80q, want %.80q", whole, i, l.In(whole), want.L[i])
+				}
+			}
+			if len(got.L) != 2 || got.None.In(whole) != nil || len(members.In(whole)) != 3 {
+				t.Errorf("%.80q: %d elements, %d members, and %q, which is not there", whole, len(got.L), len(members), got.None.In(whole))
+			}
+		}
+	}
+	var none scan.Spans
+	if err := json.Unmarshal([]byte("null"), &none); err != nil || none.In([]byte("null")) != nil {
+		t.Errorf("null: error %v, members %v; want none", err, none)
 	}
 }
