@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/google/go-cmp/cmp"
@@ -110,6 +111,25 @@ func TestLanes(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestCheckedIsMeasured checks which functions are told how long it took to check a request.
+func TestCheckedIsMeasured(t *testing.T) {
+	var checked time.Duration
+	usual := function("Usual", func(_ context.Context, in host.Invocation) (host.Outcome, error) {
+		checked = in.Checked
+		return host.Outcome{Events: 1}, nil
+	})
+	fair := usual
+	fair.Name, fair.Fair = "Fair", true
+	r := newRigOf(t, &fakeStore{}, host.Limits{}, usual, fair)
+	body := envelope(`{"n":[` + strings.Repeat("1,", 100_000) + "1]}")
+	for name, want := range map[string]bool{"Usual": false, "Fair": true} {
+		begin := time.Now()
+		if got := r.post(t, name, body); got.status != 200 || (checked > 0) != want || checked > time.Since(begin) {
+			t.Errorf("%s: status %d, checked in %v; want that measured %v", name, got.status, checked, want)
+		}
+	}
 }
 
 // TestHTTP checks how a request reaches the handler of an HTTP trigger and how its

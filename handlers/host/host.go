@@ -40,6 +40,9 @@ type Invocation struct {
 	// above all. It is good until the function returns. What its texts are parts of stays,
 	// unless the Outcome is Forgotten.
 	Scanned scan.Value
+	// Checked is how long it took to check the request and to find Data in it. It is measured
+	// for Fair functions alone.
+	Checked time.Duration
 	request []byte // the whole body, with what the host says beside Data
 }
 
@@ -226,7 +229,15 @@ func (h *Handler) run(ctx context.Context, function *Function, in Invocation, re
 	doc := docs.Get().(*scan.Doc)
 	defer docs.Put(doc)
 	defer doc.Forget(mostPlaces)
-	if in.Data, in.Scanned, err = bound(doc, request, size, function.Body); err != nil {
+	var begin time.Time
+	if function.Fair {
+		begin = time.Now()
+	}
+	in.Data, in.Scanned, err = bound(doc, request, size, function.Body)
+	if function.Fair {
+		in.Checked = time.Since(begin)
+	}
+	if err != nil {
 		in.Data = request
 		return h.broken(ctx, in, size, err)
 	}

@@ -237,7 +237,7 @@ func (j Judge) Detect(d detector.Detector) func(context.Context, host.Invocation
 				v = d.JudgeScanned(scanned)
 			} else {
 				var err error
-				if v, err = paced.judge(ctx, func() detector.Verdict { return d.JudgeScanned(scanned) }); err != nil {
+				if v, err = paced.judge(ctx, in.Checked, func() detector.Verdict { return d.JudgeScanned(scanned) }); err != nil {
 					return out, err
 				}
 			}
@@ -245,7 +245,15 @@ func (j Judge) Detect(d detector.Detector) func(context.Context, host.Invocation
 			out.Forgotten = forgets && err == nil && v.Err == nil && v.Matched && len(v.Occurrences) == 0
 			return out, err
 		}
+		read := in.Checked
+		var begin time.Time
+		if paced != nil {
+			begin = time.Now()
+		}
 		events, err := event.Split(in.Data)
+		if paced != nil {
+			read += time.Since(begin)
+		}
 		if err != nil {
 			out := host.Outcome{Events: 1}
 			err := j.quarantine(ctx, &out, in, "", in.Data, fmt.Errorf("binding %s: %w", host.Binding, err))
@@ -263,9 +271,10 @@ func (j Judge) Detect(d detector.Detector) func(context.Context, host.Invocation
 			var v detector.Verdict
 			if paced == nil {
 				v = d.Judge(raw)
-			} else if v, err = paced.judge(ctx, func() detector.Verdict { return d.Judge(raw) }); err != nil {
+			} else if v, err = paced.judge(ctx, read, func() detector.Verdict { return d.Judge(raw) }); err != nil {
 				return out, err
 			}
+			read = 0 // all are read together
 			if err := j.event(ctx, &out, in, d, source, raw, v); err != nil {
 				return out, err
 			}

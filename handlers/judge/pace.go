@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// costlyTime is from when on an event is costly for a custom alert. With a condition as
-	// people write them, one takes tens of microseconds.
+	// costlyTime is from when on an event is costly for a custom alert: the time in which it is
+	// read and judged. With a condition as people write them, that is tens of microseconds.
 	costlyTime = 500 * time.Microsecond
 	// restTimes is how many times as long as a costly event took no other one is judged.
 	restTimes = 4
@@ -53,14 +53,15 @@ func (q *queue) enter(ctx context.Context) error {
 
 func (q *queue) leave() { q.turn.give() }
 
-// add adds the rest after an event that took so long.
-func (q *queue) add(took time.Duration) {
+// add adds the rest after an event that took so long, a part of which was before its turn.
+func (q *queue) add(took, before time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if now := time.Now(); q.ready.Before(now) {
 		q.ready = now
 	}
-	q.ready = q.ready.Add(restTimes * took)
+	// While the next one is read, before its turn, this rest goes by.
+	q.ready = q.ready.Add(restTimes*took + before)
 }
 
 // turn is of one at a time.
@@ -88,11 +89,11 @@ type pace struct {
 
 func newPace(q *queue) *pace { return &pace{queue: q, turn: make(turn, 1)} }
 
-// judge judges an event at the pace of its alert. An alert whose last event was costly waits in
-// the queue first. The error is that ctx ended before the event was judged. Before each event,
+// judge judges an event at the pace of its alert, which took some time to read. An alert whose last
+// event was costly waits in the queue first. The error is that ctx ended before the event was judged. Before each event,
 // whoever else is ready runs: else one event after the other would have its turn for the ten
 // milliseconds of a time slice, since whom the end of a turn wakes runs next.
-func (p *pace) judge(ctx context.Context, judge func() detector.Verdict) (detector.Verdict, error) {
+func (p *pace) judge(ctx context.Context, read time.Duration, judge func() detector.Verdict) (detector.Verdict, error) {
 	if err := p.turn.take(ctx); err != nil {
 		return detector.Verdict{}, err
 	}
@@ -106,9 +107,9 @@ func (p *pace) judge(ctx context.Context, judge func() detector.Verdict) (detect
 	runtime.Gosched()
 	begin := time.Now()
 	v := judge()
-	took := time.Since(begin)
+	took := read + time.Since(begin)
 	if p.costly = took >= costlyTime; p.costly {
-		p.queue.add(took)
+		p.queue.add(took, read)
 	}
 	return v, nil
 }
