@@ -37,8 +37,12 @@ var neighbours = []neighbour{
 	{"loops in loops over 20,000 numbers", `data.l.all(x, data.l.all(y, x == y))`, `"l": [` + strings.Repeat("1,", 20_000) + `1]`},
 	{"a regular expression, as often as it can", `data.s.all(x, !data.t.matches("(a|aa|a?){20}b$"))`, `"s": [` + strings.Repeat("1,", 5_000) + `1], "t": "` + strings.Repeat("a", 1_000) + `"`},
 	{"huge texts, put together", `data.s.all(x, (data.t + data.t).size() > 0)`, `"s": [` + strings.Repeat("1,", 500) + `1], "t": "` + strings.Repeat("a", 100_000) + `"`},
+	{"a condition as deep as it can be", strings.Repeat("[", deepest) + "data.n" + strings.Repeat("]", deepest) + " != " + strings.Repeat("[", deepest) + "1" + strings.Repeat("]", deepest), `"n": 1`},
 	{"deep data", `data == data`, `"d": ` + strings.Repeat("[", 5_000) + strings.Repeat("]", 5_000)},
 }
+
+// deepest is how many lists inside each other the parser of a condition takes.
+const deepest = 62
 
 // hostile measures the detector CertificateAdded while a custom alert gets more events than
 // it can judge, with the handler as it is deployed, and says so in a table.

@@ -84,7 +84,7 @@ func relays(rounds int) (text string, err error) {
 			// to the next. Others can only make a turn longer. So the shortest of many short turns
 			// counts, in which each reads a few batches.
 			var turn [3][]float64
-			for range 10 {
+			for range 25 {
 				err := errors.Join(during(20*time.Millisecond, &turn[0], batches, func(batch *[][]byte) bool {
 					s := relay.Stage(*batch, verdict.Defaults(), now)
 					refused := s.Expiries
