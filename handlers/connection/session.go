@@ -71,7 +71,10 @@ func (r *Record) DeviceKey() (k DeviceKey) {
 	b := make([]byte, 0, 64) // longer ids take a piece of memory
 	// The length keeps ("ab", "c") apart from ("a", "bc").
 	b = append(binary.AppendUvarint(b, uint64(len(r.DeviceID))), r.DeviceID...)
-	b = append(binary.AppendUvarint(b, uint64(len(r.ModuleID))), r.ModuleID...)
+	b = binary.AppendUvarint(b, uint64(len(r.ModuleID)))
+	if r.ModuleID != "" {
+		b = append(b, r.ModuleID...)
+	}
 	sum := sha256.Sum256(b)
 	k = DeviceKey(sum[:])
 	k[0] |= hashed

@@ -52,7 +52,7 @@ func Stage(messages [][]byte, settings verdict.Settings, now time.Time) Staging 
 
 func (w *worker) stage(messages [][]byte, settings verdict.Settings, now time.Time) Staging {
 	w.begin()
-	s := Staging{Refused: map[connection.Cause]int{}}
+	s := Staging{Rows: make([]verdict.Staged, 0, len(messages)), Refused: map[connection.Cause]int{}} // most messages are one row
 	soon := now.Add(newest).Unix()
 	touched := map[verdict.Place]*spans{}
 	places := &w.places
@@ -100,9 +100,10 @@ func (w *worker) stage(messages [][]byte, settings verdict.Settings, now time.Ti
 				touched[g.place] = &spans{}
 			}
 			touched[g.place].add(g.spans)
-			for _, row := range verdict.Pack(g.place, g.connects, g.failures) {
-				row.HubID = g.hubID
-				s.Rows = append(s.Rows, row)
+			from := len(s.Rows)
+			s.Rows = verdict.Pack(s.Rows, g.place, g.connects, g.failures)
+			for i := range s.Rows[from:] {
+				s.Rows[from+i].HubID = g.hubID
 			}
 		}
 	}

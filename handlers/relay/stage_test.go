@@ -437,7 +437,7 @@ func TestAllocationsOfStaging(t *testing.T) {
 		w.stage(batch, verdict.Defaults(), stageTime)
 		w.forget()
 	})
-	if most := 120.0; got > most {
+	if most := 90.0; got > most {
 		t.Errorf("%v allocations for %d messages, want %v at most", got, len(batch), most)
 	}
 	t.Logf("%v allocations", got)

@@ -93,15 +93,15 @@ func TestStagedRows(t *testing.T) {
 			want[place][row.Key] = row
 		}
 	}
-	add(here, verdict.Pack(here, nil, refusals(here, 40, 100_000))...) // rows of several properties, more than a transaction has room for
+	add(here, verdict.Pack(nil, here, nil, refusals(here, 40, 100_000))...) // rows of several properties, more than a transaction has room for
 	for i := range 120 {
-		add(other, verdict.Pack(other, nil, refusals(other, i+1, 10))...) // more than a transaction takes
+		add(other, verdict.Pack(nil, other, nil, refusals(other, i+1, 10))...) // more than a transaction takes
 	}
 	connect := verdict.Fact{Device: logs.DeviceKey{1}, Second: tomorrow.Bucket.Start().Unix(), Address: 7, Sign: logs.Connect}
 	expiry := verdict.Fact{Device: logs.DeviceKey{1}, Second: tomorrow.Bucket.Start().Unix() + 1, Sign: logs.Expiry, Record: 1}
 	connects := verdict.AppendConnect(nil, connect.Second, connect.Device, connect.Address)
-	add(tomorrow, verdict.Pack(tomorrow, connects, []verdict.Entry{{Fact: expiry, Raw: []byte(`{}`)}})...)
-	add(tomorrow, verdict.Pack(tomorrow, connects, nil)...)
+	add(tomorrow, verdict.Pack(nil, tomorrow, connects, []verdict.Entry{{Fact: expiry, Raw: []byte(`{}`)}})...)
+	add(tomorrow, verdict.Pack(nil, tomorrow, connects, nil)...)
 	for range 2 {
 		if err := s.Stage(t.Context(), append(rows, rows[len(rows)-1])); err != nil {
 			t.Fatal(err)
@@ -266,7 +266,7 @@ func TestVerdictsInTables(t *testing.T) {
 	var told notices
 	judge := verdict.Judge{Settings: settings, Store: s, Publisher: &told}
 	for part := range slices.Chunk(refusals(place, 20, 10), 7) {
-		if err := stager.Stage(t.Context(), verdict.Pack(place, nil, part), []verdict.Mark{{Place: place}}); err != nil {
+		if err := stager.Stage(t.Context(), verdict.Pack(nil, place, nil, part), []verdict.Mark{{Place: place}}); err != nil {
 			t.Fatal(err)
 		}
 		for derived := true; derived; {
@@ -308,7 +308,7 @@ func TestExpire(t *testing.T) {
 	day := func(n int) time.Time { return time.Date(2026, 2, n, 0, 0, 0, 0, time.UTC) }
 	stage := func(at time.Time) verdict.Place {
 		place := verdict.Place{Hub: "contoso-hub", Bucket: verdict.BucketOf(at)}
-		if err := s.Stage(t.Context(), verdict.Pack(place, nil, refusals(place, 1, 1))); err != nil {
+		if err := s.Stage(t.Context(), verdict.Pack(nil, place, nil, refusals(place, 1, 1))); err != nil {
 			t.Fatal(err)
 		}
 		return place
@@ -432,7 +432,7 @@ func TestTableBeingDeleted(t *testing.T) {
 				},
 			} {
 				in(p)
-				err := stager.Stage(t.Context(), verdict.Pack(place, nil, entries), marks)
+				err := stager.Stage(t.Context(), verdict.Pack(nil, place, nil, entries), marks)
 				_, judged := judge.Run(t.Context(), at)
 				if err == nil && judged == nil {
 					t.Errorf("staging and judging succeeded")
@@ -458,7 +458,7 @@ func TestTableBeingDeleted(t *testing.T) {
 				t.Errorf("%d calls failed, want one at least in each phase", failed)
 			}
 			// The relay gets the same records again.
-			if err := stager.Stage(t.Context(), verdict.Pack(place, nil, entries), marks); err != nil {
+			if err := stager.Stage(t.Context(), verdict.Pack(nil, place, nil, entries), marks); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := judge.Run(t.Context(), at); err != nil {
@@ -486,7 +486,7 @@ func TestExpireTwice(t *testing.T) {
 	first := time.Date(2026, 2, 1, 12, 0, 0, 0, time.UTC)
 	for n := range 2 {
 		place := verdict.Place{Hub: "contoso-hub", Bucket: verdict.BucketOf(first.AddDate(0, 0, n))}
-		if err := s.Stage(t.Context(), verdict.Pack(place, nil, refusals(place, 1, 1))); err != nil {
+		if err := s.Stage(t.Context(), verdict.Pack(nil, place, nil, refusals(place, 1, 1))); err != nil {
 			t.Fatal(err)
 		}
 	}

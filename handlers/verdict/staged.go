@@ -60,13 +60,12 @@ const (
 // MostRecord is how many bytes a record has at most that Pack takes.
 const MostRecord = 512 << 10
 
-// Pack returns the rows that hold connections and failed ones of one place. The same ones in
+// Pack appends the rows that hold connections and failed ones of one place. The same ones in
 // the same order give the same rows. connects is what AppendConnect appended; the rows keep no
 // part of it. Pack puts the expiries among failures first. Raw of each has MostRecord bytes at
 // most.
-func Pack(place Place, connects []byte, failures []Entry) []Staged {
+func Pack(rows []Staged, place Place, connects []byte, failures []Entry) []Staged {
 	slices.SortStableFunc(failures, func(a, b Entry) int { return cmp.Compare(a.Sign, b.Sign) })
-	var rows []Staged
 	for len(connects)+len(failures) > 0 {
 		size := min(len(connects), mostPacked/connectSize*connectSize)
 		n, m := size, 0
@@ -95,25 +94,29 @@ const leastDeflated = 2 << 10
 
 // pack returns a row of what fits into one.
 func pack(place Place, connects []byte, failures []Entry) Staged {
-	facts := append(make([]byte, 0, len(connects)+len(failures)*failureSize), connects...)
-	refusals := len(facts)
-	for i := range failures {
-		facts = failures[i].append(facts)
-		if failures[i].Sign == connection.Expiry {
-			refusals = len(facts)
-		}
+	// The facts, each kind behind how many bytes it has.
+	const length = 8
+	facts := make([]byte, 0, 3*length+len(connects)+len(failures)*failureSize)
+	facts = append(binary.BigEndian.AppendUint64(facts, uint64(len(connects))), connects...)
+	expiries := 0
+	for expiries < len(failures) && failures[expiries].Sign == connection.Expiry {
+		expiries++
 	}
-	row := Staged{Place: place, Connects: cut(facts, 0, len(connects)), Expiries: cut(facts, len(connects), refusals), Refusals: cut(facts, refusals, len(facts))}
+	row := Staged{Place: place, Connects: cut(facts, length, len(facts))}
+	part := func(failures []Entry) []byte {
+		facts = binary.BigEndian.AppendUint64(facts, uint64(len(failures)*failureSize))
+		from := len(facts)
+		for i := range failures {
+			facts = failures[i].append(facts)
+		}
+		return cut(facts, from, len(facts))
+	}
+	row.Expiries, row.Refusals = part(failures[:expiries]), part(failures[expiries:])
 	if len(failures) > 0 {
 		row.Records = deflated(failures)
 	}
-	h, length := sha256.New(), make([]byte, 8, sha256.Size)
-	for _, part := range [][]byte{row.Connects, row.Expiries, row.Refusals} {
-		binary.BigEndian.PutUint64(length, uint64(len(part)))
-		h.Write(length)
-		h.Write(part)
-	}
-	row.Key = hex.EncodeToString(h.Sum(length[:0])[:16])
+	sum := sha256.Sum256(facts)
+	row.Key = hex.EncodeToString(sum[:16])
 	return row
 }
 

@@ -38,7 +38,7 @@ func packed(place Place, entries []Entry) []Staged {
 			failures = append(failures, e)
 		}
 	}
-	return Pack(place, connects, failures)
+	return Pack(nil, place, connects, failures)
 }
 
 // FuzzPack checks that rows give back what was packed, that the same gives the same rows, that
