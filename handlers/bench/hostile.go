@@ -72,7 +72,7 @@ func hostile(rounds int, each time.Duration) (string, error) {
 	}
 	var text strings.Builder
 	text.WriteString("The detector CertificateAdded, asked by 8 senders, and another custom alert, asked by one, while 128 send events to a custom alert as fast as they are answered. " +
-		"The handler is called without a network, with one processor. Custom alerts whose events are costly share a fifth of the processor, so a usual condition may take more from the detector.\n\n")
+		"The handler is called without a network, with one processor. Custom alerts whose events are costly share an eighth of the processor, so a usual condition may take more from the detector.\n\n")
 	text.WriteString(head(hostileColumns...))
 	row := func(name string, list []beside) {
 		var slow, quiet, other, held []float64

@@ -14,11 +14,11 @@ const (
 	// read and judged. With a condition as people write them, that is tens of microseconds.
 	costlyTime = 500 * time.Microsecond
 	// restTimes is how many times as long as a costly event took no other one is judged.
-	restTimes = 4
+	restTimes = 7
 )
 
 // queue is what custom alerts with costly events share. After such an event there is a rest,
-// before the next one is judged. So all of them together have at most a fifth of a processor,
+// before the next one is judged. So all of them together have at most an eighth of a processor,
 // however many they are, and however many events come. The other detectors have what is left.
 type queue struct {
 	turn  turn // of who waits for the end of the rest, or is judging after it

@@ -27,7 +27,7 @@ func events(took time.Duration, spent *atomic.Int64) func() detector.Verdict {
 }
 
 // TestCostlyAlertsRest lets custom alerts have events all the time. Those whose events are costly
-// have a fifth of the time between them, one of them or many, whether it takes long to judge their
+// have an eighth of the time between them, one of them or many, whether it takes long to judge their
 // events or to read them. One whose events are not has each of its events judged at once.
 func TestCostlyAlertsRest(t *testing.T) {
 	for _, test := range []struct {
@@ -70,8 +70,8 @@ func TestCostlyAlertsRest(t *testing.T) {
 				}
 			})
 			group.Wait()
-			if share := float64(spent.Load()) / float64(day); share < 0.15 || share > 0.21 {
-				t.Errorf("%d alerts whose events take %v to read had %.2f of the time, want a fifth", test.alerts, test.read, share)
+			if share := float64(spent.Load()) / float64(day); share < 0.1 || share > 0.13 {
+				t.Errorf("%d alerts whose events take %v to read had %.2f of the time, want an eighth", test.alerts, test.read, share)
 			}
 			if judged == 0 {
 				t.Error("the alert beside them judged nothing")
@@ -200,7 +200,7 @@ func TestReadingIsCostly(t *testing.T) {
 			in.Checked = 0
 			out, err := run(t.Context(), in)
 			if waited := time.Since(begin); err != nil || waited != (restTimes+1)*time.Second || out.Unmatched != out.Events {
-				t.Errorf("%s: the next event waited for %v, error %v; want five times as long as it took", name, waited, err)
+				t.Errorf("%s: the next event waited for %v, error %v; want eight times as long as it took", name, waited, err)
 			}
 		})
 	}
