@@ -146,7 +146,7 @@ func (c chart) draw(file string) error {
 	top := p.Y.Max
 	p.Add(linear)
 	p.Y.Max = top * 30 // room for the legend
-	p.X.Max = last * 2 // and for the last label
+	p.X.Max = last * 3 // and for the last label, however wide the letters are
 	p.Legend.Add("twice as much for twice as many", linear)
 	return p.Save(18*vg.Centimeter, 11*vg.Centimeter, file)
 }

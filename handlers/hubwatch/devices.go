@@ -105,7 +105,7 @@ func writeDevice(w io.Writer, width int, d fleet.Device) error {
 	fmt.Fprintf(w, "%s\n\n", wrap(printable(head), width, ""))
 	g := grid{
 		columns: []column{
-			{title: "DAY", whole: true}, {title: "CAUSE"}, {title: "N", right: true, whole: true}, {title: "STATUS", whole: true, color: statusColor},
+			{title: "DAY", whole: true}, {title: "ALERT"}, {title: "N", right: true, whole: true}, {title: "STATUS", whole: true, color: statusColor},
 			{title: "MODULE"}, {title: "REFERENCE", whole: true}, {title: "ADDRESS"},
 		},
 		below: 5,
