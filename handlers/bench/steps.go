@@ -173,9 +173,9 @@ func each[T any](times *[]float64, list []T, f func(*T) bool) error {
 	return during(200*time.Millisecond, times, list, f)
 }
 
-// during is each for a time, after which it ends with the list that it is in. The list is read once
-// before that, so that the garbage of whatever ran before, and what it has left of the caches of the
-// processor, does not count here.
+// during is each for a time, after which it ends with the list that it is in. First it collects
+// garbage and reads the list once. So the garbage of whatever ran before, and what that has left in
+// the caches of the processor, do not count here.
 func during[T any](d time.Duration, times *[]float64, list []T, f func(*T) bool) error {
 	read := func() error {
 		for i := range list {

@@ -245,15 +245,9 @@ func (j Judge) Detect(d detector.Detector) func(context.Context, host.Invocation
 			out.Forgotten = forgets && err == nil && v.Err == nil && v.Matched && len(v.Occurrences) == 0
 			return out, err
 		}
-		read := in.Checked
-		var begin time.Time
-		if paced != nil {
-			begin = time.Now()
-		}
+		begin := time.Now()
 		events, err := event.Split(in.Data)
-		if paced != nil {
-			read += time.Since(begin)
-		}
+		read := in.Checked + time.Since(begin)
 		if err != nil {
 			out := host.Outcome{Events: 1}
 			err := j.quarantine(ctx, &out, in, "", in.Data, fmt.Errorf("binding %s: %w", host.Binding, err))

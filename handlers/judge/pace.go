@@ -53,15 +53,15 @@ func (q *queue) enter(ctx context.Context) error {
 
 func (q *queue) leave() { q.turn.give() }
 
-// add adds the rest after an event that took so long, a part of which was before its turn.
-func (q *queue) add(took, before time.Duration) {
+// add adds the rest after an event that took so long. read is the part of that before its turn.
+func (q *queue) add(took, read time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if now := time.Now(); q.ready.Before(now) {
 		q.ready = now
 	}
-	// While the next one is read, before its turn, this rest goes by.
-	q.ready = q.ready.Add(restTimes*took + before)
+	// The next event is read while this rest goes by, so the rest is longer by that.
+	q.ready = q.ready.Add(restTimes*took + read)
 }
 
 // turn is of one at a time.
@@ -89,10 +89,11 @@ type pace struct {
 
 func newPace(q *queue) *pace { return &pace{queue: q, turn: make(turn, 1)} }
 
-// judge judges an event at the pace of its alert, which took some time to read. An alert whose last
-// event was costly waits in the queue first. The error is that ctx ended before the event was judged. Before each event,
-// whoever else is ready runs: else one event after the other would have its turn for the ten
-// milliseconds of a time slice, since whom the end of a turn wakes runs next.
+// judge judges an event at the pace of its alert. read is how long it took to read the event before.
+// An alert whose last event was costly waits in the queue first. The error is that ctx ended before
+// the event was judged. Before each event, whoever else is ready runs: else one event after the other
+// would have its turn for the ten milliseconds of a time slice, since whom the end of a turn wakes
+// runs next.
 func (p *pace) judge(ctx context.Context, read time.Duration, judge func() detector.Verdict) (detector.Verdict, error) {
 	if err := p.turn.take(ctx); err != nil {
 		return detector.Verdict{}, err

@@ -100,10 +100,10 @@ func (w *worker) stage(messages [][]byte, settings verdict.Settings, now time.Ti
 				touched[g.place] = &spans{}
 			}
 			touched[g.place].add(g.spans)
-			from := len(s.Rows)
+			before := len(s.Rows)
 			s.Rows = verdict.Pack(s.Rows, g.place, g.connects, g.failures)
-			for i := range s.Rows[from:] {
-				s.Rows[from+i].HubID = g.hubID
+			for i := before; i < len(s.Rows); i++ {
+				s.Rows[i].HubID = g.hubID
 			}
 		}
 	}

@@ -6,7 +6,8 @@
 // few that are: those that nobody writes. Whoever is told no asks
 // github.com/go-json-experiment/json, which has the last word, and the words for an
 // error. A text to which Scan says yes is one that this package takes with
-// jsontext.AllowInvalidUTF8: valid, and without a member that stands twice.
+// jsontext.AllowInvalidUTF8: valid, and without a member that stands twice. A Span is for
+// the other texts: with it that package, too, leaves values where they stand.
 package scan
 
 import (
@@ -54,7 +55,8 @@ type Value struct {
 }
 
 const (
-	// mostDepth is how many objects and arrays may stand inside each other.
+	// mostDepth is how many objects and arrays may stand inside each other. Each takes a piece
+	// of the stack.
 	mostDepth = 100
 	// mostCompared is up to how many members of an object are compared one by one. The
 	// names of more than that are sorted.
